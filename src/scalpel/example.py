@@ -1,0 +1,48 @@
+"""Example: what one row of a data set becomes, in the column names that TRL users know."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+Message = Mapping[str, str]  # {"role": "system" | "user" | "assistant", "content": text}
+Prompt = str | tuple[Message, ...]  # plain text, or chat messages that the model's template renders
+Split = Literal["train", "tune", "keep", "test"]
+SPLITS: tuple[Split, ...] = ("train", "tune", "keep", "test")
+
+
+@dataclass(frozen=True)
+class Example:
+    """One item.
+
+    A prompt as text is fed as it stands; a prompt as messages goes through the chat template.
+    `completion` is a demonstration, `chosen`/`rejected` a preference pair, `label` an unpaired
+    verdict on `completion`, `answer` what a verifier compares with. `messages` is a whole
+    conversation of which every assistant turn is trained. `columns` holds all other columns of the
+    row; they reach reward functions by name.
+    """
+
+    prompt: Prompt = ""
+    completion: str | None = None
+    answer: str | None = None
+    chosen: str | None = None
+    rejected: str | None = None
+    label: bool | None = None
+    messages: tuple[Message, ...] | None = None
+    id: str = ""  # stable and unique within a task: the ledger compares items by it
+    columns: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Task(Protocol):
+    """Prompts with a verifier. Item i of a split depends only on (split, seed, i)."""
+
+    name: str
+
+    def examples(self, split: Split, n: int, seed: int = 0) -> list[Example]:
+        """The first n items of the split; fewer where the task has no more. Splits never meet."""
+        ...
+
+    def score(self, completion: str, example: Example) -> float:
+        """How right a completion is, in [0, 1]; 1.0 counts as solved. Its own answer scores 1.0."""
+        ...

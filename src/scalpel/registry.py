@@ -1,0 +1,42 @@
+"""Name → part, one dict an axis. A taken name raises; an unknown one suggests the nearest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
+from typing import Any
+
+AXES: dict[str, dict[str, Any]] = {
+    axis: {}
+    for axis in (
+        "source", "corruption", "credit", "objective", "scope", "anchor", "term", "task", "probe"
+    )
+}  # fmt: skip
+
+
+def register(axis: str, name: str) -> Callable[[Any], Any]:
+    """Decorator that enters a part under `axis` and `name`. Raises ValueError if the name is taken."""
+
+    def enter(part: Any) -> Any:
+        if name in AXES[axis]:
+            raise ValueError(f"{axis} {name!r} is registered twice: {AXES[axis][name]!r} and {part!r}")
+        AXES[axis][name] = part
+        return part
+
+    return enter
+
+
+def lookup(axis: str, name: str) -> Any:
+    """The part under that name. Raises ValueError that names the nearest ones if there is none."""
+    try:
+        return AXES[axis][name]
+    except KeyError:
+        raise ValueError(unknown(axis, name, AXES[axis])) from None
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> str:
+    """The words for an unknown name: what came, the nearest known one, and all there are."""
+    known = sorted(known)
+    near = get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return f"unknown {kind} {name!r}: {hint}known are {', '.join(known) or 'none'}"
