@@ -1,0 +1,153 @@
+"""The frozen Batch: whole sequences laid end to end, without padding.
+
+Legend of the axis letters that end a tensor's name, here and in every part:
+
+    N  tokens of the batch, all sequences end to end
+    S  sequences          K  rewards or value heads of one sequence
+    G  group              V  vocabulary
+    D  width              C  chunk of tokens inside the engine
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+DEMONSTRATION, POLICY, ENVIRONMENT, TEMPLATE = range(4)  # the authors of a token
+PREFERRED, NEITHER, REJECTED = 1, 0, -1  # the labels of a sequence
+
+
+@dataclass(frozen=True)
+class Row:
+    """One sequence before it is laid into a batch. Lists are as long as `ids`."""
+
+    ids: Sequence[int]
+    train: Sequence[bool]
+    author: Sequence[int]
+    turn: Sequence[int] | None = None
+    group: int = 0
+    label: int = NEITHER
+    rewards: Sequence[float] | None = None
+    behaviour: Sequence[float] | None = None  # log-probs at sampling time, 0 where not sampled
+    columns: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What travels from source to objective. `x_N[t]` speaks of token t, predicted from the tokens before it
+    in its own sequence; a first token is never trained.
+
+    `ids_N` are the targets, `input_N` what the model is shown (a corruption may change it). Fields that are
+    None have not been filled: the loop fills `old_N`, `old_value_N` and `reference_N` for parts that read them.
+    """
+
+    ids_N: Tensor
+    input_N: Tensor
+    train_N: Tensor
+    author_N: Tensor
+    turn_N: Tensor
+    seq_N: Tensor
+    group_S: Tensor
+    label_S: Tensor
+    reward_SK: Tensor | None = None
+    reward_N: Tensor | None = None
+    credit_N: Tensor | None = None  # product of the signal's credits, detached
+    behaviour_N: Tensor | None = None  # log-probs by the sampler
+    old_N: Tensor | None = None  # log-probs by the trainer, before the first update on this batch
+    old_value_N: Tensor | None = None
+    reference_N: Tensor | None = None  # log-probs by the reference model
+    columns: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def S(self) -> int:
+        return self.group_S.shape[0]
+
+    @property
+    def N(self) -> int:
+        return self.ids_N.shape[0]
+
+    @property
+    def reward_S(self) -> Tensor:
+        """The sum of a sequence's rewards; NaN (does not apply) counts as nothing."""
+        assert self.reward_SK is not None, "this batch carries no rewards"
+        return self.reward_SK.nan_to_num(0.0).sum(1)
+
+    @property
+    def length_S(self) -> Tensor:
+        """Trained tokens of each sequence."""
+        return self.sum_S(self.train_N.float())
+
+    def sum_S(self, x_N: Tensor) -> Tensor:
+        """Sums a per-token tensor over the trained tokens of each sequence."""
+        x_N = torch.where(self.train_N, x_N, 0.0)
+        return x_N.new_zeros(self.S).index_add(0, self.seq_N, x_N)
+
+    def mean_S(self, x_N: Tensor) -> Tensor:
+        """Averages over the trained tokens of each sequence; 0 where it has none."""
+        return self.sum_S(x_N) / self.length_S.clamp(min=1)
+
+    def spread(self, x_S: Tensor) -> Tensor:
+        """Gives every token the value of its sequence."""
+        return x_S[self.seq_N]
+
+    def dense_group_S(self) -> Tensor:
+        """Group numbers without gaps, 0 … groups−1."""
+        return torch.unique(self.group_S, return_inverse=True)[1]
+
+    def pick(self, seq_s: Tensor) -> Batch:
+        """The sub-batch of these sequences, in this order."""
+        length_S = torch.bincount(self.seq_N, minlength=self.S)
+        start_S = length_S.cumsum(0) - length_S
+        new_seq_N = torch.repeat_interleave(torch.arange(len(seq_s), device=seq_s.device), length_S[seq_s])
+        first_n = (length_S[seq_s].cumsum(0) - length_S[seq_s])[new_seq_N]
+        token_n = start_S[seq_s][new_seq_N] + torch.arange(len(new_seq_N), device=seq_s.device) - first_n
+        index = {"_N": token_n, "_S": seq_s, "SK": seq_s}
+        picked: dict[str, Any] = {}
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if isinstance(value, Tensor):
+                picked[f.name] = value[index[f.name[-2:]]]
+        picked["seq_N"] = new_seq_N
+        return replace(self, **picked, columns=tuple(self.columns[int(s)] for s in seq_s))
+
+    def to(self, device: torch.device | str) -> Batch:
+        moved = {f.name: v.to(device) for f in fields(self) if isinstance(v := getattr(self, f.name), Tensor)}
+        return replace(self, **moved)
+
+
+def lay(rows: Sequence[Row]) -> Batch:
+    """Lays rows end to end. The first token of each row becomes untrained, whatever the row says."""
+    flat = lambda name: [x for row in rows for x in getattr(row, name)]  # noqa: E731
+    length_S = torch.tensor([len(row.ids) for row in rows], dtype=torch.long)
+    seq_N = torch.repeat_interleave(torch.arange(len(rows)), length_S)
+    ids_N = torch.tensor(flat("ids"), dtype=torch.long)
+    train_N = torch.tensor(flat("train"), dtype=torch.bool)
+    if len(rows):
+        starts = (length_S.cumsum(0) - length_S)[length_S > 0]
+        train_N[starts] = False
+    turn = [t for row in rows for t in (row.turn if row.turn is not None else [0] * len(row.ids))]
+    behaviour = None
+    if any(row.behaviour is not None for row in rows):
+        behaviour = torch.tensor(
+            [b for row in rows for b in (row.behaviour if row.behaviour is not None else [0.0] * len(row.ids))]
+        )
+    rewards = None
+    if rows and all(row.rewards is not None for row in rows):
+        rewards = torch.tensor([list(row.rewards or ()) for row in rows], dtype=torch.float32)
+    return Batch(
+        ids_N=ids_N,
+        input_N=ids_N.clone(),
+        train_N=train_N,
+        author_N=torch.tensor(flat("author"), dtype=torch.long),
+        turn_N=torch.tensor(turn, dtype=torch.long),
+        seq_N=seq_N,
+        group_S=torch.tensor([row.group for row in rows], dtype=torch.long),
+        label_S=torch.tensor([row.label for row in rows], dtype=torch.long),
+        reward_SK=rewards,
+        behaviour_N=behaviour,
+        columns=tuple(row.columns for row in rows),
+    )

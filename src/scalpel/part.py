@@ -1,0 +1,157 @@
+"""What a part of an axis declares beside its function, and how it is bound to hyper-parameters.
+
+A part is a pure function `f(out, batch, *, …)`; its keyword-only arguments are its schema in the recipe, and
+their defaults are the vetted ones. Everything else that the loop must know is declared here, so that the loop
+needs no part's name.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from math import cos, pi
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from scalpel.batch import Batch
+from scalpel.registry import lookup, register
+
+Unit = Literal["token", "sequence", "pair", "group", "step"]
+Metrics = dict[str, tuple[Tensor, Tensor | float]]  # name → (sum, count); the loop adds both, then divides
+
+
+@dataclass(frozen=True)
+class HeadTerm:
+    """A number per token that needs whole distributions: a registered pure function of logits, run inside the
+    engine, against the same positions of another model (`other`: reference, teacher, …) where it says so."""
+
+    name: str
+    other: str | None = None
+    options: tuple[tuple[str, Any], ...] = ()
+
+
+Need = str | HeadTerm  # "logp" | "entropy" | "argmax" | "value" | HeadTerm
+OUTPUTS = ("logp", "entropy", "argmax", "value")
+READABLE = ("old", "old_value", "reference", "reward", "label", "pair", "demonstration")
+
+
+@dataclass(frozen=True)
+class Out:
+    """What the engine hands to parts: zero off the trained tokens, so parts may assume finite input."""
+
+    logp_N: Tensor
+    entropy_N: Tensor | None = None
+    argmax_N: Tensor | None = None
+    value_NK: Tensor | None = None
+    terms: Mapping[HeadTerm, Tensor] = field(default_factory=dict)
+
+    def detach(self) -> Out:
+        cut = lambda x: None if x is None else x.detach()  # noqa: E731
+        terms = {k: v.detach() for k, v in self.terms.items()}
+        return Out(self.logp_N.detach(), cut(self.entropy_N), cut(self.argmax_N), cut(self.value_NK), terms)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A registered function and its declarations.
+
+    needs      outputs of the forward pass, or a function of the hyper-parameters that gives them
+    reads      fields of the batch that must be filled, or a function likewise
+    count      what the loss is divided by: a named count, or a function of (batch, **hyper-parameters)
+    couples    the unit that must not be split over micro-batches
+    statistic  for couples="step": f(out, batch, *, …) over the whole step, without gradients; its result is
+               handed back as the keyword `stat`
+    owns       name → function (width) → module, for parts that bring parameters of their own
+    gives      for sources: the readable fields that its batches carry
+    limits     yields (out, batch, hyper-parameters, expected) rows: the values that the docstring promises
+    """
+
+    axis: str
+    name: str
+    fn: Callable[..., Any]
+    needs: Iterable[Need] | Callable[..., Iterable[Need]] = ()
+    reads: Iterable[str] | Callable[..., Iterable[str]] = ()
+    count: str | Callable[..., float] = "tokens"
+    couples: Unit = "token"
+    statistic: Callable[..., Any] | None = None
+    owns: Mapping[str, Callable[[int], torch.nn.Module]] = field(default_factory=dict)
+    gives: frozenset[str] = frozenset()
+    limits: Callable[[], Iterable[tuple]] | None = None
+
+    @property
+    def schema(self) -> dict[str, inspect.Parameter]:
+        """Its hyper-parameters: the keyword-only arguments, less what the loop itself hands in."""
+        arguments = inspect.signature(self.fn).parameters.values()
+        return {p.name: p for p in arguments if p.kind is p.KEYWORD_ONLY and p.name not in ("stat", "home")}
+
+    @property
+    def effect(self) -> str:
+        """The first line of its docstring."""
+        return (inspect.getdoc(self.fn) or "").partition("\n")[0]
+
+
+def part(axis: str, name: str, **declared: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Registers the decorated function as a part of `axis`; the function itself stays an ordinary function."""
+
+    def enter(fn: Callable[..., Any]) -> Callable[..., Any]:
+        register(axis, name)(Part(axis, name, fn, **declared))
+        return fn
+
+    return enter
+
+
+COUNTS: dict[str, Callable[[Batch], float]] = {
+    "tokens": lambda batch: float(batch.train_N.sum()),
+    "sequences": lambda batch: float(batch.S),
+    "groups": lambda batch: float(len(torch.unique(batch.group_S))),
+    "pairs": lambda batch: float((batch.label_S > 0).sum()),
+}
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A part with its hyper-parameters. Numbers may be schedules: {from, to, over} along the run's progress."""
+
+    part: Part
+    hyper: Mapping[str, Any]
+
+    def at(self, progress: float) -> dict[str, Any]:
+        """The hyper-parameters at `progress` in [0, 1]."""
+        return {k: scheduled(v, progress) for k, v in self.hyper.items()}
+
+    def declared(self, what: str, progress: float = 0.0) -> frozenset:
+        value = getattr(self.part, what)
+        return frozenset(value(**self.at(progress)) if callable(value) else value)
+
+    def count(self, batch: Batch, progress: float) -> float:
+        c = self.part.count
+        return COUNTS[c](batch) if isinstance(c, str) else float(c(batch, **self.at(progress)))
+
+    def __call__(self, *args: Any, progress: float = 0.0, **handed: Any) -> Any:
+        return self.part.fn(*args, **self.at(progress), **handed)
+
+
+def bind(axis: str, name: str, **hyper: Any) -> Bound:
+    """The part under that name with these hyper-parameters over its defaults."""
+    found: Part = lookup(axis, name)
+    defaults = {k: p.default for k, p in found.schema.items()}
+    return Bound(found, {**defaults, **hyper})
+
+
+def scheduled(value: Any, progress: float) -> Any:
+    """A schedule's number now: `from` + (`to` − `from`)·shape(progress), shape linear or half a cosine."""
+    if not (isinstance(value, Mapping) and "from" in value and "to" in value):
+        return value
+    shape = progress if value.get("over", "linear") == "linear" else 0.5 * (1 - cos(pi * progress))
+    return value["from"] + (value["to"] - value["from"]) * shape
+
+
+def mean_of(x: Tensor, weight: Tensor | None = None) -> tuple[Tensor, Tensor | float]:
+    """(sum, count) of a metric, over all entries or those with weight."""
+    if weight is None:
+        return x.detach().sum(), float(x.numel())
+    weight = weight.to(x.dtype)
+    return (x.detach() * weight).sum(), weight.sum()
