@@ -42,7 +42,7 @@ class Batch:
     in its own sequence; a first token is never trained.
 
     `ids_N` are the targets, `input_N` what the model is shown (a corruption may change it). Fields that are
-    None have not been filled: the loop fills `old_N`, `old_value_N` and `reference_N` for parts that read them.
+    None are not filled: the loop fills `old_N`, `old_value_N` and `reference_N` for parts that read them.
     """
 
     ids_N: Tensor
@@ -133,7 +133,11 @@ def lay(rows: Sequence[Row]) -> Batch:
     behaviour = None
     if any(row.behaviour is not None for row in rows):
         behaviour = torch.tensor(
-            [b for row in rows for b in (row.behaviour if row.behaviour is not None else [0.0] * len(row.ids))]
+            [
+                b
+                for row in rows
+                for b in (row.behaviour if row.behaviour is not None else [0.0] * len(row.ids))
+            ]
         )
     rewards = None
     if rows and all(row.rewards is not None for row in rows):

@@ -94,7 +94,7 @@ class Part:
 
 
 def part(axis: str, name: str, **declared: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Registers the decorated function as a part of `axis`; the function itself stays an ordinary function."""
+    """Registers the decorated function as a part of `axis`; it stays an ordinary function."""
 
     def enter(fn: Callable[..., Any]) -> Callable[..., Any]:
         register(axis, name)(Part(axis, name, fn, **declared))
@@ -113,7 +113,7 @@ COUNTS: dict[str, Callable[[Batch], float]] = {
 
 @dataclass(frozen=True)
 class Bound:
-    """A part with its hyper-parameters. Numbers may be schedules: {from, to, over} along the run's progress."""
+    """A part with its hyper-parameters. A number may be a schedule {from, to, over} along the run."""
 
     part: Part
     hyper: Mapping[str, Any]

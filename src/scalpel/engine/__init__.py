@@ -1,0 +1,7 @@
+"""The only place where a model runs. What parts name in `needs` comes out; no caller ever sees logits."""
+
+from scalpel.engine.engine import Engine
+from scalpel.engine.meter import Meter
+from scalpel.engine.sample import Sample, Sampling
+
+__all__ = ["Engine", "Meter", "Sample", "Sampling"]

@@ -1,0 +1,271 @@
+"""Engine: one policy, the models beside it, and the modules that parts own."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from scalpel.batch import POLICY, Batch, Row, lay
+from scalpel.engine import terms  # noqa: F401  (registers the head terms)
+from scalpel.engine.forward import autocast, head, head_agrees, hidden_before, scatter
+from scalpel.engine.meter import Meter
+from scalpel.engine.sample import Sample, Sampling, sample_chunk
+from scalpel.part import HeadTerm, Need, Out, Unit
+
+if TYPE_CHECKING:
+    from scalpel.tokens import Tokens
+
+log = logging.getLogger("scalpel")
+Rows = Sequence[tuple[Sequence[int], Sequence[int]]]  # (prompt ids, completion ids)
+LOGP: frozenset[Need] = frozenset({"logp"})
+
+
+class Engine:
+    """Runs models. `others` are frozen models by role (reference, teacher, …) with the same tokenizer.
+
+    `precision` is "float32" or "bfloat16" (arithmetic; weights stay as they are). `micro_tokens` bounds the
+    padded tokens of one forward pass.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokens: Tokens,
+        *,
+        others: Mapping[str, PreTrainedModel] | None = None,
+        precision: str = "float32",
+        micro_tokens: int = 16384,
+        sample_rows: int = 256,
+    ) -> None:
+        self.model, self.tokens = model, tokens
+        self.others = dict(others or {})
+        self.owned = nn.ModuleDict()
+        self.precision, self.micro_tokens, self.sample_rows = precision, micro_tokens, sample_rows
+        self.meter = Meter()
+        self.moving_share = 1.0
+        self.verify_heads()
+
+    def verify_heads(self) -> None:
+        """Refuses a model whose logits aren't its head's, since every number here goes through the head."""
+        for role, model in {"policy": self.model, **self.others}.items():
+            if not head_agrees(model):
+                raise ValueError(
+                    f"the {role} model ({type(model).__name__}) changes its logits after the head in a way "
+                    f"that is not known here, so log-probs would be wrong; use another architecture"
+                )
+
+    @property
+    def device(self) -> torch.device:
+        return self.model.get_input_embeddings().weight.device
+
+    def autocast(self) -> AbstractContextManager:
+        return autocast(self.precision, self.device)
+
+    # --- training ---------------------------------------------------------------------------------------
+
+    def forward(self, batch: Batch, needs: Iterable[Need] = LOGP) -> Out:
+        """The named outputs for the trained tokens of a batch, differentiable unless under no_grad."""
+        needs = frozenset(needs) | LOGP
+        batch = batch.to(self.device)
+        at_n = batch.train_N.nonzero()[:, 0]
+        if len(at_n) == 0:
+            zero_N = torch.zeros(batch.N, device=self.device)
+            return Out(zero_N, zero_N, zero_N.long(), zero_N[:, None], {t: zero_N for t in terms_of(needs)})
+        with self.autocast():
+            h_nD = self._hidden(self.model, batch, at_n)
+            beside = {}
+            with torch.no_grad():
+                for role in sorted({t.other for t in terms_of(needs) if t.other}):
+                    beside[role] = (self.others[role], self._hidden(self.others[role], batch, at_n))
+            outputs = head(self.model, h_nD, batch.ids_N[at_n], needs, beside)
+            value_nK = self.owned["value"](h_nD.float()) if "value" in needs else None
+        spent = self.meter.forward(self.model, torch.bincount(batch.seq_N).tolist())
+        if torch.is_grad_enabled():
+            self.meter.backward(spent, self.moving_share)
+            self.meter.tokens_trained += len(at_n)
+        return scatter(outputs, value_nK, at_n, batch.N)
+
+    def _hidden(self, model: PreTrainedModel, batch: Batch, at_n: Tensor) -> Tensor:
+        return hidden_before(model, batch.input_N, batch.seq_N, at_n, self.tokens.pad_id)
+
+    @torch.no_grad()
+    def score(self, batch: Batch, role: str = "policy", needs: Iterable[Need] = LOGP) -> Out:
+        """Outputs without gradients, micro-batch by micro-batch, for the policy or a model beside it."""
+        outs, order = [], []
+        with self.standing_in(role), self.quiet():
+            for index_s in self.micro(batch, "sequence"):
+                outs.append(self.forward(batch.pick(index_s), needs))
+                order.append(index_s)
+        return join(outs, batch, torch.cat(order))
+
+    @contextmanager
+    def standing_in(self, role: str):
+        """The model of another role takes the policy's place for a while."""
+        policy = self.model
+        self.model = policy if role == "policy" else self.others[role]
+        try:
+            yield self
+        finally:
+            self.model = policy
+
+    @contextmanager
+    def quiet(self):
+        """Dropout off."""
+        training = self.model.training
+        self.model.eval()
+        try:
+            yield self
+        finally:
+            self.model.train(training)
+
+    def micro(self, batch: Batch, unit: Unit, parts: int = 1) -> list[Tensor]:
+        """Splits a batch into micro-batches (index tensors over S) of at most `micro_tokens` padded tokens
+        and at least `parts` pieces, longest first; a pair or group is never split."""
+        whole_S = batch.dense_group_S() if unit in ("pair", "group") else torch.arange(batch.S)
+        length_S = torch.bincount(batch.seq_N.cpu(), minlength=batch.S)
+        units = (
+            [torch.nonzero(whole_S.cpu() == u)[:, 0] for u in range(int(whole_S.max()) + 1)]
+            if batch.S
+            else []
+        )
+        if unit not in ("pair", "group"):
+            units = list(torch.arange(batch.S)[:, None])
+        units.sort(key=lambda index_s: -int(length_S[index_s].max()))
+        most = -(-len(units) // parts)
+        pieces: list[list[Tensor]] = []
+        longest = rows = 0
+        for index_s in units:
+            here = max(longest, int(length_S[index_s].max()))
+            if not pieces or len(pieces[-1]) >= most or here * (rows + len(index_s)) > self.micro_tokens:
+                pieces.append([])
+                here, rows = int(length_S[index_s].max()), 0
+            pieces[-1].append(index_s)
+            longest, rows = here, rows + len(index_s)
+        return [torch.cat(piece) for piece in pieces]
+
+    # --- sampling and measuring -------------------------------------------------------------------------
+
+    def sample(
+        self, prompts: Sequence[Sequence[int]], sampling: Sampling, n: int = 1, seed: int = 0
+    ) -> list[list[Sample]]:
+        """n samples of each prompt. In float32 a sample depends on (seed, its place in the list), not on what
+        else is in the batch. Raises ValueError for an empty prompt or one that fills the context."""
+        self.check_room(prompts, sampling.max_tokens)
+        order = sorted(range(len(prompts)), key=lambda p: len(prompts[p]))
+        found: list[list[Sample]] = [[] for _ in prompts]
+        each = max(1, self.sample_rows // n)
+        with self.quiet(), self.autocast():
+            for c in range(0, len(order), each):
+                chosen = order[c : c + each]
+                rows = [p * n + k for p in chosen for k in range(n)]
+                samples = sample_chunk(
+                    self.model,
+                    [prompts[p] for p in chosen],
+                    rows,
+                    sampling,
+                    n,
+                    seed,
+                    self.tokens.stop_ids,
+                    self.tokens.pad_id,
+                    self.tokens.text,
+                )
+                for k, p in enumerate(chosen):
+                    found[p] = samples[k * n : (k + 1) * n]
+        written = [len(s.ids) for group in found for s in group]
+        self.meter.sampled(self.model, [len(p) for p in prompts], written)
+        return found
+
+    def check_room(self, prompts: Sequence[Sequence[int]], max_tokens: int) -> None:
+        room = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+        for i, prompt in enumerate(prompts):
+            if not len(prompt):
+                raise ValueError(f"prompt {i} is empty: a model needs at least one token to go on from")
+            if room is not None and len(prompt) + max_tokens > room:
+                raise ValueError(
+                    f"prompt {i} has {len(prompt)} tokens and {max_tokens} more are to be sampled, but the "
+                    f"model's context holds {room}: shorten the prompt or lower sampling.max_tokens"
+                )
+
+    def completions(self, rows: Rows) -> Batch:
+        """Rows of (prompt, completion) as a batch whose completions are marked."""
+        return lay(
+            [
+                Row(
+                    [*prompt, *completion],
+                    [False] * len(prompt) + [True] * len(completion),
+                    [POLICY] * (len(prompt) + len(completion)),
+                )
+                for prompt, completion in rows
+            ]
+        )
+
+    def logps(self, rows: Rows) -> list[list[float]]:
+        """The log-prob of each completion token."""
+        if not rows:
+            return []
+        batch = self.completions(rows)
+        return per_row(self.score(batch).logp_N.cpu(), rows)
+
+    def argmax_right(self, rows: Rows) -> list[bool]:
+        """Whether every completion token is the model's first choice."""
+        if not rows:
+            return []
+        batch = self.completions(rows)
+        argmax_N = self.score(batch, needs={"argmax"}).argmax_N
+        assert argmax_N is not None
+        right_N = (argmax_N.cpu() == batch.ids_N).float()
+        return [min(row, default=1.0) == 1.0 for row in per_row(right_N, rows)]
+
+    def kl(self, rows: Rows, reference: Engine) -> list[float]:
+        """Exact KL(this ‖ reference) in nats, averaged over the completion tokens of each row."""
+        if not rows:
+            return []
+        term = HeadTerm("reverse_kl", "measured-against")
+        self.others["measured-against"] = reference.model
+        try:
+            out = self.score(self.completions(rows), needs={term})
+        finally:
+            del self.others["measured-against"]
+        return [sum(row) / max(len(row), 1) for row in per_row(out.terms[term].cpu(), rows)]
+
+
+def terms_of(needs: Iterable[Need]) -> list[HeadTerm]:
+    return [need for need in needs if isinstance(need, HeadTerm)]
+
+
+def per_row(x_N: Tensor, rows: Rows) -> list[list[float]]:
+    """Cuts a per-token tensor back into the completions of its rows."""
+    values, found, at = x_N.tolist(), [], 0
+    for prompt, completion in rows:
+        found.append(values[at + len(prompt) : at + len(prompt) + len(completion)])
+        at += len(prompt) + len(completion)
+    return found
+
+
+def join(outs: Sequence[Out], batch: Batch, order_S: Tensor) -> Out:
+    """Puts the outputs of micro-batches back into the order of the whole batch."""
+    length_S = torch.bincount(batch.seq_N, minlength=batch.S)
+    start_S = length_S.cumsum(0) - length_S
+    places = [torch.arange(int(start_S[s]), int(start_S[s] + length_S[s])) for s in order_S]
+    token_n = torch.cat(places) if places else torch.zeros(0, dtype=torch.long)
+
+    def whole(parts: list[Any]) -> Any:
+        if not parts or parts[0] is None:
+            return None
+        x = torch.cat(parts)
+        return torch.empty_like(x).index_copy(0, token_n.to(x.device), x)
+
+    terms = {term: whole([o.terms[term] for o in outs]) for term in (outs[0].terms if outs else {})}
+    return Out(
+        whole([o.logp_N for o in outs]),
+        whole([o.entropy_N for o in outs]),
+        whole([o.argmax_N for o in outs]),
+        whole([o.value_NK for o in outs]),
+        terms,
+    )

@@ -1,0 +1,26 @@
+"""Head terms: pure functions of a chunk's logits that give one number per token.
+
+Each is `(logits_CV, other_CV | None, target_C, *, …) → term_C`, in float32, run inside the engine.
+p is the model's own distribution, q the other's (reference or teacher), both over the whole vocabulary.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from scalpel.registry import register
+
+
+@register("term", "forward_kl")
+def forward_kl(logits_CV: Tensor, other_CV: Tensor, target_C: Tensor, *, temperature: float = 1.0) -> Tensor:
+    """KL(q ‖ p) = Σ_v q·(log q − log p), both at `temperature`, times temperature² so that gradients keep
+    their size. Source: Hinton et al. 2015 (arXiv 1503.02531), section 2."""
+    p, q = (logits_CV / temperature).log_softmax(-1), (other_CV / temperature).log_softmax(-1)
+    return (q.exp() * (q - p)).sum(-1) * temperature**2
+
+
+@register("term", "reverse_kl")
+def reverse_kl(logits_CV: Tensor, other_CV: Tensor, target_C: Tensor) -> Tensor:
+    """KL(p ‖ q) = Σ_v p·(log p − log q): exact, where k1, k2 and k3 estimate it from samples of p."""
+    p, q = logits_CV.log_softmax(-1), other_CV.log_softmax(-1)
+    return (p.exp() * (p - q)).sum(-1)
