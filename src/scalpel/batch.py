@@ -133,11 +133,7 @@ def lay(rows: Sequence[Row]) -> Batch:
     behaviour = None
     if any(row.behaviour is not None for row in rows):
         behaviour = torch.tensor(
-            [
-                b
-                for row in rows
-                for b in (row.behaviour if row.behaviour is not None else [0.0] * len(row.ids))
-            ]
+            [b for row in rows for b in (row.behaviour if row.behaviour is not None else [0.0] * len(row.ids))]
         )
     rewards = None
     if rows and all(row.rewards is not None for row in rows):

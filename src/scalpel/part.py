@@ -35,6 +35,7 @@ class HeadTerm:
 
 Need = str | HeadTerm  # "logp" | "entropy" | "argmax" | "value" | HeadTerm
 OUTPUTS = ("logp", "entropy", "argmax", "value")
+HANDED = ("stat", "mask_id", "seed")  # keywords that the loop fills in, not the recipe
 READABLE = ("old", "old_value", "reference", "reward", "label", "pair", "demonstration")
 
 
@@ -66,6 +67,7 @@ class Part:
                handed back as the keyword `stat`
     owns       name → function (width) → module, for parts that bring parameters of their own
     gives      for sources: the readable fields that its batches carry
+    over       for anchors: "output" (per token) or "parameters" (once an optimiser step)
     limits     yields (out, batch, hyper-parameters, expected) rows: the values that the docstring promises
     """
 
@@ -79,13 +81,14 @@ class Part:
     statistic: Callable[..., Any] | None = None
     owns: Mapping[str, Callable[[int], torch.nn.Module]] = field(default_factory=dict)
     gives: frozenset[str] = frozenset()
+    over: Literal["output", "parameters"] = "output"
     limits: Callable[[], Iterable[tuple]] | None = None
 
     @property
     def schema(self) -> dict[str, inspect.Parameter]:
         """Its hyper-parameters: the keyword-only arguments, less what the loop itself hands in."""
         arguments = inspect.signature(self.fn).parameters.values()
-        return {p.name: p for p in arguments if p.kind is p.KEYWORD_ONLY and p.name not in ("stat", "home")}
+        return {p.name: p for p in arguments if p.kind is p.KEYWORD_ONLY and p.name not in HANDED}
 
     @property
     def effect(self) -> str:

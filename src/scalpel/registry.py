@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
+from importlib import import_module
+from pkgutil import iter_modules
 from typing import Any
 
 AXES: dict[str, dict[str, Any]] = {
@@ -40,3 +42,9 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     near = get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}? " if near else ""
     return f"unknown {kind} {name!r}: {hint}known are {', '.join(known) or 'none'}"
+
+
+def gather_parts(package: str, path: Iterable[str]) -> None:
+    """Imports every module of an axis' folder, so that a file laid there is registered."""
+    for module in iter_modules(path):
+        import_module(f"{package}.{module.name}")

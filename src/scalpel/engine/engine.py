@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+import scalpel.engine.terms  # noqa: F401  (registers the head terms)
 from scalpel.batch import POLICY, Batch, Row, lay
-from scalpel.engine import terms  # noqa: F401  (registers the head terms)
 from scalpel.engine.forward import autocast, head, head_agrees, hidden_before, scatter
 from scalpel.engine.meter import Meter
 from scalpel.engine.sample import Sample, Sampling, sample_chunk
@@ -129,11 +129,7 @@ class Engine:
         and at least `parts` pieces, longest first; a pair or group is never split."""
         whole_S = batch.dense_group_S() if unit in ("pair", "group") else torch.arange(batch.S)
         length_S = torch.bincount(batch.seq_N.cpu(), minlength=batch.S)
-        units = (
-            [torch.nonzero(whole_S.cpu() == u)[:, 0] for u in range(int(whole_S.max()) + 1)]
-            if batch.S
-            else []
-        )
+        units = [torch.nonzero(whole_S.cpu() == u)[:, 0] for u in range(int(whole_S.max()) + 1)] if batch.S else []
         if unit not in ("pair", "group"):
             units = list(torch.arange(batch.S)[:, None])
         units.sort(key=lambda index_s: -int(length_S[index_s].max()))

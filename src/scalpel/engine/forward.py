@@ -37,7 +37,7 @@ def rows(input_N: Tensor, seq_N: Tensor, S: int, pad: int) -> tuple[Tensor, Tens
 
 
 def hidden_before(model: PreTrainedModel, input_N: Tensor, seq_N: Tensor, at_n: Tensor, pad: int) -> Tensor:
-    """The hidden states [n, D] from which the tokens `at_n` are predicted: those of the tokens before them."""
+    """Hidden states [n, D] from which the tokens `at_n` are predicted: those of the tokens before them."""
     S = int(seq_N.max()) + 1
     padded_SL, p_N = rows(input_N, seq_N, S, pad)
     hidden_SLD = model.base_model(padded_SL, use_cache=False).last_hidden_state

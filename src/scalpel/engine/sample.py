@@ -125,9 +125,7 @@ def sample_chunk(
         token_R = draw(decoder.logits_RV, u_RT[decoder.alive, t], sampling)
         logp_R = decoder.logits_RV.log_softmax(-1).gather(1, token_R[:, None])[:, 0]
         keep = []
-        for k, (r, token, logp) in enumerate(
-            zip(decoder.alive, token_R.tolist(), logp_R.tolist(), strict=True)
-        ):
+        for k, (r, token, logp) in enumerate(zip(decoder.alive, token_R.tolist(), logp_R.tolist(), strict=True)):
             samples[r].ids.append(token)
             samples[r].logp.append(logp)
             ended = token in stop_ids or (sampling.stop and decode(samples[r].ids).endswith(sampling.stop))

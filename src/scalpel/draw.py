@@ -1,0 +1,54 @@
+"""What the loop hands to a source for one optimiser step, and the order in which examples come."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+if TYPE_CHECKING:
+    from scalpel.engine import Sample
+    from scalpel.example import Example
+    from scalpel.rendered import Rendered
+    from scalpel.tokens import Tokens
+
+
+def derive(*parts: Any) -> int:
+    """A seed that depends on all of `parts` and on nothing else, the same in every process."""
+    return int.from_bytes(blake2b(repr(parts).encode(), digest_size=8).digest(), "big") >> 2
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One step's material.
+
+    `examples` are this step's prompts; `sample(prompts, n, seed)` samples from the policy; `reward(examples,
+    samples)` gives a list of rewards for each sample; `fit` cuts a rendered sequence to the stage's maximal
+    length, or drops it (None); `seed` is this step's own.
+    """
+
+    examples: Sequence[Example]
+    seed: int
+    progress: float
+    tokens: Tokens
+    sample: Callable[[Sequence[Sequence[int]], int, int], list[list[Sample]]]
+    reward: Callable[[Sequence[Example], Sequence[Sequence[Sample]]], list[list[list[float]]]]
+    fit: Callable[[Rendered], Rendered | None]
+    max_tokens: int  # the longest completion that `sample` gives
+
+
+@lru_cache(maxsize=8)
+def permutation(n: int, seed: int, epoch: int) -> list[int]:
+    generator = torch.Generator().manual_seed(derive("order", seed, epoch) % 2**63)
+    return torch.randperm(n, generator=generator).tolist()
+
+
+def window(items: Sequence[Any], step: int, size: int, seed: int) -> list[Any]:
+    """Items step·size … step·size + size − 1 of an endless sequence of seeded shuffles. It keeps no state, so
+    a resumed run goes on where it stopped."""
+    places = range(step * size, (step + 1) * size)
+    return [items[permutation(len(items), seed, place // len(items))[place % len(items)]] for place in places]

@@ -1,0 +1,54 @@
+"""Clipped policy gradient with a token-level ratio."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from scalpel.batch import Batch
+from scalpel.part import COUNTS, Metrics, Out, mean_of, part
+
+Average = Literal["sequence", "token", "constant"]
+
+
+def average_count(batch: Batch, *, average: Average = "sequence", length: int = 64, **other: float | None) -> float:
+    """What the loss is divided by: sequences, tokens, or sequences times a fixed length."""
+    return COUNTS["tokens"](batch) if average == "token" else batch.S * (length if average == "constant" else 1.0)
+
+
+@part("objective", "clipped-pg", needs={"logp"}, reads={"old"}, count=average_count, couples="sequence")
+def clipped_pg(
+    out: Out,
+    batch: Batch,
+    *,
+    epsilon: float = 0.2,
+    epsilon_high: float | None = None,
+    average: Average = "sequence",
+    length: int = 64,
+) -> tuple[Tensor, Metrics]:
+    """Pushes each token by its credit while the policy stays near the one that wrote it.
+
+        L = −Σ_i w_i Σ_t min(ρ_t Â_t, clip(ρ_t, 1−ε, 1+ε_high) Â_t),   ρ_t = exp(log π(y_t) − log π_old(y_t))
+
+    `average` "sequence": w_i = 1/|y_i| over the number of sequences (GRPO); "token": w_i = 1 over all tokens
+    (DAPO); "constant": w_i = 1 over sequences · `length` (Dr. GRPO).
+
+    Reads    logp, old, credit.
+    Limits   old = current: the gradient is that of −Σ w Â log π; ε → ∞ is the unclipped surrogate.
+    Fails    ratios leave the trust region: `clip_share` rises. Credits all 0: `surrogate` stays 0.
+    Source   Schulman et al. 2017 (arXiv 1707.06347), eq. 7; averages as in arXiv 2402.03300, eq. 3, and
+             arXiv 2503.20783, section 3.1.
+    """
+    assert batch.credit_N is not None and batch.old_N is not None
+    high = epsilon if epsilon_high is None else epsilon_high
+    ratio_N = (out.logp_N - batch.old_N).exp()
+    clipped_N = ratio_N.clamp(1 - epsilon, 1 + high)
+    gain_N = torch.minimum(ratio_N * batch.credit_N, clipped_N * batch.credit_N)
+    weight_N = batch.spread(1 / batch.length_S.clamp(min=1)) if average == "sequence" else 1.0
+    loss = -torch.where(batch.train_N, weight_N * gain_N, 0.0).sum()
+    clipped = (ratio_N * batch.credit_N > clipped_N * batch.credit_N).float()
+    return loss, {
+        "surrogate": mean_of(gain_N, batch.train_N),
+        "clip_share": mean_of(clipped, batch.train_N),
+        "ratio": mean_of(ratio_N, batch.train_N),
+    }

@@ -1,0 +1,20 @@
+"""Negative log-likelihood."""
+
+from torch import Tensor
+
+from scalpel.batch import Batch
+from scalpel.part import Metrics, Out, mean_of, part
+
+
+@part("objective", "nll", needs={"logp"}, count="tokens")
+def nll(out: Out, batch: Batch) -> tuple[Tensor, Metrics]:
+    """Makes the given tokens likelier: L = −Σ_t c_t · log π(y_t | y_<t), over the number of trained tokens.
+
+    Reads    logp, credit.
+    Limits   credit 1 is maximum likelihood; credit = the sample's reward is REINFORCE without a baseline.
+    Fails    over-trained, log-probs near 0 on the data while retention probes fall.
+    Source   maximum likelihood; token mean over the whole step as in METHODS, supervised fine-tuning.
+    """
+    assert batch.credit_N is not None
+    loss = -(batch.credit_N * out.logp_N).sum()
+    return loss, {"nll": mean_of(-out.logp_N, batch.train_N), "probability": mean_of(out.logp_N.exp(), batch.train_N)}

@@ -1,0 +1,298 @@
+"""A recipe: one TOML file, one experiment. Parse, refuse, override, write back.
+
+Unknown keys are refused with the nearest known one. A stage that names a `method` starts from that row of the
+table (methods.py); every key that the user sets goes over it.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from scalpel.methods import ROWS
+from scalpel.registry import unknown
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class PartSpec(BaseModel):
+    """A part by name with the hyper-parameters that differ from its defaults: "kl" or {name = "kl", beta = 0.1}."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    name: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def short_form(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+    @property
+    def hyper(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
+class SignalSpec(Strict):
+    """Source × credits × objective, with a weight. Without a source it learns from the batch of the signal
+    before it; without an objective only anchors act on it."""
+
+    name: str = ""
+    source: PartSpec | None = None
+    corrupt: list[PartSpec] = []
+    credit: list[PartSpec] = []
+    objective: PartSpec | None = None
+    weight: float | dict[str, Any] = 1.0
+    task: dict[str, Any] | None = None  # where its prompts come from, if not from the recipe's task
+    batch: int | None = Field(None, gt=0)  # prompts an optimiser step, if not the stage's
+    reuse: int = Field(1, gt=0)  # optimiser steps taken on one batch
+
+
+class SamplingSpec(Strict):
+    max_tokens: int = Field(64, gt=0)
+    temperature: float = Field(1.0, ge=0)
+    top_p: float = Field(1.0, gt=0, le=1)
+    top_k: int = Field(0, ge=0)
+    stop: list[str] = []
+
+
+class ValidateSpec(Strict):
+    """Accuracy on tuning items every so many steps; stops after `patience` rounds without a new best and goes
+    back to the best weights. `patience` 0 only watches."""
+
+    every: int = Field(gt=0)
+    items: int = Field(64, gt=0)
+    patience: int = Field(0, ge=0)
+
+
+class StageSpec(Strict):
+    """A weighted list of signals on one scope, with anchors, and how to optimise."""
+
+    name: str = ""
+    method: str | None = None
+    signals: list[SignalSpec] = []
+    scope: PartSpec = PartSpec(name="all")
+    anchors: list[PartSpec] = []
+    start: str = "previous"  # "previous", "base" or a folder
+    reference: str = "base"  # "base", "start" or a folder
+    keep_optimiser: bool = False
+    repeat: int = Field(1, gt=0)
+    # how much
+    steps: int = Field(100, gt=0)
+    batch: int = Field(16, gt=0)  # prompts an optimiser step
+    accumulation: int = Field(1, gt=0)  # at least so many micro-batches an optimiser step
+    micro_tokens: int = Field(16384, gt=0)  # padded tokens of a micro-batch, at most
+    flops: float | None = Field(None, gt=0)  # stop when the run has spent this much
+    # how
+    optimizer: Literal["adamw", "rmsprop", "sgd"] = "adamw"
+    learning_rate: float = Field(1e-5, gt=0)
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = Field(1e-8, gt=0)
+    weight_decay: float = Field(0.0, ge=0)
+    schedule: Literal["constant", "linear", "cosine"] = "linear"
+    warmup: float = Field(0.03, ge=0, lt=1)  # share of the steps
+    clip: float = Field(1.0, ge=0)  # gradient norm; 0 is off
+    max_length: int | None = Field(None, gt=1)
+    truncation: Literal["error", "drop", "keep_start", "keep_end"] = "error"
+    sampling: SamplingSpec = SamplingSpec()
+    validation: ValidateSpec | None = Field(None, alias="validate")
+    checkpoint_every: int = Field(0, ge=0)
+
+    @field_validator("method")
+    @classmethod
+    def known_method(cls, value: str | None) -> str | None:
+        if value is not None and value not in ROWS:
+            raise ValueError(unknown("method", value, ROWS))
+        return value
+
+    @model_validator(mode="after")
+    def something_to_learn(self) -> StageSpec:
+        if not self.signals:
+            raise ValueError("a stage needs a `method`, or `signals` of its own; see `scalpel methods`")
+        if self.signals[0].source is None:
+            raise ValueError("the first signal needs a `source`")
+        return self
+
+
+class ModelSpec(Strict):
+    path: str
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"  # of the arithmetic
+    device: str = "auto"
+    trust_remote_code: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def short_form(cls, value: Any) -> Any:
+        return {"path": value} if isinstance(value, str) else value
+
+
+class DataSpec(Strict):
+    """How many training items, from which seed, and how completions are rewarded (the task's own verifier
+    unless `rewards` says otherwise)."""
+
+    items: int = Field(1024, gt=0)
+    seed: int = 0
+    rewards: list[dict[str, Any]] = []
+
+
+class MeasureSpec(Strict):
+    """The probes of the ledger, and how often they are taken along a run (besides before and after)."""
+
+    probes: list[dict[str, Any]] = []
+    target: str = ""  # the probe that shows the gain; the first one unless said
+    points: int = Field(4, ge=0)  # measurements along a run
+    curve_items: int = Field(64, gt=0)  # items a probe at those points
+    recovery_samples: int = Field(8, gt=0)  # k, for 'within k samples'
+    recovery_items: int = Field(32, ge=0)  # lost items tested, a probe
+
+
+class CompareSpec(Strict):
+    """Arms × seeds. `budget` is what every arm may spend: that of the arm named in `equal_to`."""
+
+    seeds: list[int] = [0, 1, 2]
+    arms: list[dict[str, Any]] = []
+    budget: Literal["flops", "steps", "tokens", "seconds"] = "flops"
+    equal_to: str = ""  # the arm whose own steps set the budget; the first one unless said
+    amount: float | None = Field(None, gt=0)  # or the budget itself, in its unit
+    learning_rates: list[float] = []  # the grid, as factors of each arm's own learning rate
+    tuning_seed: int = 1000
+    tuning_items: int = Field(64, gt=0)
+    tuning_share: float = Field(1.0, gt=0, le=1)  # of the budget, for each run of the grid
+    workers: int = Field(0, ge=0)  # processes; 0 = one a core
+
+
+class Recipe(Strict):
+    name: str = "run"
+    seed: int = 0
+    threads: int = Field(0, ge=0)  # 0 = all cores
+    model: ModelSpec
+    models: dict[str, ModelSpec] = {}  # other roles: teacher, weak, reward
+    task: dict[str, Any]
+    data: DataSpec = DataSpec()
+    stages: list[StageSpec] = []
+    measure: MeasureSpec = MeasureSpec()
+    compare: CompareSpec | None = None
+
+
+def read(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Reads a recipe file, with `a.b=c` overrides. Raises ValueError that names what is wrong and the mend."""
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"no recipe at {path}: give the path of a TOML file, such as recipes/first.toml")
+    try:
+        raw = tomllib.loads(path.read_text())
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{path} is not valid TOML: {error}") from None
+    return parse(raw, overrides, name=path.stem)
+
+
+def parse(raw: Mapping[str, Any], overrides: Sequence[str] = (), name: str = "run") -> Recipe:
+    """A recipe from plain tables. `[train]` is short for a single stage."""
+    tables: dict[str, Any] = {"name": name, **deepcopy(dict(raw))}
+    for override in overrides:
+        put(tables, override)
+    if "train" in tables:
+        if "stages" in tables:
+            raise ValueError("a recipe has either one [train] or a list of [[stages]], not both")
+        tables["stages"] = [tables.pop("train")]
+    tables["stages"] = [over_row(stage) for stage in tables.get("stages", [])]
+    return validated(Recipe, tables)
+
+
+def over_row(stage: Mapping[str, Any]) -> dict[str, Any]:
+    """The stage's tables over those of its method's row."""
+    method = stage.get("method")
+    if method is None:
+        return dict(stage)
+    if method not in ROWS:
+        raise ValueError(unknown("method", str(method), ROWS))
+    return merge(ROWS[method].stage, stage)
+
+
+def merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Tables are merged key by key; everything else is replaced."""
+    merged = deepcopy(dict(under))
+    for key, value in over.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = merge(merged[key], value) if both else deepcopy(value)
+    return merged
+
+
+def put(tables: dict[str, Any], override: str) -> None:
+    """Applies one `a.b=c`: c is read as a TOML value, or else as text; a number steps into a list."""
+    path, equals, text = override.partition("=")
+    if not equals or not path:
+        raise ValueError(f"override {override!r} is not of the form key.key=value")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    *inner, last = path.strip().split(".")
+    here: Any = tables
+    for key in inner:
+        here = here[index_of(here, key, override)] if isinstance(here, list) else here.setdefault(key, {})
+        if isinstance(here, str):
+            raise ValueError(f"override {override!r} steps into {key!r}, which is the text {here!r}")
+    if isinstance(here, list):
+        here[index_of(here, last, override)] = value
+    else:
+        here[last] = value
+
+
+def index_of(items: list, key: str, override: str) -> int:
+    if not key.isdigit() or int(key) >= len(items):
+        raise ValueError(f"override {override!r}: {key!r} should be a number below {len(items)}")
+    return int(key)
+
+
+def validated(schema: type[Strict], tables: Mapping[str, Any]) -> Any:
+    """Validates, and says each fault in the recipe's own terms."""
+    try:
+        return schema.model_validate(tables)
+    except ValidationError as error:
+        raise ValueError("\n".join(fault(schema, e) for e in error.errors())) from None
+
+
+def fault(schema: type[BaseModel], error: Any) -> str:
+    place = ".".join(str(p) for p in error["loc"])
+    if error["type"] == "extra_forbidden":
+        known = known_keys(schema, error["loc"][:-1])
+        near = get_close_matches(str(error["loc"][-1]), known, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        return f"unknown key {place!r}: {hint}known here are {', '.join(sorted(known))}"
+    if error["type"] == "missing":
+        return f"missing key {place!r}"
+    return f"{place}: {error['msg'].removeprefix('Value error, ')} (got {error['input']!r:.80})"
+
+
+def known_keys(schema: type[BaseModel], place: Sequence[int | str]) -> list[str]:
+    """The keys that the table at this place may have."""
+    here: Any = schema
+    for step in place:
+        if isinstance(step, int):
+            continue
+        found = next((f for n, f in here.model_fields.items() if step in (n, f.alias)), None)
+        if found is None:
+            break
+        here = next(iter(nested(found.annotation)), here)
+    return [f.alias or n for n, f in here.model_fields.items()]
+
+
+def nested(annotation: Any) -> list[type[BaseModel]]:
+    """The pydantic models inside a type such as `list[SignalSpec] | None`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [m for inner in getattr(annotation, "__args__", ()) for m in nested(inner)]
+
+
+def write(recipe: Recipe) -> str:
+    """The resolved recipe as TOML, everything that is not a default of the file format spelled out."""
+    return tomli_w.dumps(recipe.model_dump(mode="json", exclude_none=True, by_alias=True))

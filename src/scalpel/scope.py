@@ -1,0 +1,89 @@
+"""Scope: which parameters may move, and how the optimiser sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass
+class Moving:
+    """A tensor that the optimiser moves, and the weight it lives in.
+
+    Dense: `value` is the weight itself. Sparse: `value` holds the entries of the weight at the flat positions
+    `index`; the optimiser, its states and clipping see only these.
+    """
+
+    name: str
+    weight: nn.Parameter
+    index: Tensor | None = None
+    value: nn.Parameter = field(init=False)
+
+    def __post_init__(self) -> None:
+        if self.index is None:
+            self.value = self.weight
+        else:
+            self.value = nn.Parameter(self.weight.detach().view(-1)[self.index].clone())
+
+    def gather(self) -> None:
+        """The weight's full gradient → that of `value`; before clipping."""
+        if self.index is not None and self.weight.grad is not None:
+            self.value.grad = self.weight.grad.view(-1)[self.index]
+            self.weight.grad = None
+
+    @torch.no_grad()
+    def scatter(self) -> None:
+        """`value` → the weight; after the optimiser's step."""
+        if self.index is not None:
+            self.weight.view(-1)[self.index] = self.value
+
+
+Carry = Mapping[str, Tensor | None]  # name → position of each new entry among the old ones (−1: new), None: all
+
+
+@dataclass
+class Scope:
+    """What a scope part returns when it is attached.
+
+    refresh   (step) → None while nothing changes, else the carry map by which optimiser states follow; it has
+              then replaced `moving`
+    penalty   the scope's own term of the loss, if it has one
+    export    "fold": the weights hold the result; "peft": adapters saved in PEFT's format
+    state     tensors and numbers that a resumed run needs; `restore` takes them back
+    """
+
+    moving: list[Moving]
+    refresh: Callable[[int], Carry | None] = lambda step: None
+    penalty: Callable[[], Tensor | None] = lambda: None
+    export: Literal["fold", "peft"] = "fold"
+    state: Callable[[], dict[str, Any]] = dict
+    restore: Callable[[Mapping[str, Any]], None] = lambda state: None
+    unchanged_at_attach: bool = True
+
+
+@dataclass(frozen=True)
+class Hands:
+    """What a scope may not import: the run's seed, and PEFT's way of putting adapters into a model."""
+
+    seed: int
+    adapt: Callable[[nn.Module, str, Mapping[str, Any], int], Mapping[str, nn.Parameter]]
+
+
+def freeze_all(model: nn.Module) -> None:
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+
+
+def let_move(model: nn.Module, allowed: Callable[[str, nn.Parameter], bool]) -> list[Moving]:
+    """Freezes everything but the parameters that `allowed` names, which move densely."""
+    freeze_all(model)
+    moving = []
+    for name, parameter in model.named_parameters():
+        if allowed(name, parameter):
+            parameter.requires_grad_(True)
+            moving.append(Moving(name, parameter))
+    return moving
