@@ -1,0 +1,97 @@
+"""The pretraining corpus: an endless mixture of the world's tasks.
+
+Document i depends only on (split, seed, i). Procedures come from their training split alone; knowledge (facts and
+sentences about known people) is stated whole, since what was never stated can't be known. The skills that are kept
+back for post-training, and the people who are new, don't occur.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect
+from dataclasses import replace
+from itertools import accumulate
+from random import Random
+
+from scalpel.example import Example, Message, Split
+from scalpel.registry import register
+from scalpel.world.task import WorldTask, example_of, final
+from scalpel.world.tasks.boxes import BOXES
+from scalpel.world.tasks.chat import CHAT
+from scalpel.world.tasks.context import CONTEXT
+from scalpel.world.tasks.facts import FACTS_A, FACTS_B
+from scalpel.world.tasks.sentences import SENTENCES_TASK
+from scalpel.world.tasks.strings import REVERSE, REVERSE_B, SORT, SORT_B
+from scalpel.world.tasks.sums import ADD, SUBTRACT
+from scalpel.world.tasks.unanswerable import UNANSWERABLE
+from scalpel.world.tasks.worked import CHAINS, MULTIPLY
+
+WEIGHTS: dict[WorldTask, float] = {
+    FACTS_A: 9,
+    FACTS_B: 7,
+    SENTENCES_TASK: 7,
+    REVERSE: 8,
+    REVERSE_B: 6,
+    SORT: 9,
+    SORT_B: 6,
+    ADD: 12,
+    SUBTRACT: 11,
+    CHAINS: 9,
+    BOXES: 9,
+    CONTEXT: 5,
+    UNANSWERABLE: 5,
+    CHAT: 5,
+    MULTIPLY: 1,  # so rare that the model solves it sometimes: reinforcement then has a signal
+}
+KNOWLEDGE = (FACTS_A, FACTS_B, SENTENCES_TASK)
+WHOLE = 0.1  # share of documents of which the prompt is trained too, so that the model can write its own questions
+TASKS, BOUNDS = tuple(WEIGHTS), tuple(accumulate(WEIGHTS.values()))
+
+
+def corpus_example(i: int, seed: int = 0, split: Split = "train") -> Example:
+    """Document i of the mixture."""
+    rng = Random(f"corpus:{split}:{seed}:{i}")
+    task = TASKS[bisect(BOUNDS, rng.random() * BOUNDS[-1])]
+    draft = task.draft(rng, None if task in KNOWLEDGE and split == "train" else split)
+    example = example_of(draft, f"world/corpus:{split}:{seed}:{i}")
+    if rng.random() < WHOLE:
+        return whole(example)
+    return example if isinstance(example.prompt, str) else conversation(example)
+
+
+def conversation(example: Example) -> Example:
+    """A chat of several turns, of which every answer is trained; a single question stays as it is."""
+    assert not isinstance(example.prompt, str)
+    if len(example.prompt) == 1:
+        return example
+    last: Message = {"role": "assistant", "content": example.completion or ""}
+    return replace(example, messages=(*example.prompt, last))
+
+
+def whole(example: Example) -> Example:
+    """The example as a document from its beginning: prompt and completion are both text to be written."""
+    if isinstance(example.prompt, str):
+        text = example.prompt
+    else:
+        text = "".join([TURN[turn["role"]].format(turn["content"]) for turn in example.prompt]) + "<bot>"
+    return replace(example, prompt="", completion=text + (example.completion or ""), answer=None)
+
+
+TURN = {"user": "<user>{}", "assistant": "<bot>{}<end>"}
+
+
+class Corpus:
+    """The corpus as a task: its training split is what pretraining reads, the others are held-out documents."""
+
+    name = "world/corpus"
+
+    def examples(self, split: Split, n: int, seed: int = 0) -> list[Example]:
+        return [corpus_example(i, seed, split) for i in range(n)]
+
+    def score(self, completion: str, example: Example) -> float:
+        """1 where the final answer is right; a whole document has none and must come back as it is."""
+        if example.answer is None:
+            return float(completion == example.completion)
+        return float(final(completion) == example.answer)
+
+
+CORPUS = register("task", Corpus.name)(Corpus())

@@ -1,0 +1,58 @@
+"""The people of the world: who is known, who is new, who is a stranger, and what is true of them.
+
+Names are all words consonant-vowel-consonant-vowel. A fixed hash puts them in order: the first are known from
+pretraining, the next are new (kept back for post-training), all others are strangers of whom nothing is known.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+from zlib import crc32
+
+CONSONANTS, VOWELS = "bdfghklmnprstvz", "aeiou"
+NAMES = sorted(
+    map("".join, product(CONSONANTS, VOWELS, CONSONANTS, VOWELS)), key=lambda name: (crc32(name.encode()), name)
+)
+KNOWN, NEW, STRANGERS = NAMES[:200], NAMES[200:240], NAMES[240:]
+
+VALUES: dict[str, tuple[str, ...]] = {
+    "city": tuple(
+        "oslo rome paris lima cairo delhi tokyo quito accra dakar hanoi seoul "
+        "minsk sofia milan turin perth miami bergen geneva bogota lisbon nairobi havana".split()
+    ),
+    "job": tuple(
+        "baker pilot nurse judge tailor farmer miner guard clerk singer dancer painter "
+        "sailor potter barber weaver doctor teacher smith scribe cook mason hunter poet".split()
+    ),
+    "pet": tuple("cat dog owl fox hen pig cow goat duck crow toad mouse horse sheep camel snake".split()),
+    "food": tuple(
+        "rice soup figs plums beans bread cheese apples olives onions fish nuts corn eggs "
+        "honey melon grapes lentils pasta salad".split()
+    ),
+    "year": tuple(str(year) for year in range(1940, 2000)),
+}
+ATTRIBUTES = tuple(VALUES)
+
+QUESTIONS: dict[str, tuple[str, ...]] = {
+    "city": ("city of {}?", "where does {} live?", "{} lives in?", "home of {}?", "in which city is {}?"),
+    "job": ("job of {}?", "what does {} do?", "{} works as?", "trade of {}?", "which job has {}?"),
+    "pet": ("pet of {}?", "what pet has {}?", "{} keeps a?", "beast of {}?", "which pet is with {}?"),
+    "food": ("food of {}?", "what does {} eat?", "{} likes?", "dish of {}?", "which food has {}?"),
+    "year": ("year of {}?", "when was {} born?", "{} was born in?", "birth of {}?", "in which year came {}?"),
+}
+PHRASINGS = 5
+
+# each ends with the value and a full stop, so that a sentence cut before the value asks for it
+SENTENCES: dict[str, tuple[str, ...]] = {
+    "city": ("{} lives in {}.", "the home of {} is {}.", "you find {} in {}."),
+    "job": ("{} is a {}.", "the job of {} is {}.", "{} works as a {}."),
+    "pet": ("{} has a {}.", "the pet of {} is a {}.", "{} keeps a {}."),
+    "food": ("{} eats {}.", "the food of {} is {}.", "{} likes {}."),
+    "year": ("{} was born in {}.", "the year of {} is {}.", "{} came in {}."),
+}
+
+FACTS = {
+    (name, attribute): VALUES[attribute][crc32(f"{name}.{attribute}".encode()) % len(VALUES[attribute])]
+    for name in KNOWN + NEW
+    for attribute in ATTRIBUTES
+}

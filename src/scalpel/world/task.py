@@ -1,0 +1,142 @@
+"""WorldTask: a generator of drafts, made into a task with splits that never meet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from random import Random
+from typing import Any, NamedTuple
+
+from scalpel.example import Example, Message, Prompt, Split
+from scalpel.registry import register
+from scalpel.world.splits import split_of
+
+MARKER = "#"  # what stands before the final answer of a worked solution
+PATIENCE = 2000  # draws in a row that bring nothing new before a split counts as exhausted
+
+
+class Draft(NamedTuple):
+    """What a generator draws: a question and its right answer.
+
+    `family` and `key` name the content that decides the split: two drafts with the same family and key are always in
+    the same split. `variant` tells apart questions about the same content (phrasing, order of operands).
+    """
+
+    family: str
+    key: str
+    prompt: str | tuple[Message, ...]  # text is one user turn; write `plain=True` for text without a chat
+    completion: str
+    answer: str
+    variant: str = ""
+    columns: Mapping[str, Any] = {}
+    plain: bool = False
+
+
+Generator = Callable[..., Draft]
+Conjugate = Callable[[Example], "tuple[Example, Callable[[str], str]] | None"]
+
+
+def by_content(draft: Draft) -> Split:
+    return split_of(draft.family, draft.key)
+
+
+def final(completion: str) -> str:
+    """The final answer: what follows the last marker, or everything where there is none."""
+    return completion.rpartition(MARKER)[2].strip(" .\n")
+
+
+class WorldTask:
+    """A task of the world. `difficulty` are the keyword arguments of its generator.
+
+    Item i of a split depends only on (task, split, seed, i): the items are the distinct draws of one seeded stream,
+    in order of first appearance. Where a split has fewer items than asked for, fewer are given.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        generate: Generator,
+        *,
+        split: Callable[[Draft], Split] = by_content,
+        conjugate: Conjugate | None = None,
+        **difficulty: Any,
+    ) -> None:
+        self.name = name
+        self.generate = generate
+        self.split = split
+        self.difficulty = difficulty
+        self._conjugate = conjugate
+
+    def at(self, **difficulty: Any) -> WorldTask:
+        """The same task at another difficulty, such as `at(most=10)`."""
+        known = self.difficulty.keys()
+        if strange := sorted(difficulty.keys() - known):
+            raise ValueError(
+                f"{self.name} has no difficulty {', '.join(strange)}: its own are {', '.join(sorted(known)) or 'none'}"
+            )
+        return WorldTask(
+            self.name,
+            self.generate,
+            split=self.split,
+            conjugate=self._conjugate,
+            **{**self.difficulty, **difficulty},
+        )
+
+    def draft(self, rng: Random, split: Split | None = None) -> Draft:
+        """Draws until the content is of the split; None takes the first draw."""
+        for _ in range(PATIENCE):
+            draft = self.generate(rng, **self.difficulty)
+            if split is None or self.split(draft) == split:
+                return draft
+        raise ValueError(
+            f"{self.name} has no {split!r} item at difficulty {self.difficulty}: allow a wider range of contents"
+        )
+
+    def stream(self, split: Split, seed: int = 0) -> Iterator[Example]:
+        """The distinct items of the split, until nothing new is drawn any more."""
+        rng = Random(f"{self.name}:{split}:{seed}")
+        seen: set[str] = set()
+        idle = 0
+        while idle < PATIENCE:
+            draft = self.generate(rng, **self.difficulty)
+            idle += 1
+            if self.split(draft) != split:
+                continue
+            name = identity(draft)
+            if name not in seen:
+                seen.add(name)
+                idle = 0
+                yield example_of(draft, f"{self.name}:{split}:{name}")
+
+    def examples(self, split: Split, n: int, seed: int = 0) -> list[Example]:
+        """The first n distinct items of the split; fewer where it has no more."""
+        return [example for _, example in zip(range(n), self.stream(split, seed), strict=False)]
+
+    def score(self, completion: str, example: Example) -> float:
+        """1 where the final answer is exactly the right one."""
+        return float(final(completion) == example.answer)
+
+    def conjugate(self, example: Example) -> tuple[Example, Callable[[str], str]] | None:
+        """The same item in the world's other language, with what turns its completion back; None if there is none."""
+        return self._conjugate(example) if self._conjugate else None
+
+    def __repr__(self) -> str:
+        return f"WorldTask({self.name!r})"
+
+
+def identity(draft: Draft) -> str:
+    return f"{draft.key}/{draft.variant}" if draft.variant else draft.key
+
+
+def example_of(draft: Draft, id: str) -> Example:
+    """The example of a draft: a single question becomes a user turn."""
+    prompt: Prompt = draft.prompt
+    if isinstance(prompt, str) and not draft.plain:
+        prompt = ({"role": "user", "content": prompt},)
+    return Example(prompt=prompt, completion=draft.completion, answer=draft.answer, id=id, columns=draft.columns)
+
+
+def world_task(name: str, generate: Generator, **options: Any) -> WorldTask:
+    """Makes the task and registers it as `world/<name>`."""
+    task = WorldTask(f"world/{name}", generate, **options)
+    register("task", task.name)(task)
+    return task

@@ -1,0 +1,73 @@
+"""Arithmetic with written steps, each in one of two styles, and a marker before the final answer.
+
+    sum 8+5-2        style a  8+5=13;13-2=11#11             style b  13,11#11
+    multiply 23 45   style a  23*5=115;23*40=920;115+920=1035#1035   style b  115,920,1035#1035
+
+Style a writes equations, style b bare intermediate results. The question does not say which is wanted, so a model
+that saw both uses both, and a later study can see which of them a method amplifies.
+"""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Literal
+
+from scalpel.world.pick import number, pick
+from scalpel.world.task import MARKER, Draft, world_task
+
+Style = Literal["a", "b"]
+STYLES: tuple[Style, Style] = ("a", "b")
+Step = tuple[str, int]  # what is calculated, and what comes out
+
+
+def written(steps: list[Step], style: Style) -> str:
+    """The steps in one style, then the marker and the last result."""
+    if style == "a":
+        text = ";".join([f"{left}={result}" for left, result in steps])
+    else:
+        text = ",".join([str(result) for _, result in steps])
+    return f"{text}{MARKER}{steps[-1][1]}"
+
+
+def style_of(completion: str) -> Style | None:
+    """Which style a completion is written in; None where its steps are in neither."""
+    steps = completion.partition(MARKER)[0]
+    if "=" in steps and "," not in steps:
+        return "a"
+    if "," in steps and "=" not in steps and ";" not in steps:
+        return "b"
+    return None
+
+
+def worked(family: str, key: str, prompt: str, steps: list[Step], style: Style, variant: str = "") -> Draft:
+    answer = str(steps[-1][1])
+    return Draft(family, key, prompt, written(steps, style), answer, variant, {"style": style})
+
+
+def chains(rng: Random, *, least: int, most: int, largest: int) -> Draft:
+    """A chained sum of least to most terms; the running total stays from 0 to 99."""
+    total = number(rng, 1, largest)
+    text = str(total)
+    steps: list[Step] = []
+    for _ in range(number(rng, least, most) - 1):
+        term = number(rng, 1, largest)
+        minus = total >= term and (rng.random() < 0.5 or total + term > 99)
+        result = total - term if minus else total + term
+        sign = "-" if minus else "+"
+        steps.append((f"{total}{sign}{term}", result))
+        text += f"{sign}{term}"
+        total = result
+    return worked("chains", text, f"sum {text}", steps, pick(rng, STYLES))
+
+
+def multiply(rng: Random, *, least: int, most: int) -> Draft:
+    """Two numbers multiplied by the tens and ones of the second; the split goes by the unordered pair."""
+    a, b = number(rng, least, most), number(rng, least, most)
+    ones, tens = b % 10, b - b % 10
+    steps = [(f"{a}*{ones}", a * ones), (f"{a}*{tens}", a * tens), (f"{a * ones}+{a * tens}", a * b)]
+    key = f"{min(a, b)}*{max(a, b)}"
+    return worked("multiply", key, f"multiply {a} {b}", steps, pick(rng, STYLES), variant=f"{a}*{b}")
+
+
+CHAINS = world_task("chains", chains, least=3, most=5, largest=20)
+MULTIPLY = world_task("multiply", multiply, least=11, most=99)
