@@ -1,0 +1,39 @@
+"""Saving a model so that what is on disk is what was trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from transformers import PreTrainedModel
+
+from scalpel.folders import put
+from scalpel.models.load import load, quiet
+from scalpel.tokens import Tokens
+
+
+def save(model: PreTrainedModel, tokens: Tokens, folder: str | Path) -> Path:
+    """Writes an ordinary model folder, reads it back and compares, and only then puts it in place."""
+
+    def write(at: Path) -> None:
+        with quiet():
+            model.save_pretrained(at)
+            tokens.tokenizer.save_pretrained(at)
+        verify_saved(model, tokens, at)
+
+    return put(Path(folder), write)
+
+
+def verify_saved(model: PreTrainedModel, tokens: Tokens, folder: str | Path) -> None:
+    """Loads the folder and raises RuntimeError unless every weight is the same bit for bit, and so is the text."""
+    again, read = load(Path(folder), dtype=model.dtype)
+    mine, theirs = model.state_dict(), again.state_dict()
+    wrong = sorted(mine.keys() ^ theirs.keys())
+    wrong += [k for k in mine.keys() & theirs.keys() if not torch.equal(mine[k].cpu(), theirs[k])]
+    if wrong:
+        raise RuntimeError(
+            f"{folder} does not hold the model that was saved: {len(wrong)} tensors differ, first {wrong[0]}"
+        )
+    probe = "Aa 12.\n"
+    if tokens.prompt(probe) != read.prompt(probe) or tokens.stop_ids != read.stop_ids:
+        raise RuntimeError(f"{folder} does not hold the tokenizer that was saved: it encodes {probe!r} differently")
