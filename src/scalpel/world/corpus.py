@@ -8,9 +8,11 @@ back for post-training, and the people who are new, don't occur.
 from __future__ import annotations
 
 from bisect import bisect
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import accumulate
 from random import Random
+from typing import overload
 
 from scalpel.example import Example, Message, Split
 from scalpel.registry import register
@@ -44,6 +46,7 @@ WEIGHTS: dict[WorldTask, float] = {
 }
 KNOWLEDGE = (FACTS_A, FACTS_B, SENTENCES_TASK)
 WHOLE = 0.1  # share of documents of which the prompt is trained too, so that the model can write its own questions
+TURN = {"user": "<user>{}", "assistant": "<bot>{}<end>"}
 TASKS, BOUNDS = tuple(WEIGHTS), tuple(accumulate(WEIGHTS.values()))
 
 
@@ -76,7 +79,25 @@ def whole(example: Example) -> Example:
     return replace(example, prompt="", completion=text + (example.completion or ""), answer=None)
 
 
-TURN = {"user": "<user>{}", "assistant": "<bot>{}<end>"}
+class Documents(Sequence[Example]):
+    """The first n documents of a split as a sequence that makes each one when it is asked for."""
+
+    def __init__(self, n: int, seed: int = 0, split: Split = "train") -> None:
+        self.n, self.seed, self.split = n, seed, split
+
+    def __len__(self) -> int:
+        return self.n
+
+    @overload
+    def __getitem__(self, i: int) -> Example: ...
+    @overload
+    def __getitem__(self, i: slice) -> list[Example]: ...
+    def __getitem__(self, i: int | slice) -> Example | list[Example]:
+        if isinstance(i, slice):
+            return [self[j] for j in range(*i.indices(self.n))]
+        if not -self.n <= i < self.n:
+            raise IndexError(f"document {i} of {self.n}")
+        return corpus_example(i % self.n, self.seed, self.split)
 
 
 class Corpus:
@@ -85,7 +106,7 @@ class Corpus:
     name = "world/corpus"
 
     def examples(self, split: Split, n: int, seed: int = 0) -> list[Example]:
-        return [corpus_example(i, seed, split) for i in range(n)]
+        return list(Documents(n, seed, split))
 
     def score(self, completion: str, example: Example) -> float:
         """1 where the final answer is right; a whole document has none and must come back as it is."""

@@ -15,22 +15,29 @@ NAMES = sorted(
 )
 KNOWN, NEW, STRANGERS = NAMES[:200], NAMES[200:240], NAMES[240:]
 
+# fmt: off
 VALUES: dict[str, tuple[str, ...]] = {
-    "city": tuple(
-        "oslo rome paris lima cairo delhi tokyo quito accra dakar hanoi seoul "
-        "minsk sofia milan turin perth miami bergen geneva bogota lisbon nairobi havana".split()
+    "city": (
+        "oslo", "rome", "paris", "lima", "cairo", "delhi", "tokyo", "quito", "accra", "dakar", "hanoi", "seoul",
+        "minsk", "sofia", "milan", "turin", "perth", "miami", "bergen", "geneva", "bogota", "lisbon", "nairobi",
+        "havana",
     ),
-    "job": tuple(
-        "baker pilot nurse judge tailor farmer miner guard clerk singer dancer painter "
-        "sailor potter barber weaver doctor teacher smith scribe cook mason hunter poet".split()
+    "job": (
+        "baker", "pilot", "nurse", "judge", "tailor", "farmer", "miner", "guard", "clerk", "singer", "dancer",
+        "painter", "sailor", "potter", "barber", "weaver", "doctor", "teacher", "smith", "scribe", "cook", "mason",
+        "hunter", "poet",
     ),
-    "pet": tuple("cat dog owl fox hen pig cow goat duck crow toad mouse horse sheep camel snake".split()),
-    "food": tuple(
-        "rice soup figs plums beans bread cheese apples olives onions fish nuts corn eggs "
-        "honey melon grapes lentils pasta salad".split()
+    "pet": (
+        "cat", "dog", "owl", "fox", "hen", "pig", "cow", "goat", "duck", "crow", "toad", "mouse", "horse", "sheep",
+        "camel", "snake",
+    ),
+    "food": (
+        "rice", "soup", "figs", "plums", "beans", "bread", "cheese", "apples", "olives", "onions", "fish", "nuts",
+        "corn", "eggs", "honey", "melon", "grapes", "lentils", "pasta", "salad",
     ),
     "year": tuple(str(year) for year in range(1940, 2000)),
 }
+# fmt: on
 ATTRIBUTES = tuple(VALUES)
 
 QUESTIONS: dict[str, tuple[str, ...]] = {

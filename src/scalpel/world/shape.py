@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from scalpel.registry import unknown
 from scalpel.world.vocabulary import IDS, MAX_LENGTH
 
-SIZES: dict[str, dict[str, int]] = {
+SIZES: dict[str, dict[str, Any]] = {
     "world-1m": {"hidden_size": 128, "intermediate_size": 448, "num_attention_heads": 4},
     "world-300k": {"hidden_size": 80, "intermediate_size": 208, "num_attention_heads": 5},
 }
