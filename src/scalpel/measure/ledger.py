@@ -1,0 +1,226 @@
+"""The ledger: each item before and after. Its unit is the item; an average hides what was swapped.
+
+gained  wrong → right      kept   right → right
+lost    right → wrong      never  wrong → wrong
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from scalpel.measure.files import read_json, read_jsonl, write_json, write_jsonl
+from scalpel.measure.probes.item import ItemResult, Probe, Role
+from scalpel.measure.statistics import Interval, bootstrap, mcnemar, paired_change
+
+Verdict = Literal["gained", "kept", "lost", "never", "measured"]
+VERDICTS: dict[tuple[bool, bool], Verdict] = {
+    (False, True): "gained",
+    (True, True): "kept",
+    (True, False): "lost",
+    (False, False): "never",
+}
+ALIKE = 0.05  # two accuracies nearer than 5 points count as unchanged
+SIGNIFICANT = 0.05
+RULE = (
+    "“gained” or “lost” where the exact paired test gives p < 0.05; “unchanged” where the whole 95% "
+    "interval of the change lies within 5 points; “too few items to tell” otherwise"
+)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One item before and after. A `recovered_…` is None where that test was not made."""
+
+    id: str
+    prompt: str
+    answer: str
+    before: bool | None
+    after: bool | None
+    verdict: Verdict
+    output_before: str
+    output_after: str
+    logp_before: float | None  # in the probe's unit; for a drift probe, the KL to the base
+    logp_after: float | None
+    recovered_within_k: bool | None = None
+    recovered_halfway: bool | None = None
+    recovered_conjugate: bool | None = None
+
+    @property
+    def recovered(self) -> bool | None:
+        """Whether any test brought the item back; None where none was made."""
+        made = [
+            test
+            for test in (self.recovered_within_k, self.recovered_halfway, self.recovered_conjugate)
+            if test is not None
+        ]
+        return any(made) if made else None
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """The entries of one probe."""
+
+    probe: str
+    role: Role
+    kind: str
+    unit: str
+    entries: tuple[Entry, ...]
+    k: int | None = None  # samples of the test "recovered within k samples", where it was made
+
+    def of(self, *verdicts: Verdict) -> list[Entry]:
+        return [entry for entry in self.entries if entry.verdict in verdicts]
+
+
+def ledger(probe: Probe, before: Sequence[ItemResult], after: Sequence[ItemResult]) -> Ledger:
+    """Lays the two looks of one probe side by side. Both must hold the same items."""
+    results_after = {result.id: result for result in after}
+    strangers = {result.id for result in before} ^ set(results_after)
+    if strangers:
+        raise ValueError(
+            f"probe {probe.name!r}: {len(strangers)} items are on one side only, {sorted(strangers)[0]!r} for one; "
+            "measure before and after with the same probe"
+        )
+    entries = tuple(entry(result, results_after[result.id]) for result in before)
+    return Ledger(probe.name, probe.role, probe.kind, probe.unit, entries)
+
+
+def entry(before: ItemResult, after: ItemResult) -> Entry:
+    if before.right is None or after.right is None:
+        verdict: Verdict = "measured"
+    else:
+        verdict = VERDICTS[before.right, after.right]
+    return Entry(
+        id=before.id,
+        prompt=before.prompt,
+        answer=before.answer,
+        before=before.right,
+        after=after.right,
+        verdict=verdict,
+        output_before=before.output,
+        output_after=after.output,
+        logp_before=before.value,
+        logp_after=after.value,
+    )
+
+
+def verdict_in_words(gained: int, lost: int, n: int) -> str:
+    """What the items of one probe allow to be said of it, by RULE.
+
+    At least 6 flips all one way are needed for p < 0.05, so with fewer no direction is ever claimed.
+    """
+    if n and mcnemar(gained, lost) < SIGNIFICANT:
+        return "gained" if gained > lost else "lost"
+    change = paired_change(gained, lost, n)
+    return "unchanged" if n and within(change, ALIKE) else "too few items to tell"
+
+
+def within(change: Interval, margin: float) -> bool:
+    """Whether the whole interval is nearer to zero than the margin."""
+    return max(-change.low, change.high) <= margin
+
+
+def summary(book: Ledger) -> dict[str, Any]:
+    """Counts, test and intervals of one probe, ready for JSON. Shares are of all items but for `share_lost`."""
+    found: dict[str, Any] = {"role": book.role, "kind": book.kind, "unit": book.unit, "items": len(book.entries)}
+    judged = [entry for entry in book.entries if entry.verdict != "measured"]
+    if judged:
+        found |= judged_summary(judged)
+    changes = [
+        (entry.logp_before, entry.logp_after)
+        for entry in book.entries
+        if entry.logp_before is not None and entry.logp_after is not None
+    ]
+    if changes:
+        found["value"] = value_summary(np.asarray(changes, dtype=float))
+    return found
+
+
+def judged_summary(entries: list[Entry]) -> dict[str, Any]:
+    counts = Counter(entry.verdict for entry in entries)
+    gained, lost, n = counts["gained"], counts["lost"], len(entries)
+    known = counts["kept"] + lost
+    return {
+        "before": known / n,
+        "after": (counts["kept"] + gained) / n,
+        "gained": gained,
+        "lost": lost,
+        "kept": counts["kept"],
+        "never": counts["never"],
+        "share_lost": lost / known if known else None,
+        "change": paired_change(gained, lost, n)._asdict(),
+        "p": mcnemar(gained, lost),
+        "verdict": verdict_in_words(gained, lost, n),
+    }
+
+
+def value_summary(values_I2: np.ndarray) -> dict[str, Any]:
+    before, after = values_I2.mean(axis=0)
+    change = bootstrap((values_I2[:, 1] - values_I2[:, 0])[None])
+    return {"before": float(before), "after": float(after), "change": change._asdict()}
+
+
+def metrics(name: str, before: Iterable[ItemResult], now: Iterable[ItemResult]) -> dict[str, float]:
+    """What a checkpoint's look at a probe adds to metrics.jsonl.
+
+    probe/<name>/accuracy   share of all items that are right
+    probe/<name>/kept       of those right before training, the share still right
+    probe/<name>/value      mean in the probe's unit (log p of the right answer; KL to the base)
+    """
+    known = {result.id for result in before if result.right}
+    now = list(now)
+    found: dict[str, float] = {}
+    judged = [result for result in now if result.right is not None]
+    if judged:
+        found[f"probe/{name}/accuracy"] = float(np.mean([bool(result.right) for result in judged]))
+    still = [bool(result.right) for result in judged if result.id in known]
+    if still:
+        found[f"probe/{name}/kept"] = float(np.mean(still))
+    values = [result.value for result in now if result.value is not None]
+    if values:
+        found[f"probe/{name}/value"] = float(np.mean(values))
+    return found
+
+
+def write(folder: Path, ledgers: Sequence[Ledger], extra: dict[str, dict[str, Any]] | None = None) -> None:
+    """Writes `ledger/<probe>.jsonl`, one line an item, and `ledger/summary.json`, under a run folder.
+
+    `extra` adds keys to a probe's summary, by its name: `{"facts": {"recovery": …}}`.
+    """
+    names = file_names([book.probe for book in ledgers])
+    probes = {}
+    for book in ledgers:
+        write_jsonl(folder / "ledger" / names[book.probe], (asdict(entry) for entry in book.entries))
+        probes[book.probe] = {"file": names[book.probe], "k": book.k} | summary(book)
+        probes[book.probe] |= (extra or {}).get(book.probe, {})
+    write_json(folder / "ledger" / "summary.json", {"format": 1, "rule": RULE, "probes": probes})
+
+
+def file_names(probes: Sequence[str]) -> dict[str, str]:
+    """A file name for each probe; what a file name can't hold becomes a dash."""
+    names = {probe: "".join(c if c.isalnum() or c in "-_." else "-" for c in probe) for probe in probes}
+    if len(set(names.values())) < len(probes):
+        raise ValueError(f"two of the probes {sorted(probes)} would share a ledger file; rename one")
+    return {probe: f"{name}.jsonl" for probe, name in names.items()}
+
+
+def read(folder: Path) -> list[Ledger]:
+    """The ledgers of a run folder, in the order in which they were written."""
+    about = read_json(folder / "ledger" / "summary.json")
+    known = {field.name for field in fields(Entry)}
+    found = []
+    for probe, row in about["probes"].items():
+        path = folder / "ledger" / row["file"]
+        entries = []
+        for number, line in enumerate(read_jsonl(path), start=1):
+            if set(line) != known:
+                odd = ", ".join(sorted(set(line) ^ known))
+                raise ValueError(f"{path}:{number} is not a ledger entry (missing or unknown: {odd})")
+            entries.append(Entry(**line))
+        found.append(Ledger(probe, row["role"], row["kind"], row["unit"], tuple(entries), row["k"]))
+    return found

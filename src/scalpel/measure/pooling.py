@@ -1,0 +1,64 @@
+"""What the seeds of one arm say together about cost, weights and recovered items."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from scalpel.measure.recovery import PUSHES
+from scalpel.measure.results import Arm
+from scalpel.measure.statistics import fisher, wilson
+
+COSTS = ("tokens_trained", "tokens_sampled", "flops", "seconds", "peak_memory_bytes")
+
+
+def cost(arm: Arm) -> dict[str, float | None]:
+    """Mean over seeds of each cost that every seed recorded; None for the others."""
+    return {name: mean(run.summary.get("cost", {}).get(name) for run in arm.runs) for name in COSTS}
+
+
+def mean(values: Iterable[float | None]) -> float | None:
+    found = list(values)
+    known = [value for value in found if value is not None]
+    return sum(known) / len(known) if known and len(known) == len(found) else None
+
+
+def weights(arm: Arm) -> dict[str, Any] | None:
+    """The table of weight change (components × layers), each cell the mean over seeds."""
+    tables = [table for run in arm.runs if (table := run.summary.get("weights"))]
+    if not tables:
+        return None
+    first = tables[0]
+    alike = [t for t in tables if (t["components"], t["layers"]) == (first["components"], first["layers"])]
+    cells = [
+        [mean(table["relative"][row][column] for table in alike) for column in range(len(first["layers"]))]
+        for row in range(len(first["components"]))
+    ]
+    return {"components": first["components"], "layers": first["layers"], "relative": cells}
+
+
+def recovery(arm: Arm) -> dict[str, Any] | None:
+    """Lost items that came back, beside items never known, over all probes and seeds of the arm."""
+    found = [row for run in arm.runs for row in run.recovery.values() if row]
+    if not found:
+        return None
+    lost, control = total(row["lost"] for row in found), total(row["control"] for row in found)
+    p = fisher(lost["recovered"], lost["tested"], control["recovered"], control["tested"])
+    return {"k": max((row["k"] or 0 for row in found), default=0), "lost": lost, "control": control, "p": p}
+
+
+def total(tallies: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """The tallies added up, under any push and under each."""
+    tallies = list(tallies)
+    found: dict[str, Any] = add(tallies)
+    if found["tested"]:
+        found["share"] = wilson(found["recovered"], found["tested"])._asdict()
+    for push in PUSHES:
+        made = [tally[push] for tally in tallies if push in tally]
+        if made:
+            found[push] = add(made)
+    return found
+
+
+def add(tallies: list[dict[str, Any]]) -> dict[str, int]:
+    return {key: sum(tally[key] for tally in tallies) for key in ("tested", "recovered")}

@@ -1,0 +1,26 @@
+"""Ways to look at a model, item by item. Each is registered in the axis `probe`.
+
+`generate`  answers greedily; the task verifies            right or wrong, log p of the right answer
+`choose`    picks the choice of greatest log-probability   right or wrong, log p of the right choice
+`given`     scores text that it is given                   log p per token
+`drift`     compares with the base on neutral text         KL per token
+"""
+
+from scalpel.measure.probes.choose import Choice, Choose, choices, read_choices
+from scalpel.measure.probes.drift import Drift
+from scalpel.measure.probes.generate import Generate
+from scalpel.measure.probes.given import Given
+from scalpel.measure.probes.item import ItemResult, Probe, Role
+
+__all__ = [
+    "Choice",
+    "Choose",
+    "Drift",
+    "Generate",
+    "Given",
+    "ItemResult",
+    "Probe",
+    "Role",
+    "choices",
+    "read_choices",
+]

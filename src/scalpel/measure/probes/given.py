@@ -1,0 +1,65 @@
+"""The log-probability of given text: how likely the model still finds an answer it need not write.
+
+value_i = (1/T) Σ_t log p(answer_t | prompt, answer_<t), in nats per token. No right and wrong: it
+moves long before an answer flips, and asks for no generation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Self
+
+from scalpel.example import Example, Split, Task
+from scalpel.measure.probes.item import ItemResult, Role, distinct, shown
+from scalpel.registry import register
+
+if TYPE_CHECKING:
+    from scalpel.engine import Engine
+
+
+@register("probe", "given")
+@dataclass(frozen=True)
+class Given:
+    """Mean token log-probability of each example's completion (its answer where it has none)."""
+
+    name: str
+    examples: tuple[Example, ...]
+    role: Role = "keep"
+    kind: str = field(default="given", init=False)
+    unit: str = field(default="log p of the given text per token, nats", init=False)
+
+    def __post_init__(self) -> None:
+        distinct(self.name, [example.id for example in self.examples])
+        for example in self.examples:
+            if not text_of(example):
+                raise ValueError(
+                    f"probe {self.name!r}: item {example.id!r} has neither completion nor answer, "
+                    "so there is no text to score; map a column to one of them"
+                )
+
+    @classmethod
+    def from_task(cls, name: str, task: Task, n: int, split: Split = "test", seed: int = 0) -> Self:
+        return cls(name, tuple(task.examples(split, n, seed)))
+
+    def only(self, ids: Collection[str]) -> Self:
+        return replace(self, examples=tuple(e for e in self.examples if e.id in ids))
+
+    def run(self, engine: Engine, reference: Engine | None = None) -> list[ItemResult]:
+        rows = [
+            (engine.tokens.prompt(example.prompt), engine.tokens.completion(text_of(example), example.prompt))
+            for example in self.examples
+        ]
+        return [
+            ItemResult(example.id, None, mean(logps), "", shown(example.prompt), text_of(example))
+            for example, logps in zip(self.examples, engine.logps(rows), strict=True)
+        ]
+
+
+def text_of(example: Example) -> str:
+    return example.completion or example.answer or ""
+
+
+def mean(values: Iterable[float]) -> float:
+    values = list(values)
+    return sum(values) / len(values)

@@ -1,0 +1,57 @@
+"""Measures a pair of models: the same probes on the base and on the tuned one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scalpel.measure.ledger import Ledger, ledger, write
+from scalpel.measure.probes import Choose, Generate, ItemResult, Probe
+from scalpel.measure.recovery import recover, recovery
+
+if TYPE_CHECKING:
+    from scalpel.engine import Engine
+
+Look = dict[str, list[ItemResult]]  # what each probe saw, by its name
+
+
+def look(probes: Sequence[Probe], engine: Engine, reference: Engine) -> Look:
+    """Every probe under one engine; `reference` is the base (the engine itself, for the base)."""
+    names = [probe.name for probe in probes]
+    if len(set(names)) < len(names):
+        raise ValueError(f"two probes share a name in {names}; the ledger keeps one file a name, so rename one")
+    return {probe.name: probe.run(engine, reference) for probe in probes}
+
+
+def measure(
+    probes: Sequence[Probe],
+    base: Engine,
+    tuned: Engine,
+    halfway: Engine | None = None,
+    *,
+    before: Look | None = None,
+    k: int = 8,
+    most: int = 100,
+    seed: int = 0,
+    tell: Callable[[str], None] = lambda words: None,
+) -> list[Ledger]:
+    """A ledger for each probe, its lost items tested for suppressed or erased.
+
+    `before` is what `look(probes, base, base)` saw, so that many tuned models share one look at their base.
+    """
+    ledgers = []
+    for probe in probes:
+        tell(f"measuring {probe.name}")
+        first = before[probe.name] if before is not None else probe.run(base, base)
+        book = ledger(probe, first, probe.run(tuned, base))
+        if isinstance(probe, Generate | Choose):
+            book = recover(book, probe, tuned, halfway, k=k, most=most, seed=seed)
+        ledgers.append(book)
+    return ledgers
+
+
+def save(folder: str | Path, ledgers: Sequence[Ledger]) -> None:
+    """Writes the ledgers, their summaries and the share recovered under a run folder."""
+    extra = {book.probe: {"recovery": recovery(book)} for book in ledgers}
+    write(Path(folder), ledgers, extra)

@@ -1,0 +1,87 @@
+"""The verdict in words: what to take, why, and what can't be told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from scalpel.measure.statistics import Interval
+from scalpel.measure.words import listed, percent, point_range, points, with_range
+
+Rows = Mapping[str, Mapping[str, Any]]  # the rows of comparison.json's `arms`, by name
+
+
+def headline(take: str | None, rows: Rows, tied: list[str]) -> str:
+    if take is None and len(rows) == 1:
+        return "Keep the base: this run is not shown to be worth taking."
+    if take is None:
+        return "Keep the base: no arm is shown to be worth taking."
+    if len(rows) == 1:
+        return "Worth taking: what it gained outweighs what it forgot."
+    if len(tied) == len(rows) - 1:
+        return f"Take {take}, but no other arm can be told apart from it."
+    if tied:
+        return f"Take {take}; {listed(tied)} can't be told apart from it."
+    return f"Take {take}."
+
+
+def about(row: Mapping[str, Any]) -> str:
+    """What one arm gained and lost."""
+    gain = Interval(**row["gain"])
+    text = f"{row['name']} gained {points(gain.mean)} points on the target ({point_range(gain)})"
+    if row["forgetting"] is None:
+        return f"{text}; no old ability was measured."
+    lost = Interval(**row["forgetting"])
+    text += f" and lost {percent(lost.mean)} of what the base knew ({point_range(lost)})"
+    worst = row["worst"]
+    return f"{text}; the worst hit is {worst['probe']}, with {percent(worst['lost'])} lost." if worst else f"{text}."
+
+
+def against(duel: Mapping[str, Any]) -> str:
+    """One arm beside the best."""
+    difference = Interval(**duel["net"])
+    if duel["apart"]:
+        return (
+            f"{duel['arm']} is worse: its net is lower than that of {duel['than']} by {with_range(difference)} points."
+        )
+    return (
+        f"{duel['arm']} can't be told apart from {duel['than']}: their nets differ by {with_range(difference)} points."
+    )
+
+
+def none_taken(best: Mapping[str, Any]) -> str:
+    net = Interval(**best["net"])
+    return (
+        f"The best, {best['name']}, nets {with_range(net)} points, and that range does not lie above zero: "
+        "more items or seeds may tell, or another method."
+    )
+
+
+def over_limit(names: list[str], limit: float) -> str:
+    were = "were" if len(names) > 1 else "was"
+    return f"{listed(names)} lost more than the limit of {percent(limit)} and {were} not considered."
+
+
+def comes_back(row: Mapping[str, Any]) -> str | None:
+    """Suppressed or erased, with the control beside it."""
+    found = row["recovery"]
+    if not found or not found["lost"]["tested"]:
+        return None
+    lost, control = found["lost"], found["control"]
+    text = f"Of {lost['tested']} lost items tested in {row['name']}, {lost['recovered']} came back"
+    text += f" ({percent(lost['recovered'] / lost['tested'])}): suppressed, not erased"
+    if not control["tested"]:
+        return f"{text}; there was no item that the base never knew to set beside it."
+    share = percent(control["recovered"] / control["tested"])
+    text += f"; of {control['tested']} items that the base never knew, {control['recovered']} ({share})."
+    beyond = "more than guessing brings." if found["p"] < 0.05 else "no more than guessing may bring."
+    return f"{text} That is {beyond}"
+
+
+def seeds(counts: list[int]) -> str:
+    """What the intervals cover."""
+    if max(counts) == 1:
+        return "One seed: the intervals cover the choice of items, not that of the seed."
+    least, most = min(counts), max(counts)
+    span = f"{least}" if least == most else f"{least} to {most}"
+    return f"The intervals resample items and seeds ({span} an arm)."

@@ -1,0 +1,157 @@
+"""Which arm to take. Pure arithmetic over run folders: the comparison writes it, the report shows it.
+
+  net = gain − price · forgetting, in points
+
+The arm of the greatest net is taken if the 95% interval of its net lies above zero; with a limit, only
+arms that forgot at most so much are considered. Two arms can be told apart where the interval of the
+difference of their nets leaves zero out. With k arms that interval has confidence 1 − 0.05/(k − 1), so
+that all k − 1 comparisons with the best hold together (Bonferroni).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from scalpel.measure import sentences
+from scalpel.measure.matched import matched
+from scalpel.measure.pooling import cost, recovery, weights
+from scalpel.measure.results import Arm
+from scalpel.measure.standing import Standing, abilities, describe, standing, targets, worst
+from scalpel.measure.statistics import Interval, interval
+from scalpel.measure.words import percent
+
+FORMAT = 1
+
+
+def comparison(
+    arms: Sequence[Arm],
+    *,
+    price: float = 1.0,
+    limit: float | None = None,
+    budget: Mapping[str, Any] | None = None,
+    failed: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """All that comparison.json holds, from the arms of a run folder (`results.load`).
+
+    `price`: what a point of forgetting costs, in points of gain. `limit`: the greatest share of old
+    abilities that may be lost. `budget`: `{"unit": "flops", "amount": …}`, what every arm was given.
+    `failed`: arms that gave no result, with the reason.
+    """
+    if price < 0:
+        raise ValueError(f"price = {price}: forgetting would count as a gain; give 0 or more")
+    if limit is not None and not 0 <= limit <= 1:
+        raise ValueError(f"limit = {limit}: it is a share of old abilities, between 0 and 1")
+    same_items(arms)
+    standings = [standing(arm, price) for arm in arms]
+    rows = {one.name: arm_row(one) for one in standings}
+    return {
+        "format": FORMAT,
+        "order": list(rows),
+        "targets": [t.probe for t in targets(arms[0])],
+        "abilities": [t.probe for t in abilities(arms[0])],
+        "price": price,
+        "limit": limit,
+        "budget": dict(budget) if budget else None,
+        "failed": dict(failed or {}),
+        "rule": rule(price, limit, len(arms)),
+        "verdict": verdict(standings, rows, limit, failed or {}),
+        "arms": list(rows.values()),
+        "matched": matched(arms, [t.probe for t in targets(arms[0])], [t.probe for t in abilities(arms[0])]),
+    }
+
+
+def same_items(arms: Sequence[Arm]) -> None:
+    """Arms are compared item by item, so they must have been measured on the same ones."""
+    if not arms:
+        raise ValueError("there is no arm to compare; give a folder that holds a finished run")
+    first = arms[0]
+    for arm in arms[1:]:
+        if arm.probes != first.probes:
+            raise ValueError(f"{arm.name!r} was measured on {arm.probes}, but {first.name!r} on {first.probes}")
+        for probe, table in arm.tables.items():
+            if table.ids != first.tables[probe].ids:
+                raise ValueError(
+                    f"{arm.name!r} and {first.name!r} hold different items of probe {probe!r}, so they can't be "
+                    "compared item by item; measure both with the same recipe"
+                )
+
+
+def arm_row(one: Standing) -> dict[str, Any]:
+    """All about one arm."""
+    probes = describe(one.arm)
+    hit = worst(probes)
+    first = one.arm.runs[0].summary
+    return {
+        "name": one.name,
+        "seeds": one.arm.seeds,
+        "gain": one.gain._asdict(),
+        "forgetting": one.forgetting._asdict() if one.forgetting else None,
+        "net": one.net._asdict(),
+        "worst": {"probe": hit["probe"], "lost": hit["lost"]["mean"]} if hit else None,
+        "probes": probes,
+        "recovery": recovery(one.arm),
+        "cost": cost(one.arm),
+        "weights": weights(one.arm),
+        "learning_rate": first.get("learning_rate"),
+        "grid": first.get("grid"),
+        "stopped": first.get("stopped"),
+    }
+
+
+def verdict(
+    standings: Sequence[Standing], rows: sentences.Rows, limit: float | None, failed: Mapping[str, str]
+) -> dict[str, Any]:
+    """The arm to take (or None), those that can't be told apart from it, and the words for it."""
+    within = [one for one in standings if limit is None or not one.forgetting or one.forgetting.mean <= limit]
+    out = [one.name for one in standings if one not in within]
+    best = max(within, key=lambda one: one.net.mean, default=None)
+    duels = [duel(best, one, len(within) - 1) for one in within if one is not best] if best else []
+    take = best.name if best and best.net.low > 0 else None
+    tied = [row["arm"] for row in duels if not row["apart"]]
+
+    words = [sentences.about(rows[best.name])] if best else []
+    if best and not take:
+        words.append(sentences.none_taken(rows[best.name]))
+    for row in duels:
+        words.append(f"{sentences.about(rows[row['arm']])} {sentences.against(row)}")
+    if out and limit is not None:
+        words.append(sentences.over_limit(out, limit))
+        words += [sentences.about(rows[name]) for name in out]
+    words += [f"{name} gave no result: {reason}" for name, reason in failed.items()]
+    words += [text for one in standings if (text := sentences.comes_back(rows[one.name]))]
+    words.append(sentences.seeds([len(one.arm.runs) for one in standings]))
+    return {
+        "take": take,
+        "tied": tied,
+        "headline": sentences.headline(take, rows, tied),
+        "words": words,
+        "duels": duels,
+    }
+
+
+def duel(best: Standing, other: Standing, comparisons: int) -> dict[str, Any]:
+    """By how much the best arm's net exceeds another's; the replicates share their draws of items."""
+    confidence = 1 - 0.05 / comparisons
+    difference: Interval = interval(best.net.mean - other.net.mean, best.net_B - other.net_B, confidence)
+    return {
+        "arm": other.name,
+        "than": best.name,
+        "net": difference._asdict(),
+        "confidence": confidence,
+        "apart": difference.apart_from_zero,
+    }
+
+
+def rule(price: float, limit: float | None, arms: int) -> str:
+    """How the choice is made, in words."""
+    text = f"Net is the points gained on the target, less {price:g} × the points of old abilities lost. "
+    if limit is not None:
+        text += f"Only arms that lost at most {percent(limit)} are considered. "
+    if arms == 1:
+        return text + "The run is worth taking where the 95% interval of its net lies above zero."
+    return text + (
+        "The arm of the greatest net is taken if its 95% interval lies above zero. Two arms can be told apart "
+        "where the interval of the difference of their nets leaves zero out, at a confidence that holds for all "
+        "comparisons with the best together."
+    )
