@@ -1,26 +1,13 @@
-"""Files that are whole or absent: each is written beside its place and then moved into it."""
+"""JSON and JSON lines: written whole or not at all, and read with the place of a fault named."""
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-
-def write_text(path: Path, text: str) -> None:
-    """Writes the text so that no reader, and no crash, ever sees half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with beside.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
+from scalpel.runs import write_text
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -33,9 +33,9 @@ def path(run: Run, targets: Sequence[str], abilities: Sequence[str]) -> list[Che
     """The run's probed checkpoints in order; those that lack a probe are left out."""
     found = []
     for line in sorted(run.probes, key=lambda line: line["step"]):
-        rights = [line.get(f"probe/{name}/accuracy") for name in targets]
-        kept = [k for name in abilities if (k := line.get(f"probe/{name}/kept")) is not None]
-        if rights and kept and None not in rights:
+        rights = present(line, targets, "accuracy")
+        kept = present(line, abilities, "kept")
+        if rights and kept and len(rights) == len(targets):
             found.append(
                 Checkpoint(
                     step=line["step"],
@@ -45,6 +45,11 @@ def path(run: Run, targets: Sequence[str], abilities: Sequence[str]) -> list[Che
                 )
             )
     return found
+
+
+def present(line: dict[str, Any], probes: Sequence[str], what: str) -> list[float]:
+    """That metric of each of the probes that were looked at in this checkpoint."""
+    return [line[key] for name in probes if (key := f"probe/{name}/{what}") in line]
 
 
 def at_level(points: Sequence[Checkpoint], level: float) -> Checkpoint | None:

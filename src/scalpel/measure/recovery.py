@@ -57,7 +57,13 @@ def recover(
     if halfway is not None:
         flags["halfway"] = {result.id: bool(result.right) for result in some.run(halfway)}
     entries = tuple(
-        replace(entry, **{f"recovered_{push}": flags[push].get(entry.id) for push in PUSHES}) for entry in book.entries
+        replace(
+            entry,
+            recovered_within_k=flags["within_k"].get(entry.id),
+            recovered_halfway=flags["halfway"].get(entry.id),
+            recovered_conjugate=flags["conjugate"].get(entry.id),
+        )
+        for entry in book.entries
     )
     return replace(book, entries=entries, k=k if flags["within_k"] else None)
 
