@@ -151,3 +151,13 @@ def lay(rows: Sequence[Row]) -> Batch:
         behaviour_N=behaviour,
         columns=tuple(row.columns for row in rows),
     )
+
+
+def group_moments(reward_S: Tensor, group_S: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean, unbiased standard deviation and size of each sequence's group, all [S]."""
+    G = int(group_S.max()) + 1
+    size_G = torch.bincount(group_S, minlength=G).to(reward_S.dtype)
+    mean_G = reward_S.new_zeros(G).index_add(0, group_S, reward_S) / size_G
+    square_G = reward_S.new_zeros(G).index_add(0, group_S, (reward_S - mean_G[group_S]) ** 2)
+    std_G = (square_G / (size_G - 1).clamp(min=1)).sqrt()
+    return mean_G[group_S], std_G[group_S], size_G[group_S]

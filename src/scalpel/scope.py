@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -52,14 +53,17 @@ class Scope:
     refresh   (step) → None while nothing changes, else the carry map by which optimiser states follow; it has
               then replaced `moving`
     penalty   the scope's own term of the loss, if it has one
-    export    "fold": the weights hold the result; "peft": adapters saved in PEFT's format
+    fold      puts what was learnt into the plain weights and takes the scope's own modules out again; called
+              when the stage is over
+    export    (folder) → saves what is the scope's own, such as adapters in PEFT's format; before folding
     state     tensors and numbers that a resumed run needs; `restore` takes them back
     """
 
     moving: list[Moving]
     refresh: Callable[[int], Carry | None] = lambda step: None
     penalty: Callable[[], Tensor | None] = lambda: None
-    export: Literal["fold", "peft"] = "fold"
+    fold: Callable[[], None] = lambda: None
+    export: Callable[[Path], None] | None = None
     state: Callable[[], dict[str, Any]] = dict
     restore: Callable[[Mapping[str, Any]], None] = lambda state: None
     unchanged_at_attach: bool = True

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("scalpel")
 Rows = Sequence[tuple[Sequence[int], Sequence[int]]]  # (prompt ids, completion ids)
 LOGP: frozenset[Need] = frozenset({"logp"})
+WORTH_A_PASS = 1024  # padded tokens from which a micro-batch is worth its overhead
+TIGHT = 0.75  # a sequence shorter than this share of the longest starts a new micro-batch: padding costs more
 
 
 class Engine:
@@ -127,22 +129,19 @@ class Engine:
     def micro(self, batch: Batch, unit: Unit, parts: int = 1) -> list[Tensor]:
         """Splits a batch into micro-batches (index tensors over S) of at most `micro_tokens` padded tokens
         and at least `parts` pieces, longest first; a pair or group is never split."""
-        whole_S = batch.dense_group_S() if unit in ("pair", "group") else torch.arange(batch.S)
         length_S = torch.bincount(batch.seq_N.cpu(), minlength=batch.S)
-        units = [torch.nonzero(whole_S.cpu() == u)[:, 0] for u in range(int(whole_S.max()) + 1)] if batch.S else []
-        if unit not in ("pair", "group"):
-            units = list(torch.arange(batch.S)[:, None])
-        units.sort(key=lambda index_s: -int(length_S[index_s].max()))
+        units = sorted(units_of(batch, unit), key=lambda index_s: -int(length_S[index_s].max()))
         most = -(-len(units) // parts)
         pieces: list[list[Tensor]] = []
-        longest = rows = 0
+        longest = padded = 0
         for index_s in units:
-            here = max(longest, int(length_S[index_s].max()))
-            if not pieces or len(pieces[-1]) >= most or here * (rows + len(index_s)) > self.micro_tokens:
+            length = int(length_S[index_s].max())
+            full = not pieces or len(pieces[-1]) >= most or padded + longest * len(index_s) > self.micro_tokens
+            if full or (padded >= WORTH_A_PASS and length < TIGHT * longest):
                 pieces.append([])
-                here, rows = int(length_S[index_s].max()), 0
+                longest, padded = length, 0
             pieces[-1].append(index_s)
-            longest, rows = here, rows + len(index_s)
+            padded += longest * len(index_s)
         return [torch.cat(piece) for piece in pieces]
 
     # --- sampling and measuring -------------------------------------------------------------------------
@@ -229,6 +228,14 @@ class Engine:
         finally:
             del self.others["measured-against"]
         return [sum(row) / max(len(row), 1) for row in per_row(out.terms[term].cpu(), rows)]
+
+
+def units_of(batch: Batch, unit: Unit) -> list[Tensor]:
+    """The sequences of each unit that must stay together."""
+    if unit not in ("pair", "group"):
+        return list(torch.arange(batch.S)[:, None])
+    group_S = batch.dense_group_S().cpu()
+    return list(torch.argsort(group_S, stable=True).split(torch.bincount(group_S).tolist()))
 
 
 def terms_of(needs: Iterable[Need]) -> list[HeadTerm]:

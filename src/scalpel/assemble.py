@@ -1,0 +1,195 @@
+"""From a stage of a recipe to its bound parts, refusing combinations that can't work before a model is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+import scalpel.anchors
+import scalpel.credits
+import scalpel.objectives
+import scalpel.scopes
+import scalpel.sources  # noqa: F401  (importing an axis registers its parts)
+from scalpel.part import Bound, HeadTerm, Need, Part, Unit, bind
+from scalpel.recipe import PartSpec, Recipe, SignalSpec, StageSpec
+from scalpel.registry import AXES, lookup
+
+SCORED = frozenset({"old", "old_value", "reference"})  # fields that the loop fills by itself
+UNITS: tuple[Unit, ...] = ("token", "sequence", "pair", "group")
+
+
+@dataclass(frozen=True)
+class Signal:
+    """What learns from a batch: credits, an objective, anchors on its outputs, and a weight."""
+
+    name: str
+    credits: tuple[Bound, ...]
+    objective: Bound | None
+    anchors: tuple[Bound, ...]
+    weight: Any
+
+    @property
+    def parts(self) -> tuple[Bound, ...]:
+        """All that read outputs; the ones with a loss of their own are last."""
+        return (*self.credits, *self.losses)
+
+    @property
+    def losses(self) -> tuple[Bound, ...]:
+        return (*((self.objective,) if self.objective else ()), *self.anchors)
+
+
+@dataclass(frozen=True)
+class Flow:
+    """A source and the signals that learn from its batches."""
+
+    source: Bound
+    corrupt: tuple[Bound, ...]
+    task: Mapping[str, Any] | None
+    batch: int
+    reuse: int
+    signals: tuple[Signal, ...]
+
+    @property
+    def parts(self) -> tuple[Bound, ...]:
+        return tuple(p for signal in self.signals for p in signal.parts)
+
+    def needs(self, progress: float) -> frozenset[Need]:
+        return frozenset().union(*(p.declared("needs", progress) for p in self.parts))
+
+    def reads(self, progress: float) -> frozenset[str]:
+        return frozenset().union(*(p.declared("reads", progress) for p in self.parts))
+
+    @property
+    def unit(self) -> Unit:
+        """The largest unit that a part of the flow needs whole; a step's statistics are taken beforehand."""
+        return max((p.part.couples for p in self.parts if p.part.couples != "step"), key=UNITS.index, default="token")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A stage, assembled."""
+
+    spec: StageSpec
+    flows: tuple[Flow, ...]
+    scope: Bound
+    on_parameters: tuple[Bound, ...]
+
+    @property
+    def roles(self) -> frozenset[str]:
+        """The other models that this stage runs."""
+        needs = [need for flow in self.flows for need in flow.needs(0.0)]
+        roles = {need.other for need in needs if isinstance(need, HeadTerm) and need.other}
+        if any("reference" in flow.reads(0.0) for flow in self.flows):
+            roles.add("reference")
+        return frozenset(roles)
+
+    @property
+    def owned(self) -> dict[str, Any]:
+        """The modules that parts bring, by name; parts that name the same one share it."""
+        return {name: make for flow in self.flows for p in flow.parts for name, make in p.part.owns.items()}
+
+
+def assemble(spec: StageSpec, recipe: Recipe) -> Plan:
+    """Binds every part of the stage. Raises ValueError for unknown parts and keys and for combinations that
+    can't work, with the alternative."""
+    anchors = [(a.hyper.get("on"), bound("anchor", a, ignore=("on",))) for a in spec.anchors]
+    outputs = [(on, a) for on, a in anchors if a.part.over == "output"]
+    flows: list[tuple[SignalSpec, list[Signal]]] = []
+    for k, s in enumerate(spec.signals):
+        name = s.name or (f"signal{k}" if len(spec.signals) > 1 else "")
+        signal = Signal(
+            name,
+            tuple(bound("credit", c) for c in s.credit),
+            bound("objective", s.objective) if s.objective else None,
+            tuple(a for on, a in outputs if on in (None, name)),
+            s.weight,
+        )
+        if s.source is not None:
+            flows.append((s, []))
+        flows[-1][1].append(signal)
+    names = {signal.name for _, signals in flows for signal in signals}
+    for on, _ in anchors:
+        if on is not None and on not in names:
+            raise ValueError(f"an anchor acts on signal {on!r}, but the signals are {', '.join(sorted(names))}")
+    plan = Plan(
+        spec,
+        tuple(flow_of(s, signals, spec) for s, signals in flows),
+        bound("scope", spec.scope),
+        tuple(a for _, a in anchors if a.part.over == "parameters"),
+    )
+    refuse(plan, recipe)
+    return plan
+
+
+def flow_of(s: SignalSpec, signals: Sequence[Signal], spec: StageSpec) -> Flow:
+    assert s.source is not None
+    corrupt = tuple(bound("corruption", c) for c in s.corrupt)
+    return Flow(bound("source", s.source), corrupt, s.task, s.batch or spec.batch, s.reuse, tuple(signals))
+
+
+def bound(axis: str, spec: PartSpec, ignore: Iterable[str] = ()) -> Bound:
+    """The part with its hyper-parameters checked against its signature."""
+    found: Part = lookup(axis, spec.name)
+    hyper = {k: v for k, v in spec.hyper.items() if k not in ignore}
+    for key, value in hyper.items():
+        if key not in found.schema:
+            near = get_close_matches(key, found.schema, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            known = ", ".join(found.schema) or "none"
+            raise ValueError(f"unknown key {key!r} of {axis} {spec.name!r}: {hint}known are {known}")
+        check_value(f"{key!r} of {axis} {spec.name!r}", value, found)
+    return bind(axis, spec.name, **hyper)
+
+
+def check_value(what: str, value: Any, found: Part) -> None:
+    """Whether a value fits the annotation; a schedule fits where both its ends do."""
+    import typing
+
+    key = what.split("'")[1]
+    annotation = typing.get_type_hints(found.fn).get(key, Any)
+    ends = [value["from"], value["to"]] if isinstance(value, Mapping) and {"from", "to"} <= set(value) else [value]
+    for end in ends:
+        try:
+            TypeAdapter(annotation).validate_python(end)
+        except ValidationError:
+            wanted = getattr(annotation, "__name__", str(annotation))
+            raise ValueError(f"{what} is {value!r}, but must be {wanted}") from None
+
+
+def refuse(plan: Plan, recipe: Recipe) -> None:
+    """Refuses a plan whose parts don't fit together."""
+    for flow in plan.flows:
+        available = flow.source.part.gives | SCORED
+        for p in flow.parts:
+            for field in sorted(p.declared("reads") - available):
+                raise ValueError(unfed(p.part, field, flow.source.part))
+        if "old_value" in flow.reads(0.0) and "value" not in plan.owned:
+            raise ValueError(
+                "credit 'gae' reads values, but no part of this stage brings a value head: add a signal with "
+                "objective 'value' on the same batch, as method 'ppo' does, or take credit 'group-zscore'"
+            )
+        for signal in flow.signals:
+            if signal.objective is None and not signal.anchors:
+                raise ValueError(f"signal {signal.name!r} has neither an objective nor an anchor on it")
+    for role in sorted(plan.roles - {"reference"} - set(recipe.models)):
+        raise ValueError(
+            f'this stage asks a {role!r} model: name one under [models], as in {role} = "folder or hub id"'
+        )
+
+
+def unfed(reader: Part, field: str, source: Part) -> str:
+    """The words for a part whose source lacks what it reads, with both ways out."""
+    sources = sorted(name for name, p in AXES["source"].items() if field in p.gives)
+    others = sorted(
+        name
+        for name, p in AXES[reader.axis].items()
+        if not callable(p.reads) and frozenset(p.reads) <= source.gives | SCORED
+    )
+    return (
+        f"{reader.axis} {reader.name!r} reads {field!r}, which source {source.name!r} doesn't give: take a source that "
+        f"does ({', '.join(sources) or 'none is registered'}), or another {reader.axis} ({', '.join(others)})"
+    )

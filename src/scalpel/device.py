@@ -1,0 +1,58 @@
+"""Where to run and in which precision: probed from the machine, and said in the log."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from time import perf_counter
+
+import torch
+from torch import nn
+
+SMALL = 20_000_000  # parameters; below it bfloat16 arithmetic gains nothing on a CPU
+
+
+def choose_device(asked: str) -> torch.device:
+    if asked == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(asked)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device {asked!r} can't be used here ({error}); take 'auto' or 'cpu'") from None
+    return device
+
+
+def choose_dtype(asked: str, device: torch.device) -> torch.dtype:
+    """Weights are float32 masters unless bfloat16 is asked for: small updates get lost in bfloat16."""
+    return torch.bfloat16 if asked == "bfloat16" else torch.float32
+
+
+def choose_precision(asked: str, model: nn.Module, device: torch.device) -> str:
+    """bfloat16 arithmetic where the device multiplies faster in it and the model is large enough to gain."""
+    if asked != "auto":
+        return asked
+    size = sum(p.numel() for p in model.parameters())
+    if device.type == "cuda":
+        return "bfloat16" if size >= SMALL and torch.cuda.is_bf16_supported() else "float32"
+    return "bfloat16" if device.type == "cpu" and size >= SMALL and bfloat16_is_faster() else "float32"
+
+
+@lru_cache(maxsize=1)
+def bfloat16_is_faster(size: int = 512) -> bool:
+    """Whether this CPU multiplies matrices clearly faster in bfloat16 than in float32."""
+    return matmul_rate(torch.bfloat16, size) > 1.3 * matmul_rate(torch.float32, size)
+
+
+def matmul_rate(dtype: torch.dtype, size: int = 1024, device: torch.device | None = None) -> float:
+    """Operations a second of a square matrix product: the best of five."""
+    a = torch.randn(size, size, device=device).to(dtype)
+    best = float("inf")
+    for _ in range(5):
+        start = perf_counter()
+        a @ a
+        if a.is_cuda:
+            torch.cuda.synchronize()
+        best = min(best, perf_counter() - start)
+    return 2.0 * size**3 / best

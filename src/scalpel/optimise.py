@@ -1,0 +1,76 @@
+"""The optimiser over what moves, its schedule, and how its states follow a scope that changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from math import ceil, cos, pi
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from scalpel.recipe import StageSpec
+from scalpel.scope import Carry, Moving
+
+
+def make_optimiser(spec: StageSpec, moving: Iterable[Moving], owned: nn.ModuleDict) -> torch.optim.Optimizer:
+    """Weight decay acts on matrices only; modules that parts own learn at ten times the rate."""
+    decayed = [m.value for m in moving if m.weight.dim() >= 2]
+    plain = [m.value for m in moving if m.weight.dim() < 2]
+    groups = [
+        {"params": decayed, "weight_decay": spec.weight_decay, "scale": 1.0},
+        {"params": plain, "weight_decay": 0.0, "scale": 1.0},
+        {"params": list(owned.parameters()), "weight_decay": 0.0, "scale": 10.0},
+    ]
+    groups = [g for g in groups if g["params"]]
+    if not groups:
+        raise ValueError("the scope lets nothing move, so there is nothing to train: widen it")
+    if spec.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=spec.learning_rate, betas=spec.betas, eps=spec.eps)
+    if spec.optimizer == "rmsprop":
+        return torch.optim.RMSprop(groups, lr=spec.learning_rate, eps=spec.eps)
+    return torch.optim.SGD(groups, lr=spec.learning_rate, momentum=spec.betas[0])
+
+
+def rate(spec: StageSpec, progress: float) -> float:
+    """The factor of the learning rate at `progress` in [0, 1): linear warm-up, then the schedule to zero."""
+    first = 1.0 / spec.steps
+    if progress < spec.warmup:
+        return min(1.0, (progress + first) / (ceil(spec.warmup * spec.steps) * first))
+    done = (progress - spec.warmup) / (1.0 - spec.warmup)
+    if spec.schedule == "constant":
+        return 1.0
+    return max(0.0, 1.0 - done) if spec.schedule == "linear" else 0.5 * (1.0 + cos(pi * min(done, 1.0)))
+
+
+def set_rate(optimiser: torch.optim.Optimizer, spec: StageSpec, progress: float) -> float:
+    learning_rate = spec.learning_rate * rate(spec, progress)
+    for group in optimiser.param_groups:
+        group["lr"] = learning_rate * group["scale"]
+    return learning_rate
+
+
+def states(optimiser: torch.optim.Optimizer, named: Mapping[str, nn.Parameter]) -> dict[str, dict[str, Any]]:
+    """The optimiser's states by the name of what they belong to."""
+    return {name: dict(optimiser.state[p]) for name, p in named.items() if p in optimiser.state}
+
+
+def restore_states(
+    optimiser: torch.optim.Optimizer,
+    named: Mapping[str, nn.Parameter],
+    saved: Mapping[str, Mapping[str, Any]],
+    carry: Carry | None = None,
+) -> None:
+    """Gives saved states back by name. Where `carry` maps a name to old positions, entry k takes the state of old
+    position carry[k], and −1 starts from zero; counters stay."""
+    for name, parameter in named.items():
+        if name in saved:
+            positions = None if carry is None else carry.get(name)
+            optimiser.state[parameter] = {k: moved(v, positions) for k, v in saved[name].items()}
+
+
+def moved(value: Any, positions: Tensor | None) -> Any:
+    if positions is None or not isinstance(value, Tensor) or value.dim() == 0:
+        return value.clone() if isinstance(value, Tensor) else value
+    kept = value[positions.clamp(min=0)]
+    return torch.where(positions >= 0, kept, torch.zeros_like(kept))

@@ -1,0 +1,163 @@
+"""A run folder: recipe, environment, metrics, checkpoints. Everything is written whole or not at all."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import signal
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+KEPT = 2  # checkpoints kept in a run folder
+PACKAGES = ("scalpel-lm", "torch", "transformers", "peft", "datasets", "safetensors", "reasoning-gym", "math-verify")
+
+
+def environment() -> dict[str, Any]:
+    """Versions and the machine, as far as they bear on numbers."""
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or platform.machine()
+    return {"python": platform.python_version(), "device": device, "threads": torch.get_num_threads(), **versions}
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A path to write a file or folder at, put in place only when it is complete. On any failure nothing is left;
+    a full disk is said in words."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield draft
+        if path.is_dir():
+            shutil.rmtree(path)
+        os.replace(draft, path)
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"could not write {path} ({error.strerror}; {shutil.disk_usage(path.parent).free / 1e9:.1f} GB free): "
+            "free some space or choose another folder, then go on with --resume; what was there before is untouched",
+        ) from error
+    finally:
+        if draft.is_dir():
+            shutil.rmtree(draft, ignore_errors=True)
+        else:
+            draft.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    with whole(path) as draft:
+        draft.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+
+
+def flatten(tree: Any, place: str, tensors: dict[str, Tensor]) -> Any:
+    """Nested tables with tensors → plain JSON in which each tensor is named, and the tensors by name."""
+    if isinstance(tree, Tensor):
+        tensors[place] = tree.detach().cpu().contiguous().clone()
+        return {"tensor": place}
+    if isinstance(tree, Mapping):
+        return {"table": [[k, flatten(v, f"{place}/{k}", tensors)] for k, v in tree.items()]}
+    if isinstance(tree, list | tuple):
+        return {"list": [flatten(v, f"{place}/{i}", tensors) for i, v in enumerate(tree)]}
+    return {"value": tree}
+
+
+def unflatten(tree: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Any:
+    if "tensor" in tree:
+        return tensors[tree["tensor"]]
+    if "table" in tree:
+        return {k: unflatten(v, tensors) for k, v in tree["table"]}
+    return [unflatten(v, tensors) for v in tree["list"]] if "list" in tree else tree["value"]
+
+
+def save_state(folder: Path, state: Mapping[str, Any]) -> None:
+    """Saves nested tables of tensors and plain values as safetensors and JSON, atomically."""
+    tensors: dict[str, Tensor] = {}
+    tree = flatten(state, "", tensors)
+    with whole(folder) as draft:
+        draft.mkdir()
+        save_file(tensors, draft / "tensors.safetensors")
+        (draft / "state.json").write_text(json.dumps(tree))
+
+
+def load_state(folder: Path) -> dict[str, Any]:
+    return unflatten(json.loads((folder / "state.json").read_text()), load_file(folder / "tensors.safetensors"))
+
+
+class Run:
+    """One run folder under way."""
+
+    def __init__(self, folder: Path, resume: bool = False) -> None:
+        self.folder = folder
+        occupied = folder.exists() and (folder / "metrics.jsonl").exists()
+        if occupied and not resume:
+            raise ValueError(f"{folder} already holds a run: go on with --resume, or choose another folder (--out)")
+        folder.mkdir(parents=True, exist_ok=True)
+        self._metrics = folder / "metrics.jsonl"
+
+    def checkpoints(self) -> list[Path]:
+        """Complete checkpoints, oldest first."""
+        found = (self.folder / "checkpoints").glob("checkpoint-*")
+        return sorted(found, key=lambda path: int(path.name.rpartition("-")[2]))
+
+    def checkpoint(self, step: int, state: Mapping[str, Any]) -> Path:
+        path = self.folder / "checkpoints" / f"checkpoint-{step}"
+        save_state(path, state)
+        for old in self.checkpoints()[:-KEPT]:
+            shutil.rmtree(old)
+        return path
+
+    def last_checkpoint(self) -> dict[str, Any] | None:
+        found = self.checkpoints()
+        return load_state(found[-1]) if found else None
+
+    def log(self, record: Mapping[str, Any]) -> None:
+        """Appends a line to metrics.jsonl."""
+        with self._metrics.open("a", encoding="utf-8") as lines:
+            lines.write(json.dumps(record) + "\n")
+
+    def forget_after(self, step: int) -> None:
+        """Drops the records of steps that a resumed run will take again."""
+        if self._metrics.exists():
+            lines = self._metrics.read_text(encoding="utf-8").splitlines()
+            kept = [line for line in lines if json.loads(line).get("step", 0) <= step]
+            write_text(self._metrics, "".join(line + "\n" for line in kept))
+
+
+@contextmanager
+def interruptible() -> Iterator[list[bool]]:
+    """Turns a first Ctrl-C into a wish that the loop meets at the end of its step; a second one stops at once."""
+    wish: list[bool] = []
+
+    def handler(number: int, frame: Any) -> None:
+        if wish:
+            raise KeyboardInterrupt
+        wish.append(True)
+        print("\nfinishing this step, then writing a checkpoint; Ctrl-C again stops at once", file=sys.stderr)
+
+    try:
+        before = signal.signal(signal.SIGINT, handler)
+    except ValueError:  # not in the main thread: leave the handler alone
+        yield wish
+        return
+    try:
+        yield wish
+    finally:
+        signal.signal(signal.SIGINT, before)

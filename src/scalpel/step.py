@@ -1,0 +1,153 @@
+"""One optimiser step's loss and gradients. It knows parts only by what they declare."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from scalpel.assemble import Flow, Signal
+from scalpel.batch import Batch, group_moments
+from scalpel.engine import Engine
+from scalpel.part import Bound, Metrics, Out, mean_of, scheduled
+
+
+class NonFiniteLoss(RuntimeError):
+    """The loss or its gradient became NaN or infinite; the weights are still those of the step before."""
+
+
+@dataclass
+class Tally:
+    """Metrics of a whole step: sums and counts, added over micro-batches, divided once."""
+
+    sums: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    counts: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+
+    def add(self, prefix: str, metrics: Metrics) -> None:
+        for name, (total, count) in metrics.items():
+            self.sums[prefix + name] += float(total)
+            self.counts[prefix + name] += float(count)
+
+    def means(self) -> dict[str, float]:
+        return {name: self.sums[name] / self.counts[name] for name in self.sums if self.counts[name]}
+
+
+def clean(out: Out, batch: Batch) -> Out:
+    """Zero off the trained tokens, by selection, so that a NaN there reaches neither loss nor gradient."""
+    keep = lambda x: None if x is None else torch.where(batch.train_N.view(-1, *[1] * (x.dim() - 1)), x, 0)  # noqa: E731
+    terms = {term: keep(x) for term, x in out.terms.items()}
+    return Out(keep(out.logp_N), keep(out.entropy_N), keep(out.argmax_N), keep(out.value_NK), terms)
+
+
+def filled(batch: Batch, out: Out) -> Batch:
+    """The batch with old log-probs and values: before the first update on it they are the current ones."""
+    old_N = out.logp_N.detach() if batch.old_N is None else batch.old_N
+    old_value_N = batch.old_value_N
+    if old_value_N is None and out.value_NK is not None:
+        old_value_N = out.value_NK[:, 0].detach()
+    return replace(batch, old_N=old_N, old_value_N=old_value_N)
+
+
+def statistics(engine: Engine, flow: Flow, batch: Batch, progress: float) -> dict[int, Any]:
+    """What parts that couple the whole step ask for, from a pass without gradients; by the part's identity."""
+    asking = [p for p in flow.parts if p.part.couples == "step"]
+    if not asking:
+        return {}
+    needs = frozenset().union(*(p.declared("needs", progress) for p in asking))
+    batch = batch.to(engine.device)
+    out = clean(engine.score(batch, needs=needs), batch)
+    whole = filled(batch, out)
+    return {id(p): p.part.statistic(out, whole, **p.at(progress)) for p in asking if p.part.statistic}
+
+
+def call(p: Bound, out: Out, batch: Batch, progress: float, stats: Mapping[int, Any]) -> Any:
+    handed = {"stat": stats[id(p)]} if id(p) in stats else {}
+    return p(out, batch, progress=progress, **handed)
+
+
+def credited(signal: Signal, out: Out, batch: Batch, progress: float, stats: Mapping[int, Any]) -> Batch:
+    """The batch with the product of the signal's credits."""
+    credit_N = torch.ones_like(out.logp_N)
+    with torch.no_grad():
+        for p in signal.credits:
+            credit_N = credit_N * call(p, out.detach(), batch, progress, stats)
+    return replace(batch, credit_N=torch.where(batch.train_N, credit_N, 0.0))
+
+
+def backward(engine: Engine, flow: Flow, batch: Batch, progress: float, accumulation: int, tally: Tally) -> float:
+    """Adds the gradients of a flow's signals on one batch and returns its loss. Each loss is divided by the
+    count that its part declares for the whole batch, so that the split into micro-batches doesn't matter."""
+    stats = statistics(engine, flow, batch, progress)
+    counts = {id(p): p.count(batch, progress) for s in flow.signals for p in s.losses}
+    needs, total = flow.needs(progress), 0.0
+    for index_s in engine.micro(batch, flow.unit, accumulation):
+        micro = batch.pick(index_s).to(engine.device)
+        out = clean(engine.forward(micro, needs), micro)
+        micro, loss = filled(micro, out), torch.zeros((), device=engine.device)
+        for signal in flow.signals:
+            ready = credited(signal, out, micro, progress, stats)
+            weight = scheduled(signal.weight, progress)
+            prefix = f"{signal.name}/" if signal.name else ""
+            for p in signal.losses:
+                share, metrics = call(p, out, ready, progress, stats)
+                loss = loss + weight * share / max(counts[id(p)], 1e-8)
+                tally.add(prefix, metrics)
+        if out.entropy_N is not None:
+            tally.add("", {"entropy": (out.entropy_N.detach().sum(), float(micro.train_N.sum()))})
+        if not torch.isfinite(loss):
+            raise NonFiniteLoss(f"the loss is {float(loss)} on {described(engine, micro)}")
+        if loss.requires_grad:
+            loss.backward()
+        total += float(loss.detach())
+    return total
+
+
+def described(engine: Engine, batch: Batch) -> str:
+    """The batch in words: how large, and the beginning of its first sequences."""
+    texts = [engine.tokens.text(batch.ids_N[batch.seq_N == s].tolist())[:60] for s in range(min(batch.S, 3))]
+    return f"a batch of {batch.S} sequences that begins with {', '.join(map(repr, texts))}"
+
+
+def prepare(engine: Engine, flow: Flow, batch: Batch, progress: float) -> Batch:
+    """Fills what the loop scores once a batch: reference log-probs, and old ones if the batch is reused."""
+    reads = flow.reads(progress)
+    if "reference" in reads:
+        batch = replace(batch, reference_N=engine.score(batch, "reference").logp_N.cpu())
+    if flow.reuse > 1 and reads & {"old", "old_value"}:
+        out = engine.score(batch, needs={"value"} if "old_value" in reads else set())
+        value_N = None if out.value_NK is None else out.value_NK[:, 0].cpu()
+        batch = replace(batch, old_N=out.logp_N.cpu(), old_value_N=value_N)
+    return batch
+
+
+def parameter_penalty(
+    anchors: tuple[Bound, ...], now: Mapping[str, Tensor], home: Mapping[str, Tensor], progress: float, tally: Tally
+) -> float:
+    """Adds the gradients of anchors on parameters, once an optimiser step, to those gathered already."""
+    total = 0.0
+    for p in anchors:
+        penalty, metrics = p(now, home, progress=progress)
+        penalty.backward()
+        tally.add("", metrics)
+        total += float(penalty.detach())
+    return total
+
+
+def outlook(batch: Batch) -> Metrics:
+    """What a batch offers, before any forward pass: rewards, their spread, lengths."""
+    metrics: Metrics = {"tokens_trained_share": mean_of(batch.train_N.float())} if batch.N else {}
+    if batch.reward_SK is None or not batch.S:
+        return metrics
+    group_S = batch.dense_group_S()
+    mean_S, std_S, _ = group_moments(batch.reward_S, group_S)
+    length_S = batch.length_S
+    return metrics | {
+        "reward": mean_of(batch.reward_S),
+        "reward_std": mean_of(std_S),
+        "reward/equal_groups": mean_of((std_S == 0).float()),
+        "completion_length": mean_of(length_S),
+    }
