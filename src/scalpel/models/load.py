@@ -21,6 +21,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 from transformers.utils import logging as hf_logging
 
 import scalpel
+from scalpel.folders import listed, nearest
 from scalpel.models.smollm2 import NAME as SMOLLM2
 from scalpel.models.smollm2 import converted
 from scalpel.tokens import Tokens
@@ -122,7 +123,7 @@ def check_causal(config: Any, spec: str) -> None:
 
 def check_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, spec: str) -> None:
     """Raises ValueError if the tokenizer knows ids for which the model has no embedding."""
-    rows, last = model.get_input_embeddings().num_embeddings, max(tokenizer.get_vocab().values())
+    rows, last = int(model.get_input_embeddings().weight.shape[0]), max(tokenizer.get_vocab().values())
     if last >= rows:
         raise ValueError(
             f"{spec}: the tokenizer knows ids up to {last}, but the model has {rows} embeddings: tokenizer and "
@@ -160,15 +161,3 @@ def explained(spec: str) -> Iterator[None]:
             f"can't load the model {spec!r}: {str(error).splitlines()[0]} ({hint}; else give a folder, or one of "
             f"{', '.join([*SHIPPED, SMOLLM2])})"
         ) from error
-
-
-def nearest(path: Path) -> str:
-    """What there is instead of a path that does not exist."""
-    there = next(p for p in [*path.parents, Path(".")] if p.is_dir())
-    close = get_close_matches(path.name, [p.name for p in there.iterdir()], n=1, cutoff=0.5)
-    return f"did you mean {there / close[0]}?" if close else f"{there} holds {listed(there)}"
-
-
-def listed(folder: Path, most: int = 8) -> str:
-    names = sorted(p.name for p in folder.iterdir())
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "") or "nothing"

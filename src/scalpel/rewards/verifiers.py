@@ -1,0 +1,95 @@
+"""Verifiers: is a completion right, given the example's answer? Each gives a number in [0, 1]."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from functools import cache, partial
+from inspect import Parameter, signature
+from typing import Any
+
+from scalpel.example import Example
+from scalpel.registry import unknown
+from scalpel.rewards.mathematics import equal
+
+Verifier = Callable[[str, Example], float]
+
+
+def exact(completion: str, example: Example, *, ignore_case: bool = False) -> float:
+    """1 where the completion is the answer, but for white space around it."""
+    said, right = completion.strip(), answer_of(example).strip()
+    return float(said.casefold() == right.casefold() if ignore_case else said == right)
+
+
+def contains(completion: str, example: Example, *, ignore_case: bool = False) -> float:
+    """1 where the answer stands in the completion as words of its own ("7" is not in "17")."""
+    words = rf"(?<!\w){re.escape(answer_of(example).strip())}(?!\w)"
+    return float(re.search(words, completion, re.IGNORECASE if ignore_case else 0) is not None)
+
+
+def pattern(completion: str, example: Example, *, pattern: str, ignore_case: bool = False) -> float:
+    """1 where the expression matches; if it has a group, that group at the last match must be the answer."""
+    if not compiled(pattern).groups:
+        return float(compiled(pattern).search(completion) is not None)
+    said = found(pattern, completion)
+    return 0.0 if said is None else exact(said, example, ignore_case=ignore_case)
+
+
+def math_verify(completion: str, example: Example, *, seconds: int = 5) -> float:
+    """1 where the last mathematical expression of the completion equals the answer's; 0 after so many seconds.
+
+    Source   Math-Verify, Hugging Face, 2025 (package math-verify)
+    """
+    return float(equal(completion, answer_of(example), seconds=seconds))
+
+
+VERIFIERS: dict[str, Callable[..., float]] = {
+    "exact": exact, "contains": contains, "pattern": pattern, "math-verify": math_verify,
+}  # fmt: skip
+
+
+def make(spec: str | Mapping[str, Any]) -> Verifier:
+    """A verifier by name, or from a table with options: {name = "pattern", pattern = "#### (.+)"}."""
+    table = {"name": spec} if isinstance(spec, str) else dict(spec)
+    name = table.pop("name", None)
+    if isinstance(name, str) and ".py:" in name:
+        from scalpel.rewards.user import verifier
+
+        if table:
+            raise ValueError(f"{name} takes no options, but {', '.join(table)} came: set them inside the function")
+        return verifier(name)
+    if name not in VERIFIERS:
+        raise ValueError(f"{unknown('verifier', str(name), VERIFIERS)}, or path.py:function")
+    parameters = [p for p in signature(VERIFIERS[name]).parameters.values() if p.kind is Parameter.KEYWORD_ONLY]
+    for key in table:
+        if key not in {p.name for p in parameters}:
+            raise ValueError(f"verifier {name!r}: {unknown('key', key, [p.name for p in parameters])}")
+    for p in parameters:
+        if p.default is Parameter.empty and p.name not in table:
+            raise ValueError(f"verifier {name!r} needs {p.name}: write {{name = {name!r}, {p.name} = …}}")
+    if "pattern" in table:
+        compiled(table["pattern"])
+    return partial(VERIFIERS[name], **table)
+
+
+def answer_of(example: Example) -> str:
+    if example.answer is None:
+        raise ValueError(
+            f"example {example.id!r} has no answer to compare with: add a column 'answer' (or map one: columns = "
+            '{answer = "…"}), or take a verifier that needs none'
+        )
+    return example.answer
+
+
+def found(expression: str, text: str) -> str | None:
+    """The first group of the last match, without white space around it; None if nothing matches."""
+    matches = list(compiled(expression).finditer(text))
+    return (matches[-1].group(1) or "").strip() if matches else None
+
+
+@cache
+def compiled(expression: str) -> re.Pattern[str]:
+    try:
+        return re.compile(expression)
+    except (re.error, TypeError) as error:
+        raise ValueError(f"{expression!r} is no regular expression: {error}") from None

@@ -1,0 +1,175 @@
+"""A row becomes an Example, by the column names that TRL users know.
+
+    text                        plain language modelling: everything is trained
+    messages                    a conversation: every assistant turn is trained
+    prompt                      to be answered by the model (with `answer` or `solution` for a verifier)
+    prompt, completion          a demonstration; with `label` (true or false) an unpaired verdict on it
+    prompt, chosen, rejected    a preference pair; the prompt may be implicit in both
+
+Prompts are text or messages; where they are messages, answers may be messages too. All other columns are kept and
+reach reward functions by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from itertools import takewhile
+from typing import Any
+
+from scalpel.example import Example, Message, Prompt
+from scalpel.registry import unknown
+
+KNOWN = ("text", "messages", "prompt", "completion", "answer", "solution", "chosen", "rejected", "label", "id")
+ROLES = ("system", "developer", "user", "assistant", "tool")
+
+
+def renamed(row: Mapping[str, Any], columns: Mapping[str, str], where: str) -> dict[str, Any]:
+    """The row under our names. `columns` maps ours to the file's: {prompt = "question"}."""
+    for ours, theirs in columns.items():
+        if theirs not in row:
+            raise ValueError(f"{where}: columns says {ours} = {theirs!r}, but: {unknown('column', theirs, row)}")
+    taken = set(columns.values()) - set(columns)
+    kept = {k: v for k, v in row.items() if k not in taken}
+    return {**kept, **{ours: row[theirs] for ours, theirs in columns.items()}}
+
+
+def refuse_misspelt(row: Mapping[str, Any], columns: Mapping[str, str], where: str) -> None:
+    """Raises ValueError where a column looks like a known one that is missing."""
+    for name in row:
+        near = get_close_matches(name.lower(), [k for k in KNOWN if k not in row], n=1, cutoff=0.8)
+        if name not in KNOWN and name not in columns and near:
+            raise ValueError(
+                f"{where}: column {name!r}: did you mean {near[0]!r}? Rename it, or map it in the recipe: columns = "
+                f"{{{near[0]} = {name!r}}}; if it is meant, say columns = {{{name} = {name!r}}}"
+            )
+
+
+def example(row: Mapping[str, Any], where: str, columns: Mapping[str, str] | None = None) -> Example:
+    """The Example of a row; ValueError that begins with `where` if it can't be one."""
+    row = renamed(row, columns or {}, where)
+    refuse_misspelt(row, columns or {}, where)
+    row = {k: v for k, v in row.items() if v is not None or k == "answer"}
+    common: dict[str, Any] = dict(
+        answer=answer(row, where), label=label(row, where), id=str(row.get("id", "")),
+        columns={k: v for k, v in row.items() if k not in KNOWN or k == "solution"},
+    )  # fmt: skip
+    if "messages" in row:
+        return Example(messages=conversation(row["messages"], f"{where}: messages"), **common)
+    if "chosen" in row or "rejected" in row:
+        prompt, chosen, rejected = preference(row, where)
+        return Example(prompt=prompt, chosen=chosen, rejected=rejected, **common)
+    if "prompt" in row:
+        prompt = prompt_of(row["prompt"], f"{where}: prompt")
+        said = said_of(row["completion"], f"{where}: completion") if "completion" in row else None
+        return Example(prompt=prompt, completion=said, **common)
+    if "text" in row:
+        return Example(completion=text(row["text"], f"{where}: text"), **common)
+    raise ValueError(
+        f"{where}: none of the columns prompt, messages, text, or chosen and rejected; it has "
+        f'{", ".join(row) or "none"}. Map yours in the recipe, such as columns = {{prompt = "question"}}'
+    )
+
+
+def text(value: Any, what: str) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{what} is {shown(value)}: it must be text")
+    if not value:
+        raise ValueError(f"{what} is empty")
+    return value
+
+
+def answer(row: Mapping[str, Any], where: str) -> str | None:
+    """The right answer as text; numbers are written out."""
+    name = "answer" if "answer" in row else "solution"
+    if name not in row:
+        return None
+    value = row[name]
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise ValueError(f"{where}: {name} is {shown(value)}: it must be text or a number")
+    return str(value)
+
+
+def label(row: Mapping[str, Any], where: str) -> bool | None:
+    if "label" not in row or ("prompt" not in row and "messages" not in row):
+        return None
+    if row["label"] not in (True, False):
+        raise ValueError(f"{where}: label is {shown(row['label'])}: it must be true or false")
+    return bool(row["label"])
+
+
+def prompt_of(value: Any, what: str) -> Prompt:
+    if isinstance(value, str):
+        return value
+    return conversation(value, what)
+
+
+def said_of(value: Any, what: str) -> str:
+    """What the assistant says: text, or a list of one assistant message."""
+    if isinstance(value, str):
+        return value
+    turns = conversation(value, what)
+    if len(turns) != 1 or turns[0]["role"] != "assistant":
+        roles = ", ".join(m["role"] for m in turns)
+        raise ValueError(
+            f"{what} has messages of roles {roles}: it must be one assistant message; put the "
+            "others into 'prompt', or the whole conversation into 'messages'"
+        )
+    return turns[0]["content"]
+
+
+def conversation(value: Any, what: str) -> tuple[Message, ...]:
+    if not isinstance(value, Sequence) or isinstance(value, str) or not value:
+        raise ValueError(f"{what} is {shown(value)}: it must be a list of messages with role and content")
+    return tuple(message(m, f"{what}[{i}]") for i, m in enumerate(value))
+
+
+def message(value: Any, what: str) -> Message:
+    if not isinstance(value, Mapping) or "role" not in value or "content" not in value:
+        raise ValueError(f"{what} is {shown(value)}: a message has a role and a content")
+    if value["role"] not in ROLES:
+        raise ValueError(f"{what}: {unknown('role', str(value['role']), ROLES)}")
+    if not isinstance(value["content"], str):
+        raise ValueError(f"{what}: content is {shown(value['content'])}: it must be text")
+    return {"role": value["role"], "content": value["content"]}
+
+
+def preference(row: Mapping[str, Any], where: str) -> tuple[Prompt, str, str]:
+    """Prompt, chosen and rejected; the prompt is their common beginning where it isn't given."""
+    if missing := [k for k in ("chosen", "rejected") if k not in row]:
+        raise ValueError(f"{where}: no column {missing[0]!r}: a preference pair needs both chosen and rejected")
+    chosen, rejected = row["chosen"], row["rejected"]
+    if "prompt" in row:
+        prompt = prompt_of(row["prompt"], f"{where}: prompt")
+        return prompt, said_of(chosen, f"{where}: chosen"), said_of(rejected, f"{where}: rejected")
+    if isinstance(chosen, str) and isinstance(rejected, str):
+        cut = common_text(chosen, rejected)
+        parts: tuple[Prompt, str, str] = chosen[:cut], chosen[cut:], rejected[cut:]
+    else:
+        a, b = conversation(chosen, f"{where}: chosen"), conversation(rejected, f"{where}: rejected")
+        shared = sum(1 for _ in takewhile(lambda ab: ab[0] == ab[1], zip(a, b, strict=False)))
+        what = f"{where}: after their common beginning, "
+        parts = a[:shared], said_of(a[shared:], what + "chosen"), said_of(b[shared:], what + "rejected")
+    if not parts[0]:
+        raise ValueError(f"{where}: chosen and rejected have no common beginning: add a column 'prompt'")
+    return parts
+
+
+def common_text(a: str, b: str) -> int:
+    """Where two dialogues as text part: after the last speaker's mark that both share, else at a word's start.
+
+    "\\n\\nAssistant:" is the mark of the HH-RLHF data; cutting there keeps a word that both answers begin with.
+    """
+    same = sum(1 for _ in takewhile(lambda ab: ab[0] == ab[1], zip(a, b, strict=False)))
+    mark = a.rfind("\n\nAssistant:", 0, same)
+    if mark >= 0:
+        return mark + len("\n\nAssistant:")
+    while same > 0 and not a[same - 1].isspace():
+        same -= 1
+    return same - 1 if same > 0 else 0
+
+
+def shown(value: Any, most: int = 60) -> str:
+    """A value for an error message, with its type."""
+    words = repr(value)
+    return f"{words[:most]}{'…' if len(words) > most else ''} ({type(value).__name__})"

@@ -1,0 +1,98 @@
+"""How a task is put to a model: as a chat or as plain text, with instructions, and how the answer is found again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from scalpel.example import Example, Message, Prompt, Split, Task
+from scalpel.rewards.verifiers import compiled, found
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """The words around a prompt and the way to the answer.
+
+    chat      a prompt as text becomes a user message
+    system    a system message before the conversation; implies chat
+    template  text with {prompt} in it, which takes the place of the prompt (of the last user message in a chat)
+    after     the mark before the final answer, such as "Answer:"; demonstrations get it if they lack it
+    extract   or a regular expression whose first group is the answer, at its last match
+    """
+
+    chat: bool = False
+    system: str | None = None
+    template: str | None = None
+    after: str | None = None
+    extract: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.template is not None and "{prompt}" not in self.template:
+            raise ValueError(f"template {self.template!r} has no {{prompt}} in it: the prompt would be lost")
+        if self.after is not None and self.extract is not None:
+            raise ValueError("after and extract exclude each other: both say where the answer is")
+        if self.extract is not None and compiled(self.extract).groups != 1:
+            raise ValueError(f"extract {self.extract!r} must have exactly one group: the answer")
+
+    def prompt(self, prompt: Prompt) -> Prompt:
+        if isinstance(prompt, str):
+            prompt = self._filled(prompt)
+            if not (self.chat or self.system):
+                return prompt
+            messages: tuple[Message, ...] = ({"role": "user", "content": prompt},)
+        else:
+            last = max((i for i, m in enumerate(prompt) if m["role"] == "user"), default=None)
+            messages = tuple(
+                {**m, "content": self._filled(m["content"])} if i == last else m for i, m in enumerate(prompt)
+            )
+        if self.system and messages[0]["role"] != "system":
+            messages = ({"role": "system", "content": self.system}, *messages)
+        return messages
+
+    def completion(self, completion: str, answer: str | None) -> str:
+        """The demonstration with its answer marked, if it isn't already."""
+        if self.after is None or answer is None or self.after in completion:
+            return completion
+        return f"{self.after} {answer}" if completion == answer else f"{completion}\n{self.after} {answer}"
+
+    def answer(self, completion: str, expected: str | None) -> str:
+        """The answer in a completion, empty if it isn't there. Where one line is expected, one line is taken, less
+        the full stop and the emphasis that chat models put around it."""
+        if self.extract is not None:
+            return found(self.extract, completion) or ""
+        if self.after is None:
+            return completion
+        _, mark, said = completion.rpartition(self.after)
+        said = said.strip() if mark else ""
+        if expected is not None and "\n" in expected:
+            return said
+        said = said.partition("\n")[0].strip(" *`")
+        return said if expected is not None and expected.endswith(".") else said.removesuffix(".").rstrip(" *`")
+
+    def _filled(self, prompt: str) -> str:
+        return prompt if self.template is None else self.template.replace("{prompt}", prompt)
+
+
+class Instructed:
+    """A task under an instruction: its prompts are put that way, and only the extracted answer is scored."""
+
+    def __init__(self, task: Task, instruction: Instruction) -> None:
+        self.task = task
+        self.name = task.name
+        self.instruction = instruction
+
+    def examples(self, split: Split, n: int, seed: int = 0) -> list[Example]:
+        return [self.put(example) for example in self.task.examples(split, n, seed)]
+
+    def score(self, completion: str, example: Example) -> float:
+        return self.task.score(self.instruction.answer(completion, example.answer), example)
+
+    def put(self, example: Example) -> Example:
+        if example.messages is not None or (not example.prompt and example.completion is not None):
+            return example  # whole conversations and plain texts stand as they are
+        said = example.completion
+        if said is not None:
+            said = self.instruction.completion(said, example.answer)
+        return replace(example, prompt=self.instruction.prompt(example.prompt), completion=said)
+
+    def __repr__(self) -> str:
+        return f"Instructed({self.task!r})"

@@ -1,0 +1,94 @@
+"""Every generator of reasoning-gym as a task, checked by the generator's own verifier."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields
+from functools import cache
+from typing import Any
+
+from scalpel.example import Example, Split
+from scalpel.registry import unknown
+from scalpel.tasks.split import digest, split_of
+
+PREFIX = "reasoning-gym/"
+CHUNK = 64  # items that one seed of the generator gives; some generators depend on their size, so it is fixed
+PATIENCE = 512  # items in a row that bring nothing new before a split counts as exhausted
+
+
+class ReasoningGym:
+    """Items of one generator. Its config keys are ours: `ReasoningGym("chain_sum", max_terms=3)`.
+
+    Item i of a split depends only on (generator, config, split, seed, i): a stream of generator seeds is drawn from
+    the split and the seed, and from it those items are taken whose question hashes into the split, each once. So no
+    question is ever in two splits, whatever the seeds.
+    """
+
+    def __init__(self, generator: str, **config: Any) -> None:
+        self.name = PREFIX + generator
+        self.generator = generator
+        self.config = checked(generator, config)
+        self._verifier = self._dataset(seed=0)
+
+    def examples(self, split: Split, n: int, seed: int = 0) -> list[Example]:
+        """The first n items of the split; fewer where the generator has no more."""
+        return [example for _, example in zip(range(n), self.stream(split, seed), strict=False)]
+
+    def stream(self, split: Split, seed: int = 0) -> Iterator[Example]:
+        seen: set[str] = set()
+        idle = chunk = 0
+        while idle < PATIENCE:
+            dataset = self._dataset(int(digest(f"{self.name}:{split}:{seed}:{chunk}"), 16) % 2**31)
+            chunk += 1
+            for i in range(CHUNK):
+                entry = dataset[i]
+                name = digest(entry["question"])
+                if name in seen or split_of(entry["question"]) != split:
+                    idle += 1
+                    continue
+                seen.add(name)
+                idle = 0
+                yield self._example(entry, f"{self.name}:{split}:{name}")
+
+    def score(self, completion: str, example: Example) -> float:
+        """The generator's own score, cut to [0, 1]; some give part of the point for a near miss."""
+        c = example.columns
+        entry = {"question": c["question"], "answer": c["oracle"], "metadata": c["metadata"]}
+        return min(max(float(self._verifier.score_answer(completion.strip(), entry)), 0.0), 1.0)
+
+    def _dataset(self, seed: int) -> Any:
+        from reasoning_gym.factory import create_dataset
+
+        try:
+            return create_dataset(self.generator, seed=seed, size=CHUNK, **self.config)
+        except (AssertionError, ValueError, TypeError) as error:
+            raise ValueError(f"{self.name} refuses the config {self.config}: {error}") from error
+
+    def _example(self, entry: dict[str, Any], name: str) -> Example:
+        answer = entry["answer"]
+        columns = {"question": entry["question"], "oracle": answer, "metadata": entry["metadata"]}
+        return Example(prompt=entry["question"], completion=answer, answer=answer, id=name, columns=columns)
+
+    def __repr__(self) -> str:
+        return f"ReasoningGym({self.generator!r})"
+
+
+@cache
+def generators() -> dict[str, frozenset[str]]:
+    """Each generator's name with its config keys, less those that scalpel sets itself."""
+    import reasoning_gym  # noqa: F401  # fills the registry below
+    from reasoning_gym.factory import DATASETS
+
+    return {
+        name: frozenset(f.name for f in fields(config)) - {"seed", "size"} for name, (_, config) in DATASETS.items()
+    }
+
+
+def checked(generator: str, config: dict[str, Any]) -> dict[str, Any]:
+    """The config, or ValueError that names the nearest generator or key."""
+    if generator not in generators():
+        raise ValueError(unknown("reasoning-gym generator", generator, generators()))
+    for key in config:
+        if key not in generators()[generator]:
+            raise ValueError(f"{PREFIX}{generator}: {unknown('key', key, generators()[generator])}")
+    return config

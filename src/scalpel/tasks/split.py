@@ -1,0 +1,35 @@
+"""Which split a row belongs to: a fixed hash of its content, so that the same content is never in two splits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from hashlib import blake2b
+from typing import Any
+
+from scalpel.example import SPLITS, Split
+
+SHARES: dict[Split, float] = {"train": 0.7, "tune": 0.1, "keep": 0.1, "test": 0.1}
+
+
+def digest(content: str) -> str:
+    """A short name for a content, the same in every process and on every machine."""
+    return blake2b(content.encode(), digest_size=6).hexdigest()
+
+
+def split_of(content: str, shares: dict[Split, float] = SHARES) -> Split:
+    """Where the content's hash, as a number in [0, 1), falls among the shares laid end to end."""
+    at = int(digest(content), 16) / 2**48 * sum(shares.values())
+    for split in SPLITS:
+        at -= shares.get(split, 0.0)
+        if at < 0:
+            return split
+    return max(shares, key=lambda s: shares[s])  # rounding at the very end
+
+
+def checked_shares(shares: Mapping[Any, float]) -> dict[Split, float]:
+    """The user's shares, or ValueError."""
+    if strange := sorted(set(shares) - set(SPLITS)):
+        raise ValueError(f"shares names {', '.join(strange)}: the splits are {', '.join(SPLITS)}")
+    if any(not isinstance(x, int | float) or x < 0 for x in shares.values()) or sum(shares.values()) <= 0:
+        raise ValueError(f"shares are {shares}: they must be numbers of 0 or more, and not all 0")
+    return {split: float(shares.get(split, 0.0)) for split in SPLITS}
