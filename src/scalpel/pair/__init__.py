@@ -1,0 +1,6 @@
+"""Two checkpoints of one architecture, before and after, whoever trained them."""
+
+from scalpel.pair.interpolate import interpolate
+from scalpel.pair.pair import Pair
+
+__all__ = ["Pair", "interpolate"]

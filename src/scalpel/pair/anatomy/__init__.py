@@ -1,0 +1,6 @@
+"""Where in the weights the change is."""
+
+from scalpel.pair.anatomy.change import Change, change, table
+from scalpel.pair.anatomy.component import component
+
+__all__ = ["Change", "change", "component", "table"]
