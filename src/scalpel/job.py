@@ -17,7 +17,7 @@ from scalpel.assemble import Plan, assemble
 from scalpel.batch import Batch
 from scalpel.device import choose_device, choose_dtype, choose_precision
 from scalpel.draw import Draw, derive, window
-from scalpel.engine import Engine, Sampling
+from scalpel.engine import Engine, Sample, Sampling
 from scalpel.engine.meter import matrix_parameters
 from scalpel.example import Example, Task
 from scalpel.optimise import make_optimiser, restore_states, states
@@ -96,7 +96,7 @@ class Job:
         precision = choose_precision(recipe.model.precision, model, self.device)
         self.engine = Engine(model, tokens, precision=precision)
         self.touched: set[str] = set()  # parameters that have moved since the start
-        self.references: dict[str, dict[str, Tensor]] = {}
+        self.noted: dict[str, float] = {}  # what reward functions logged in this step
 
     def load(self, spec: ModelSpec) -> tuple[PreTrainedModel, Tokens]:
         dtype = choose_dtype(spec.dtype, self.device)
@@ -174,7 +174,7 @@ class Job:
             examples = task.examples("train", self.recipe.data.items, self.recipe.data.seed)
             if not examples:
                 raise ValueError(f"task {task.name!r} has no training items")
-            self._examples[key] = (task, examples, Rewards.of(task, self.recipe.data.rewards))
+            self._examples[key] = (task, examples, Rewards(self.recipe.data.rewards, task))
         return self._examples[key]
 
     def draw(self, stage: StageRun, k: int, step: int, total: int, done: float) -> Batch:
@@ -202,10 +202,21 @@ class Job:
             progress=done,
             tokens=self.engine.tokens,
             sample=lambda prompts, n, seed: self.engine.sample(prompts, sampling, n, seed),
-            reward=partial(rewards.of_samples, self.engine.tokens),
+            reward=partial(self.reward, rewards),
             fit=fit,
             max_tokens=s.max_tokens,
         )
+
+    def reward(
+        self, rewards: Rewards, examples: Sequence[Example], samples: Sequence[Sequence[Sample]]
+    ) -> list[list[list[float]]]:
+        """The weighted rewards of each sample of each example; what the functions logged goes into the record."""
+        rows = [(example, sample.ids) for example, group in zip(examples, samples, strict=True) for sample in group]
+        texts = [self.engine.tokens.text(ids) for _, ids in rows]
+        scored = rewards([example for example, _ in rows], texts, [ids for _, ids in rows])
+        self.noted |= scored.metrics
+        flat = iter(scored.weighted_SK.tolist())
+        return [[next(flat) for _ in group] for group in samples]
 
     # --- checkpoints ------------------------------------------------------------------------------------
 

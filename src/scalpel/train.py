@@ -104,6 +104,7 @@ def take_step(job: Job, stage: StageRun, progress: Progress) -> dict[str, Any]:
     done, tally, loss = share_done(job, stage, progress), Tally(), 0.0
     torch.manual_seed(derive(job.recipe.seed, "step", progress.total))
     job.engine.model.train()
+    job.noted.clear()
     for k, flow in enumerate(stage.plan.flows):
         batch = drawn(job, stage, k, progress, done)
         tally.add("", outlook(batch))
@@ -128,7 +129,7 @@ def take_step(job: Job, stage: StageRun, progress: Progress) -> dict[str, Any]:
     if stage.refresh(progress.step + 1):
         job.moves(stage)
     cost = {"gradient_norm": float(norm), "learning_rate": learning_rate, **asdict(job.engine.meter)}
-    return {"loss": loss, **tally.means(), **cost}
+    return {"loss": loss, **tally.means(), **job.noted, **cost}
 
 
 def drawn(job: Job, stage: StageRun, k: int, progress: Progress, done: float) -> Batch:

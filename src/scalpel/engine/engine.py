@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("scalpel")
 Rows = Sequence[tuple[Sequence[int], Sequence[int]]]  # (prompt ids, completion ids)
 LOGP: frozenset[Need] = frozenset({"logp"})
-WORTH_A_PASS = 1024  # padded tokens from which a micro-batch is worth its overhead
+WORTH_A_PASS = {"cpu": 1024}  # padded tokens from which a micro-batch is worth its overhead, by device
+WORTH_A_LAUNCH = 65536  # the same where a pass is many kernel launches
 TIGHT = 0.75  # a sequence shorter than this share of the longest starts a new micro-batch: padding costs more
 
 
@@ -132,12 +133,13 @@ class Engine:
         length_S = torch.bincount(batch.seq_N.cpu(), minlength=batch.S)
         units = sorted(units_of(batch, unit), key=lambda index_s: -int(length_S[index_s].max()))
         most = -(-len(units) // parts)
+        worth = WORTH_A_PASS.get(self.device.type, WORTH_A_LAUNCH)
         pieces: list[list[Tensor]] = []
         longest = padded = 0
         for index_s in units:
             length = int(length_S[index_s].max())
             full = not pieces or len(pieces[-1]) >= most or padded + longest * len(index_s) > self.micro_tokens
-            if full or (padded >= WORTH_A_PASS and length < TIGHT * longest):
+            if full or (padded >= worth and length < TIGHT * longest):
                 pieces.append([])
                 longest, padded = length, 0
             pieces[-1].append(index_s)
