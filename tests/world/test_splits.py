@@ -103,10 +103,15 @@ def test_splits_have_the_shares_that_they_state():
 
 
 def test_the_split_of_a_content_never_changes():
-    # by hand: crc32(b"reverse:tapir") % 100 = 61 < 70, crc32(b"people:mara.city") % 100 is written beside it
-    from zlib import crc32
-
-    assert split_of("reverse", "tapir") == ("train" if crc32(b"reverse:tapir") % 100 < 70 else "?")
+    # written down once: a change here would put items that shipped models were trained on into the test split
+    fixed = {
+        ("reverse", "tapir"): "train",
+        ("people", "fata.city"): "test",
+        ("add", "34+57"): "test",
+        ("chains", "8+5-2"): "train",
+        ("multiply", "23*45"): "test",
+    }
+    assert {content: split_of(*content) for content in fixed} == fixed
 
 
 def test_order_of_operands_does_not_change_the_split():

@@ -105,8 +105,9 @@ class Corpus:
 
     name = "world/corpus"
 
-    def examples(self, split: Split, n: int, seed: int = 0) -> list[Example]:
-        return list(Documents(n, seed, split))
+    def examples(self, split: Split, n: int, seed: int = 0) -> Sequence[Example]:
+        """The first n documents, each made when it is asked for: pretraining reads millions."""
+        return Documents(n, seed, split)
 
     def score(self, completion: str, example: Example) -> float:
         """1 where the final answer is right; a whole document has none and must come back as it is."""

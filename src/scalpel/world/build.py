@@ -1,0 +1,123 @@
+"""Pretraining: from a seeded start to a model folder with its card, through the ordinary loop.
+
+    build("world-1m", size="world-1m", steps=40000, batch=256)
+
+The run folder beside the model (`<out>.run`) holds the start, the metrics and the checkpoints; `resume` goes on
+from there. The same seed, threads and machine give the same weights.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from scalpel import models
+from scalpel.example import Example
+from scalpel.job import Job, StageRun
+from scalpel.recipe import Recipe, parse
+from scalpel.rendered import Rendered
+from scalpel.runs import Run, write_json
+from scalpel.tokens import Tokens
+from scalpel.train import Progress, train
+from scalpel.world.card import card
+from scalpel.world.shape import untrained
+from scalpel.world.vocabulary import MAX_LENGTH, render, tokenizer
+
+Tell = Callable[[Mapping[str, Any]], None]
+
+
+class WorldTokens(Tokens):
+    """The world's tokens without the template engine, which would take longer than the training itself."""
+
+    def demonstration(self, example: Example) -> Rendered:
+        return render(example)
+
+
+def build(
+    out: str | Path,
+    size: str = "world-1m",
+    *,
+    steps: int = 40_000,
+    batch: int = 256,
+    learning_rate: float = 3e-3,
+    seed: int = 0,
+    device: str = "auto",
+    threads: int = 0,
+    items: int = 500,
+    resume: bool = False,
+    tell: Tell = lambda record: None,
+) -> Path:
+    """Pretrains a model of that size on the corpus, writes its folder and its card, and returns the folder.
+
+    `items` is how many test items the card measures of each ability.
+    """
+    out = Path(out)
+    work = out.with_name(f"{out.name}.run")
+    recipe = pretraining(work / "start", size, steps, batch, learning_rate, seed, device, threads)
+    if not resume or not (work / "start").exists():
+        run = Run(work)
+        models.save(untrained(size, seed), Tokens(tokenizer()), work / "start")
+    else:
+        run = Run(work, resume=True)
+    job = pretrain(recipe, run, resume=resume, tell=tell)
+    folder = models.save(job.engine.model.cpu(), job.engine.tokens, out)
+    write_json(folder / "pretraining.json", account(recipe, job))
+    card(folder, items=items)
+    shutil.rmtree(work / "start")
+    return folder
+
+
+def pretraining(
+    start: Path, size: str, steps: int, batch: int, learning_rate: float, seed: int, device: str, threads: int
+) -> Recipe:
+    """The recipe of a pretraining run: demonstrations of the corpus, all weights, one pass."""
+    return parse(
+        {
+            "name": size,
+            "seed": seed,
+            "threads": threads,
+            "model": {"path": str(start), "dtype": "float32", "precision": "float32", "device": device},
+            "task": {"name": "world/corpus"},
+            "data": {"items": steps * batch, "seed": seed},
+            "train": {
+                "method": "sft",
+                "steps": steps,
+                "batch": batch,
+                "learning_rate": learning_rate,
+                "betas": [0.9, 0.98],
+                "weight_decay": 0.05,
+                "schedule": "cosine",
+                "warmup": 0.02,
+                "max_length": MAX_LENGTH,
+                "micro_tokens": 65536,
+                "checkpoint_every": 2000,
+            },
+        }
+    )
+
+
+def pretrain(recipe: Recipe, run: Run | None, *, resume: bool = False, tell: Tell = lambda record: None) -> Job:
+    """Runs the recipe through the loop, with the fast rendering in place of the template engine."""
+
+    def watch(job: Job, stage: StageRun, progress: Progress) -> bool:
+        if not isinstance(job.engine.tokens, WorldTokens):
+            job.engine.tokens = WorldTokens(job.engine.tokens.tokenizer)
+        return False
+
+    return train(recipe, run, resume=resume, watch=watch, tell=tell)
+
+
+def account(recipe: Recipe, job: Job) -> dict[str, Any]:
+    """What the card says of the pretraining."""
+    spec = recipe.stages[0]
+    return {
+        "size": recipe.name,
+        "seed": recipe.seed,
+        "steps": spec.steps,
+        "batch": spec.batch,
+        "learning_rate": spec.learning_rate,
+        "tokens_trained": job.engine.meter.tokens_trained,
+        "flops": job.engine.meter.flops,
+    }

@@ -1,0 +1,125 @@
+"""Building a model of the world: the sizes as stated, the same weights for the same seed, an honest card."""
+
+import json
+
+import pytest
+import torch
+
+from scalpel import models
+from scalpel.engine import Engine
+from scalpel.registry import lookup
+from scalpel.tokens import Tokens
+from scalpel.world import card as cards
+from scalpel.world.build import WorldTokens, build, pretrain, pretraining
+from scalpel.world.corpus import Documents
+from scalpel.world.shape import SIZES, untrained
+from scalpel.world.vocabulary import IDS, tokenizer
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    out = tmp_path_factory.mktemp("world") / "small"
+    build(out, "world-300k", steps=4, batch=8, device="cpu", threads=1, items=3)
+    return out
+
+
+@pytest.mark.parametrize("size, parameters", [("world-1m", 1_000_000), ("world-300k", 300_000)])
+def test_the_sizes_are_about_what_they_are_called_and_fit_into_5_mb(size, parameters):
+    count = sum(p.numel() for p in untrained(size).parameters())
+    assert 0.9 * parameters < count < 1.1 * parameters
+    assert count * 4 < 5e6
+
+
+def test_both_sizes_have_one_vocabulary():
+    for size in SIZES:
+        model = untrained(size)
+        assert model.config.vocab_size == len(IDS) == len(tokenizer())
+        assert model.get_input_embeddings().weight is model.get_output_embeddings().weight
+
+
+def test_an_unknown_size_is_refused_with_the_nearest():
+    with pytest.raises(ValueError, match="did you mean 'world-1m'"):
+        untrained("world-1M")
+
+
+def test_the_start_depends_on_the_seed_and_disturbs_no_other_random_numbers():
+    torch.manual_seed(3)
+    expected = torch.rand(1)
+    torch.manual_seed(3)
+    a, b, other = (untrained("world-300k", seed).state_dict() for seed in (0, 0, 1))
+    assert torch.rand(1) == expected
+    assert all(torch.equal(a[k], b[k]) for k in a)
+    assert any(not torch.equal(a[k], other[k]) for k in a)
+
+
+def test_the_first_100_steps_give_the_same_weights_twice(tmp_path):
+    models.save(untrained("world-300k"), Tokens(tokenizer()), tmp_path / "start")
+    recipe = pretraining(tmp_path / "start", "world-300k", 100, 2, 3e-3, 0, "cpu", 1)
+    losses = []
+    one = pretrain(recipe, None, tell=lambda record: losses.append(record["loss"])).engine.model.state_dict()
+    two = pretrain(recipe, None).engine.model.state_dict()
+    assert all(torch.equal(one[k], two[k]) for k in one)
+    assert sum(losses[-20:]) < 0.9 * sum(losses[:20])
+
+
+def test_fast_tokens_train_on_what_ordinary_tokens_train_on():
+    fast, ordinary = WorldTokens(tokenizer()), Tokens(tokenizer())
+    for example in Documents(50, seed=2):
+        assert fast.demonstration(example) == ordinary.demonstration(example)
+
+
+def test_a_build_is_an_ordinary_model_folder(built):
+    model, tokens = models.load(built)
+    assert tokens.tokenizer.chat_template and not list(built.glob("*.bin"))
+    start = untrained("world-300k").state_dict()
+    assert any(not torch.equal(start[k], v) for k, v in model.state_dict().items())
+
+
+def test_the_card_states_every_ability_and_what_is_kept_back(built):
+    card = json.loads((built / "card.json").read_text())
+    assert {f"world/{name}" for name in (*card["abilities"], *card["held_back"])} == {
+        f"world/{name}" for name in (*cards.ABILITIES, *cards.HELD_BACK)
+    }
+    assert card["pretraining"]["steps"] == 4 and card["pretraining"]["tokens_trained"] > 0
+    assert card["parameters"] == sum(p.numel() for p in untrained("world-300k").parameters())
+    page = (built / "README.md").read_text()
+    assert all(f"| {name} |" in page for name in (*card["abilities"], *card["held_back"]))
+    assert "- `multiply`: a" in page
+
+
+def test_a_card_counts_right_answers(built):
+    model, tokens = models.load(built)
+    task = lookup("task", "world/add")
+    engine = Engine(model, tokens)
+    answers = [e.completion for e in task.examples("test", 10)]
+
+    class Oracle(Engine):
+        """Answers the first seven questions rightly and says nothing to the rest."""
+
+        def sample(self, prompts, sampling, n=1, seed=0):
+            from scalpel.engine import Sample
+
+            said = [answer if i < 7 else "" for i, answer in enumerate(answers)]
+            return [[Sample([*tokens.completion(text, "")], [], True)] for text in said]
+
+    measured = cards.ability(Oracle(model, tokens), "add", 10)
+    assert measured["accuracy"] == measured["pass_at_1"] == 0.7 and measured["items"] == 10
+    assert measured["low"] < 0.7 < measured["high"]
+    assert cards.ability(engine, "add", 10)["accuracy"] < 0.5
+
+
+def test_styles_are_counted_as_shares():
+    assert cards.styles(["1+2=3#3", "3,4#4", "3,5#5", "7"]) == {"a": 0.25, "b": 0.5}
+
+
+def test_a_second_build_into_the_same_folder_is_refused(built):
+    with pytest.raises(ValueError, match="already holds a run"):
+        build(built, "world-300k", steps=1, batch=1, device="cpu", items=1)
