@@ -42,6 +42,7 @@ class Tokens:
             )
         self.end_id = min(self.stop_ids) if eos is None else eos
         self._stop_texts = [self._decode([i]) for i in sorted(self.stop_ids)]
+        self._rendered: dict[int, tuple[Example, Rendered]] = {}
 
     @property
     def pad_id(self) -> int:
@@ -66,7 +67,16 @@ class Tokens:
         return self._answered(text, prompt, *self._asked(prompt))
 
     def demonstration(self, example: Example) -> Rendered:
-        """Prompt and completion, or the whole conversation of `messages` with every assistant turn trained."""
+        """Prompt and completion, or the whole conversation of `messages` with every assistant turn trained.
+
+        An example is rendered once: later epochs find it in a memo, which holds it so that its identity is safe.
+        """
+        known = self._rendered.get(id(example))
+        if known is None:
+            known = self._rendered[id(example)] = (example, self._demonstration(example))
+        return known[1]
+
+    def _demonstration(self, example: Example) -> Rendered:
         if example.messages is not None:
             return self.conversation(example.messages)
         if example.completion is None:
