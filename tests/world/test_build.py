@@ -121,5 +121,15 @@ def test_styles_are_counted_as_shares():
 
 
 def test_a_second_build_into_the_same_folder_is_refused(built):
-    with pytest.raises(ValueError, match="already holds a run"):
+    before = (built / "model.safetensors").read_bytes()
+    with pytest.raises(ValueError, match="is there already"):
         build(built, "world-300k", steps=1, batch=1, device="cpu", items=1)
+    assert (built / "model.safetensors").read_bytes() == before
+
+
+def test_an_unfinished_build_goes_on_only_when_told(tmp_path):
+    run = tmp_path / "small.run"
+    run.mkdir()
+    (run / "metrics.jsonl").write_text('{"step": 1}\n')
+    with pytest.raises(ValueError, match="already holds a run: go on with --resume"):
+        build(tmp_path / "small", "world-300k", steps=1, batch=1, device="cpu", items=1)

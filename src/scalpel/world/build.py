@@ -54,6 +54,8 @@ def build(
     `items` is how many test items the card measures of each ability.
     """
     out = Path(out)
+    if out.exists():
+        raise ValueError(f"{out} is there already, and a build would replace it: choose another folder, or remove it")
     work = out.with_name(f"{out.name}.run")
     recipe = pretraining(work / "start", size, steps, batch, learning_rate, seed, device, threads)
     if not resume or not (work / "start").exists():
