@@ -14,7 +14,8 @@ SPECIAL = ["<pad>", "<unk>", "<s>", "</s>", "<|start|>", "<|end|>", "<mask>"]
 CHAT = (
     "{% if messages[0]['role'] != 'system' %}<|start|>system\nBe kind.<|end|>\n{% endif %}"
     "{% for message in messages %}<|start|>{{ message['role'] }}\n"
-    "{% if message['role'] == 'assistant' %}{% generation %}{{ message['content'] }}<|end|>{% endgeneration %}{{ "\\n" }}"
+    "{% if message['role'] == 'assistant' %}{% generation %}{{ message['content'] }}<|end|>{% endgeneration %}"
+    "{{ '\n' }}"
     "{% else %}{{ message['content'] }}<|end|>\n{% endif %}{% endfor %}"
     "{% if add_generation_prompt %}<|start|>assistant\n{% endif %}"
 )
