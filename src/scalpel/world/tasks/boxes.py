@@ -47,4 +47,4 @@ def _move(rng: Random, place: dict[str, int], boxes: int) -> str:
     return f"{thing} to {target}"
 
 
-BOXES = world_task("boxes", boxes, boxes=3, things=4, moves=4)
+BOXES = world_task("boxes", boxes, boxes=3, things=4, moves=3)
