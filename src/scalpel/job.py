@@ -171,7 +171,7 @@ class Job:
         key = repr(spec)
         if key not in self._examples:
             task = self.task if spec is None else tasks.make(dict(spec))
-            examples = list(task.examples("train", self.recipe.data.items, self.recipe.data.seed))
+            examples = task.examples("train", self.recipe.data.items, self.recipe.data.seed)
             if not examples:
                 raise ValueError(f"task {task.name!r} has no training items")
             self._examples[key] = (task, examples, Rewards(self.recipe.data.rewards, task))

@@ -26,6 +26,7 @@ PROBE: tuple[Message, ...] = (
     {"role": "user", "content": "three"},
     {"role": "assistant", "content": "four"},
 )
+REMEMBERED = 200_000  # rendered demonstrations
 
 
 class Tokens:
@@ -73,6 +74,8 @@ class Tokens:
         """
         known = self._rendered.get(id(example))
         if known is None:
+            if len(self._rendered) >= REMEMBERED:
+                self._rendered.clear()
             known = self._rendered[id(example)] = (example, self._demonstration(example))
         return known[1]
 
