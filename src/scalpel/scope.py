@@ -70,11 +70,22 @@ class Scope:
 
 
 @dataclass(frozen=True)
+class Adapters:
+    """Modules put into a model: their parameters by name, `fold` (into the plain weights, and out again), and
+    `export` (folder)."""
+
+    parameters: Mapping[str, nn.Parameter]
+    fold: Callable[[], None]
+    export: Callable[[Path], None]
+
+
+@dataclass(frozen=True)
 class Hands:
-    """What a scope may not import: the run's seed, and PEFT's way of putting adapters into a model."""
+    """What a scope may not import: the run's seed, and PEFT's way of putting adapters into the model:
+    (kind, options, seed) → adapters."""
 
     seed: int
-    adapt: Callable[[nn.Module, str, Mapping[str, Any], int], Mapping[str, nn.Parameter]]
+    adapt: Callable[[str, Mapping[str, Any], int], Adapters]
 
 
 def freeze_all(model: nn.Module) -> None:

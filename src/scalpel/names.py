@@ -1,0 +1,48 @@
+"""Where a parameter sits, read from its name: its component (q, k, v, o, gate, up, down, norm, embed, head, …)
+and its layer, for models that are named like Llama, Qwen, Gemma, Mistral, Phi, OPT, GPT-NeoX or GPT-2.
+
+A fused matrix has several components: GPT-2's `c_attn` holds q, k and v side by side.
+"""
+
+from __future__ import annotations
+
+import re
+
+MODULES: dict[str, tuple[str, ...]] = {
+    "q_proj": ("q",), "k_proj": ("k",), "v_proj": ("v",), "o_proj": ("o",), "out_proj": ("o",),
+    "c_attn": ("q", "k", "v"), "qkv_proj": ("q", "k", "v"), "query_key_value": ("qkv",),
+    "gate_proj": ("gate",), "up_proj": ("up",), "down_proj": ("down",), "gate_up_proj": ("gate", "up"),
+    "c_fc": ("up",), "fc1": ("up",), "fc2": ("down",), "dense_h_to_4h": ("up",), "dense_4h_to_h": ("down",),
+    "embed_tokens": ("embed",), "wte": ("embed",), "embed_in": ("embed",),
+    "wpe": ("position",), "embed_positions": ("position",),
+    "lm_head": ("head",), "embed_out": ("head",),
+}  # fmt: skip
+BY_PARENT = {"c_proj", "dense"}  # the output of attention or of the MLP, as the module around them says
+ATTENTION = ("q", "k", "v", "qkv", "o")
+MLP = ("gate", "up", "down")
+
+LAYER = re.compile(r"\.(?:layers|h|blocks|layer)\.(\d+)\.")
+NORM = re.compile(r"norm|^ln_|^ln\d?$")
+
+
+def layer_of(name: str) -> int | None:
+    """The layer's number, or None for what is outside the layers."""
+    found = LAYER.search(f".{name}.")
+    return int(found[1]) if found else None
+
+
+def components_of(name: str) -> tuple[str, ...]:
+    """The components that a parameter (or module) of that name holds; what isn't known is its own module's name.
+
+    Reads from the end, so that wrappers inside a matrix (`q_proj.base_layer`, `q_proj.lora_A`) don't matter.
+    """
+    steps = name.split(".")
+    for k in range(len(steps) - 1, -1, -1):
+        step = steps[k]
+        if step in MODULES:
+            return MODULES[step]
+        if step in BY_PARENT and k:
+            return ("o",) if "attn" in steps[k - 1] or "attention" in steps[k - 1] else ("down",)
+        if NORM.search(step):
+            return ("norm",)
+    return (steps[-2] if len(steps) > 1 else steps[0],)

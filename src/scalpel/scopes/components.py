@@ -1,0 +1,56 @@
+"""Some components of some layers move, or all others do."""
+
+from torch import nn
+
+from scalpel.part import part
+from scalpel.pieces import Layers, Piece, layer_numbers, moving_of, pieces, present
+from scalpel.registry import unknown
+from scalpel.scope import Hands, Scope
+
+QUERIES_AND_KEYS = ["q", "k"]
+
+
+def chosen(found: list[Piece], components: list[str], layers: Layers) -> list[Piece]:
+    """The pieces of these components in these layers. With layers "all", also those outside the layers."""
+    known, n = present(found)
+    for component in components:
+        if component not in known:
+            raise ValueError(unknown("component of this model", component, known))
+    numbers = layer_numbers(layers, n)
+    outside = layers == "all"
+    return [p for p in found if p.component in components and (p.layer in numbers or (outside and p.layer is None))]
+
+
+@part("scope", "components")
+def components(
+    model: nn.Module,
+    hands: Hands,
+    *,
+    components: list[str] = QUERIES_AND_KEYS,
+    layers: Layers = "all",
+    freeze: bool = False,
+) -> Scope:
+    """Only the named components of the named layers move; with `freeze`, everything but them.
+
+        M = {θ : component(θ) ∈ components, layer(θ) ∈ layers};  movable: M, or its complement
+
+    Components are q, k, v, o, gate, up, down, norm, embed, head and whatever else the model has; biases go with
+    their matrix. q, k and v are told apart inside a fused matrix, too. A tied head is the embedding.
+
+    Reads    parameter names.
+    Limits   all components of all layers is `all`.
+    Fails    too few components to learn the skill: the loss stays where it was.
+    Source   Rajani et al. 2025 (arXiv 2507.10616): q and k only; MLPs of the middle layers frozen.
+    """
+    found = pieces(model)
+    picked = chosen(found, components, layers)
+    if not picked:
+        known, n = present(found)
+        raise ValueError(
+            f"no parameter is a {'/'.join(components) or 'component'} in layers {layers!r}: this model has "
+            f"{', '.join(known)}, and layers 0-{n - 1}"
+        )
+    movable = [p for p in found if p not in picked] if freeze else picked
+    if not movable:
+        raise ValueError("everything is frozen, so nothing can be learnt: freeze fewer components or layers")
+    return Scope(moving_of(movable, model))

@@ -1,0 +1,78 @@
+"""Half fine-tuning."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from scalpel.draw import derive
+from scalpel.names import ATTENTION, MLP
+from scalpel.part import part
+from scalpel.pieces import Piece, carry_of, moving_of, pieces
+from scalpel.scope import Carry, Hands, Scope
+
+
+def category(piece: Piece) -> str:
+    if piece.component in ATTENTION:
+        return "attention"
+    return "mlp" if piece.component in MLP else "norm" if piece.component == "norm" else "other"
+
+
+def unit(piece: Piece) -> str:
+    """What is drawn as one: a matrix with its bias, or a norm with its own."""
+    return piece.name.rpartition(".")[0] + ":" + piece.component
+
+
+def half(found: list[Piece], seed: int) -> set[str]:
+    """The units drawn: in each layer and category half of them. Of an odd number, one more in half of the layers."""
+    units: dict[str, dict[int, list[str]]] = {}
+    for piece in found:
+        if piece.layer is not None:
+            layer = units.setdefault(category(piece), {}).setdefault(piece.layer, [])
+            layer.extend([unit(piece)] if unit(piece) not in layer else [])
+    generator = torch.Generator().manual_seed(seed)
+    drawn: set[str] = set()
+    for layers in units.values():
+        order = torch.randperm(len(layers), generator=generator).tolist()
+        for place, members in zip(order, layers.values(), strict=True):
+            more = len(members) % 2 and place < len(layers) // 2
+            size = len(members) // 2 + bool(more)
+            drawn |= {members[k] for k in torch.randperm(len(members), generator=generator)[:size].tolist()}
+    return drawn
+
+
+@part("scope", "hft")
+def hft(model: nn.Module, hands: Hands, *, round: int = 0, outside: bool = True) -> Scope:
+    """A random half of each layer's matrices moves, the other half holds what was known.
+
+    In each layer 2 of {q, k, v, o} move; of {gate, up, down} 2 in half of the layers and 1 in the others; half of
+    the norms. What is outside the layers (embedding, head, last norm) moves unless `outside` is off. `round` > 0
+    draws anew every so many steps; 0 keeps one draw for the whole stage. Other halves see no weight decay.
+
+    Reads    parameter names; the seed.
+    Limits   it is full fine-tuning under an infinite L2 penalty to the base on the half that stays.
+    Fails    the half that moves can't carry the skill: accuracy stays below that of `all`.
+    Source   Hui et al. 2024 (arXiv 2404.18466), section 3, the category-level rule.
+    """
+    found = pieces(model)
+
+    def draw(turn: int) -> list[Piece]:
+        drawn = half(found, derive(hands.seed, "hft", turn) % 2**63)
+        return [p for p in found if (outside if p.layer is None else unit(p) in drawn)]
+
+    scope, turns = Scope(moving_of(draw(0), model)), {"turn": 0}
+
+    def take(turn: int) -> Carry:
+        before, turns["turn"] = scope.moving, turn
+        scope.moving = moving_of(draw(turn), model)
+        return carry_of(before, scope.moving)
+
+    def refresh(step: int) -> Carry | None:
+        return take(step // round) if round and step % round == 0 else None
+
+    def restore(state: Mapping[str, Any]) -> None:
+        take(int(state["turn"]))
+
+    scope.refresh, scope.state, scope.restore = refresh, lambda: dict(turns), restore
+    return scope

@@ -1,0 +1,91 @@
+"""Low-rank informed sparse fine-tuning."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from scalpel.draw import derive
+from scalpel.part import part
+from scalpel.pieces import carry_of, matrices
+from scalpel.scope import Carry, Hands, Moving, Scope, freeze_all
+
+SVD = Literal["exact", "randomised"]
+
+
+def low_rank(W_DD: Tensor, rank: int, svd: SVD = "exact", seed: int = 0) -> Tensor:
+    """W_r = U_r S_r V_rᵀ, the best approximation of that rank, or nearly so by random projection onto 2r."""
+    if svd == "exact":
+        U, s, Vh = torch.linalg.svd(W_DD.float(), full_matrices=False)
+    else:
+        with torch.random.fork_rng([W_DD.device] if W_DD.is_cuda else []):
+            torch.manual_seed(seed)
+            U, s, V = torch.svd_lowrank(W_DD.float(), q=min(2 * rank, *W_DD.shape), niter=2)
+        Vh = V.T
+    return (U[:, :rank] * s[:rank]) @ Vh[:rank]
+
+
+def principal(W_DD: Tensor, rank: int, k: int, svd: SVD = "exact", seed: int = 0) -> Tensor:
+    """Flat positions, in order, of the k entries of W that are largest by magnitude in its approximation W_r."""
+    return low_rank(W_DD, rank, svd, seed).abs().view(-1).topk(k).indices.sort().values
+
+
+@part("scope", "lift")
+def lift(
+    model: nn.Module,
+    hands: Hands,
+    *,
+    share: float = 0.05,
+    budget: int | None = None,
+    rank: int = 128,
+    interval: int = 400,
+    svd: SVD = "exact",
+) -> Scope:
+    """Only each matrix' principal weights move: those that are largest once the matrix is cut to low rank.
+
+        M = top-k of |W_r|, W_r = U_r S_r V_rᵀ;   k = share · d_out · d_in, or (d_out + d_in) · budget as LoRA
+        of that rank would have
+
+    Every `interval` steps (0: never) they are chosen anew from the current weights; entries that stay keep their
+    optimiser state, new ones start at zero. Embeddings, head, norms and biases stay. `rank` is at most a sixteenth
+    of the smaller side, since at full rank the filter does nothing; it is 1/32 to 1/128 of the width in the
+    authors' settings.
+
+    Reads    matrices inside the layers.
+    Limits   full rank: the largest weights by magnitude; share 1: every matrix moves whole.
+    Fails    share too small: the loss stalls. Choosing is slow on wide matrices: take svd "randomised".
+    Source   Liu et al. 2025 (arXiv 2506.00772), section 3; settings from the authors' scripts.
+    """
+    if not 0 < share <= 1:
+        raise ValueError(f"share is {share}, but it is a part of each matrix: take a number above 0, at most 1")
+    weights = {p.name: p.parameter for p in matrices(model)}
+
+    def index(name: str, weight: nn.Parameter, step: int) -> Tensor:
+        k = int(share * weight.numel()) if budget is None else sum(weight.shape) * budget
+        cut = max(1, min(rank, min(weight.shape) // 16))
+        k = max(1, min(k, weight.numel()))
+        return principal(weight.detach(), cut, k, svd, derive(hands.seed, name, step) % 2**63)
+
+    def attach(chosen: Mapping[str, Tensor]) -> list[Moving]:
+        freeze_all(model)
+        for weight in weights.values():
+            weight.requires_grad_(True)
+        return [Moving(name, weight, chosen[name]) for name, weight in weights.items()]
+
+    def choose(step: int) -> dict[str, Tensor]:
+        return {name: index(name, weight, step) for name, weight in weights.items()}
+
+    scope = Scope(attach(choose(0)))
+
+    def take(chosen: Mapping[str, Tensor]) -> Carry:
+        before, scope.moving = scope.moving, attach(chosen)
+        return carry_of(before, scope.moving)
+
+    def restore(state: Mapping[str, Any]) -> None:
+        take({name: x.to(weights[name].device) for name, x in state["index"].items()})
+
+    scope.refresh = lambda step: take(choose(step)) if interval and step % interval == 0 else None
+    scope.state = lambda: {"index": {m.name: m.index for m in scope.moving}}
+    scope.restore = restore
+    return scope
