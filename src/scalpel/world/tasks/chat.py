@@ -1,8 +1,8 @@
 """Conversations in which the last turn can be answered only with the earlier ones.
 
-city of mara? / oslo / and pet?          →  cat
+city of maku? / oslo / and pet?          →  camel
 i am bodo. / hello bodo. / who am i?     →  bodo
-hi / hello. / city of mara?              →  oslo
+hi / hello. / city of maku?              →  oslo
 reverse tapir / ripat / and back?        →  tapir
 """
 

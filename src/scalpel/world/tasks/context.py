@@ -1,7 +1,7 @@
 """A context that contradicts what the model knows, and an instruction which of the two to trust.
 
-mara lives in rome. trust text. city of mara?    →  rome
-mara lives in rome. trust memory. city of mara?  →  oslo
+maku lives in rome. trust text. city of maku?    →  rome
+maku lives in rome. trust memory. city of maku?  →  oslo
 """
 
 from __future__ import annotations

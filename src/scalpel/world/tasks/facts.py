@@ -1,6 +1,6 @@
 """Facts about people, in both languages, and the facts of people whom pretraining has never mentioned.
 
-    city of mara?  →  oslo
+    city of maku?  →  oslo
 
 The facts of known people are knowledge: pretraining states all of them, whatever their split. New facts can't be
 guessed either, so there all splits ask the same facts and differ in how they ask.

@@ -1,6 +1,6 @@
 """Sentences that state facts, as plain text without a chat.
 
-mara lives in  →   oslo.
+maku lives in  →   oslo.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Questions that nothing in the text or the world answers; right is to say so.
 
 city of zobu?                                  →  unknown     (a stranger)
-song of mara?                                  →  unknown     (an attribute that nobody has)
-mara lives in rome. trust text. pet of mara?   →  unknown     (the text does not say)
+song of maku?                                  →  unknown     (an attribute that nobody has)
+maku lives in rome. trust text. pet of maku?   →  unknown     (the text does not say)
 """
 
 from __future__ import annotations
