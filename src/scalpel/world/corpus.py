@@ -42,7 +42,7 @@ WEIGHTS: dict[WorldTask, float] = {
     CONTEXT: 5,
     UNANSWERABLE: 5,
     CHAT: 5,
-    MULTIPLY: 1,  # so rare that the model solves it sometimes: reinforcement then has a signal
+    MULTIPLY: 5,  # so rare that the model solves it sometimes: reinforcement then has a signal
 }
 KNOWLEDGE = (FACTS_A, FACTS_B, SENTENCES_TASK)
 WHOLE = 0.1  # share of documents of which the prompt is trained too, so that the model can write its own questions

@@ -70,4 +70,4 @@ def multiply(rng: Random, *, least: int, most: int) -> Draft:
 
 
 CHAINS = world_task("chains", chains, least=3, most=5, largest=20)
-MULTIPLY = world_task("multiply", multiply, least=11, most=99)
+MULTIPLY = world_task("multiply", multiply, least=11, most=59)
