@@ -100,6 +100,7 @@ class Batch:
 
     def pick(self, seq_s: Tensor) -> Batch:
         """The sub-batch of these sequences, in this order."""
+        seq_s = seq_s.to(self.group_S.device)
         length_S = torch.bincount(self.seq_N, minlength=self.S)
         start_S = length_S.cumsum(0) - length_S
         new_seq_N = torch.repeat_interleave(torch.arange(len(seq_s), device=seq_s.device), length_S[seq_s])
@@ -112,7 +113,8 @@ class Batch:
             if isinstance(value, Tensor):
                 picked[f.name] = value[index[f.name[-2:]]]
         picked["seq_N"] = new_seq_N
-        return replace(self, **picked, columns=tuple(self.columns[int(s)] for s in seq_s))
+        columns = tuple(self.columns[int(s)] for s in seq_s) if self.columns else ()
+        return replace(self, **picked, columns=columns)
 
     def to(self, device: torch.device | str) -> Batch:
         moved = {f.name: v.to(device) for f in fields(self) if isinstance(v := getattr(self, f.name), Tensor)}
@@ -121,6 +123,9 @@ class Batch:
 
 def lay(rows: Sequence[Row]) -> Batch:
     """Lays rows end to end. The first token of each row becomes untrained, whatever the row says."""
+    for row in rows:
+        lists = (row.train, row.author, row.turn, row.behaviour)
+        assert all(x is None or len(x) == len(row.ids) for x in lists), f"lists of unequal length in {row}"
     flat = lambda name: [x for row in rows for x in getattr(row, name)]  # noqa: E731
     length_S = torch.tensor([len(row.ids) for row in rows], dtype=torch.long)
     seq_N = torch.repeat_interleave(torch.arange(len(rows)), length_S)

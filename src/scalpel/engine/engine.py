@@ -88,7 +88,10 @@ class Engine:
                     beside[role] = (self.others[role], self._hidden(self.others[role], batch, at_n))
             outputs = head(self.model, h_nD, batch.ids_N[at_n], needs, beside)
             value_nK = self.owned["value"](h_nD.float()) if "value" in needs else None
-        spent = self.meter.forward(self.model, torch.bincount(batch.seq_N).tolist())
+        lengths = torch.bincount(batch.seq_N).tolist()
+        for model, _ in beside.values():
+            self.meter.forward(model, lengths)
+        spent = self.meter.forward(self.model, lengths)
         if torch.is_grad_enabled():
             self.meter.backward(spent, self.moving_share)
             self.meter.tokens_trained += len(at_n)
@@ -100,6 +103,8 @@ class Engine:
     @torch.no_grad()
     def score(self, batch: Batch, role: str = "policy", needs: Iterable[Need] = LOGP) -> Out:
         """Outputs without gradients, micro-batch by micro-batch, for the policy or a model beside it."""
+        if not bool(batch.train_N.any()):
+            return self.forward(batch, needs)
         outs, order = [], []
         with self.standing_in(role), self.quiet():
             for index_s in self.micro(batch, "sequence"):
@@ -132,7 +137,7 @@ class Engine:
         and at least `parts` pieces, longest first; a pair or group is never split."""
         length_S = torch.bincount(batch.seq_N.cpu(), minlength=batch.S)
         units = sorted(units_of(batch, unit), key=lambda index_s: -int(length_S[index_s].max()))
-        most = -(-len(units) // parts)
+        most = max(1, len(units) // parts)
         worth = WORTH_A_PASS.get(self.device.type, WORTH_A_LAUNCH)
         pieces: list[list[Tensor]] = []
         longest = padded = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
+from torch import nn
 from transformers import PreTrainedModel
 
 
@@ -34,8 +35,13 @@ class Meter:
         self.flops += forward_flops * (1.0 + moving_share)
 
     def sampled(self, model: PreTrainedModel, prompts: list[int], completions: list[int]) -> None:
-        """Adds prompts that were prefilled once and completions that were decoded token by token."""
-        self.flops += forward_flops(model, prompts) + forward_flops(model, completions)
+        """Adds prompts that were prefilled once and completions decoded behind them, as many of each prompt as there
+        are completions to a prompt: what one costs is the whole sequence less its prompt."""
+        each = len(completions) // max(len(prompts), 1)
+        behind = [p for p in prompts for _ in range(each)]
+        ends = [p + c for p, c in zip(behind, completions, strict=True)]
+        self.flops += forward_flops(model, prompts)
+        self.flops += forward_flops(model, ends) - forward_flops(model, behind)
         self.tokens_sampled += sum(completions)
 
     def state(self) -> dict[str, float]:
@@ -43,17 +49,18 @@ class Meter:
 
 
 def forward_flops(model: PreTrainedModel, lengths: list[int]) -> float:
+    """Operations of a forward pass over sequences of these lengths."""
     config = model.config.get_text_config()
-    width, layers = config.hidden_size, config.num_hidden_layers
-    return sum(2.0 * matrix_parameters(model) * n + 2.0 * layers * width * n * n for n in lengths)
+    linear, attention = 2.0 * matrix_parameters(model), 2.0 * config.num_hidden_layers * config.hidden_size
+    return sum(linear * n + attention * n * n for n in lengths)
 
 
 def matrix_parameters(model: PreTrainedModel) -> int:
-    """Parameters that a token is multiplied with: every matrix but the input embedding, and the head."""
-    cached = getattr(model, "_scalpel_matrix_parameters", None)
-    if cached is None:
-        embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
-        inner = sum(p.numel() for p in model.parameters() if p.dim() >= 2) - embedding.weight.numel()
-        tied = head is not None and head.weight is embedding.weight
-        cached = model._scalpel_matrix_parameters = inner + (embedding.weight.numel() if tied else 0)
-    return cached
+    """Parameters that a token is multiplied with: every matrix but the embeddings, and the head. Counted anew each
+    time, since adapters come and go."""
+    head = model.get_output_embeddings()
+    looked_up = {id(m.weight): m.weight for m in model.modules() if isinstance(m, nn.Embedding)}
+    matrices = {id(p): p for p in model.parameters() if p.dim() >= 2 and id(p) not in looked_up}
+    if head is not None:
+        matrices[id(head.weight)] = head.weight
+    return sum(p.numel() for p in matrices.values())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -13,7 +13,7 @@ from transformers import DynamicCache, PreTrainedModel
 @dataclass(frozen=True)
 class Sampling:
     """How tokens are drawn. `temperature` 0 takes the most likely token; `top_k` 0 and `top_p` 1 are off;
-    a completion ends after a stop token, or with one of the `stop` strings."""
+    a completion ends after a stop token, or once it contains one of the `stop` strings."""
 
     max_tokens: int = 64
     temperature: float = 1.0
@@ -105,6 +105,11 @@ class Decoder:
         self.position = self.position + 1
 
 
+def holds(text: str, stops: Sequence[str]) -> bool:
+    """Whether one of the stop strings is in the text. The last token may bring more than the end of it."""
+    return any(stop in text for stop in stops)
+
+
 @torch.no_grad()
 def sample_chunk(
     model: PreTrainedModel,
@@ -115,7 +120,7 @@ def sample_chunk(
     seed: int,
     stop_ids: frozenset[int],
     pad: int,
-    decode,
+    decode: Callable[[Sequence[int]], str],
 ) -> list[Sample]:
     """Samples of a few prompts, n each, in order; `rows` are the random-number rows of the samples."""
     decoder = Decoder(model, prompts, n, pad)
@@ -128,7 +133,7 @@ def sample_chunk(
         for k, (r, token, logp) in enumerate(zip(decoder.alive, token_R.tolist(), logp_R.tolist(), strict=True)):
             samples[r].ids.append(token)
             samples[r].logp.append(logp)
-            ended = token in stop_ids or (sampling.stop and decode(samples[r].ids).endswith(sampling.stop))
+            ended = token in stop_ids or (sampling.stop and holds(decode(samples[r].ids), sampling.stop))
             samples[r].finished = bool(ended)
             if not ended:
                 keep.append(k)
