@@ -68,7 +68,10 @@ class Part:
     owns       name → function (width) → module, for parts that bring parameters of their own
     gives      for sources: the readable fields that its batches carry
     over       for anchors: "output" (per token) or "parameters" (once an optimiser step)
-    limits     yields (out, batch, hyper-parameters, expected) rows: the values that the docstring promises
+    limits     yields the values that the docstring promises, as rows (the function's two arguments, its
+               hyper-parameters, what is expected): for an objective and an anchor on outputs (out, batch, hyper,
+               loss / count), for a credit (out, batch, hyper, the credits of the trained tokens), for an anchor
+               on parameters (now, home, hyper, penalty). `limits.case` builds out and batch from a few numbers
     """
 
     axis: str

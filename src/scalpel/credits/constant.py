@@ -1,19 +1,26 @@
 """Every token counts the same."""
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
 from scalpel.batch import Batch
+from scalpel.limits import case
 from scalpel.part import Out, part
 
 
-@part("credit", "constant")
+def limits() -> Iterator[tuple]:
+    yield *case([[-1.0, -2.0], [-3.0]]), {}, [1.0, 1.0, 1.0]
+
+
+@part("credit", "constant", limits=limits)
 def constant(out: Out, batch: Batch) -> Tensor:
     """Every trained token counts one: credit_N = 1.
 
     Reads    nothing.
     Limits   with `nll` it is maximum likelihood.
     Fails    good and bad tokens weigh alike.
-    Source   maximum likelihood; METHODS under supervised fine-tuning.
+    Source   Wei et al. 2021 (arXiv 2109.01652), supervised fine-tuning.
     """
     return torch.ones_like(out.logp_N)

@@ -1,26 +1,48 @@
 """The group's z-score."""
 
+from collections.abc import Iterator
+from typing import Any
+
 from torch import Tensor
 
 from scalpel.batch import Batch, group_moments
+from scalpel.limits import case
 from scalpel.part import Out, part
 
 
-@part("credit", "group-zscore", reads={"reward"}, couples="group")
+def moments(name: str, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation [S] of each sequence's group. Raises ValueError if a group has no spread to show."""
+    mean_S, std_S, size_S = group_moments(batch.reward_S, batch.dense_group_S())
+    if bool((size_S < 2).any()):
+        raise ValueError(
+            f"credit {name!r} needs a spread of rewards, but a group has one sample: set size to 2 or more in the "
+            "source, or take credit 'reward'"
+        )
+    return mean_S, std_S
+
+
+def limits() -> Iterator[tuple]:
+    two: dict[str, Any] = dict(group=[0, 0], logp=[[-1.0], [-1.0, -1.0]])
+    yield *case(**two, reward=[1.0, 1.0]), {}, [0.0, 0.0, 0.0]  # equal rewards
+    yield *case(**two, reward=[1.0, 0.0]), {"delta": 0.0}, [0.5**0.5, -(0.5**0.5), -(0.5**0.5)]  # ½ / √(¼ + ¼)
+    three: dict[str, Any] = dict(group=[0, 0, 0], logp=[[-1.0]] * 3)
+    yield (
+        *case(**three, reward=[3.0, 0.0, 0.0]),
+        {"delta": 0.0},
+        [2 / 3**0.5, -1 / 3**0.5, -1 / 3**0.5],
+    )  # mean 1, std √3
+
+
+@part("credit", "group-zscore", reads={"reward"}, couples="group", limits=limits)
 def group_zscore(out: Out, batch: Batch, *, delta: float = 1e-4) -> Tensor:
     """A sample's reward against its group's: Â_i = (r_i − mean_G r) / (std_G r + δ), the same for all its tokens.
 
     The standard deviation is the unbiased one.
 
     Reads    reward_S, group_S.
-    Limits   equal rewards → 0; δ → ∞ is `group-mean` up to scale.
+    Limits   equal rewards → 0; a constant added to all rewards changes nothing; δ → ∞ is `group-mean` up to scale.
     Fails    groups that are nearly always right or wrong weigh most; `reward/equal_groups` shows those lost.
     Source   Shao et al. 2024 (arXiv 2402.03300), section 4.1.2; δ as in TRL.
     """
-    mean_S, std_S, size_S = group_moments(batch.reward_S, batch.dense_group_S())
-    if bool((size_S < 2).any()):
-        raise ValueError(
-            "credit 'group-zscore' needs a spread of rewards, but a group has one sample: set size to 2 or more in "
-            "the source, or take credit 'reward'"
-        )
+    mean_S, std_S = moments("group-zscore", batch)
     return batch.spread((batch.reward_S - mean_S) / (std_S + delta))

@@ -1,8 +1,9 @@
 """Sequences given as demonstrations."""
 
-from scalpel.batch import DEMONSTRATION, ENVIRONMENT, Batch, Row, lay
+from scalpel.batch import Batch, lay
 from scalpel.draw import Draw
 from scalpel.part import part
+from scalpel.sources.sampled import rendered_row
 
 
 @part("source", "demonstrations", gives=frozenset({"demonstration"}))
@@ -14,11 +15,6 @@ def demonstrations(draw: Draw) -> Batch:
     Fails    an example without a completion is refused when the batch is rendered.
     Source   Wei et al. 2021 (arXiv 2109.01652).
     """
-    rows = []
-    for group, example in enumerate(draw.examples):
-        rendered = draw.fit(draw.tokens.demonstration(example))
-        if rendered is None:
-            continue
-        author = [DEMONSTRATION if trained else ENVIRONMENT for trained in rendered.train]
-        rows.append(Row(rendered.ids, rendered.train, author, rendered.turn, group, columns=example.columns))
-    return lay(rows)
+    rendered = [draw.fit(draw.tokens.demonstration(example)) for example in draw.examples]
+    pairs = enumerate(zip(draw.examples, rendered, strict=True))
+    return lay([rendered_row(fitted, example, group) for group, (example, fitted) in pairs if fitted is not None])

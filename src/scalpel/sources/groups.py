@@ -1,8 +1,9 @@
 """Own samples in groups."""
 
-from scalpel.batch import ENVIRONMENT, POLICY, Batch, Row, lay
+from scalpel.batch import Batch, lay
 from scalpel.draw import Draw
 from scalpel.part import part
+from scalpel.sources.sampled import judged, sample_row
 
 
 @part("source", "groups", gives=frozenset({"reward"}))
@@ -14,21 +15,11 @@ def groups(draw: Draw, *, size: int = 8) -> Batch:
     Fails    all rewards of a group equal: nothing to learn there; `reward/equal_groups` shows the share.
     Source   Shao et al. 2024 (arXiv 2402.03300), section 4.1.
     """
-    prompts = [draw.tokens.prompt(example.prompt) for example in draw.examples]
-    samples = draw.sample(prompts, size, draw.seed)
-    rewards = draw.reward(draw.examples, samples)
+    prompts, found = judged(draw, size)
     return lay(
         [
-            Row(
-                [*prompt, *sample.ids],
-                [False] * len(prompt) + [True] * len(sample.ids),
-                [ENVIRONMENT] * len(prompt) + [POLICY] * len(sample.ids),
-                group=group,
-                rewards=reward,
-                behaviour=[0.0] * len(prompt) + sample.logp,
-                columns=example.columns,
-            )
-            for group, (example, prompt) in enumerate(zip(draw.examples, prompts, strict=True))
-            for sample, reward in zip(samples[group], rewards[group], strict=True)
+            sample_row(prompt, sample, example, group, rewards)
+            for group, (example, prompt, samples) in enumerate(zip(draw.examples, prompts, found, strict=True))
+            for sample, rewards in samples
         ]
     )

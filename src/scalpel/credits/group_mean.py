@@ -1,0 +1,30 @@
+"""The group's mean as baseline."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from torch import Tensor
+
+from scalpel.batch import Batch
+from scalpel.credits.group_zscore import moments
+from scalpel.limits import case
+from scalpel.part import Out, part
+
+
+def limits() -> Iterator[tuple]:
+    two: dict[str, Any] = dict(group=[0, 0], logp=[[-1.0], [-1.0, -1.0]])
+    yield *case(**two, reward=[1.0, 1.0]), {}, [0.0, 0.0, 0.0]
+    yield *case(**two, reward=[1.0, 0.0]), {}, [0.5, -0.5, -0.5]  # mean ½
+
+
+@part("credit", "group-mean", reads={"reward"}, couples="group", limits=limits)
+def group_mean(out: Out, batch: Batch) -> Tensor:
+    """A sample's reward less its group's mean: Â_i = r_i − mean_G r, the same for all its tokens.
+
+    Reads    reward_S, group_S.
+    Limits   equal rewards → 0; a constant added to all rewards changes nothing; twice the rewards, twice the credit.
+    Fails    rewards on unlike scales: the widest one decides. `reward/equal_groups` shows groups lost.
+    Source   Liu et al. 2025 (arXiv 2503.20783), section 3.2.
+    """
+    mean_S, _ = moments("group-mean", batch)
+    return batch.spread(batch.reward_S - mean_S)

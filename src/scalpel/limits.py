@@ -1,0 +1,58 @@
+"""Worked examples: outputs and a batch from a few numbers, for the `limits` that a part states."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from scalpel.batch import DEMONSTRATION, NEITHER, Batch, Row, lay
+from scalpel.part import HeadTerm, Out
+
+Nested = Sequence[Sequence[float]]  # a number for each trained token of each sequence
+
+
+def case(
+    logp: Nested,
+    *,
+    entropy: Nested | None = None,
+    value: Nested | None = None,
+    terms: Mapping[HeadTerm, Nested] | None = None,
+    author: Sequence[Sequence[int]] | None = None,
+    group: Sequence[int] | None = None,
+    label: Sequence[int] | None = None,
+    reward: Sequence[float] | None = None,
+    **per_token: Nested,
+) -> tuple[Out, Batch]:
+    """Sequences of which each begins with one untrained token; its trained ones have these numbers.
+
+    `per_token` fills fields of the batch: credit, old, old_value, reference, behaviour; credit is 1 unless given.
+    """
+    rows = [
+        Row(
+            ids=range(len(sequence) + 1),
+            train=[False] + [True] * len(sequence),
+            author=[DEMONSTRATION, *(author[s] if author else [DEMONSTRATION] * len(sequence))],
+            group=group[s] if group else s,
+            label=label[s] if label else NEITHER,
+            rewards=[reward[s]] if reward else None,
+        )
+        for s, sequence in enumerate(logp)
+    ]
+    filled: dict[str, Any] = {"credit_N": flat([[1.0] * len(sequence) for sequence in logp])}
+    filled |= {f"{name}_N": flat(numbers) for name, numbers in per_token.items()}
+    out = Out(
+        flat(logp),
+        entropy_N=None if entropy is None else flat(entropy),
+        value_NK=None if value is None else flat(value)[:, None],
+        terms={term: flat(numbers) for term, numbers in (terms or {}).items()},
+    )
+    batch = lay(rows)
+    return out, Batch(**{**vars(batch), **filled})
+
+
+def flat(numbers: Nested) -> Tensor:
+    """One number per token, 0 for the untrained first ones; float64, so that worked arithmetic is exact."""
+    return torch.tensor([x for sequence in numbers for x in (0.0, *sequence)], dtype=torch.float64)

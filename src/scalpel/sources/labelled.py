@@ -1,0 +1,65 @@
+"""Single answers labelled good or bad, and mismatched ones beside them."""
+
+from scalpel.batch import DEMONSTRATION, ENVIRONMENT, NEITHER, POLICY, PREFERRED, REJECTED, Batch, Row, lay
+from scalpel.draw import Draw
+from scalpel.part import part
+from scalpel.rendered import Rendered
+from scalpel.sources.preference_pairs import Make, from_samples
+from scalpel.sources.sampled import judged, total
+
+Answers = list[tuple[list[int], int]]  # completions of one prompt with their labels
+
+
+def given(draw: Draw) -> tuple[list[list[int]], list[Answers]]:
+    prompts = [draw.tokens.prompt(example.prompt) for example in draw.examples]
+    answers = [
+        [(draw.tokens.completion(e.completion or "", e.prompt), PREFERRED if e.label else REJECTED)]
+        for e in draw.examples
+    ]
+    return prompts, answers
+
+
+def sampled(draw: Draw, size: int, threshold: float) -> tuple[list[list[int]], list[Answers]]:
+    prompts, found = judged(draw, size)
+    answers = [
+        [(list(sample.ids), PREFERRED if total(rewards) >= threshold else REJECTED) for sample, rewards in samples]
+        for samples in found
+    ]
+    return prompts, answers
+
+
+@part("source", "labelled", gives=frozenset({"label"}))
+def labelled(draw: Draw, *, make: Make = "auto", size: int = 2, threshold: float = 1.0) -> Batch:
+    """Each answer with its label (good +1, bad −1), and for each a mismatched one (label 0): the same prompt with
+    the answer to the next prompt of the batch, from which KTO estimates how far the policy is from the reference.
+
+    `make` "given": the data's `completion` and `label`; "samples": `size` samples a prompt, good from a reward of
+    `threshold` on; "auto": given where the data has labels.
+
+    Reads    `completion` and `label`; or prompts and the reward functions.
+    Limits   the mismatched rows teach nothing themselves: an objective must leave label 0 alone.
+    Fails    nearly all labels alike: weigh the rarer ones up in `kto`. Few prompts a step: a noisy estimate.
+    Source   Ethayarajh et al. 2024 (arXiv 2402.01306), section 4.1; cycled by one as in TRL.
+    """
+    sampling = from_samples(draw, make, lambda e: e.completion is None or e.label is None, "'completion' or 'label'")
+    prompts, answers = sampled(draw, size, threshold) if sampling else given(draw)
+    if len(prompts) < 2:
+        raise ValueError("source 'labelled' pairs each prompt with the next one's answer: set batch to 2 or more")
+    author = POLICY if sampling else DEMONSTRATION
+    rows: list[Row] = []
+    for group, (example, prompt, mine) in enumerate(zip(draw.examples, prompts, answers, strict=True)):
+        others = answers[(group + 1) % len(answers)]
+        for (completion, label), (mismatched, _) in zip(mine, others, strict=True):
+            fitted = [draw.fit(joined(prompt, ids)) for ids in (completion, mismatched)]
+            if fitted[0] is None:
+                continue
+            for row, mark in zip(fitted, (label, NEITHER), strict=True):
+                if row is not None:
+                    authors = [author if trained else ENVIRONMENT for trained in row.train]
+                    rows.append(Row(row.ids, row.train, authors, row.turn, group, mark, columns=example.columns))
+    return lay(rows)
+
+
+def joined(prompt: list[int], completion: list[int]) -> Rendered:
+    ids = [*prompt, *completion]
+    return Rendered(ids, [False] * len(prompt) + [True] * len(completion), [0] * len(ids))

@@ -1,0 +1,27 @@
+"""Answers shown with holes."""
+
+from dataclasses import replace
+
+import torch
+
+from scalpel.batch import Batch
+from scalpel.part import part
+
+
+@part("corruption", "masked-thought")
+def masked_thought(batch: Batch, *, mask_id: int, seed: int, rate: float = 0.4) -> Batch:
+    """Hides each token of the answer from the model with probability `rate`; all of them stay targets.
+
+        input_t = [mask] if t is trained and u_t < rate, else y_t;   u_t ~ U(0, 1), drawn anew each step
+
+    Prompts, and whatever else is not trained, are shown as they are.
+
+    Reads    train_N.
+    Limits   rate 0 changes nothing; rate 1 leaves only the prompt and the length.
+    Fails    a rate too high, or without a ramp from 0: `nll` stays high. A tokenizer without a mask token shows the
+             padding token, whose embedding was never trained.
+    Source   Chen et al. 2024 (arXiv 2403.02178), section 3.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    hidden_N = torch.rand(batch.N, generator=generator).to(batch.ids_N.device) < rate
+    return replace(batch, input_N=torch.where(batch.train_N & hidden_N, mask_id, batch.input_N))

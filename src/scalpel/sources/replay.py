@@ -1,0 +1,44 @@
+"""Old data, replayed."""
+
+from scalpel.batch import Batch, lay
+from scalpel.draw import Draw
+from scalpel.example import Example
+from scalpel.part import part
+from scalpel.rendered import Rendered
+from scalpel.sources.sampled import rendered_row
+from scalpel.tokens import Tokens
+
+
+def document(tokens: Tokens, text: str) -> Rendered:
+    """A text as pretraining shows it: from where a document starts to its end, every token trained."""
+    start, rest = tokens.prompt(""), tokens.completion(text, "")
+    return Rendered([*start, *rest], [False] * len(start) + [True] * len(rest), [0] * (len(start) + len(rest)))
+
+
+def remembered(tokens: Tokens, example: Example) -> Rendered:
+    """An example as it was learnt: its answers where it has any, else its text as a whole."""
+    if example.messages is not None or example.completion is not None:
+        return tokens.demonstration(example)
+    text = example.columns.get("text") or example.prompt
+    if not isinstance(text, str) or not text:
+        raise ValueError(
+            f"example {example.id!r} has neither completion, messages nor text, so there is nothing to replay: add "
+            "one of these columns, or take a source that samples its own answers"
+        )
+    return document(tokens, text)
+
+
+@part("source", "replay", gives=frozenset({"demonstration"}))
+def replay(draw: Draw) -> Batch:
+    """Old data as the model first learnt it, beside the new: conversations, prompts with completions, or plain text.
+
+    It is a signal of its own: give it the old data by the signal's `task`, its share by `batch` and `weight`. Plain
+    text (column `text`, or a prompt that stands alone) is trained on whole, as in pretraining.
+
+    Reads    `messages`, `completion`, or `text` of each example.
+    Limits   with completions only it is `demonstrations`; weight 0 is training without replay.
+    Fails    too little, or data unlike what is to be kept: probes fall nevertheless.
+    Source   Robins 1995 (Connection Science 7, 123-146); for language models Scialom et al. 2022 (arXiv 2205.12393).
+    """
+    fitted = [(example, draw.fit(remembered(draw.tokens, example))) for example in draw.examples]
+    return lay([rendered_row(row, example, group) for group, (example, row) in enumerate(fitted) if row is not None])

@@ -1,0 +1,53 @@
+"""Rows made of the policy's own samples; shared by the sources that sample."""
+
+from collections.abc import Sequence
+
+from scalpel.batch import DEMONSTRATION, ENVIRONMENT, NEITHER, POLICY, Row
+from scalpel.draw import Draw
+from scalpel.engine.sample import Sample
+from scalpel.example import Example
+from scalpel.rendered import Rendered
+
+Judged = list[tuple[Sample, list[float]]]  # the samples of one prompt with their rewards
+
+
+def judged(draw: Draw, size: int) -> tuple[list[list[int]], list[Judged]]:
+    """The prompts' ids, and `size` samples of each with their rewards."""
+    prompts = [draw.tokens.prompt(example.prompt) for example in draw.examples]
+    samples = draw.sample(prompts, size, draw.seed)
+    rewards = draw.reward(draw.examples, samples)
+    return prompts, [list(zip(*pair, strict=True)) for pair in zip(samples, rewards, strict=True)]
+
+
+def total(rewards: Sequence[float]) -> float:
+    """The sum of a sample's rewards; NaN (does not apply) counts as nothing."""
+    return sum(r for r in rewards if r == r)
+
+
+def sample_row(
+    prompt: Sequence[int],
+    sample: Sample,
+    example: Example,
+    group: int,
+    rewards: Sequence[float] | None = None,
+    label: int = NEITHER,
+    shown: int = 0,
+) -> Row:
+    """Prompt and completion, the completion trained; its first `shown` tokens were given as a demonstration."""
+    before, own = len(prompt), len(sample.ids) - shown
+    return Row(
+        [*prompt, *sample.ids],
+        [False] * before + [True] * len(sample.ids),
+        [ENVIRONMENT] * before + [DEMONSTRATION] * shown + [POLICY] * own,
+        group=group,
+        label=label,
+        rewards=rewards,
+        behaviour=[0.0] * before + list(sample.logp),
+        columns=example.columns,
+    )
+
+
+def rendered_row(rendered: Rendered, example: Example, group: int, label: int = NEITHER) -> Row:
+    """A row as it was rendered from data."""
+    author = [DEMONSTRATION if trained else ENVIRONMENT for trained in rendered.train]
+    return Row(rendered.ids, rendered.train, author, rendered.turn, group, label, columns=example.columns)
