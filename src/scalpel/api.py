@@ -1,0 +1,133 @@
+"""The commands as functions: what they take, what they return. Everything heavy is imported when it is needed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scalpel.progress import Progress
+
+if TYPE_CHECKING:
+    from scalpel.measure import Ledger
+    from scalpel.recipe import Recipe
+
+RUNS = Path("runs")
+
+
+def recipe_of(recipe: Any, overrides: Sequence[str] = ()) -> Recipe:
+    """A recipe from its file, its tables, or as it is."""
+    from scalpel.recipe import Recipe, parse, read
+
+    if isinstance(recipe, Recipe):
+        recipe = recipe.model_dump(exclude_none=True, by_alias=True)
+    return parse(recipe, overrides) if isinstance(recipe, Mapping) else read(recipe, overrides)
+
+
+def train(
+    recipe: str | Path | Mapping[str, Any] | Recipe,
+    overrides: Sequence[str] = (),
+    *,
+    out: str | Path | None = None,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> Path:
+    """Runs one recipe and returns its run folder (`runs/<name>` unless said); the trained model is in `model/`."""
+    from scalpel.experiment import run_recipe
+
+    resolved = recipe_of(recipe, overrides)
+    folder = Path(out) if out is not None else RUNS / resolved.name
+    with progress or Progress(quiet=True) as shown:
+        run_recipe(resolved, folder, resume=resume, progress=shown)
+    return folder
+
+
+def compare(
+    recipe: str | Path | Mapping[str, Any] | Recipe,
+    overrides: Sequence[str] = (),
+    *,
+    out: str | Path | None = None,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> Path:
+    """Runs every arm of a recipe in every seed, writes the report, and returns the folder that holds it all."""
+    from scalpel.compare import compare as run_arms
+
+    resolved = recipe_of(recipe, overrides)
+    folder = Path(out) if out is not None else RUNS / resolved.name
+    with progress or Progress(quiet=True) as shown:
+        run_arms(resolved, folder, resume=resume, progress=shown)
+    return folder
+
+
+def measure(
+    tuned: str | Path,
+    *,
+    base: str | Path,
+    probes: str | Path | Mapping[str, Any] | Recipe,
+    out: str | Path | None = None,
+    device: str = "auto",
+    dtype: str = "float32",
+    progress: Progress | None = None,
+) -> list[Ledger]:
+    """The ledger of any two models of one architecture: what was gained, kept and lost, and what of the lost comes
+    back. The probes are those of a recipe's [measure] table. With `out`, the ledger's files are written there."""
+    from scalpel import tasks
+    from scalpel.measure import look, make_probes, save
+    from scalpel.measure import measure as ledgers
+    from scalpel.opened import opened
+
+    recipe = probing(probes, base)
+    spec = recipe.measure
+    ready = make_probes(spec.probes, spec.target, tasks.make)
+    with progress or Progress(quiet=True) as shown:
+        before_engine, after_engine, halfway = opened(base, tuned, device, dtype)
+        each = shown.each(ready, "looking at the base", len(ready), "probes")
+        before = {probe.name: look([probe], before_engine, before_engine)[probe.name] for probe in each}
+        books = []
+        for probe in shown.each(ready, "looking at the tuned model", len(ready), "probes"):
+            k, most = spec.recovery_samples, spec.recovery_items
+            books += ledgers([probe], before_engine, after_engine, halfway, before=before, k=k, most=most)
+    if out is not None:
+        save(out, books)
+    return books
+
+
+def probing(probes: str | Path | Mapping[str, Any] | Recipe, base: str | Path) -> Recipe:
+    """The recipe that names the probes, for this base. A file that holds nothing but [measure] will do."""
+    return recipe_of(probes, [f"model={json.dumps(str(base))}", "task={}"])
+
+
+def diff(base: str | Path, tuned: str | Path) -> dict[str, Any]:
+    """How far the weights moved, by component and layer: relative Frobenius norm, and share of entries moved."""
+    from scalpel.opened import weights
+    from scalpel.pair import Pair
+    from scalpel.pair.anatomy import change, table
+
+    return table(change(Pair(weights(base), weights(tuned))))
+
+
+def generate(
+    model: str | Path,
+    prompt: str,
+    *,
+    system: str = "",
+    plain: bool = False,
+    max_tokens: int = 256,
+    temperature: float = 0.0,
+    seed: int = 0,
+    device: str = "auto",
+) -> str:
+    """What a model answers: as a chat turn where its tokenizer has a template, unless `plain`."""
+    from scalpel.chat import Chat
+
+    chat = Chat(model, system=system, plain=plain, max_tokens=max_tokens, temperature=temperature, device=device)
+    return chat.ask(prompt, seed)
+
+
+def report(run: str | Path) -> Path:
+    """Writes `report.html`, one file that opens offline, from what is in a run folder, and returns its path."""
+    from scalpel.report import write
+
+    return write(Path(run))

@@ -1,0 +1,119 @@
+"""The tables of methods and parts, as Markdown for the documents and as rows for the terminal.
+
+A document marks where a table stands, and `fill` puts the present one there:
+
+    <!-- scalpel methods: rows -->
+    <!-- end -->
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import scalpel.assemble  # noqa: F401  # registers every part
+from scalpel.methods import ROWS, Row
+from scalpel.part import Part
+from scalpel.recipe import SignalSpec, StageSpec
+from scalpel.registry import AXES
+
+SHOWN = ("source", "corruption", "credit", "objective", "scope", "anchor")
+HEADINGS = ("method", "title", "source × credit × objective", "scope", "anchor", "learning rate", "paper")
+BLOCK = re.compile(r"(<!-- scalpel methods: (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+
+
+def rows() -> list[tuple[str, ...]]:
+    """One row a method, in the columns of HEADINGS."""
+    return [row_of(name, row) for name, row in ROWS.items()]
+
+
+def row_of(name: str, row: Row) -> tuple[str, ...]:
+    stage = StageSpec.model_validate(row.stage)
+    signals = " + ".join(signal_in_words(signal) for signal in stage.signals)
+    anchors = ", ".join(spec_in_words(a.model_dump()) for a in stage.anchors) or "–"
+    scope = spec_in_words(stage.scope.model_dump())
+    return name, row.title, signals, scope, anchors, f"{stage.learning_rate:g}", row.cite
+
+
+def signal_in_words(signal: SignalSpec) -> str:
+    """`groups × group-zscore × clipped-pg`; what stands on the batch of the signal before has no source."""
+    source = [spec_in_words(signal.source.model_dump())] if signal.source else []
+    corrupt = [spec_in_words(spec.model_dump()) for spec in signal.corrupt]
+    credits = [spec_in_words(spec.model_dump()) for spec in signal.credit]
+    objective = [spec_in_words(signal.objective.model_dump())] if signal.objective else []
+    weight = f"{signal.weight:g} · " if isinstance(signal.weight, float) and signal.weight != 1 else ""
+    return weight + " × ".join([*source, *corrupt, *credits, *objective])
+
+
+def spec_in_words(spec: Mapping[str, Any]) -> str:
+    """`clipped-pg(average=constant)`; a schedule is shown by its ends."""
+    hyper = {key: value for key, value in spec.items() if key != "name"}
+    inside = ", ".join(f"{key}={value_in_words(value)}" for key, value in hyper.items())
+    return f"{spec['name']}({inside})" if inside else str(spec["name"])
+
+
+def value_in_words(value: Any) -> str:
+    return f"{value['from']:g}→{value['to']:g}" if isinstance(value, Mapping) else f"{value}"
+
+
+def parts() -> list[tuple[str, str, str, str]]:
+    """(axis, name, hyper-parameters with their defaults, effect) of every part."""
+    return [
+        (axis, name, spec_in_words({"name": "", **defaults(part)}).strip("()"), effect(part))
+        for axis in SHOWN
+        for name, part in sorted(AXES[axis].items())
+    ]
+
+
+def defaults(part: Part) -> dict[str, Any]:
+    return {key: parameter.default for key, parameter in part.schema.items()}
+
+
+def effect(part: Part) -> str:
+    """The first sentence of its docstring."""
+    paragraph = " ".join((inspect.getdoc(part.fn) or "").partition("\n\n")[0].split())
+    return re.split(r"(?<=\.) (?=[A-Z])", paragraph)[0]
+
+
+def markdown(headings: Sequence[str], table: Sequence[Sequence[str]]) -> str:
+    def line(cells: Sequence[str]) -> str:
+        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+    return "\n".join([line(headings), line(["---"] * len(headings)), *map(line, table)]) + "\n"
+
+
+def rows_block() -> str:
+    return markdown(HEADINGS, [(f"`{name}`", *rest) for name, *rest in rows()])
+
+
+def parts_block() -> str:
+    """A table an axis."""
+    found = []
+    for axis in SHOWN:
+        table = [(f"`{name}`", f"`{keys}`" if keys else "–", effect) for a, name, keys, effect in parts() if a == axis]
+        found.append(f"### {axis}\n\n{markdown(('part', 'keys and defaults', 'effect'), table)}")
+    return "\n".join(found)
+
+
+BLOCKS: dict[str, Callable[[], str]] = {"rows": rows_block, "parts": parts_block}
+
+
+def filled(text: str) -> str:
+    """The document with its tables as they are now."""
+    return BLOCK.sub(lambda found: found[1] + BLOCKS[found[2]]() + found[4], text)
+
+
+def fill(path: Path, check: bool = False) -> bool:
+    """Whether the document's tables were up to date; unless `check`, they are now."""
+    text = path.read_text(encoding="utf-8")
+    if not BLOCK.search(text):
+        raise ValueError(
+            f"{path} has no place for a table: mark it with <!-- scalpel methods: rows --> and <!-- end -->"
+        )
+    fresh = filled(text) == text
+    if not fresh and not check:
+        path.write_text(filled(text), encoding="utf-8")
+    return fresh

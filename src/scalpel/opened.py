@@ -1,0 +1,35 @@
+"""Two models as engines, and the point halfway between them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from scalpel import models
+from scalpel.device import choose_device, choose_dtype, choose_precision
+from scalpel.engine import Engine
+from scalpel.pair import interpolate
+
+
+def opened(base: str | Path, tuned: str | Path, device: str, dtype: str) -> tuple[Engine, Engine, Engine]:
+    """Engines of the base, of the tuned model, and of the weights halfway between."""
+    at = choose_device(device)
+    before, tokens = models.load(base, device=at, dtype=choose_dtype(dtype, at))
+    after, tokens_after = models.load(tuned, device=at, dtype=choose_dtype(dtype, at))
+    if tokens.tokenizer.get_vocab() != tokens_after.tokenizer.get_vocab():
+        raise ValueError(f"{base} and {tuned} have different vocabularies, so one can't have been made from the other")
+    between = deepcopy(before)
+    with torch.no_grad():
+        between.load_state_dict(interpolate(before.state_dict(), after.state_dict(), 0.5))
+    precision = choose_precision("auto", before, at)
+    return tuple(Engine(model, tokens, precision=precision) for model in (before, after, between))  # type: ignore[return-value]
+
+
+def weights(spec: str | Path) -> Path | Mapping[str, Tensor]:
+    """A model's folder, or its weights if it is known by name alone."""
+    found = models.locate(spec)
+    return found if isinstance(found, Path) else models.load(spec)[0].state_dict()
