@@ -77,7 +77,7 @@ class Ledger:
         return [entry for entry in self.entries if entry.verdict in verdicts]
 
 
-def ledger(probe: Probe, before: Sequence[ItemResult], after: Sequence[ItemResult]) -> Ledger:
+def side_by_side(probe: Probe, before: Sequence[ItemResult], after: Sequence[ItemResult]) -> Ledger:
     """Lays the two looks of one probe side by side. Both must hold the same items."""
     results_after = {result.id: result for result in after}
     strangers = {result.id for result in before} ^ set(results_after)

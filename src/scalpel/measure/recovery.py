@@ -90,7 +90,7 @@ def under_conjugate(probe: Generate, tuned: Engine) -> dict[str, bool]:
     }
 
 
-def recovery(book: Ledger) -> dict[str, Any] | None:
+def recovered(book: Ledger) -> dict[str, Any] | None:
     """Shares recovered of the lost and of the never known, ready for JSON; None where none was tested."""
     lost, control = tally(book.of("lost")), tally(book.of("never"))
     if not lost["tested"]:

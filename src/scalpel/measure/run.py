@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scalpel.measure.ledger import Ledger, ledger, write
+from scalpel.measure.ledger import Ledger, side_by_side, write
 from scalpel.measure.probes import Choose, Generate, ItemResult, Probe
-from scalpel.measure.recovery import recover, recovery
+from scalpel.measure.recovery import recover, recovered
 
 if TYPE_CHECKING:
     from scalpel.engine import Engine
@@ -22,6 +22,12 @@ def look(probes: Sequence[Probe], engine: Engine, reference: Engine) -> Look:
     if len(set(names)) < len(names):
         raise ValueError(f"two probes share a name in {names}; the ledger keeps one file a name, so rename one")
     return {probe.name: probe.run(engine, reference) for probe in probes}
+
+
+def thin(probes: Sequence[Probe], before: Look, n: int) -> tuple[list[Probe], Look]:
+    """The first n items of each probe, with what the base made of them: cheap enough for a checkpoint."""
+    few = {probe.name: before[probe.name][:n] for probe in probes}
+    return [probe.only({result.id for result in few[probe.name]}) for probe in probes], few
 
 
 def measure(
@@ -44,7 +50,7 @@ def measure(
     for probe in probes:
         tell(f"measuring {probe.name}")
         first = before[probe.name] if before is not None else probe.run(base, base)
-        book = ledger(probe, first, probe.run(tuned, base))
+        book = side_by_side(probe, first, probe.run(tuned, base))
         if isinstance(probe, Generate | Choose):
             book = recover(book, probe, tuned, halfway, k=k, most=most, seed=seed)
         ledgers.append(book)
@@ -53,5 +59,5 @@ def measure(
 
 def save(folder: str | Path, ledgers: Sequence[Ledger]) -> None:
     """Writes the ledgers, their summaries and the share recovered under a run folder."""
-    extra = {book.probe: {"recovery": recovery(book)} for book in ledgers}
+    extra = {book.probe: {"recovery": recovered(book)} for book in ledgers}
     write(Path(folder), ledgers, extra)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import sqrt
 from typing import NamedTuple
 from zlib import crc32
@@ -9,7 +10,7 @@ from zlib import crc32
 import numpy as np
 from scipy.stats import binomtest, fisher_exact, norm
 
-DRAWS = 4000
+DRAWS = 2000
 CONFIDENCE = 0.95
 
 
@@ -99,6 +100,7 @@ def replicates(
     return np.einsum("bi,bi->b", weights_BS @ values_SI, weights_BI)
 
 
+@lru_cache(maxsize=32)
 def draws(name: str, n: int, of: int) -> np.ndarray:
     """DRAWS rows of weights that sum to 1: how often each of n was drawn, `of` times, by the name's seed."""
     generator = np.random.default_rng(crc32(name.encode()))

@@ -75,7 +75,7 @@ def tensor_files(folder: Path) -> dict[str, Path]:
         raise ValueError(missing(folder))
     try:
         with safe_open(whole, framework="pt") as file:
-            return {name: whole for name in file.keys()}
+            return dict.fromkeys(file.keys(), whole)
     except SafetensorError as error:
         raise ValueError(f"{whole} can't be read as safetensors ({error}); save the model again") from None
 

@@ -11,6 +11,7 @@ from scalpel.measure.probes.drift import Drift
 from scalpel.measure.probes.generate import Generate
 from scalpel.measure.probes.given import Given
 from scalpel.measure.probes.item import ItemResult, Probe, Role
+from scalpel.measure.probes.make import make_probe, make_probes
 
 __all__ = [
     "Choice",
@@ -22,5 +23,7 @@ __all__ = [
     "Probe",
     "Role",
     "choices",
+    "make_probe",
+    "make_probes",
     "read_choices",
 ]
