@@ -1,11 +1,14 @@
 """Clipped policy gradient with a token-level ratio."""
 
+from collections.abc import Iterator
+from math import log
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from scalpel.batch import Batch
+from scalpel.limits import case
 from scalpel.part import COUNTS, Metrics, Out, mean_of, part
 
 Average = Literal["sequence", "token", "constant"]
@@ -16,7 +19,28 @@ def average_count(batch: Batch, *, average: Average = "sequence", length: int = 
     return COUNTS["tokens"](batch) if average == "token" else batch.S * (length if average == "constant" else 1.0)
 
 
-@part("objective", "clipped-pg", needs={"logp"}, reads={"old"}, count=average_count, couples="sequence")
+def limits() -> Iterator[tuple]:
+    at = [[-1.0, -1.0], [-1.0]]
+    here = case(at, old=at, credit=[[1.0, 1.0], [-2.0]])
+    yield *here, {}, 0.5  # −(mean(1, 1) + (−2)) / 2
+    yield *here, {"average": "token"}, 0.0  # −(1 + 1 − 2) / 3
+    yield *here, {"average": "constant", "length": 2}, 0.0
+    doubled = [[log(2.0)]]
+    yield *case(doubled, old=[[0.0]]), {}, -1.2  # clipped at 1 + ε
+    yield *case(doubled, old=[[0.0]]), {"epsilon_high": 0.28}, -1.28
+    yield *case(doubled, old=[[0.0]], credit=[[-1.0]]), {}, 2.0  # the worse of both, unclipped
+    yield *case(doubled, old=[[0.0]]), {"epsilon": 9.0}, -2.0
+
+
+@part(
+    "objective",
+    "clipped-pg",
+    needs={"logp"},
+    reads={"old"},
+    count=average_count,
+    couples="sequence",
+    limits=limits,
+)
 def clipped_pg(
     out: Out,
     batch: Batch,

@@ -1,12 +1,20 @@
 """Negative log-likelihood."""
 
+from collections.abc import Iterator
+
 from torch import Tensor
 
 from scalpel.batch import Batch
+from scalpel.limits import case
 from scalpel.part import Metrics, Out, mean_of, part
 
 
-@part("objective", "nll", needs={"logp"}, count="tokens")
+def limits() -> Iterator[tuple]:
+    yield *case([[-1.0, -2.0], [-3.0]]), {}, 2.0  # (1 + 2 + 3) / 3
+    yield *case([[-1.0, -2.0]], credit=[[0.5, 0.0]]), {}, 0.25  # 0.5·1 / 2
+
+
+@part("objective", "nll", needs={"logp"}, count="tokens", limits=limits)
 def nll(out: Out, batch: Batch) -> tuple[Tensor, Metrics]:
     """Makes the given tokens likelier: L = −Σ_t c_t · log π(y_t | y_<t), over the number of trained tokens.
 

@@ -1,0 +1,63 @@
+"""Divergence from the reference."""
+
+from collections.abc import Iterator
+from math import e
+from typing import Any, Literal
+
+from torch import Tensor
+
+from scalpel.batch import Batch
+from scalpel.limits import case
+from scalpel.part import HeadTerm, Metrics, Need, Out, mean_of, part
+
+Estimator = Literal["k1", "k2", "k3", "exact-reverse", "exact-forward"]
+EXACT = {"exact-reverse": HeadTerm("reverse_kl", "reference"), "exact-forward": HeadTerm("forward_kl", "reference")}
+
+
+def needs(estimator: Estimator = "exact-reverse", **other: Any) -> set[Need]:
+    return {EXACT[estimator]} if estimator in EXACT else {"logp"}
+
+
+def reads(estimator: Estimator = "exact-reverse", **other: Any) -> set[str]:
+    return set() if estimator in EXACT else {"reference"}
+
+
+def divergence(out: Out, batch: Batch, estimator: Estimator) -> Tensor:
+    if estimator in EXACT:
+        return out.terms[EXACT[estimator]]
+    assert batch.reference_N is not None
+    d_N = out.logp_N - batch.reference_N
+    if estimator == "k1":
+        return d_N
+    return 0.5 * d_N**2 if estimator == "k2" else (-d_N).exp() - 1 + d_N
+
+
+def limits() -> Iterator[tuple]:
+    home = [[-1.0, -2.0]]
+    away = case([[0.0, -2.0]], reference=home)  # d = 1, 0
+    for estimator, at_one in {"k1": 1.0, "k2": 0.5, "k3": 1 / e}.items():
+        yield *case(home, reference=home), {"estimator": estimator}, 0.0
+        yield *away, {"estimator": estimator, "beta": 1.0}, at_one / 2
+    for estimator, term in EXACT.items():
+        yield *case(home, terms={term: [[0.2, 0.4]]}), {"estimator": estimator, "beta": 0.5}, 0.15
+
+
+@part("anchor", "kl", needs=needs, reads=reads, limits=limits)
+def kl(out: Out, batch: Batch, *, beta: float = 0.1, estimator: Estimator = "exact-reverse") -> tuple[Tensor, Metrics]:
+    """Holds the model's distribution near the reference's, token by token: β Σ_t D_t.
+
+        exact-reverse  KL(π ‖ π_ref) over the vocabulary       exact-forward  KL(π_ref ‖ π) over the vocabulary
+        k1  d        k2  ½ d²        k3  exp(−d) − 1 + d       d = log π(y_t) − log π_ref(y_t)
+
+    The exact forms hold for any text, at the cost of the reference's logits. The estimates hold only for text
+    that the policy itself just wrote. There k1 and k3 are unbiased for the value of KL(π ‖ π_ref). As a loss, k2
+    has its gradient; k1 has none on average; k3 has the gradient of KL(π_ref ‖ π).
+
+    Reads    the head term against role `reference`, or logp and reference.
+    Limits   0 where model and reference agree; β = 0 is no anchor.
+    Fails    β too high: nothing is learnt; too low: `kl` grows along the run.
+    Source   Schulman 2020, "Approximating KL divergence"; k3 in arXiv 2402.03300, eq. 4; gradients as in
+             arXiv 2506.09477.
+    """
+    divergence_N = divergence(out, batch, estimator)
+    return beta * divergence_N.sum(), {"kl": mean_of(divergence_N, batch.train_N)}

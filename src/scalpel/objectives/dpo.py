@@ -1,0 +1,47 @@
+"""Direct preference optimisation."""
+
+from collections.abc import Iterator
+from math import exp, log
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+from scalpel.batch import Batch
+from scalpel.limits import case
+from scalpel.part import Metrics, Out, mean_of, part
+
+
+def limits() -> Iterator[tuple]:
+    pair: dict[str, Any] = dict(group=[0, 0], label=[1, -1])
+    home = [[-1.0, -2.0], [-4.0]]
+    yield *case(home, reference=home, **pair), {}, log(2)  # policy = reference
+    away = case([[0.0, 0.0], [-4.0]], reference=home, **pair)  # h = (1 + 2) − 0
+    yield *away, {"beta": 0.0}, log(2)
+    yield *away, {"beta": 1.0}, log(1 + exp(-3))
+    yield *away, {"beta": 1.0, "label_smoothing": 0.5}, 0.5 * log(1 + exp(-3)) + 0.5 * log(1 + exp(3))
+
+
+@part("objective", "dpo", needs={"logp"}, reads={"reference", "pair"}, count="pairs", couples="pair", limits=limits)
+def dpo(out: Out, batch: Batch, *, beta: float = 0.1, label_smoothing: float = 0.0) -> tuple[Tensor, Metrics]:
+    """Raises the preferred answer of a pair over the rejected one, as measured against the reference.
+
+        L = −Σ_pairs (1−ε)·log σ(β h) + ε·log σ(−β h),   h = r_w − r_l,   r = Σ_t c_t (log π(y_t) − log π_ref(y_t))
+
+    Reads    logp, reference, label_S, group_S; a credit c weighs tokens.
+    Limits   policy = reference, or β = 0: log 2 a pair; ε is the share of labels that are wrong.
+    Fails    the margin grows because the rejected answer falls, and the preferred one with it: `chosen` below 0.
+    Source   Rafailov et al. 2023 (arXiv 2305.18290), eq. 7; ε from Mitchell 2023, conservative DPO.
+    """
+    assert batch.reference_N is not None and batch.credit_N is not None
+    r_S = batch.sum_S(batch.credit_N * (out.logp_N - batch.reference_N))
+    pair_S = batch.dense_group_S()
+    h_G = r_S.new_zeros(batch.S).index_add(0, pair_S, batch.label_S * r_S)[: int(pair_S.max()) + 1]
+    loss = -((1 - label_smoothing) * logsigmoid(beta * h_G) + label_smoothing * logsigmoid(-beta * h_G)).sum()
+    return loss, {
+        "margin": mean_of(beta * h_G),
+        "accuracy": mean_of((h_G > 0).float()),
+        "chosen": mean_of(beta * torch.where(batch.label_S > 0, r_S, 0.0), batch.label_S > 0),
+        "rejected": mean_of(beta * torch.where(batch.label_S < 0, r_S, 0.0), batch.label_S < 0),
+    }
