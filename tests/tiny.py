@@ -53,8 +53,8 @@ def tokenizer(chat_template: str | None = CHAT, **specials: Any) -> PreTrainedTo
 
 def model(kind: str = "llama", seed: int = 0, **changes: Any) -> PreTrainedModel:
     """A random model of a few thousand parameters over that tokenizer's vocabulary."""
-    ends = dict(bos_token_id=2, eos_token_id=3, pad_token_id=0)
-    config = AutoConfig.for_model(kind, vocab_size=len(SPECIAL) + 256, **{**SHAPES[kind], **ends, **changes})
+    ends = dict(vocab_size=len(SPECIAL) + 256, bos_token_id=2, eos_token_id=3, pad_token_id=0)
+    config = AutoConfig.for_model(kind, **{**SHAPES[kind], **ends, **changes})
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return AutoModelForCausalLM.from_config(config).eval()

@@ -123,7 +123,7 @@ def check_causal(config: Any, spec: str) -> None:
 
 def check_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, spec: str) -> None:
     """Raises ValueError if the tokenizer knows ids for which the model has no embedding."""
-    rows, last = int(model.get_input_embeddings().weight.shape[0]), max(tokenizer.get_vocab().values())
+    rows, last = model.get_input_embeddings().get_parameter("weight").shape[0], max(tokenizer.get_vocab().values())
     if last >= rows:
         raise ValueError(
             f"{spec}: the tokenizer knows ids up to {last}, but the model has {rows} embeddings: tokenizer and "

@@ -1,16 +1,24 @@
 """Whether two texts state the same mathematical value, within a time limit that always holds.
 
-Math-Verify guards itself by an alarm signal, which only works in the main thread. Elsewhere the comparison runs
-in a process of its own, which is ended when its time is over.
+Math-Verify guards itself by an alarm signal, which works in the main thread only. Elsewhere the comparison is made
+by a process of its own, which runs this very file, reads and answers one line of JSON a comparison, and is ended
+when it takes too long. So this file imports nothing of scalpel.
 """
 
 from __future__ import annotations
 
+import atexit
+import json
+import logging
 import os
+import re
+import subprocess
+import sys
 import threading
 from functools import lru_cache
-from multiprocessing import get_context
 from typing import Any
+
+START_SECONDS = 120.0  # how long the process may take until it has imported what it needs
 
 
 def equal(completion: str, answer: str, *, seconds: int = 5) -> bool:
@@ -19,11 +27,11 @@ def equal(completion: str, answer: str, *, seconds: int = 5) -> bool:
         raise ValueError(f"seconds is {seconds}: a comparison needs a limit of 1 second or more")
     if threading.current_thread() is threading.main_thread() and os.name == "posix":
         return compare(completion, answer, seconds)
-    return apart(completion, answer, seconds)
+    return WORKER.compare(completion, answer, seconds)
 
 
-def compare(completion: str, answer: str, seconds: int) -> bool:
-    """In this thread, which must be the main one. ValueError if the answer itself is no mathematics."""
+def compare(completion: str, answer: str, seconds: int | None) -> bool:
+    """In this thread. With a limit it must be the main one. ValueError if the answer itself is no mathematics."""
     from math_verify import parse, verify
 
     right = read(answer, seconds)
@@ -32,41 +40,86 @@ def compare(completion: str, answer: str, seconds: int) -> bool:
             f"math-verify can't read the answer {answer!r}: it must be a number or an expression (for other "
             "text use the verifier 'exact'; if the value stands in a longer text, set answer_pattern)"
         )
-    said = parse(completion, parsing_timeout=seconds)
+    said = parse(completion, parsing_timeout=seconds)  # type: ignore[arg-type]  # None is allowed there
     return bool(said) and bool(verify(list(right), said, timeout_seconds=seconds))
 
 
 @lru_cache(maxsize=4096)
-def read(answer: str, seconds: int) -> tuple[Any, ...]:
-    """The answer's readings: as it stands, else as LaTeX that lacks its dollar signs."""
+def read(answer: str, seconds: int | None) -> tuple[Any, ...]:
+    """What an answer may mean. A bare expression is LaTeX that lacks its dollar signs; without them only the "1" of
+    "1+x" would be read. Where there are words, the expression is looked for among them."""
     from math_verify import parse
 
-    return tuple(parse(answer, parsing_timeout=seconds) or parse(f"${answer}$", parsing_timeout=seconds))
+    words = re.search(r"[A-Za-z]{2,}", re.sub(r"\\[A-Za-z]+", " ", answer))
+    marked = any(mark in answer for mark in ("$", "\\boxed", "\\(", "\\["))
+    text = answer if words or marked else f"${answer}$"
+    return tuple(parse(text, parsing_timeout=seconds))  # type: ignore[arg-type]
 
 
-def apart(completion: str, answer: str, seconds: int, start: float = 60.0) -> bool:
-    """In a process of its own; `start` are the seconds that it may take to begin."""
-    context = get_context("spawn")
-    ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=reply, args=(theirs, completion, answer, seconds), daemon=True)
-    process.start()
-    theirs.close()
-    try:
-        # parsing two texts and comparing them has its limit inside; the margin is for what no signal can stop
-        said = ours.recv() if ours.poll(start + 3 * seconds) else False
-    except EOFError:
-        said = False  # it died: out of memory, mostly, on a power tower
-    finally:
-        process.kill()
-        process.join()
-        ours.close()
-    if isinstance(said, ValueError):
-        raise said
-    return said
+class Worker:
+    """The process that compares for other threads; started when first needed, and again after it was ended."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.process: subprocess.Popen[str] | None = None
+        atexit.register(self.end)
+
+    def compare(self, completion: str, answer: str, seconds: float) -> bool:
+        with self.lock:
+            if self.process is None:
+                self.process = subprocess.Popen(
+                    [sys.executable, __file__],
+                    stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+                )  # fmt: skip
+                self.ask(["1", "1"], START_SECONDS)
+            said = self.ask([completion, answer], seconds)
+        if isinstance(said, str):
+            raise ValueError(said)
+        return bool(said)
+
+    def ask(self, pair: list[str], seconds: float) -> bool | str | None:
+        """The process's reply: a verdict, or the words of its ValueError; None when its time is over or it died."""
+        process = self.process
+        if process is None:
+            return None
+        assert process.stdin is not None and process.stdout is not None
+        limit = threading.Timer(seconds, process.kill)
+        limit.start()
+        try:
+            process.stdin.write(json.dumps(pair) + "\n")
+            process.stdin.flush()
+            reply = process.stdout.readline()
+        except BrokenPipeError:
+            reply = ""
+        finally:
+            limit.cancel()
+        if not reply:
+            self.end()
+            return None
+        said: bool | str = json.loads(reply)
+        return said
+
+    def end(self) -> None:
+        process, self.process = self.process, None
+        if process is not None:
+            process.kill()
+            process.communicate()
 
 
-def reply(pipe: Any, completion: str, answer: str, seconds: int) -> None:
-    try:
-        pipe.send(compare(completion, answer, seconds))
-    except ValueError as error:
-        pipe.send(error)
+WORKER = Worker()
+
+
+def serve() -> None:
+    """Answers lines from standard input until it closes."""
+    logging.disable()
+    for line in sys.stdin:
+        completion, answer = json.loads(line)
+        try:
+            said: bool | str = compare(completion, answer, None)
+        except ValueError as error:
+            said = str(error)
+        print(json.dumps(said), flush=True)
+
+
+if __name__ == "__main__":
+    serve()

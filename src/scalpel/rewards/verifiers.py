@@ -22,8 +22,10 @@ def exact(completion: str, example: Example, *, ignore_case: bool = False) -> fl
 
 
 def contains(completion: str, example: Example, *, ignore_case: bool = False) -> float:
-    """1 where the answer stands in the completion as words of its own ("7" is not in "17")."""
-    words = rf"(?<!\w){re.escape(answer_of(example).strip())}(?!\w)"
+    """1 where the answer stands in the completion as words of its own: "7" is not in "17", "-7" or "7.5"."""
+    answer = answer_of(example).strip()
+    before = r"(?<![\w-])(?<!\d[.,])" if answer[:1].isdigit() else r"(?<!\w)"
+    words = rf"{before}{re.escape(answer)}(?!\w|[.,]\d)"
     return float(re.search(words, completion, re.IGNORECASE if ignore_case else 0) is not None)
 
 
