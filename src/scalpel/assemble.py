@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -16,9 +15,10 @@ import scalpel.scopes
 import scalpel.sources  # noqa: F401  (importing an axis registers its parts)
 from scalpel.part import Bound, HeadTerm, Need, Part, Unit, bind
 from scalpel.recipe import PartSpec, Recipe, SignalSpec, StageSpec
-from scalpel.registry import AXES, lookup
+from scalpel.registry import AXES, lookup, unknown
 
 SCORED = frozenset({"old", "old_value", "reference"})  # fields that the loop fills by itself
+SHAPES = ("linear", "cosine")  # of a schedule
 UNITS: tuple[Unit, ...] = ("token", "sequence", "pair", "group")
 
 
@@ -106,7 +106,7 @@ def assemble(spec: StageSpec, recipe: Recipe) -> Plan:
             tuple(bound("credit", c) for c in s.credit),
             bound("objective", s.objective) if s.objective else None,
             tuple(a for on, a in outputs if on in (None, name)),
-            s.weight,
+            checked_value(f"the weight of signal {name!r}", s.weight, float),
         )
         if s.source is not None:
             flows.append((s, []))
@@ -135,29 +135,37 @@ def bound(axis: str, spec: PartSpec, ignore: Iterable[str] = ()) -> Bound:
     """The part with its hyper-parameters checked against its signature."""
     found: Part = lookup(axis, spec.name)
     hyper = {k: v for k, v in spec.hyper.items() if k not in ignore}
-    for key, value in hyper.items():
+    for key in hyper:
         if key not in found.schema:
-            near = get_close_matches(key, found.schema, n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]!r}? " if near else ""
-            known = ", ".join(found.schema) or "none"
-            raise ValueError(f"unknown key {key!r} of {axis} {spec.name!r}: {hint}known are {known}")
-        check_value(f"{key!r} of {axis} {spec.name!r}", value, found)
-    return bind(axis, spec.name, **hyper)
+            raise ValueError(f"{axis} {spec.name!r} {unknown('key', key, found.schema)}")
+    wanted = get_type_hints(found.fn)
+    checked = {k: checked_value(f"{k!r} of {axis} {spec.name!r}", v, wanted.get(k, Any)) for k, v in hyper.items()}
+    return bind(axis, spec.name, **checked)
 
 
-def check_value(what: str, value: Any, found: Part) -> None:
-    """Whether a value fits the annotation; a schedule fits where both its ends do."""
-    import typing
+def checked_value(what: str, value: Any, wanted: Any) -> Any:
+    """The value as the annotation wants it. Where a number is wanted a schedule fits, too, if both its ends do."""
+    if isinstance(value, Mapping) and {"from", "to"} & set(value):
+        return checked_schedule(what, value, wanted)
+    plain = not isinstance(value, list | Mapping)  # a number is no text; but a TOML list may be a tuple
+    try:
+        return TypeAdapter(wanted).validate_python(value, strict=plain)
+    except ValidationError:
+        name = wanted.__name__ if isinstance(wanted, type) else str(wanted).replace("typing.", "")
+        raise ValueError(f"{what} is {value!r}, but must be {name}") from None
 
-    key = what.split("'")[1]
-    annotation = typing.get_type_hints(found.fn).get(key, Any)
-    ends = [value["from"], value["to"]] if isinstance(value, Mapping) and {"from", "to"} <= set(value) else [value]
-    for end in ends:
-        try:
-            TypeAdapter(annotation).validate_python(end)
-        except ValidationError:
-            wanted = getattr(annotation, "__name__", str(annotation))
-            raise ValueError(f"{what} is {value!r}, but must be {wanted}") from None
+
+def checked_schedule(what: str, value: Mapping[str, Any], wanted: Any) -> dict[str, Any]:
+    """A schedule {from, to, over}, whose two ends are numbers of the wanted kind."""
+    for key in sorted(set(value) - {"from", "to", "over"}):
+        raise ValueError(f"{what} is a schedule: {unknown('key', key, ('from', 'to', 'over'))}")
+    if not {"from", "to"} <= set(value):
+        raise ValueError(f"{what} is a schedule with only one end: it needs both 'from' and 'to'")
+    if value.get("over", "linear") not in SHAPES:
+        raise ValueError(f"{what} is a schedule: {unknown('shape', str(value['over']), SHAPES)}")
+    if float not in (wanted, *get_args(wanted)):
+        raise ValueError(f"{what} is a schedule, but only a real number can change along a run: give one value")
+    return {**value, **{end: checked_value(f"{what}, {end!r},", value[end], float) for end in ("from", "to")}}
 
 
 def refuse(plan: Plan, recipe: Recipe) -> None:

@@ -62,15 +62,24 @@ def restore_states(
     carry: Carry | None = None,
 ) -> None:
     """Gives saved states back by name. Where `carry` maps a name to old positions, entry k takes the state of old
-    position carry[k], and −1 starts from zero; counters stay."""
+    position carry[k], and −1 starts from zero; counters stay. What `carry` leaves out starts anew."""
     for name, parameter in named.items():
-        if name in saved:
-            positions = None if carry is None else carry.get(name)
-            optimiser.state[parameter] = {k: moved(v, positions) for k, v in saved[name].items()}
+        if name not in saved or (carry is not None and name not in carry and not name.startswith("owned.")):
+            continue
+        positions = None if carry is None else carry.get(name)
+        optimiser.state[parameter] = {k: carried(v, parameter, positions) for k, v in saved[name].items()}
 
 
-def moved(value: Any, positions: Tensor | None) -> Any:
-    if positions is None or not isinstance(value, Tensor) or value.dim() == 0:
-        return value.clone() if isinstance(value, Tensor) else value
-    kept = value[positions.clamp(min=0)]
-    return torch.where(positions >= 0, kept, torch.zeros_like(kept))
+def carried(value: Any, parameter: nn.Parameter, positions: Tensor | None) -> Any:
+    """One number or tensor of a state, for the entries that the parameter has now. Counters stay on the CPU, where
+    the optimisers keep them."""
+    if not isinstance(value, Tensor):
+        return value
+    if value.dim() == 0:
+        return value.clone()
+    value = value.to(parameter.device)
+    if positions is None:
+        return value.clone()
+    positions = positions.to(parameter.device)
+    kept = value.reshape(-1)[positions.clamp(min=0)]
+    return torch.where(positions >= 0, kept, torch.zeros_like(kept)).view(parameter.shape)

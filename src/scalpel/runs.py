@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.metadata
 import json
 import os
 import platform
+import re
 import shutil
 import signal
 import sys
@@ -15,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -38,24 +41,34 @@ def environment() -> dict[str, Any]:
 def whole(path: Path) -> Iterator[Path]:
     """A path to write a file or folder at, put in place only when it is complete. On any failure nothing is left;
     a full disk is said in words."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    draft, old = (path.with_name(f".{path.name}.{os.getpid()}.{end}") for end in ("part", "old"))
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield draft
         if path.is_dir():
-            shutil.rmtree(path)
+            os.replace(path, old)
         os.replace(draft, path)
-    except OSError as error:
-        raise OSError(
-            error.errno,
-            f"could not write {path} ({error.strerror}; {shutil.disk_usage(path.parent).free / 1e9:.1f} GB free): "
-            "free some space or choose another folder, then go on with --resume; what was there before is untouched",
-        ) from error
+    except (OSError, SafetensorError) as error:
+        raise unwritten(path, error) from error
     finally:
-        if draft.is_dir():
-            shutil.rmtree(draft, ignore_errors=True)
-        else:
-            draft.unlink(missing_ok=True)
+        if old.is_dir() and not path.exists():
+            os.replace(old, path)
+        for left in (draft, old):
+            shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
+
+
+def unwritten(path: Path, error: Exception) -> OSError:
+    """The words for a file or folder that could not be written. Safetensors keeps the system's number in its text."""
+    number = error.errno if isinstance(error, OSError) else None
+    if number is None and (found := re.search(r"os error (\d+)", str(error))):
+        number = int(found[1])
+    there = next((p for p in path.absolute().parents if p.is_dir()), Path("/"))
+    return OSError(
+        number or errno.EIO,
+        f"could not write {path} ({os.strerror(number) if number else error}; "
+        f"{shutil.disk_usage(there).free / 1e9:.1f} GB free): free some space or choose another folder, then go on "
+        "with --resume; what was there before is untouched",
+    )
 
 
 def write_text(path: Path, text: str) -> None:
@@ -111,6 +124,8 @@ class Run:
             raise ValueError(f"{folder} already holds a run: go on with --resume, or choose another folder (--out)")
         folder.mkdir(parents=True, exist_ok=True)
         self._metrics = folder / "metrics.jsonl"
+        for left in (folder / "checkpoints").glob(".checkpoint-*"):  # by a process that was killed while writing
+            shutil.rmtree(left, ignore_errors=True)
 
     def checkpoints(self) -> list[Path]:
         """Complete checkpoints, oldest first."""
@@ -133,12 +148,18 @@ class Run:
         with self._metrics.open("a", encoding="utf-8") as lines:
             lines.write(json.dumps(record) + "\n")
 
+    def last_record(self, kind: str) -> dict[str, Any]:
+        """The last line of a kind in metrics.jsonl."""
+        lines = self._metrics.read_text(encoding="utf-8").splitlines()
+        return next(record for line in reversed(lines) if (record := json.loads(line))["kind"] == kind)
+
     def forget_after(self, step: int) -> None:
-        """Drops the records of steps that a resumed run will take again."""
+        """Drops the records of steps that a resumed run will take again, and a last line that was cut short."""
         if self._metrics.exists():
-            lines = self._metrics.read_text(encoding="utf-8").splitlines()
-            kept = [line for line in lines if json.loads(line).get("step", 0) <= step]
-            write_text(self._metrics, "".join(line + "\n" for line in kept))
+            lines = self._metrics.read_text(encoding="utf-8").splitlines(keepends=True)
+            whole_lines = [line for line in lines if line.endswith("\n")]
+            kept = [line for line in whole_lines if json.loads(line).get("step", 0) <= step]
+            write_text(self._metrics, "".join(kept))
 
 
 @contextmanager

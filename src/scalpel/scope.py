@@ -37,6 +37,12 @@ class Moving:
             self.weight.grad = None
 
     @torch.no_grad()
+    def read(self) -> None:
+        """The weight → `value`; after weights were put in place from outside."""
+        if self.index is not None:
+            self.value.copy_(self.weight.view(-1)[self.index])
+
+    @torch.no_grad()
     def scatter(self) -> None:
         """`value` → the weight; after the optimiser's step."""
         if self.index is not None:

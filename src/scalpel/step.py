@@ -114,6 +114,8 @@ def described(engine: Engine, batch: Batch) -> str:
 
 def prepare(engine: Engine, flow: Flow, batch: Batch, progress: float) -> Batch:
     """Fills what the loop scores once a batch: reference log-probs, and old ones if the batch is reused."""
+    if not bool(batch.train_N.any()):
+        return batch
     reads = flow.reads(progress)
     if "reference" in reads:
         batch = replace(batch, reference_N=engine.score(batch, "reference").logp_N.cpu())
