@@ -31,6 +31,7 @@ def between(base: Tensor, tuned: Tensor, t: float, name: str) -> Tensor:
             f"{name!r} has shape {tuple(base.shape)} in the base and {tuple(tuned.shape)} in the tuned model; "
             "only models of one architecture can be mixed (was the vocabulary resized?)"
         )
+    base, tuned = base.detach(), tuned.detach()
     if not base.is_floating_point():
         return base.clone()
     wide = torch.promote_types(torch.promote_types(base.dtype, tuned.dtype), torch.float32)

@@ -48,7 +48,7 @@ def change(pair: Pair) -> list[Change]:
 
 
 def tensor_change(name: str, base: Tensor, tuned: Tensor) -> Change:
-    tuned = tuned.to(base.device)
+    base, tuned = base.detach(), tuned.detach().to(base.device)
     part, layer = component(name)
     return Change(
         name=name,
