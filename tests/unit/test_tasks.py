@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,11 +12,11 @@ from scalpel import tasks
 from scalpel.example import SPLITS, Example
 from scalpel.registry import AXES
 from scalpel.tasks.instruct import Instruction
-from scalpel.tasks.reasoning_gym import ReasoningGym, generators
+from scalpel.tasks.reasoning_gym import HASHED, ReasoningGym, generators
 
 SUMS = {"name": "reasoning-gym/chain_sum", "max_terms": 3, "max_digits": 2}
 TRICKY = {  # generators whose answers are checked by properties, or whose items depend on more than their seed
-    "acre", "countdown", "word_ladder", "zebra_puzzles", "rubiks_cube", "propositional_logic", "family_relationships",
+    "acre", "countdown", "sudoku", "zebra_puzzles", "rubiks_cube", "propositional_logic", "family_relationships",
 }  # fmt: skip
 
 
@@ -49,6 +50,17 @@ def test_a_generators_own_answer_scores_one(name: str) -> None:
         )
         assert right is not None and task.score(right, e) == 1.0
         assert task.score("nonsense", e) < 1.0
+
+
+def test_generators_that_differ_between_processes_are_refused_unless_that_is_off(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sys.flags", SimpleNamespace(hash_randomization=1))
+    for name in HASHED:
+        with pytest.raises(ValueError, match=f"{name} differ from one Python process.*PYTHONHASHSEED=0"):
+            ReasoningGym(name)
+    monkeypatch.setattr("sys.flags", SimpleNamespace(hash_randomization=0))
+    assert len(ReasoningGym("ransom_note").examples("train", 2)) == 2
 
 
 def test_every_generator_is_known_by_name() -> None:

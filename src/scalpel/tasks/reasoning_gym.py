@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import fields
 from functools import cache
@@ -13,6 +14,9 @@ from scalpel.tasks.split import digest, split_of
 
 PREFIX = "reasoning-gym/"
 CHUNK = 64  # items that one seed of the generator gives; some generators depend on their size, so it is fixed
+HASHED = frozenset({  # generators that walk over sets of strings, whose order Python draws anew in every process
+    "isomorphic_strings", "knight_swap", "polynomial_multiplication", "ransom_note", "word_ladder",
+})  # fmt: skip
 PATIENCE = 512  # items in a row that bring nothing new before a split counts as exhausted
 
 
@@ -88,6 +92,11 @@ def checked(generator: str, config: dict[str, Any]) -> dict[str, Any]:
     """The config, or ValueError that names the nearest generator or key."""
     if generator not in generators():
         raise ValueError(unknown("reasoning-gym generator", generator, generators()))
+    if generator in HASHED and sys.flags.hash_randomization:
+        raise ValueError(
+            f"the items of {PREFIX}{generator} differ from one Python process to the next, so nothing could be compared "
+            "item by item: set PYTHONHASHSEED=0 in the environment, or take another generator"
+        )
     for key in config:
         if key not in generators()[generator]:
             raise ValueError(f"{PREFIX}{generator}: {unknown('key', key, generators()[generator])}")
