@@ -134,7 +134,9 @@ def diff(
     """Show where the weights changed, by component and layer."""
     from scalpel import api, tables
 
-    out.print(tables.change_table(api.diff(base, tuned)))
+    found = api.diff(base, tuned)
+    out.print(tables.change_in_words(found), highlight=False)
+    out.print(tables.change_table(found))
 
 
 @app.command()

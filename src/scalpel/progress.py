@@ -23,9 +23,11 @@ def numbers_in_words(numbers: dict[str, float]) -> str:
 
 
 def rate_in_words(rate: float, unit: str) -> str:
-    """Per second, or seconds for one where that is slow."""
+    """Per second, or seconds for one where that is slow; without a unit, the share a minute."""
     if rate <= 0:
         return ""
+    if not unit:
+        return f"{60 * rate:.0%}/min"
     return f"{rate:.1f} {unit}/s" if rate >= 1 else f"{1 / rate:.1f} s/{unit.removesuffix('s')}"
 
 
@@ -75,7 +77,7 @@ class Bar:
     def line(self) -> str:
         """For where there is no terminal."""
         left = f"{time_in_words(self.left)} left" if 0 < self.done < self.total else ""
-        rate = rate_in_words(self.rate, self.unit) if self.unit else ""
+        rate = rate_in_words(self.rate, self.unit)
         return "  ".join(
             part for part in (f"{self.what}:", self.of, rate, left, numbers_in_words(self.numbers)) if part
         )
@@ -134,6 +136,6 @@ class Progress:
 
     def draw(self, bar: Bar) -> None:
         """On the terminal; a bar that is full goes."""
-        rate = rate_in_words(bar.rate, bar.unit) if bar.unit else ""
-        numbers, under_way = numbers_in_words(bar.numbers), bar.done < bar.total
+        rate, numbers = rate_in_words(bar.rate, bar.unit), numbers_in_words(bar.numbers)
+        under_way = bar.done < bar.total
         self.live.update(bar.task, completed=bar.done, of=bar.of, rate=rate, numbers=numbers, visible=under_way)

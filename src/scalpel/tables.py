@@ -41,12 +41,16 @@ def change_table(found: Mapping[str, Any]) -> Table:
         (component, *(percent(value) for value in cells))
         for component, cells in zip(found["components"], found["relative"], strict=True)
     ]
+    return plain("", ["", *layers], rows, right=1)
+
+
+def change_in_words(found: Mapping[str, Any]) -> str:
+    """What stands above the table."""
     total = found["total"]
-    title = (
-        f"Change of the weights, ‖tuned − base‖ / ‖base‖ by component and layer: {percent(total['relative'])} in all, "
-        f"{percent(total['moved'])} of the entries moved"
+    return (
+        f"‖tuned − base‖ / ‖base‖ is {percent(total['relative'])} over all weights; {percent(total['moved'])} of their "
+        "entries moved. By component and layer:"
     )
-    return plain(title, ["", *layers], rows, right=1)
 
 
 def percent(share: float | None) -> str:
@@ -55,28 +59,31 @@ def percent(share: float | None) -> str:
 
 
 def ledger_table(books: Sequence[Ledger]) -> Table:
-    """A line a probe: items gained, lost, kept and never known, with the test's verdict, and what came back."""
-    headings = ("probe", "verdict", "before", "after", "gained", "lost", "kept", "never", "change of value", "back")
-    return plain("", headings, [ledger_row(book) for book in books], right=2)
+    """A line a probe: items gained, lost, kept and never known, what came back, and the test's verdict."""
+    headings = ("probe", "right", "gained", "lost", "kept", "never", "back", "Δ value", "verdict")
+    table = plain("", headings, [ledger_row(book) for book in books], right=1)
+    for column in table.columns[:-1]:
+        column.no_wrap = True
+    table.columns[-1].justify = "left"
+    return table
 
 
 def ledger_row(book: Ledger) -> tuple[str, ...]:
-    from scalpel.measure.ledger import summary
-    from scalpel.measure.recovery import recovery
+    from scalpel.measure import recovered, summary
 
-    found, came_back = summary(book), recovery(book)
+    found, came_back = summary(book), recovered(book)
     counts = [str(found.get(verdict, "")) for verdict in ("gained", "lost", "kept", "never")]
-    shares = [f"{found[side]:.1%}" if side in found else "" for side in ("before", "after")]
-    change = f"{found['value']['change']['mean']:+.3g}" if "value" in found else ""
+    right = f"{found['before']:.0%} → {found['after']:.0%}" if "before" in found else ""
+    change = f"{found['value']['change']['mean']:+.2g}" if "value" in found else ""
     back = ""
     if came_back is not None:
         lost, control = came_back["lost"], came_back["control"]
         back = f"{lost['recovered']}/{lost['tested']} ({control['recovered']}/{control['tested']})"
-    return book.probe, found.get("verdict", "measured"), *shares, *counts, change, back
+    return book.probe, right, *counts, back, change, found.get("verdict", "measured")
 
 
 LEDGER_LEGEND = (
     "gained: wrong → right, lost: right → wrong, item by item\n"
-    "value: log p of the right answer, or KL to the base, in nats\n"
-    "back: of the lost items tested, those that some push brings back (of those never known, for comparison)"
+    "back: lost items that a push brings back / tested (the same for items never known, as a control)\n"
+    "Δ value: change of the log p of the right answer, or of the KL to the base, in nats"
 )
