@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from functools import lru_cache
 from time import perf_counter
 
@@ -56,3 +57,12 @@ def matmul_rate(dtype: torch.dtype, size: int = 1024, device: torch.device | Non
             torch.cuda.synchronize()
         best = min(best, perf_counter() - start)
     return 2.0 * size**3 / best
+
+
+def peak_memory(device: torch.device) -> int:
+    """The most memory in use so far, in bytes: of the device, or of this process where it computes on the CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -3,79 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from transformers import PreTrainedModel
 
 from scalpel import models, tasks
 from scalpel.adapters import adapt
-from scalpel.assemble import Plan, assemble
+from scalpel.assemble import assemble
 from scalpel.batch import Batch
 from scalpel.device import choose_device, choose_dtype, choose_precision
 from scalpel.draw import Draw, derive, window
 from scalpel.engine import Engine, Sample, Sampling
 from scalpel.engine.meter import matrix_parameters
 from scalpel.example import Example, Task
-from scalpel.optimise import make_optimiser, restore_states, states
 from scalpel.recipe import ModelSpec, Recipe, StageSpec
 from scalpel.rendered import Rendered, truncate
 from scalpel.rewards import Rewards
-from scalpel.scope import Carry, Hands, Scope
+from scalpel.scope import Hands
+from scalpel.stage import StageRun
 from scalpel.tokens import Tokens
-
-
-@dataclass
-class StageRun:
-    """A stage under way: its plan, its prompts, what moves, and the optimiser over it."""
-
-    name: str
-    plan: Plan
-    data: list[tuple[Task, list[Example], Rewards]]  # for each flow
-    scope: Scope
-    owned: nn.ModuleDict
-    home: dict[str, Tensor]  # the moving values at attach, for anchors on parameters
-    flops_at_start: float
-    optimiser: torch.optim.Optimizer
-
-    @property
-    def spec(self) -> StageSpec:
-        return self.plan.spec
-
-    def named(self) -> dict[str, nn.Parameter]:
-        """Everything the optimiser moves, by name."""
-        moving = {m.name: m.value for m in self.scope.moving}
-        return moving | {f"owned.{name}": p for name, p in self.owned.named_parameters()}
-
-    def refresh(self, step: int) -> bool:
-        """Lets the scope choose anew what moves; the optimiser's states follow."""
-        before = states(self.optimiser, self.named())
-        carry: Carry | None = self.scope.refresh(step)
-        if carry is None:
-            return False
-        self.optimiser = make_optimiser(self.spec, self.scope.moving, self.owned)
-        restore_states(self.optimiser, self.named(), before, carry)
-        return True
-
-    def state(self) -> dict[str, Any]:
-        return {
-            "optimiser": states(self.optimiser, self.named()),
-            "owned": self.owned.state_dict(),
-            "scope": self.scope.state(),
-            "home": self.home,
-            "flops_at_start": self.flops_at_start,
-        }
-
-    def restore(self, saved: Mapping[str, Any]) -> None:
-        """Takes a checkpoint's masks, modules and optimiser states; the model's weights are in place already."""
-        self.scope.restore(saved["scope"])
-        self.owned.load_state_dict(saved["owned"])
-        self.home, self.flops_at_start = dict(saved["home"]), saved["flops_at_start"]
-        self.optimiser = make_optimiser(self.spec, self.scope.moving, self.owned)
-        restore_states(self.optimiser, self.named(), saved["optimiser"])
+from scalpel.validate import Validation, accuracy
 
 
 class Job:
@@ -96,6 +47,7 @@ class Job:
         precision = choose_precision(recipe.model.precision, model, self.device)
         self.engine = Engine(model, tokens, precision=precision)
         self.touched: set[str] = set()  # parameters that have moved since the start
+        self.earlier: StageRun | None = None  # the stage before, where the next one goes on with its optimiser
         self.noted: dict[str, float] = {}  # what reward functions logged in this step
 
     def load(self, spec: ModelSpec) -> tuple[PreTrainedModel, Tokens]:
@@ -110,29 +62,44 @@ class Job:
         earlier = sum((p.spec.name or p.spec.method or "stage") == name for p in self.plans[:index])
         return f"{name}.{earlier + 1}" if earlier else name
 
-    def enter(self, index: int, saved: Mapping[str, Any] | None = None) -> StageRun:
-        """Opens a stage: starting weights, the models beside, data, scope and optimiser; or as they were saved."""
+    def enter(self, index: int, saved: Mapping[str, Any] | None = None, seconds: float = 0.0) -> StageRun:
+        """Opens a stage: starting weights, the models beside, data, scope and optimiser; or as they were saved.
+        `seconds` is how long the run has trained so far."""
         plan, model = self.plans[index], self.engine.model
-        if saved is None:
+        if saved is None or index == 0:
             self.start_from(plan.spec.start)
         self.engine.others = {role: self.other(role, plan.spec) for role in sorted(plan.roles)}
         self.engine.verify_heads()
         self.engine.micro_tokens = plan.spec.micro_tokens
-        adapter = partial(adapt, model)
-        scope = plan.scope(model, Hands(derive(self.recipe.seed, "scope", index) % 2**31, adapter))
-        width = model.config.get_text_config().hidden_size
-        torch.manual_seed(derive(self.recipe.seed, "owned", index))
-        self.engine.owned = nn.ModuleDict({name: make(width).to(self.device) for name, make in plan.owned.items()})
-        home = {m.name: m.value.detach().clone() for m in scope.moving} if plan.on_parameters else {}
-        data = [self.data(flow.task) for flow in plan.flows]
-        optimiser = make_optimiser(plan.spec, scope.moving, self.engine.owned)
-        flops = self.engine.meter.flops
-        stage = StageRun(self.stage_name(index), plan, data, scope, self.engine.owned, home, flops, optimiser)
+        self.engine.owned = self.modules(index)
+        stage = StageRun(
+            index=index,
+            name=self.stage_name(index),
+            plan=plan,
+            data=[self.data(flow.task) for flow in plan.flows],
+            scope=plan.scope(model, Hands(derive(self.recipe.seed, "scope", index) % 2**31, partial(adapt, model))),
+            owned=self.engine.owned,
+            spent_at_start=self.spent(plan.spec.budget.unit, seconds) if plan.spec.budget else 0.0,
+            validation=Validation(plan.spec.validation),
+        )
+        if index:  # what earlier stages did is on no disk but the checkpoint's
+            self.touched = {name for name, _ in model.named_parameters()}
         if saved is not None:
             self.restore(saved)
             stage.restore(saved["stage"])
+        elif plan.spec.keep_optimiser and self.earlier:
+            stage.inherit(self.earlier)
         self.moves(stage)
         return stage
+
+    def modules(self, index: int) -> nn.ModuleDict:
+        """What the stage's parts own: made anew, or the earlier stage's own where its optimiser is kept."""
+        plan, width = self.plans[index], self.engine.model.config.get_text_config().hidden_size
+        torch.manual_seed(derive(self.recipe.seed, "owned", index))
+        made = {name: make(width).to(self.device) for name, make in plan.owned.items()}
+        if plan.spec.keep_optimiser and self.earlier:
+            made |= {name: m for name, m in self.earlier.owned.items() if name in made}
+        return nn.ModuleDict(made)
 
     def moves(self, stage: StageRun) -> None:
         """Notes what moves now: for checkpoints, and for the cost of a backward pass."""
@@ -140,26 +107,54 @@ class Job:
         matrices = sum(m.weight.numel() for m in stage.scope.moving if m.weight.dim() >= 2)
         self.engine.moving_share = min(1.0, matrices / matrix_parameters(self.engine.model))
 
-    def leave(self, stage: StageRun) -> None:
-        """Ends a stage: what its scope holds goes into the plain weights."""
+    def spent(self, unit: str, seconds: float) -> float:
+        """What the run has spent so far, in the unit of a budget."""
+        meter = self.engine.meter
+        tokens = float(meter.tokens_processed + meter.tokens_sampled)
+        return {"flops": meter.flops, "tokens": tokens, "seconds": seconds}[unit]
+
+    def leave(self, stage: StageRun, folder: Path | None = None) -> None:
+        """Ends a stage: what its scope holds is saved in its own form, then goes into the plain weights."""
+        stage.validation.go_back(self.engine.model)
+        if folder is not None and stage.scope.export is not None:
+            stage.scope.export(folder / "adapter")
         stage.scope.fold()
-        self.touched = {name for name, _ in self.engine.model.named_parameters()}
+        after = self.plans[stage.index + 1 :]
+        self.earlier = stage if after and after[0].spec.keep_optimiser else None
+
+    def validate(self, stage: StageRun, step: int) -> dict[str, float]:
+        """Accuracy on tuning items after this step of the stage, where it is due; nothing where it isn't."""
+        if not stage.validation.due(step):
+            return {}
+        assert stage.spec.validation is not None
+        examples = self.task.examples("tune", stage.spec.validation.items, self.recipe.data.seed)
+        if not examples:
+            raise ValueError(f"task {self.task.name!r} has no tuning items to validate on: leave out `validate`")
+        found = accuracy(self.engine, self.task, examples, self.sampling(stage.spec))
+        named = dict(self.engine.model.named_parameters())
+        stage.validation.note(found, step, {name: named[name] for name in sorted(self.touched)})
+        return {"validation/accuracy": found, "validation/best": stage.validation.best}
 
     def start_from(self, start: str) -> None:
-        if start != "previous":
-            spec = self.recipe.model if start == "base" else self.recipe.model.model_copy(update={"path": start})
-            self.engine.model.load_state_dict(self.load(spec)[0].state_dict())
+        """Puts a start's weights in place: those of the base or of a folder; "previous" are there already."""
+        if start == "previous":
+            return
+        found = self.load(self.model_at(start))[0]
+        refuse_other_shape(found, self.engine.model, f"the start {start!r}")
+        self.engine.model.load_state_dict(found.state_dict())
+
+    def model_at(self, place: str) -> ModelSpec:
+        """The recipe's model, or one opened like it from another folder."""
+        return self.recipe.model if place in ("base", "start") else self.recipe.model.model_copy(update={"path": place})
 
     def other(self, role: str, spec: StageSpec) -> PreTrainedModel:
         """A frozen model for a role: a named one, or the reference that the stage asks for."""
         if role in self.recipe.models:
             found = self.load(self.recipe.models[role])[0]
-        elif spec.reference in ("base", "start"):
-            found = self.load(self.recipe.model)[0]
+        else:
+            found = self.load(self.model_at(spec.reference))[0]
             if spec.reference == "start":
                 found.load_state_dict(self.engine.model.state_dict())
-        else:
-            found = self.load(self.recipe.model.model_copy(update={"path": spec.reference}))[0]
         if found.get_input_embeddings().weight.shape[0] != self.engine.model.get_input_embeddings().weight.shape[0]:
             raise ValueError(f"the {role} model has another vocabulary than the policy: take one of the same family")
         return found.requires_grad_(False).eval()
@@ -181,7 +176,8 @@ class Job:
         """The batch of flow k for this step: from its source, then shown as its corruptions say."""
         flow, (_, examples, rewards) = stage.plan.flows[k], stage.data[k]
         seed = derive(self.recipe.seed, "draw", total, k) % 2**31
-        chosen = window(examples, step // flow.reuse, flow.batch, derive(self.recipe.seed, "order", k))
+        order = derive(self.recipe.seed, "order", stage.index, k)
+        chosen = window(examples, step // flow.reuse, flow.batch, order)
         batch = flow.source(self.material(stage.spec, chosen, rewards, seed, done), progress=done)
         for c, corruption in enumerate(flow.corrupt):
             mask_id = self.engine.tokens.mask_id
@@ -189,8 +185,7 @@ class Job:
         return batch
 
     def material(self, spec: StageSpec, examples: Sequence[Example], rewards: Rewards, seed: int, done: float) -> Draw:
-        s = spec.sampling
-        sampling = Sampling(s.max_tokens, s.temperature, s.top_p, s.top_k, tuple(s.stop))
+        sampling = self.sampling(spec)
 
         def fit(rendered: Rendered) -> Rendered | None:
             room = spec.max_length or context(self.engine.model)
@@ -204,8 +199,12 @@ class Job:
             sample=lambda prompts, n, seed: self.engine.sample(prompts, sampling, n, seed),
             reward=partial(self.reward, rewards),
             fit=fit,
-            max_tokens=s.max_tokens,
+            max_tokens=sampling.max_tokens,
         )
+
+    def sampling(self, spec: StageSpec) -> Sampling:
+        s = spec.sampling
+        return Sampling(s.max_tokens, s.temperature, s.top_p, s.top_k, tuple(s.stop))
 
     def reward(
         self, rewards: Rewards, examples: Sequence[Example], samples: Sequence[Sequence[Sample]]
@@ -226,9 +225,10 @@ class Job:
         state: dict[str, Any] = {
             "weights": {name: named[name] for name in sorted(self.touched)},
             "meter": self.engine.meter.state(),
+            "precision": self.engine.precision,
             "stage": stage.state(),
         }
-        if stage.spec.reference == "start" and "reference" in self.engine.others:
+        if stage.index and stage.spec.reference == "start" and "reference" in self.engine.others:
             state["reference"] = dict(self.engine.others["reference"].named_parameters())
         return state
 
@@ -242,7 +242,19 @@ class Job:
             for name, value in weights.items():
                 model.get_parameter(name).copy_(value)
         vars(self.engine.meter).update(saved["meter"])
+        self.engine.precision = saved["precision"]  # "auto" measures the machine, and might find otherwise today
 
 
 def context(model: PreTrainedModel) -> int:
     return getattr(model.config.get_text_config(), "max_position_embeddings", None) or 2**20
+
+
+def refuse_other_shape(found: PreTrainedModel, model: PreTrainedModel, what: str) -> None:
+    """Raises ValueError unless the weights of one fit the other."""
+    theirs, mine = ({k: x.shape for k, x in m.state_dict().items()} for m in (found, model))
+    wrong = sorted(k for k in theirs.keys() | mine.keys() if theirs.get(k) != mine.get(k))
+    if wrong:
+        raise ValueError(
+            f"{what} is another architecture than the model: {len(wrong)} tensors differ, first {wrong[0]}; take a "
+            "checkpoint of the same model"
+        )

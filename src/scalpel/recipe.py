@@ -72,6 +72,13 @@ class ValidateSpec(Strict):
     patience: int = Field(0, ge=0)
 
 
+class BudgetSpec(Strict):
+    """What a stage may spend: operations, tokens (processed and sampled) or seconds of training."""
+
+    unit: Literal["flops", "tokens", "seconds"] = "flops"
+    amount: float = Field(gt=0)
+
+
 class StageSpec(Strict):
     """A weighted list of signals on one scope, with anchors, and how to optimise."""
 
@@ -89,7 +96,7 @@ class StageSpec(Strict):
     batch: int = Field(16, gt=0)  # prompts an optimiser step
     accumulation: int = Field(1, gt=0)  # at least so many micro-batches an optimiser step
     micro_tokens: int = Field(16384, gt=0)  # padded tokens of a micro-batch, at most
-    flops: float | None = Field(None, gt=0)  # stop when the run has spent this much
+    budget: BudgetSpec | None = None  # in place of steps: stop when so much is spent
     # how
     optimizer: Literal["adamw", "rmsprop", "sgd"] = "adamw"
     learning_rate: float = Field(1e-5, gt=0)
@@ -155,17 +162,20 @@ class MeasureSpec(Strict):
 
 
 class CompareSpec(Strict):
-    """Arms × seeds. `budget` is what every arm may spend: that of the arm named in `equal_to`."""
+    """Arms × seeds, at equal budget: what the arm named in `equal_to` spends on its own steps, or `amount`."""
 
     seeds: list[int] = [0, 1, 2]
-    arms: list[dict[str, Any]] = []
-    budget: Literal["flops", "steps", "tokens", "seconds"] = "flops"
-    equal_to: str = ""  # the arm whose own steps set the budget; the first one unless said
-    amount: float | None = Field(None, gt=0)  # or the budget itself, in its unit
-    learning_rates: list[float] = []  # the grid, as factors of each arm's own learning rate
+    arms: list[dict[str, Any]] = []  # each {name, …keys of a stage} or {name, stages = […]}
+    shared: dict[str, Any] = {}  # keys of a stage that all arms start from
+    budget: Literal["flops", "tokens", "seconds", "steps"] = "flops"
+    equal_to: str = ""  # the first arm unless said
+    amount: float | None = Field(None, gt=0)
+    learning_rates: list[float] = []  # the grid; an arm may have one of its own; none: the arm's learning rate
     tuning_seed: int = 1000
-    tuning_items: int = Field(64, gt=0)
-    tuning_share: float = Field(1.0, gt=0, le=1)  # of the budget, for each run of the grid
+    tuning_items: int = Field(64, gt=0)  # of the target's tuning split
+    tuning_margin: float = Field(0.05, ge=0)  # rates within it of the best accuracy count as equal: the least wins
+    price: float = Field(1.0, ge=0)  # what a point of forgetting costs, in points of gain
+    limit: float | None = Field(None, ge=0, le=1)  # arms that forgot more are not considered
     workers: int = Field(0, ge=0)  # processes; 0 = one a core
 
 

@@ -89,7 +89,13 @@ def flatten(tree: Any, place: str, tensors: dict[str, Tensor]) -> Any:
         return {"table": [[k, flatten(v, f"{place}/{k}", tensors)] for k, v in tree.items()]}
     if isinstance(tree, list | tuple):
         return {"list": [flatten(v, f"{place}/{i}", tensors) for i, v in enumerate(tree)]}
+    assert storable(tree), f"{place} is a {type(tree).__name__}, which a checkpoint can't hold"
     return {"value": tree}
+
+
+def storable(value: Any) -> bool:
+    """Whether JSON gives a value back as it was."""
+    return value is None or isinstance(value, bool | int | float | str)
 
 
 def unflatten(tree: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Any:

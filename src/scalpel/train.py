@@ -4,32 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from scalpel.batch import Batch
+from scalpel.checkpoint import Progress, last_good, refuse_other, restored, state
 from scalpel.draw import derive
-from scalpel.job import Job, StageRun
+from scalpel.job import Job
 from scalpel.optimise import set_rate
 from scalpel.recipe import Recipe
 from scalpel.runs import Run, interruptible
+from scalpel.stage import StageRun
 from scalpel.step import NonFiniteLoss, Tally, backward, outlook, parameter_penalty, prepare
-
-
-@dataclass
-class Progress:
-    """Where a run stands; all of it is in the checkpoint."""
-
-    stage: int = 0
-    step: int = 0  # optimiser steps within the stage
-    total: int = 0  # optimiser steps over all stages
-    seconds: float = 0.0
-    held: dict[int, Batch] = field(default_factory=dict)  # flow → its batch, while it is reused
-
 
 Watch = Callable[[Job, StageRun, Progress], bool]
 
@@ -53,34 +42,37 @@ def train(
     saved = run.last_checkpoint() if run and resume else None
     if saved is not None:
         assert run is not None
+        refuse_other(saved["recipe"], recipe)
         progress = restored(saved)
-        run.forget_after(progress.total)
+    if run and resume:
+        run.forget_after(progress.total if saved else -1)
     with interruptible() as wish:
         for index in range(progress.stage, len(job.plans)):
             if index != progress.stage:
-                progress = replace(progress, stage=index, step=0, held={})
-            stage = job.enter(index, saved)
-            ended = watch(job, stage, progress) if saved is None else False
+                progress = replace(progress, stage=index, step=0, ended=False, held={})
+            stage = job.enter(index, saved, progress.seconds)
+            if saved is None:
+                progress.ended = watch(job, stage, progress)
             saved = None
-            while not ended and share_done(job, stage, progress) < 1.0:
+            while not progress.ended and share_done(job, stage, progress) < 1.0:
                 record = guarded_step(job, stage, progress, run)
                 if run:
                     run.log(record)
                 tell(record)
-                ended = watch(job, stage, progress)
+                progress.ended = watch(job, stage, progress) or stage.validation.exhausted
                 every = stage.spec.checkpoint_every
                 if run and (wish or (every and progress.step % every == 0)):
                     run.checkpoint(progress.total, state(job, stage, progress))
                 if wish:
                     raise KeyboardInterrupt(f"stopped after step {progress.total}; {last_good(run)}")
-            job.leave(stage)
+            job.leave(stage, run.folder if run else None)
     return job
 
 
 def share_done(job: Job, stage: StageRun, progress: Progress) -> float:
-    """How far the stage is, in [0, 1]: by operations where they are the budget, else by steps."""
-    if stage.spec.flops is not None:
-        return (job.engine.meter.flops - stage.flops_at_start) / stage.spec.flops
+    """How far the stage is, in [0, 1]: by what it may spend where that is limited, else by steps."""
+    if (budget := stage.spec.budget) is not None:
+        return (job.spent(budget.unit, progress.seconds) - stage.spent_at_start) / budget.amount
     return progress.step / stage.spec.steps
 
 
@@ -90,11 +82,12 @@ def guarded_step(job: Job, stage: StageRun, progress: Progress, run: Run | None)
     try:
         record = take_step(job, stage, progress)
     except NonFiniteLoss as error:
-        if run:
+        if run and stage.finite():  # else the last checkpoint is the last good state
             run.checkpoint(progress.total, state(job, stage, progress))
         advice = "lower the learning rate, or look at these rows"
         raise NonFiniteLoss(f"step {progress.total + 1}: {error}; {advice}; {last_good(run)}") from None
     progress.step, progress.total = progress.step + 1, progress.total + 1
+    record |= job.validate(stage, progress.step)
     progress.seconds += time.perf_counter() - started
     return {"kind": "train", "stage": stage.name, "step": progress.total, **record, "seconds": progress.seconds}
 
@@ -112,8 +105,9 @@ def take_step(job: Job, stage: StageRun, progress: Progress) -> dict[str, Any]:
             loss += backward(job.engine, flow, batch, done, stage.spec.accumulation, tally)
     for moving in stage.scope.moving:
         moving.gather()
-    now: dict[str, Tensor] = {m.name: m.value for m in stage.scope.moving}
-    loss += parameter_penalty(stage.plan.on_parameters, now, stage.home, done, tally)
+    if stage.plan.on_parameters:
+        now: dict[str, Tensor] = {m.name: m.value for m in stage.scope.moving}
+        loss += parameter_penalty(stage.plan.on_parameters, now, stage.at_home(), done, tally)
     if (own := stage.scope.penalty()) is not None:
         own.backward()
     moved = [p for p in stage.named().values() if p.grad is not None]
@@ -141,24 +135,3 @@ def drawn(job: Job, stage: StageRun, k: int, progress: Progress, done: float) ->
     if flow.reuse > 1:
         progress.held[k] = batch
     return batch
-
-
-def state(job: Job, stage: StageRun, progress: Progress) -> dict[str, Any]:
-    """Everything a resumed run needs."""
-    held = {str(k): {n: v for n, v in vars(b).items() if isinstance(v, Tensor)} for k, b in progress.held.items()}
-    return {"progress": {**vars(progress), "held": held}, **job.state(stage)}
-
-
-def restored(saved: Mapping[str, Any]) -> Progress:
-    progress = Progress(**saved["progress"])
-    for k, tensors in dict(progress.held).items():
-        batch = Batch(**tensors, columns=({},) * len(tensors["group_S"]))  # type: ignore[arg-type]
-        progress.held = {**{i: b for i, b in progress.held.items() if i != k}, int(k): batch}
-    return progress
-
-
-def last_good(run: Run | None) -> str:
-    """Where the last checkpoint is, in words."""
-    with suppress(IndexError, AttributeError):
-        return f"the last good state is in {run.checkpoints()[-1]}, and --resume goes on from it"  # type: ignore[union-attr]
-    return "nothing was saved, since there is no run folder"
