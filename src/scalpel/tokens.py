@@ -34,6 +34,9 @@ class Tokens:
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, stop_ids: Iterable[int] = ()) -> None:
         self.tokenizer = tokenizer
+        if (core := getattr(tokenizer, "backend_tokenizer", None)) is not None:
+            core.no_truncation()  # its file may ask for either; lengths are our affair
+            core.no_padding()
         eos = tokenizer.eos_token_id
         self.stop_ids = frozenset([*([] if eos is None else [eos]), *stop_ids, *self._turn_end()])
         if not self.stop_ids:
@@ -217,7 +220,10 @@ class Tokens:
         return [i for i in self._encode(closing) if i in special][:1]
 
     def _encode(self, text: str) -> list[int]:
-        return list(self.tokenizer(text, add_special_tokens=False, return_attention_mask=False)["input_ids"])
+        core = getattr(self.tokenizer, "backend_tokenizer", None)
+        if core is None:
+            return list(self.tokenizer(text, add_special_tokens=False, return_attention_mask=False)["input_ids"])
+        return list(core.encode(text, add_special_tokens=False).ids)  # the same ids, without the wrapper's cost
 
     def _decode(self, ids: Sequence[int], skip_special_tokens: bool = False) -> str:
         return str(

@@ -127,6 +127,14 @@ def test_without_a_beginning_token_the_end_token_opens_a_text() -> None:
     assert Tokens(tiny.tokenizer(None, bos_token=None)).prompt("") == [3]
 
 
+def test_padding_and_truncation_in_the_tokenizers_file_have_no_effect() -> None:
+    made = tiny.tokenizer()
+    made._tokenizer.enable_truncation(4)
+    made._tokenizer.enable_padding(length=50)
+    example = Example(prompt=USER, completion="a longer answer")
+    assert Tokens(made).demonstration(example) == Tokens(tiny.tokenizer()).demonstration(example)
+
+
 def test_a_pair_shares_its_prompt_and_trains_only_the_answers(tokens: Tokens) -> None:
     chosen, rejected = tokens.pair(Example(prompt=USER, chosen="yes", rejected="no"))
     n = len(tokens.prompt(USER))

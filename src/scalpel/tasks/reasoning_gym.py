@@ -94,8 +94,8 @@ def checked(generator: str, config: dict[str, Any]) -> dict[str, Any]:
         raise ValueError(unknown("reasoning-gym generator", generator, generators()))
     if generator in HASHED and sys.flags.hash_randomization:
         raise ValueError(
-            f"the items of {PREFIX}{generator} differ from one Python process to the next, so nothing could be compared "
-            "item by item: set PYTHONHASHSEED=0 in the environment, or take another generator"
+            f"the items of {PREFIX}{generator} differ from one Python process to the next, so nothing could be "
+            "compared item by item: set PYTHONHASHSEED=0 in the environment, or take another generator"
         )
     for key in config:
         if key not in generators()[generator]:
