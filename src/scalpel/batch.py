@@ -113,8 +113,9 @@ class Batch:
             if isinstance(value, Tensor):
                 picked[f.name] = value[index[f.name[-2:]]]
         picked["seq_N"] = new_seq_N
-        columns = tuple(self.columns[int(s)] for s in seq_s) if self.columns else ()
-        return replace(self, **picked, columns=columns)
+        if self.columns:
+            picked["columns"] = tuple(self.columns[int(s)] for s in seq_s)
+        return replace(self, **picked)
 
     def to(self, device: torch.device | str) -> Batch:
         moved = {f.name: v.to(device) for f in fields(self) if isinstance(v := getattr(self, f.name), Tensor)}

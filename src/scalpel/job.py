@@ -155,7 +155,7 @@ class Job:
             found = self.load(self.model_at(spec.reference))[0]
             if spec.reference == "start":
                 found.load_state_dict(self.engine.model.state_dict())
-        if found.get_input_embeddings().weight.shape[0] != self.engine.model.get_input_embeddings().weight.shape[0]:
+        if vocabulary(found) != vocabulary(self.engine.model):
             raise ValueError(f"the {role} model has another vocabulary than the policy: take one of the same family")
         return found.requires_grad_(False).eval()
 
@@ -247,6 +247,10 @@ class Job:
 
 def context(model: PreTrainedModel) -> int:
     return getattr(model.config.get_text_config(), "max_position_embeddings", None) or 2**20
+
+
+def vocabulary(model: PreTrainedModel) -> int:
+    return int(model.get_input_embeddings().weight.shape[0])  # type: ignore[index,arg-type]
 
 
 def refuse_other_shape(found: PreTrainedModel, model: PreTrainedModel, what: str) -> None:

@@ -38,7 +38,10 @@ class Tally:
 
 def clean(out: Out, batch: Batch) -> Out:
     """Zero off the trained tokens, by selection, so that a NaN there reaches neither loss nor gradient."""
-    keep = lambda x: None if x is None else torch.where(batch.train_N.view(-1, *[1] * (x.dim() - 1)), x, 0)  # noqa: E731
+
+    def keep(x: Any) -> Any:
+        return None if x is None else torch.where(batch.train_N.view(-1, *[1] * (x.dim() - 1)), x, 0)
+
     terms = {term: keep(x) for term, x in out.terms.items()}
     return Out(keep(out.logp_N), keep(out.entropy_N), keep(out.argmax_N), keep(out.value_NK), terms)
 

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 
 import scalpel.engine.terms  # noqa: F401  (registers the head terms)
 from scalpel.batch import POLICY, Batch, Row, lay
-from scalpel.engine.forward import autocast, head, head_agrees, hidden_before, scatter
+from scalpel.engine.forward import autocast, device_of, head, head_agrees, hidden_before, scatter
 from scalpel.engine.meter import Meter
 from scalpel.engine.sample import Sample, Sampling, sample_chunk
 from scalpel.part import HeadTerm, Need, Out, Unit
@@ -65,7 +65,7 @@ class Engine:
 
     @property
     def device(self) -> torch.device:
-        return self.model.get_input_embeddings().weight.device
+        return device_of(self.model)
 
     def autocast(self) -> AbstractContextManager:
         return autocast(self.precision, self.device)

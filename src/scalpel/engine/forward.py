@@ -44,6 +44,10 @@ def hidden_before(model: PreTrainedModel, input_N: Tensor, seq_N: Tensor, at_n: 
     return hidden_SLD[seq_N[at_n], p_N[at_n] - 1]
 
 
+def device_of(model: PreTrainedModel) -> torch.device:
+    return next(model.parameters()).device
+
+
 def logits_of(model: PreTrainedModel, hidden_CD: Tensor) -> Tensor:
     """Logits [C, V] in float32: the head, then the scaling and soft-capping of the architecture."""
     logits_CV = model.get_output_embeddings()(hidden_CD).float()
@@ -60,8 +64,7 @@ def logits_of(model: PreTrainedModel, hidden_CD: Tensor) -> Tensor:
 @torch.no_grad()
 def head_agrees(model: PreTrainedModel, tolerance: float = 1e-3) -> bool:
     """Whether `logits_of` gives what the model's own forward pass gives, on a few tokens."""
-    device = model.get_input_embeddings().weight.device
-    ids_SL = torch.arange(1, 7, device=device).unsqueeze(0) % model.config.get_text_config().vocab_size
+    ids_SL = torch.arange(1, 7, device=device_of(model)).unsqueeze(0) % model.config.get_text_config().vocab_size
     training, _ = model.training, model.eval()
     own_CV = model(ids_SL, use_cache=False).logits[0].float()
     ours_CV = logits_of(model, model.base_model(ids_SL, use_cache=False).last_hidden_state[0])

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
+from scalpel.engine.forward import device_of
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -70,7 +72,7 @@ class Decoder:
     """Rows under way: the cache, the mask, and which sample each row fills."""
 
     def __init__(self, model: PreTrainedModel, prompts: Sequence[Sequence[int]], n: int, pad: int) -> None:
-        device = model.get_input_embeddings().weight.device
+        device = device_of(model)
         self.model, self.n = model, n
         ids_PL, mask_PL = left_padded(prompts, pad, device)
         self.position = mask_PL.sum(1).repeat_interleave(n)

@@ -1,0 +1,112 @@
+"""A stage under way: its plan, its prompts, what moves, and the optimiser over it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from scalpel.assemble import Plan
+from scalpel.example import Example, Task
+from scalpel.optimise import make_optimiser, restore_states, states
+from scalpel.pieces import carry_of
+from scalpel.recipe import StageSpec
+from scalpel.rewards import Rewards
+from scalpel.scope import Carry, Moving, Scope
+from scalpel.validate import Validation
+
+
+@dataclass
+class StageRun:
+    """What a stage holds while it runs."""
+
+    index: int  # among all stages of the run, repeats counted
+    name: str
+    plan: Plan
+    data: list[tuple[Task, list[Example], Rewards]]  # for each flow
+    scope: Scope
+    owned: nn.ModuleDict
+    spent_at_start: float  # in the unit of the stage's budget
+    validation: Validation
+    optimiser: torch.optim.Optimizer = field(init=False)
+    home: dict[str, Tensor] = field(default_factory=dict)  # whole weights as they were before they moved
+
+    def __post_init__(self) -> None:
+        self.optimiser = make_optimiser(self.spec, self.scope.moving, self.owned)
+        self.settle()
+
+    @property
+    def spec(self) -> StageSpec:
+        return self.plan.spec
+
+    def named(self) -> dict[str, nn.Parameter]:
+        """Everything the optimiser moves, by name."""
+        moving = {m.name: m.value for m in self.scope.moving}
+        return moving | {f"owned.{name}": p for name, p in self.owned.named_parameters()}
+
+    def settle(self) -> None:
+        """Notes where the weights that move from now on are: home, for anchors on parameters, and the best weights
+        so far. What has not moved before is still where it was when the stage began."""
+        for m in self.scope.moving:
+            if self.plan.on_parameters and m.name not in self.home:
+                self.home[m.name] = m.weight.detach().clone()
+            self.validation.also(m.name, m.weight)
+
+    def at_home(self) -> dict[str, Tensor]:
+        """The values at home of the entries that move now."""
+        flat = {m.name: self.home[m.name] for m in self.scope.moving if m.name in self.home}
+        return {m.name: flat[m.name] if m.index is None else flat[m.name].view(-1)[m.index] for m in self.scope.moving}
+
+    def finite(self) -> bool:
+        """Whether everything that moves is still a number."""
+        return all(bool(torch.isfinite(p).all()) for p in self.named().values())
+
+    # --- the optimiser's states -------------------------------------------------------------------------
+
+    def refresh(self, step: int) -> bool:
+        """Lets the scope choose anew what moves; the optimiser's states follow."""
+        before = states(self.optimiser, self.named())
+        carry: Carry | None = self.scope.refresh(step)
+        if carry is None:
+            return False
+        self.optimiser = make_optimiser(self.spec, self.scope.moving, self.owned)
+        restore_states(self.optimiser, self.named(), before, carry)
+        self.settle()
+        return True
+
+    def inherit(self, earlier: StageRun) -> None:
+        """Goes on with the optimiser's states of an earlier stage, for tensors of the same name and shape."""
+        shapes = {m.name: m.weight.shape for m in earlier.scope.moving}
+        same: list[Moving] = [m for m in self.scope.moving if shapes.get(m.name) == m.weight.shape]
+        carry = carry_of(earlier.scope.moving, same)
+        known = self.named()
+        named = {name: p for name, p in known.items() if name in carry or name.startswith("owned.")}
+        restore_states(self.optimiser, named, states(earlier.optimiser, earlier.named()), carry)
+
+    # --- checkpoints ------------------------------------------------------------------------------------
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "optimiser": states(self.optimiser, self.named()),
+            "owned": self.owned.state_dict(),
+            "scope": self.scope.state(),
+            "home": self.home,
+            "spent_at_start": self.spent_at_start,
+            "validation": self.validation.state(),
+        }
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Takes a checkpoint's masks, modules and optimiser states; the model's weights are in place already."""
+        self.scope.restore(saved["scope"])
+        for m in self.scope.moving:
+            m.read()
+        self.owned.load_state_dict(saved["owned"])
+        device = next(iter(self.named().values())).device
+        self.home = {name: x.to(device) for name, x in saved["home"].items()}
+        self.spent_at_start = saved["spent_at_start"]
+        self.validation.restore(saved["validation"], device)
+        self.optimiser = make_optimiser(self.spec, self.scope.moving, self.owned)
+        restore_states(self.optimiser, self.named(), saved["optimiser"])
