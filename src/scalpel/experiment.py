@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -39,9 +39,11 @@ def run_recipe(
     before: Look | None = None,
     saves_model: bool = True,
     tuning: Mapping[str, Any] | None = None,
+    report: Callable[[float], None] = lambda share: None,
 ) -> dict[str, Any]:
     """Runs a recipe in its folder and returns its summary. `before` is what the probes saw of the base, where that
-    is known already; `tuning` is what was tried before this run, and goes into the summary."""
+    is known already; `tuning` is what was tried before this run, and goes into the summary; `report` is told the
+    share that is done."""
     shown, run = progress or Shown(quiet=True), Run(Path(folder), resume)
     if recipe.threads:
         torch.set_num_threads(recipe.threads)
@@ -49,7 +51,7 @@ def run_recipe(
     write_json(run.folder / "environment.json", environment())
     base, probes = base_engine(recipe), probes_of(recipe)
     before = look_at_base(probes, base, shown) if before is None else before
-    watcher = Watcher(recipe, run, shown, shown.bar("training", 1.0, ""), probes, base, before)
+    watcher = Watcher(recipe, run, shown, shown.bar("training", 1.0, ""), report, probes, base, before)
     job = train(recipe, run, resume=resume, watch=watcher.watch, tell=watcher.tell)
     job.engine.model.eval()
     summary = summarise(recipe, run, base, job, tuning or {})
@@ -72,6 +74,7 @@ class Watcher:
     run: Run
     shown: Shown
     bar: Bar
+    report: Callable[[float], None]
     probes: Sequence[Probe]
     base: Engine
     before: Look
@@ -87,6 +90,7 @@ class Watcher:
     def watch(self, job: Job, stage: StageRun, progress: Progress) -> bool:
         share = (progress.stage + min(share_done(job, stage, progress), 1.0)) / len(job.plans)
         self.bar.to(share)
+        self.report(0.9 * share)
         if progress.total == 0:
             self.announce(job, stage)
             self.note(job, progress, self.before)

@@ -73,10 +73,12 @@ class ValidateSpec(Strict):
 
 
 class BudgetSpec(Strict):
-    """What a stage may spend: operations, tokens (processed and sampled) or seconds of training."""
+    """What a stage may spend: operations, tokens (processed and sampled) or seconds of training. With `of` "run",
+    what earlier stages spent counts too."""
 
     unit: Literal["flops", "tokens", "seconds"] = "flops"
     amount: float = Field(gt=0)
+    of: Literal["stage", "run"] = "stage"
 
 
 class StageSpec(Strict):
@@ -147,7 +149,7 @@ class DataSpec(Strict):
 
     items: int = Field(1024, gt=0)
     seed: int = 0
-    rewards: list[dict[str, Any]] = []
+    rewards: list[str | dict[str, Any]] = []
 
 
 class MeasureSpec(Strict):
@@ -190,6 +192,21 @@ class Recipe(Strict):
     stages: list[StageSpec] = []
     measure: MeasureSpec = MeasureSpec()
     compare: CompareSpec | None = None
+    track: Literal["", "tensorboard"] = ""  # where the record goes, beside metrics.jsonl
+
+    @model_validator(mode="after")
+    def optimisers_to_keep(self) -> Recipe:
+        for earlier, stage in zip([None, *self.stages], self.stages, strict=False):
+            if not stage.keep_optimiser or (earlier is None and stage.repeat > 1):
+                continue
+            if earlier is None:
+                raise ValueError("the first stage has no earlier optimiser to keep: leave out `keep_optimiser`")
+            if earlier.optimizer != stage.optimizer:
+                raise ValueError(
+                    f"keep_optimiser can't turn the states of {earlier.optimizer} into those of {stage.optimizer}: "
+                    "give both stages the same optimizer, or leave it out"
+                )
+        return self
 
 
 def read(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -213,8 +230,14 @@ def parse(raw: Mapping[str, Any], overrides: Sequence[str] = (), name: str = "ru
         if "stages" in tables:
             raise ValueError("a recipe has either one [train] or a list of [[stages]], not both")
         tables["stages"] = [tables.pop("train")]
+        place = "train"
+    else:
+        place = "stages.0"
     tables["stages"] = [over_row(stage) for stage in tables.get("stages", [])]
-    return validated(Recipe, tables)
+    try:
+        return validated(Recipe, tables)
+    except ValueError as error:
+        raise ValueError(str(error).replace("stages.0", place)) from None
 
 
 def over_row(stage: Mapping[str, Any]) -> dict[str, Any]:
@@ -228,12 +251,24 @@ def over_row(stage: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Tables are merged key by key; everything else is replaced."""
+    """Tables are merged key by key; everything else is replaced. A part with another name replaces the whole part,
+    hyper-parameters included."""
     merged = deepcopy(dict(under))
     for key, value in over.items():
-        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
-        merged[key] = merge(merged[key], value) if both else deepcopy(value)
+        merged[key] = over_value(merged.get(key), value)
     return merged
+
+
+def over_value(under: Any, over: Any) -> Any:
+    """A table steps into a table, by number into a list ({"0" = …}), and into a part given by its name alone."""
+    if not isinstance(over, Mapping):
+        return deepcopy(over)
+    if isinstance(under, str) and "name" not in over:
+        return {"name": under, **deepcopy(dict(over))}
+    if isinstance(under, list) and over and all(k.isdigit() and int(k) < len(under) for k in over):
+        return [over_value(item, over[str(i)]) if str(i) in over else item for i, item in enumerate(under)]
+    renamed = isinstance(under, Mapping) and "name" in over and over["name"] != under.get("name")
+    return merge(under, over) if isinstance(under, Mapping) and not renamed else deepcopy(dict(over))
 
 
 def put(tables: dict[str, Any], override: str) -> None:
@@ -249,8 +284,8 @@ def put(tables: dict[str, Any], override: str) -> None:
     here: Any = tables
     for key in inner:
         here = here[index_of(here, key, override)] if isinstance(here, list) else here.setdefault(key, {})
-        if isinstance(here, str):
-            raise ValueError(f"override {override!r} steps into {key!r}, which is the text {here!r}")
+        if not isinstance(here, dict | list):
+            raise ValueError(f"override {override!r} steps into {key!r}, which is {here!r} and no table")
     if isinstance(here, list):
         here[index_of(here, last, override)] = value
     else:

@@ -1,0 +1,109 @@
+"""A crew of processes that runs independent jobs, each with its share of the cores."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass
+from queue import Empty
+from typing import Any
+
+from scalpel.progress import Bar
+from scalpel.progress import Progress as Shown
+
+Report = Callable[[float], None]  # how far a job is, in [0, 1]
+
+
+@dataclass(frozen=True)
+class Job:
+    """`fn(*args, report)`, a function at the top level of its module, so that another process finds it."""
+
+    label: str
+    fn: Callable[..., Any]
+    args: tuple[Any, ...]
+
+
+class Crew:
+    """Use it in a `with` block. `workers` 0 takes one process a core; with one worker all runs in this process."""
+
+    def __init__(self, workers: int, shown: Shown) -> None:
+        self.shown, self.cores = shown, cores()
+        self.workers = min(workers or self.cores, self.cores)
+        self.threads = max(1, self.cores // self.workers)
+
+    def __enter__(self) -> Crew:
+        self.pool: ProcessPoolExecutor | None = None
+        if self.workers > 1:
+            context = multiprocessing.get_context("spawn")
+            self.manager = context.Manager()
+            self.news = self.manager.Queue()
+            self.pool = ProcessPoolExecutor(self.workers, context, initializer=settle, initargs=(self.threads,))
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.pool is not None:
+            self.pool.shutdown(wait=error[0] is None, cancel_futures=True)
+            self.manager.shutdown()
+
+    def run(self, what: str, jobs: Sequence[Job]) -> list[Any]:
+        """The jobs' results in order; a job that failed with a user's error gives that error in its place."""
+        if not jobs:
+            return []
+        bar = self.shown.bar(what, float(len(jobs)), "runs")
+        return self.run_here(jobs, bar) if self.pool is None else self.run_apart(jobs, bar)
+
+    def run_here(self, jobs: Sequence[Job], bar: Bar) -> list[Any]:
+        results = []
+        for k, job in enumerate(jobs):
+            results.append(attempt(job, lambda share, k=k: bar.to(k + share)))
+        bar.to(len(jobs))
+        return results
+
+    def run_apart(self, jobs: Sequence[Job], bar: Bar) -> list[Any]:
+        assert self.pool is not None
+        shares = [0.0] * len(jobs)
+        under_way: dict[Future, int] = {
+            self.pool.submit(attempt_apart, job, k, self.news): k for k, job in enumerate(jobs)
+        }
+        left = set(under_way)
+        while left:
+            done, left = wait(left, timeout=0.5)
+            while True:
+                try:
+                    k, share = self.news.get_nowait()
+                except Empty:
+                    break
+                shares[k] = max(shares[k], share)
+            for future in done:
+                shares[under_way[future]] = 1.0
+            bar.to(sum(shares))
+        return [future.result() for future in under_way]
+
+
+def attempt(job: Job, report: Report) -> Any:
+    """The job's result, or the error that its user can mend; everything else is a fault of ours and is raised."""
+    from scalpel.step import NonFiniteLoss
+
+    try:
+        return job.fn(*job.args, report)
+    except (ValueError, NonFiniteLoss, OSError) as error:
+        return error
+
+
+def attempt_apart(job: Job, k: int, news: Any) -> Any:
+    return attempt(job, lambda share: news.put((k, share)))
+
+
+def settle(threads: int) -> None:
+    """Gives a worker its threads, before it computes anything."""
+    import torch
+
+    torch.set_num_threads(threads)
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
