@@ -97,7 +97,7 @@ def test_recovered_items_are_told_beside_the_control(tmp_path):
     assert (tallies["lost"]["tested"], tallies["lost"]["recovered"]) == (48, 24)
     assert (tallies["control"]["tested"], tallies["control"]["recovered"]) == (24, 2)
     words = next(words for words in found["verdict"]["words"] if "came back" in words)
-    assert "24 came back (50%)" in words and "2 (8%)" in words and "more than guessing brings" in words
+    assert "24 (50%) came back" in words and "2 (8%) did" in words and "more than guessing brings" in words
 
 
 def test_cost_weights_and_failures_are_carried(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from scalpel.measure.ledger import SIGNIFICANT
 from scalpel.measure.statistics import Interval
 from scalpel.measure.words import listed, percent, point_range, points, with_range
 
@@ -32,7 +33,7 @@ def about(row: Mapping[str, Any]) -> str:
     if row["forgetting"] is None:
         return f"{text}; no old ability was measured."
     lost = Interval(**row["forgetting"])
-    text += f" and lost {percent(lost.mean)} of what the base knew ({point_range(lost)})"
+    text += f" and lost {points(lost.mean)}% of what the base knew ({point_range(lost)})"
     worst = row["worst"]
     return f"{text}; the worst hit is {worst['probe']}, with {percent(worst['lost'])} lost." if worst else f"{text}."
 
@@ -68,14 +69,20 @@ def comes_back(row: Mapping[str, Any]) -> str | None:
     if not found or not found["lost"]["tested"]:
         return None
     lost, control = found["lost"], found["control"]
-    text = f"Of {lost['tested']} lost items tested in {row['name']}, {lost['recovered']} came back"
-    text += f" ({percent(lost['recovered'] / lost['tested'])}): suppressed, not erased"
+    text = f"Of {lost['tested']} lost items tested in {row['name']}, {counted(lost)} came back under some push"
+    if not lost["recovered"]:
+        return f"{text}: erased, as far as the tests reach."
     if not control["tested"]:
-        return f"{text}; there was no item that the base never knew to set beside it."
-    share = percent(control["recovered"] / control["tested"])
-    text += f"; of {control['tested']} items that the base never knew, {control['recovered']} ({share})."
-    beyond = "more than guessing brings." if found["p"] < 0.05 else "no more than guessing may bring."
-    return f"{text} That is {beyond}"
+        return f"{text}; there was no item that the base never knew to set beside them."
+    text += f"; of {control['tested']} items that the base never knew, {counted(control)} did."
+    if found["p"] < SIGNIFICANT:
+        return f"{text} That is more than guessing brings: those items were suppressed rather than erased."
+    return f"{text} That is no more than guessing may bring."
+
+
+def counted(tally: Mapping[str, Any]) -> str:
+    """`24 (50%)`."""
+    return f"{tally['recovered']} ({percent(tally['recovered'] / tally['tested'])})"
 
 
 def seeds(counts: list[int]) -> str:

@@ -119,7 +119,8 @@ def verdict(
         words.append(sentences.over_limit(out, limit))
         words += [sentences.about(rows[name]) for name in out]
     words += [f"{name} gave no result: {reason}" for name, reason in failed.items()]
-    words += [text for one in standings if (text := sentences.comes_back(rows[one.name]))]
+    telling = {one.name for one in (best, forgot_most(standings)) if one}
+    words += [text for name in rows if name in telling and (text := sentences.comes_back(rows[name]))]
     words.append(sentences.seeds([len(one.arm.runs) for one in standings]))
     return {
         "take": take,
@@ -128,6 +129,12 @@ def verdict(
         "words": words,
         "duels": duels,
     }
+
+
+def forgot_most(standings: Sequence[Standing]) -> Standing | None:
+    """The arm with the most to recover: there it shows best whether items were suppressed or erased."""
+    measured = [one for one in standings if one.forgetting]
+    return max(measured, key=lambda one: one.forgetting.mean if one.forgetting else 0.0, default=None)
 
 
 def duel(best: Standing, other: Standing, comparisons: int) -> dict[str, Any]:

@@ -1,0 +1,58 @@
+"""The report in the terminal: one table, and the verdict in words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from scalpel.measure.statistics import Interval
+from scalpel.measure.words import duration, percent, point_range, points, quantity, signed
+from scalpel.report.view import View, view
+
+
+def terminal(folder: str | Path, console: Console) -> None:
+    """Prints the table of arms, then what it says in words."""
+    shown = view(folder)
+    verdict = shown.comparison["verdict"]
+    console.print()
+    console.print(arms_table(shown))
+    console.print(f"[bold]{escape(verdict['headline'])}[/bold]")
+    for words in verdict["words"]:
+        console.print(f"· {escape(words)}", highlight=False)
+    console.print(escape(shown.comparison["rule"]), style="dim", highlight=False)
+
+
+def arms_table(shown: View) -> Table:
+    """One row an arm; the one to take is bold, and intervals stand below their values."""
+    table = Table(title=f"{shown.name}: gained, forgotten, spent", title_justify="left", pad_edge=False)
+    table.add_column("arm")
+    for heading in ("gain", "forgotten", "worst hit", "net", "FLOPs", "time"):
+        table.add_column(heading, justify="right")
+    for row in shown.rows:
+        table.add_row(*cells(row), style="bold" if row["name"] == shown.take else "")
+    for name in shown.comparison["failed"]:
+        table.add_row(escape(name), "no result", *[""] * 5, style="dim")
+    table.caption = (
+        "Points, with 95% intervals. Forgotten: share lost of what the base knew. Net: gain − price × forgotten."
+    )
+    table.caption_justify = "left"
+    return table
+
+
+def cells(row: dict[str, Any]) -> list[str]:
+    gain, net = Interval(**row["gain"]), Interval(**row["net"])
+    lost = Interval(**row["forgetting"]) if row["forgetting"] else None
+    worst = row["worst"]
+    return [
+        escape(row["name"]),
+        f"{signed(gain.mean)}\n[dim]{point_range(gain)}[/dim]",
+        f"{points(lost.mean)}\n[dim]{point_range(lost)}[/dim]" if lost else "–",
+        f"{escape(worst['probe'])}\n[dim]{percent(worst['lost'])} lost[/dim]" if worst else "–",
+        f"{signed(net.mean)}\n[dim]{point_range(net)}[/dim]",
+        quantity(row["cost"]["flops"]),
+        duration(row["cost"]["seconds"]),
+    ]

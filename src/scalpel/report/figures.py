@@ -1,0 +1,187 @@
+"""The figures of the page, as plotly figures without colours of their own theme: page.js adds those."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+import plotly.graph_objects as go
+
+from scalpel.measure.results import Arm
+from scalpel.measure.statistics import Interval
+from scalpel.report.view import View
+
+# Middle tones that stand out on white and on black; symbols tell arms apart without colour.
+COLOURS = ("#3b82c4", "#d97b29", "#34976b", "#c2527a", "#8869c9", "#9b8424", "#2a9fae", "#b4553d")
+SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "triangle-down")
+DASHES = ("solid", "dash", "dot", "dashdot")
+
+
+def style(index: int) -> tuple[str, str, str]:
+    """Colour, symbol and dash of the arm with that number."""
+    return COLOURS[index % len(COLOURS)], SYMBOLS[index % len(SYMBOLS)], DASHES[index // len(COLOURS) % len(DASHES)]
+
+
+def scatter(view: View) -> go.Figure:
+    """Gain over forgetting, both with intervals. Up and to the left is better."""
+    figure = go.Figure(layout=layout(height=430))
+    rows = view.rows
+    best = max(rows, key=lambda row: row["net"]["mean"])
+    add_level_of_net(figure, best, view.comparison["price"], reach(rows))
+    for index, row in enumerate(rows):
+        gain, lost = 100 * Series(row["gain"]), 100 * Series(row["forgetting"])
+        colour, symbol, _ = style(index)
+        figure.add_scatter(
+            x=[lost.mean],
+            y=[gain.mean],
+            error_x=lost.bars(colour),
+            error_y=gain.bars(colour),
+            mode="markers+text",
+            marker={"color": colour, "symbol": symbol, "size": 13 if row["name"] == view.take else 10},
+            text=[f"<b>{escape(row['name'])}</b>" if row["name"] == view.take else escape(row["name"])],
+            textposition="top right",
+            textfont={"color": colour, "size": 14},
+            hovertemplate="gained %{y:.1f} points<br>lost %{x:.1f}% of what the base knew",
+            name=escape(row["name"]),
+            cliponaxis=False,
+        )
+    figure.update_xaxes(title="forgotten: % of what the base knew", rangemode="tozero", zeroline=True)
+    figure.update_yaxes(title="gained on the target, points", zeroline=True)
+    return figure
+
+
+class Series:
+    """An interval scaled for an axis; nothing measured counts as zero without a bar."""
+
+    def __init__(self, row: dict[str, float] | None, scale: float = 1.0) -> None:
+        self.mean, self.low, self.high = (scale * x for x in (Interval(**row) if row else (0.0, 0.0, 0.0)))
+
+    def __rmul__(self, scale: float) -> Series:
+        return Series({"mean": self.mean, "low": self.low, "high": self.high}, scale)
+
+    def bars(self, colour: str) -> dict[str, Any]:
+        return {
+            "type": "data",
+            "symmetric": False,
+            "array": [self.high - self.mean],
+            "arrayminus": [self.mean - self.low],
+            "color": colour,
+            "thickness": 1.2,
+            "width": 4,
+        }
+
+
+def reach(rows: Sequence[dict[str, Any]]) -> float:
+    """The greatest forgetting on the axis, in percent."""
+    return max(10.0, *(100 * row["forgetting"]["high"] if row["forgetting"] else 0.0 for row in rows))
+
+
+def add_level_of_net(figure: go.Figure, best: dict[str, Any], price: float, right: float) -> None:
+    """The line on which every arm would be worth as much as the best one."""
+    net = 100 * best["net"]["mean"]
+    figure.add_scatter(
+        x=[0, right],
+        y=[net, net + price * right],
+        mode="lines",
+        line={"width": 1, "dash": "dot", "color": "#999999"},
+        hovertemplate=f"as good as {escape(best['name'])}<extra></extra>",
+        name="level",
+    )
+
+
+def curves(view: View) -> list[tuple[str, go.Figure]]:
+    """A panel for each probe along training: (what it shows, figure). Probes never looked at have none."""
+    along = axis(view.arms)
+    panels = []
+    for probe, title, key, scale in panel_keys(view):
+        figure = go.Figure(layout=layout(height=230))
+        for index, arm in enumerate(view.arms):
+            add_runs(figure, arm, style(index), along, f"probe/{probe}/{key}", scale)
+        if figure.data:
+            figure.update_xaxes(title={"flops": "FLOPs", "step": "step"}[along], rangemode="tozero", nticks=5)
+            figure.update_yaxes(rangemode="tozero" if key != "value" else "normal", nticks=5)
+            panels.append((title, figure))
+    return panels
+
+
+def panel_keys(view: View) -> list[tuple[str, str, str, float]]:
+    """(probe, title, which metric, scale): accuracy of targets, what is kept of abilities, the value of the rest."""
+    targets, abilities = view.comparison["targets"], view.comparison["abilities"]
+    rest = [t for t in view.arms[0].tables.values() if t.probe not in (*targets, *abilities) and not t.judged]
+    return [
+        *((probe, f"{probe}: right, %", "accuracy", 100.0) for probe in targets),
+        *((probe, f"{probe}: kept, %", "kept", 100.0) for probe in abilities),
+        *((t.probe, f"{t.probe}: {t.unit}", "value", 1.0) for t in rest),
+    ]
+
+
+def axis(arms: Sequence[Arm]) -> str:
+    """FLOPs where every look along the way recorded them, steps otherwise."""
+    lines = [line for arm in arms for run in arm.runs for line in run.probes]
+    return "flops" if lines and all("flops" in line for line in lines) else "step"
+
+
+def add_runs(figure: go.Figure, arm: Arm, look: tuple[str, str, str], along: str, key: str, scale: float) -> None:
+    """One line for each seed of an arm."""
+    colour, symbol, dash = look
+    for run in arm.runs:
+        lines = sorted((line for line in run.probes if key in line), key=lambda line: line["step"])
+        if lines:
+            figure.add_scatter(
+                x=[line[along] for line in lines],
+                y=[scale * line[key] for line in lines],
+                mode="lines+markers",
+                line={"color": colour, "width": 1.6, "dash": dash},
+                marker={"color": colour, "symbol": symbol, "size": 5},
+                name=escape(arm.name),
+                hovertemplate=f"{escape(arm.name)}, seed {run.seed}: %{{y:.3g}}<extra></extra>",
+            )
+
+
+def heat_maps(view: View) -> list[tuple[str, go.Figure]]:
+    """Weight change of each arm, component × layer, all on one scale."""
+    found = [(row["name"], row["weights"]) for row in view.rows if row["weights"]]
+    cells = [cell for _, table in found for line in table["relative"] for cell in line if cell is not None]
+    top = 100 * max(cells, default=0.0) or 1.0
+    return [(name, heat_map(table, top)) for name, table in found]
+
+
+def heat_map(table: dict[str, Any], top: float) -> go.Figure:
+    """‖ΔW‖/‖W₀‖ in percent, rows from the input down to the output."""
+    layers = [layer or "outside" for layer in table["layers"]]
+    narrow = len(layers) <= 12
+    figure = go.Figure(layout=layout(height=70 + 26 * len(table["components"])))
+    figure.add_heatmap(
+        x=layers,
+        y=table["components"],
+        z=[[None if cell is None else 100 * cell for cell in line] for line in table["relative"]],
+        zmin=0,
+        zmax=top,
+        xgap=2,
+        ygap=2,
+        showscale=not narrow,
+        colorbar={"ticksuffix": "%", "thickness": 10, "outlinewidth": 0},
+        text=[["" if cell is None else f"{100 * cell:.2g}" for cell in line] for line in table["relative"]],
+        texttemplate="%{text}" if narrow else None,
+        textfont={"size": 11},
+        hovertemplate="%{y}, layer %{x}: %{z:.3g}%<extra></extra>",
+        hoverongaps=False,
+    )
+    figure.update_xaxes(type="category", title="layer", showgrid=False)
+    figure.update_yaxes(type="category", autorange="reversed", showgrid=False)
+    return figure
+
+
+def layout(height: int) -> go.Layout:
+    return go.Layout(
+        height=height,
+        margin={"l": 10, "r": 24, "t": 12, "b": 10},
+        showlegend=False,
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        template="none",
+        hovermode="closest",
+        xaxis={"automargin": True},
+        yaxis={"automargin": True},
+    )

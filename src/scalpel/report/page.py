@@ -1,0 +1,115 @@
+"""The page: one file that opens offline, with its figures, its style and the plotting library inside."""
+
+from __future__ import annotations
+
+import json
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import plotly.graph_objects as go
+from plotly.offline import get_plotlyjs
+
+from scalpel.measure.files import write_text
+from scalpel.report import figures, sections
+from scalpel.report.items import items
+from scalpel.report.view import View, view
+
+
+def write(folder: str | Path) -> Path:
+    """Writes `report.html` into a run folder and returns its path."""
+    path = Path(folder) / "report.html"
+    write_text(path, page(view(folder)))
+    return path
+
+
+def page(shown: View) -> str:
+    """The whole page. Figures are data; page.js draws them in the reader's colours, light or dark."""
+    drawn = Figures()
+    one = len(shown.arms) == 1
+    parts = [
+        section("Why", sections.verdict(shown)),
+        section("Gain against forgetting", gain_and_forgetting(shown, drawn)),
+        section("At the same skill", AT_SAME_SKILL + sections.matched(shown)),
+        section("Along training", along(shown, drawn)),
+        section("Where the weights moved", weights(shown, drawn)),
+        section("Items lost and gained", sections.recovered(shown) + items(shown)),
+        section("Cost", sections.cost(shown)),
+        section("To run it again", sections.again(shown)),
+    ]
+    title = f"{shown.name}: {'one run' if one else f'{len(shown.arms)} arms'}"
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" '
+        f'content="light dark"><title>{escape(title)}</title><style>{asset("page.css")}</style>'
+        f"<script>{asset('errors.js')}</script></head><body><main>"
+        f"<header><p class=kicker>{escape(title)}</p>"
+        f"<h1>{escape(shown.comparison['verdict']['headline'])}</h1></header>"
+        f"{''.join(parts)}</main>"
+        "<noscript><p class=note>The figures need JavaScript; the tables hold their numbers.</p></noscript>"
+        f'<script type="application/json" id="figures">{drawn.json()}</script>'
+        f"<script>{get_plotlyjs()}</script><script>{asset('page.js')}</script></body></html>\n"
+    )
+
+
+class Figures:
+    """The figures of a page by their id."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, Any] = {}
+
+    def place(self, figure: go.Figure, label: str) -> str:
+        """Takes a figure in and returns the element in which it will be drawn."""
+        id = f"figure-{len(self.found)}"
+        self.found[id] = figure.to_plotly_json()
+        height = figure.layout.height
+        return f'<div class=figure id={id} role=img aria-label="{escape(label)}" style="min-height:{height}px"></div>'
+
+    def json(self) -> str:
+        """For a script element: “<” is written as an escape, so that no text can end the element."""
+        return json.dumps(self.found, ensure_ascii=False).replace("<", "\\u003c")
+
+
+def asset(name: str) -> str:
+    return files("scalpel.report").joinpath(name).read_text(encoding="utf-8")
+
+
+def section(title: str, body: str) -> str:
+    return f"<section><h2>{escape(title)}</h2>{body}</section>" if body else ""
+
+
+def gain_and_forgetting(shown: View, drawn: Figures) -> str:
+    picture = drawn.place(figures.scatter(shown), "Points gained on the target over the share of old abilities lost")
+    caption = (
+        "Up is more learnt, left is less forgotten; bars are 95% intervals. "
+        "On the dotted line an arm would be worth as much as the best one."
+    )
+    return f"{picture}<p class=note>{caption}</p>{sections.arms(shown)}<h3>Every probe</h3>{sections.probes(shown)}"
+
+
+def along(shown: View, drawn: Figures) -> str:
+    panels = figures.curves(shown)
+    if not panels:
+        return "<p class=note>No run was measured along the way.</p>"
+    return sections.legend(shown) + grid("panels", panels, drawn)
+
+
+def weights(shown: View, drawn: Figures) -> str:
+    maps = figures.heat_maps(shown)
+    if not maps:
+        return "<p class=note>No weight change was recorded.</p>"
+    wide = any(len(row["weights"]["layers"]) > 12 for row in shown.rows if row["weights"])
+    note = "‖ΔW‖/‖W₀‖ in percent, mean over seeds, one scale for all arms; “outside” is what belongs to no layer."
+    return f"<p class=note>{note}</p>{grid('maps wide-maps' if wide else 'maps', maps, drawn)}"
+
+
+def grid(kind: str, panels: list[tuple[str, go.Figure]], drawn: Figures) -> str:
+    cells = "".join(f"<figure><figcaption>{escape(t)}</figcaption>{drawn.place(f, t)}</figure>" for t, f in panels)
+    return f'<div class="{kind}">{cells}</div>'
+
+
+AT_SAME_SKILL = (
+    "<p class=note>A method that learnt less has also forgotten less. Here each arm is taken where it first "
+    "reaches the same share of the target, between its checkpoints.</p>"
+)

@@ -1,0 +1,191 @@
+"""The sections of the page as HTML. Whatever a model, a recipe or a data set wrote is escaped here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from typing import Any
+
+from scalpel.measure.statistics import Interval
+from scalpel.measure.words import duration, memory, percent, point_range, points, quantity, signed
+from scalpel.report.figures import style
+from scalpel.report.view import View
+
+Cell = tuple[str, str] | str  # what a cell says, and small beneath it
+
+
+def verdict(view: View) -> str:
+    """The verdict in words, before any number."""
+    found = view.comparison["verdict"]
+    words = "".join(f"<li>{escape(text)}</li>" for text in found["words"])
+    return f"<ul class=words>{words}</ul><p class=note>{escape(view.comparison['rule'])}</p>"
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[Cell]], strong: str | None = None) -> str:
+    """A table whose first column names its rows; the row called `strong` stands out."""
+    top = "".join(f"<th scope=col>{escape(text)}</th>" for text in head)
+    body = "".join(
+        f"<tr{' class=strong' if row[0] == strong else ''}><th scope=row>{cell(row[0])}</th>"
+        + "".join(f"<td>{cell(one)}</td>" for one in row[1:])
+        + "</tr>"
+        for row in rows
+    )
+    return f"<div class=wide><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>"
+
+
+def cell(value: Cell) -> str:
+    if isinstance(value, str):
+        return escape(value)
+    return f"{escape(value[0])}<small>{escape(value[1])}</small>"
+
+
+def arms(view: View) -> str:
+    """Gain, forgetting and net of each arm, with intervals."""
+    rows = [
+        (
+            row["name"],
+            ranged(row["gain"], plus=True),
+            ranged(row["forgetting"]),
+            (percent(row["worst"]["lost"]), row["worst"]["probe"]) if row["worst"] else "–",
+            ranged(row["net"], plus=True),
+            str(len(row["seeds"])),
+        )
+        for row in view.rows
+    ]
+    return table(("arm", "gained", "forgotten", "worst hit", "net", "seeds"), rows, view.take)
+
+
+def ranged(found: Mapping[str, float] | None, plus: bool = False) -> Cell:
+    if found is None:
+        return "–"
+    interval = Interval(**found)
+    return (signed(interval.mean) if plus else points(interval.mean), point_range(interval))
+
+
+def probes(view: View) -> str:
+    """Every probe under every arm: what was right before and after, and what the change allows to be said."""
+    by_arm = {row["name"]: {probe["probe"]: probe for probe in row["probes"]} for row in view.rows}
+    first = next(iter(by_arm.values()))
+    rows: list[list[Cell]] = []
+    for name, probe in first.items():
+        kind = "target" if probe["role"] == "target" else probe["kind"]
+        found = [after(columns[name]) for columns in by_arm.values()]
+        rows.append([(name, f"{kind}, {probe['items']} items"), before(probe), *found])
+    return table(("probe", "base", *by_arm), rows)
+
+
+def before(probe: Mapping[str, Any]) -> Cell:
+    if "before" in probe:
+        return percent(probe["before"])
+    return figure(probe["value"]["before"]) if probe["value"] else "–"
+
+
+def after(probe: Mapping[str, Any]) -> Cell:
+    """After training; beneath, the verdict, or the range of the change where there is no right and wrong."""
+    if "after" in probe:
+        return percent(probe["after"]), probe["verdict"]
+    if not probe["value"]:
+        return "–"
+    change = Interval(**probe["value"]["change"])
+    return figure(probe["value"]["after"]), f"{figure(change.low)} to {figure(change.high)}"
+
+
+def figure(value: float) -> str:
+    return f"{value:.3g}".replace("-", "−")
+
+
+def matched(view: View) -> str:
+    """Forgetting of each arm where it first reaches a level of the target."""
+    found = view.comparison["matched"]
+    if not found:
+        return "<p class=note>No run was measured along the way, so arms can’t be set side by side at equal skill.</p>"
+    names = [row["name"] for row in view.rows]
+    rows = [[f"{percent(row['level'])} right", *(at(row["arms"][name]) for name in names)] for row in found]
+    return table(("target", *names), rows)
+
+
+def at(found: Mapping[str, Any]) -> Cell:
+    if not found["reached"]:
+        return "not reached"
+    lost = f"{percent(found['forgetting'])} lost"
+    after = f"step {found['step']:.0f}"
+    if found["of"] > 1:
+        after = f"{percent(found['low'])} to {percent(found['high'])}; {after}"
+    return lost, after if found["reached"] == found["of"] else f"{after}; {found['reached']} of {found['of']} seeds"
+
+
+def recovered(view: View) -> str:
+    """Suppressed or erased, beside the control."""
+    rows: list[list[Cell]] = []
+    for row in view.rows:
+        found = row["recovery"]
+        if found and found["lost"]["tested"]:
+            rows.append([row["name"], *(share(found, push) for push in ("any", "within_k", "halfway", "conjugate"))])
+    if not rows:
+        return ""
+    head = ("arm", "came back at all", "within k samples", "halfway to the base", "in a conjugate form")
+    note = (
+        "Lost items that some push brings back are suppressed, the others erased. Beneath each share stands the "
+        "control: the same push on items that the base never knew. What does not exceed it is guessing."
+    )
+    return f"<h3>Suppressed or erased</h3>{table(head, rows)}<p class=note>{note}</p>"
+
+
+def share(found: Mapping[str, Any], push: str) -> Cell:
+    lost, control = (found[side] if push == "any" else found[side].get(push) for side in ("lost", "control"))
+    if not lost:
+        return "–"
+    text = f"{lost['recovered']} of {lost['tested']} ({percent(lost['recovered'] / lost['tested'])})"
+    if not control or not control["tested"]:
+        return text, "no control"
+    return text, f"never known: {percent(control['recovered'] / control['tested'])} of {control['tested']}"
+
+
+def cost(view: View) -> str:
+    """What each arm spent: means over seeds."""
+    rows = []
+    for row in view.rows:
+        spent = row["cost"]
+        rows.append(
+            [
+                row["name"],
+                quantity(spent["tokens_trained"]),
+                quantity(spent["tokens_sampled"]),
+                quantity(spent["flops"]),
+                duration(spent["seconds"]),
+                memory(spent["peak_memory_bytes"]),
+                (plain(row["learning_rate"]), grid(row["grid"])),
+                plain(row["stopped"]),
+            ]
+        )
+    head = ("arm", "tokens trained", "tokens sampled", "FLOPs", "time", "peak memory", "learning rate", "stopped")
+    budget = view.comparison["budget"]
+    text = f"Each arm was given {quantity(budget['amount'])} {budget['unit']}. " if budget else ""
+    return f"{table(head, rows, view.take)}<p class=note>{escape(text)}Means over seeds.</p>"
+
+
+def plain(value: Any) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def grid(found: Sequence[Any] | None) -> str:
+    """The learning rates that were tried: numbers, or records with a `learning_rate`."""
+    rates = [one["learning_rate"] if isinstance(one, Mapping) else one for one in found or ()]
+    return f"of {', '.join(plain(rate) for rate in rates)}" if rates else ""
+
+
+def again(view: View) -> str:
+    """What is needed to run it again."""
+    versions = table(("what", "version"), [(key, plain(value)) for key, value in view.environment.items()])
+    recipe = f"<pre>{escape(view.recipe)}</pre>" if view.recipe else "<p class=note>The folder holds no recipe.</p>"
+    return f"<div class=again>{recipe}{versions if view.environment else ''}</div>"
+
+
+def legend(view: View) -> str:
+    """Arms and their colours, for all panels at once."""
+    return "<p class=legend>" + "".join(
+        f'<span><i style="background:{style(index)[0]}"></i>{escape(arm.name)}</span>'
+        for index, arm in enumerate(view.arms)
+    ) + "</p>"  # fmt: skip
