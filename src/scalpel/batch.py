@@ -118,7 +118,8 @@ class Batch:
         return replace(self, **picked)
 
     def to(self, device: torch.device | str) -> Batch:
-        moved = {f.name: v.to(device) for f in fields(self) if isinstance(v := getattr(self, f.name), Tensor)}
+        held = {f.name: getattr(self, f.name) for f in fields(self)}
+        moved: dict[str, Any] = {name: x.to(device) for name, x in held.items() if isinstance(x, Tensor)}
         return replace(self, **moved)
 
 
