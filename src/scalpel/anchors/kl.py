@@ -11,6 +11,7 @@ from scalpel.limits import case
 from scalpel.part import HeadTerm, Metrics, Need, Out, mean_of, part
 
 Estimator = Literal["k1", "k2", "k3", "exact-reverse", "exact-forward"]
+FAR = 20.0  # log-ratios beyond it count as it and get no gradient, so that k3 stays finite
 EXACT = {"exact-reverse": HeadTerm("reverse_kl", "reference"), "exact-forward": HeadTerm("forward_kl", "reference")}
 
 
@@ -26,7 +27,7 @@ def divergence(out: Out, batch: Batch, estimator: Estimator) -> Tensor:
     if estimator in EXACT:
         return out.terms[EXACT[estimator]]
     assert batch.reference_N is not None
-    d_N = out.logp_N - batch.reference_N
+    d_N = (out.logp_N - batch.reference_N).clamp(-FAR, FAR)
     if estimator == "k1":
         return d_N
     return 0.5 * d_N**2 if estimator == "k2" else (-d_N).exp() - 1 + d_N

@@ -24,11 +24,11 @@ def moments(name: str, batch: Batch) -> tuple[Tensor, Tensor]:
 def limits() -> Iterator[tuple]:
     two: dict[str, Any] = dict(group=[0, 0], logp=[[-1.0], [-1.0, -1.0]])
     yield *case(**two, reward=[1.0, 1.0]), {}, [0.0, 0.0, 0.0]  # equal rewards
-    yield *case(**two, reward=[1.0, 0.0]), {"delta": 0.0}, [0.5**0.5, -(0.5**0.5), -(0.5**0.5)]  # ½ / √(¼ + ¼)
+    yield *case(**two, reward=[1.0, 0.0]), {"delta": 1e-12}, [0.5**0.5, -(0.5**0.5), -(0.5**0.5)]  # ½ / √(¼ + ¼)
     three: dict[str, Any] = dict(group=[0, 0, 0], logp=[[-1.0]] * 3)
     yield (
         *case(**three, reward=[3.0, 0.0, 0.0]),
-        {"delta": 0.0},
+        {"delta": 1e-12},
         [2 / 3**0.5, -1 / 3**0.5, -1 / 3**0.5],
     )  # mean 1, std √3
 

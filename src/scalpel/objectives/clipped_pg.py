@@ -11,6 +11,7 @@ from scalpel.batch import Batch
 from scalpel.limits import case
 from scalpel.part import COUNTS, Metrics, Out, mean_of, part
 
+FAR = 20.0  # log-ratios beyond it count as it and get no gradient, so that no token makes the sum infinite
 Average = Literal["sequence", "token", "constant"]
 
 
@@ -65,7 +66,7 @@ def clipped_pg(
     """
     assert batch.credit_N is not None and batch.old_N is not None
     high = epsilon if epsilon_high is None else epsilon_high
-    ratio_N = (out.logp_N - batch.old_N).exp()
+    ratio_N = (out.logp_N - batch.old_N).clamp(-FAR, FAR).exp()
     clipped_N = ratio_N.clamp(1 - epsilon, 1 + high)
     gain_N = torch.minimum(ratio_N * batch.credit_N, clipped_N * batch.credit_N)
     weight_N = batch.spread(1 / batch.length_S.clamp(min=1)) if average == "sequence" else 1.0

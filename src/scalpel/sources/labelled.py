@@ -30,8 +30,10 @@ def sampled(draw: Draw, size: int, threshold: float) -> tuple[list[list[int]], l
 
 @part("source", "labelled", gives=frozenset({"label"}))
 def labelled(draw: Draw, *, make: Make = "auto", size: int = 2, threshold: float = 1.0) -> Batch:
-    """Each answer with its label (good +1, bad −1), and for each a mismatched one (label 0): the same prompt with
-    the answer to the next prompt of the batch, from which KTO estimates how far the policy is from the reference.
+    """Single answers with their labels, good +1 or bad −1, and beside each a mismatched one, label 0.
+
+    That is the same prompt with the answer to the next prompt of the batch: from these KTO estimates how far the
+    policy is from the reference.
 
     `make` "given": the data's `completion` and `label`; "samples": `size` samples a prompt, good from a reward of
     `threshold` on; "auto": given where the data has labels.

@@ -1,0 +1,107 @@
+"""What every source and corruption keeps to, by being registered."""
+
+from dataclasses import replace
+from functools import cache
+
+import pytest
+import torch
+
+import material
+from scalpel.batch import DEMONSTRATION, ENVIRONMENT, NEITHER, Batch, lay
+from scalpel.example import Example
+from scalpel.part import Bound
+
+SAMPLING = {"preference-pairs": {"make": "samples"}, "labelled": {"make": "samples"}}
+BOUND = [
+    material.bind("source", name, **hyper)
+    for name in sorted(material.AXES["source"])
+    for hyper in ({}, SAMPLING.get(name, {}))
+    if not hyper or name in SAMPLING
+]
+EVERY = pytest.mark.parametrize("bound", [b for k, b in enumerate(BOUND) if b not in BOUND[:k]], ids=material.label)
+CORRUPTIONS = pytest.mark.parametrize("bound", material.parts("corruption"), ids=material.label)
+
+
+@cache
+def policy() -> material.Engine:
+    return material.engine()
+
+
+def drawn(bound: Bound, seed: int = 5, n: int = 3, **changes) -> Batch:
+    return bound(material.draw(policy(), material.EXAMPLES[:n], seed, **changes))
+
+
+@EVERY
+def test_the_same_seed_draws_the_same_batch_and_sampling_follows_the_seed(bound: Bound) -> None:
+    assert material.same(drawn(bound), drawn(bound))
+    samples = "reward" in bound.part.gives or bound.hyper.get("make") == "samples"
+    assert torch.equal(drawn(bound).ids_N, drawn(bound, seed=6).ids_N) != samples
+
+
+@EVERY
+def test_an_item_depends_on_the_seed_and_its_place_alone(bound: Bound) -> None:
+    few, many = drawn(bound, n=2), drawn(bound, n=3)
+    first = [b.ids_N[b.spread(b.group_S) == 0] for b in (few, many)]
+    assert len(first[0]) and torch.equal(*first)
+
+
+@EVERY
+def test_prompts_are_shown_and_never_trained(bound: Bound) -> None:
+    batch = drawn(bound)
+    assert bool(batch.train_N.any()) and torch.equal(batch.ids_N, batch.input_N)
+    assert bool((batch.author_N[batch.train_N] != ENVIRONMENT).all())
+    for s in range(batch.S):
+        example = material.EXAMPLES[int(batch.group_S[s])]
+        prompt = policy().tokens.prompt(example.prompt)
+        mine_N = batch.seq_N == s
+        assert batch.ids_N[mine_N].tolist()[: len(prompt)] == prompt
+        assert batch.train_N[mine_N].tolist() == [False] * len(prompt) + [True] * (int(mine_N.sum()) - len(prompt))
+
+
+@EVERY
+def test_it_gives_what_it_says(bound: Bound) -> None:
+    batch, gives = drawn(bound), bound.part.gives
+    assert (batch.reward_SK is not None) == ("reward" in gives)
+    if "demonstration" in gives:
+        assert bool((batch.author_N[batch.train_N] == DEMONSTRATION).any())
+    if "label" in gives:
+        assert set(batch.label_S.tolist()) == {1, 0, -1}
+    if "pair" in gives:
+        for g in batch.group_S.unique():
+            assert sorted(batch.label_S[batch.group_S == g].tolist()) == [-1, 1]
+    if not gives & {"pair", "label"}:
+        assert bool((batch.label_S == NEITHER).all())
+
+
+@EVERY
+def test_answers_stay_within_the_budget_of_tokens(bound: Bound) -> None:
+    if "reward" in bound.part.gives or bound.hyper.get("make") == "samples":
+        assert int(drawn(bound, max_tokens=3).length_S.max()) <= 3
+
+
+@EVERY
+def test_an_example_without_what_it_reads_is_refused_with_the_alternative(bound: Bound) -> None:
+    bare = [Example("a", id="bare"), Example("b", id="bare too")]
+    samples = bound.part.name in ("groups", "accepted-samples") or "make" in bound.hyper
+    if samples or bound.part.name == "replay":  # a text that stands alone can be replayed
+        assert bound(material.draw(policy(), bare)).S >= 0
+    else:
+        with pytest.raises(ValueError, match="'bare'.*(add a column|take)"):
+            bound(material.draw(policy(), bare))
+
+
+@CORRUPTIONS
+def test_a_corruption_changes_only_what_is_shown_of_trained_tokens(bound: Bound) -> None:
+    batch = material.batch()
+    shown = bound(batch, mask_id=1, seed=3)
+    assert material.same(replace(shown, input_N=batch.input_N), batch)
+    assert torch.equal(shown.input_N[~batch.train_N], batch.input_N[~batch.train_N])
+    assert not torch.equal(shown.input_N, batch.input_N)
+
+
+@CORRUPTIONS
+def test_a_corruption_follows_its_seed_and_takes_an_empty_batch(bound: Bound) -> None:
+    batch = material.batch()
+    at = [bound(batch, mask_id=1, seed=s).input_N for s in (3, 3, 4)]
+    assert torch.equal(at[0], at[1]) and not torch.equal(at[0], at[2])
+    assert bound(lay([]), mask_id=1, seed=3).N == 0
