@@ -20,6 +20,9 @@ from scalpel.methods import ROWS
 from scalpel.registry import unknown
 
 
+SHORT = {"model": "path", "source": "name", "objective": "name", "scope": "name"}  # tables that a text stands for
+
+
 class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
@@ -283,9 +286,13 @@ def put(tables: dict[str, Any], override: str) -> None:
     *inner, last = path.strip().split(".")
     here: Any = tables
     for key in inner:
-        here = here[index_of(here, key, override)] if isinstance(here, list) else here.setdefault(key, {})
-        if not isinstance(here, dict | list):
-            raise ValueError(f"override {override!r} steps into {key!r}, which is {here!r} and no table")
+        place = index_of(here, key, override) if isinstance(here, list) else key
+        inside = here[place] if isinstance(here, list) else here.setdefault(key, {})
+        if isinstance(inside, str) and (isinstance(here, list) or key in SHORT):
+            inside = here[place] = {SHORT.get(key, "name"): inside}
+        if not isinstance(inside, dict | list):
+            raise ValueError(f"override {override!r} steps into {key!r}, which is {inside!r} and no table")
+        here = inside
     if isinstance(here, list):
         here[index_of(here, last, override)] = value
     else:

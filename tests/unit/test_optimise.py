@@ -1,0 +1,118 @@
+"""The optimiser: schedules, what it decays, and states that follow a scope that changes."""
+
+import pytest
+import torch
+from torch import nn
+
+from scalpel.optimise import make_optimiser, rate, restore_states, set_rate, states
+from scalpel.pieces import carry_of
+from scalpel.recipe import StageSpec
+from scalpel.scope import Moving
+
+
+def spec(**keys) -> StageSpec:
+    return StageSpec(signals=[{"source": "demonstrations", "objective": "nll"}], **keys)
+
+
+def rates(**keys) -> list[float]:
+    s = spec(**keys)
+    return [rate(s, k / s.steps) for k in range(s.steps)]
+
+
+def test_linear_falls_to_one_step_before_zero():
+    assert rates(steps=4, warmup=0.0, schedule="linear") == [1.0, 0.75, 0.5, 0.25]
+
+
+def test_cosine_by_hand():
+    # ½(1 + cos(π k/4)): 1, 0.85355, 0.5, 0.14645
+    assert rates(steps=4, warmup=0.0, schedule="cosine") == pytest.approx([1.0, 0.853553, 0.5, 0.146447], abs=1e-6)
+
+
+def test_warmup_rises_in_equal_steps_to_the_full_rate():
+    assert rates(steps=8, warmup=0.5, schedule="constant") == [0.25, 0.5, 0.75, 1.0, 1.0, 1.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize("schedule", ["constant", "linear", "cosine"])
+@pytest.mark.parametrize("steps", [1, 2, 3, 7, 100])
+@pytest.mark.parametrize("warmup", [0.0, 0.03, 0.4, 0.9])
+def test_no_step_is_taken_at_a_rate_of_zero_or_above_one(schedule, steps, warmup):
+    assert all(0.0 < r <= 1.0 for r in rates(steps=steps, warmup=warmup, schedule=schedule))
+
+
+def test_only_matrices_are_decayed_and_owned_modules_learn_ten_times_faster():
+    matrix, vector = nn.Parameter(torch.ones(2, 2)), nn.Parameter(torch.ones(2))
+    owned = nn.ModuleDict({"value": nn.Linear(2, 1)})
+    optimiser = make_optimiser(spec(weight_decay=0.1), [Moving("m", matrix), Moving("v", vector)], owned)
+    set_rate(optimiser, spec(learning_rate=1.0, warmup=0.0), 0.0)
+    by_parameter = {id(p): g for g in optimiser.param_groups for p in g["params"]}
+    assert (by_parameter[id(matrix)]["weight_decay"], by_parameter[id(matrix)]["lr"]) == (0.1, 1.0)
+    assert (by_parameter[id(vector)]["weight_decay"], by_parameter[id(vector)]["lr"]) == (0.0, 1.0)
+    assert by_parameter[id(owned["value"].weight)]["lr"] == 10.0
+
+
+def test_nothing_to_move_is_refused():
+    with pytest.raises(ValueError, match="lets nothing move"):
+        make_optimiser(spec(), [], nn.ModuleDict())
+
+
+def stepped(moving: Moving) -> torch.optim.Optimizer:
+    """One step of Adam on gradient = position, so that its first moment tells which entry it belongs to."""
+    optimiser = make_optimiser(spec(), [moving], nn.ModuleDict())
+    moving.weight.grad = torch.arange(1.0, moving.weight.numel() + 1).view(moving.weight.shape)
+    moving.gather()
+    optimiser.step()
+    return optimiser
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        (None, None, [1, 2, 3, 4, 5, 6]),
+        ([0, 2, 5], [2, 3, 5], [3, 0, 6]),  # entry 3 is new, and 0 has left
+        (None, [1, 4], [2, 5]),  # from the whole matrix to two entries of it
+        ([1, 4], None, [0, 2, 0, 0, 5, 0]),  # and back
+        ([0, 1], [4, 5], [0, 0]),
+    ],
+)
+@pytest.mark.parametrize("optimizer", ["adamw", "rmsprop", "sgd"])
+def test_states_follow_the_entries_they_belong_to(before, after, expected, optimizer):
+    weight = nn.Parameter(torch.zeros(2, 3))
+    index = lambda x: None if x is None else torch.tensor(x)  # noqa: E731
+    old, new = Moving("w", weight, index(before)), Moving("w", weight, index(after))
+    s = spec(optimizer=optimizer, betas=(0.5, 0.5))
+    first = make_optimiser(s, [old], nn.ModuleDict())
+    weight.grad = torch.arange(1.0, 7.0).view(2, 3)
+    old.gather()
+    first.step()
+    second = make_optimiser(s, [new], nn.ModuleDict())
+    restore_states(second, {"w": new.value}, states(first, {"w": old.value}), carry_of([old], [new]))
+    state = second.state[new.value]
+    # the first moment of Adam is (1 − β₁)·g = g/2, SGD's momentum is g, RMSprop's second moment 0.01·g²
+    name, of = {"adamw": ("exp_avg", lambda g: g / 2), "sgd": ("momentum_buffer", lambda g: g)}.get(
+        optimizer, ("square_avg", lambda g: 0.01 * g * g)
+    )
+    assert state[name].shape == new.value.shape
+    assert state[name].view(-1).tolist() == pytest.approx([of(g) for g in expected], rel=1e-6)
+    new.value.grad = torch.ones_like(new.value)
+    second.step()  # and the optimiser goes on with them
+
+
+def test_a_tensor_that_did_not_move_before_starts_anew():
+    a, b = Moving("a", nn.Parameter(torch.zeros(2))), Moving("b", nn.Parameter(torch.zeros(2)))
+    saved = {**states(stepped(a), {"a": a.value}), "b": {"step": torch.tensor(9.0)}}
+    optimiser = make_optimiser(spec(), [b], nn.ModuleDict())
+    restore_states(optimiser, {"b": b.value}, saved, carry_of([a], [b]))
+    assert b.value not in optimiser.state
+
+
+def test_a_sparse_moving_tensor_reads_and_writes_its_own_entries_only():
+    weight = nn.Parameter(torch.arange(6.0).view(2, 3))
+    moving = Moving("w", weight, torch.tensor([1, 5]))
+    with torch.no_grad():
+        moving.value.add_(10)
+    moving.scatter()
+    assert weight.tolist() == [[0.0, 11.0, 2.0], [3.0, 4.0, 15.0]]
+    with torch.no_grad():
+        weight.fill_(7)
+    moving.read()
+    assert moving.value.tolist() == [7.0, 7.0]
