@@ -112,6 +112,15 @@ def test_rows_that_cannot_be_examples_are_refused_by_their_place(row: dict[str, 
         example(row, "data.jsonl:3")
 
 
+def test_a_prompt_may_be_made_of_several_columns() -> None:
+    row = {"ID": "c-1", "Body": "Ann has {3} pens.", "Question": "How many?", "n": 3.0}
+    made = example(row, "x:1", {"prompt": "{Body} {Question}", "answer": "n"})
+    assert (made.prompt, made.answer) == ("Ann has {3} pens. How many?", "3.0")
+    assert made.columns.keys() == {"ID", "Body", "Question"}
+    with pytest.raises(ValueError, match="unknown column 'Boddy': did you mean 'Body'"):
+        example(row, "x:1", {"prompt": "{Boddy}"})
+
+
 def test_a_mapped_column_that_is_not_there_is_refused_with_the_nearest() -> None:
     with pytest.raises(ValueError, match="columns says prompt = 'questoin'.*did you mean 'question'"):
         example({"question": "a"}, "x:1", {"prompt": "questoin"})

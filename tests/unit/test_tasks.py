@@ -1,6 +1,7 @@
 """Tasks from recipe tables: the world's, reasoning-gym's generators, and instructions around them."""
 
 import os
+import random
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -16,7 +17,8 @@ from scalpel.tasks.reasoning_gym import HASHED, ReasoningGym, generators
 
 SUMS = {"name": "reasoning-gym/chain_sum", "max_terms": 3, "max_digits": 2}
 TRICKY = {  # generators whose answers are checked by properties, or whose items depend on more than their seed
-    "acre", "countdown", "sudoku", "zebra_puzzles", "rubiks_cube", "propositional_logic", "family_relationships",
+    "acre", "countdown", "sudoku", "list_functions", "zebra_puzzles", "rubiks_cube", "propositional_logic",
+    "family_relationships",
 }  # fmt: skip
 
 
@@ -32,6 +34,15 @@ def test_item_i_of_a_generator_depends_on_split_seed_and_i_only() -> None:
     assert other.examples("test", 3, seed=5) == task.examples("test", 8, seed=5)[:3]
     assert task.examples("test", 3, seed=6) != task.examples("test", 3, seed=5)
     assert len({e.id for e in task.examples("train", 100)}) == 100
+
+
+def test_generators_that_use_the_global_random_numbers_neither_depend_on_them_nor_move_them() -> None:
+    random.seed(1)
+    first = ReasoningGym("list_functions").examples("train", 10)
+    after = random.random()
+    random.seed(1)
+    assert random.random() == after
+    assert ReasoningGym("list_functions").examples("train", 10) == first
 
 
 def test_a_small_space_gives_fewer_items_and_no_duplicates() -> None:
@@ -60,6 +71,8 @@ def test_generators_that_differ_between_processes_are_refused_unless_that_is_off
         with pytest.raises(ValueError, match=f"{name} differ from one Python process.*PYTHONHASHSEED=0"):
             ReasoningGym(name)
     monkeypatch.setattr("sys.flags", SimpleNamespace(hash_randomization=0))
+    with pytest.raises(ValueError, match="even under the same seed.*save items of it as JSONL"):
+        ReasoningGym("codeio")
     assert len(ReasoningGym("ransom_note").examples("train", 2)) == 2
 
 

@@ -12,6 +12,7 @@ reach reward functions by name.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from itertools import takewhile
@@ -21,23 +22,28 @@ from scalpel.example import Example, Message, Prompt
 from scalpel.registry import unknown
 
 KNOWN = ("text", "messages", "prompt", "completion", "answer", "solution", "chosen", "rejected", "label", "id")
+PLACE = re.compile(r"\{([^{}]+)\}")  # where a column goes in a text made of several
 ROLES = ("system", "developer", "user", "assistant", "tool")
 
 
 def renamed(row: Mapping[str, Any], columns: Mapping[str, str], where: str) -> dict[str, Any]:
-    """The row under our names. `columns` maps ours to the file's: {prompt = "question"}."""
+    """The row under our names. `columns` maps ours to the file's, {prompt = "question"}, or to a text made of several:
+    {prompt = "{context} {question}"}."""
+    new = {}
     for ours, theirs in columns.items():
-        if theirs not in row:
-            raise ValueError(f"{where}: columns says {ours} = {theirs!r}, but: {unknown('column', theirs, row)}")
+        asked = [theirs] if theirs in row else PLACE.findall(theirs) or [theirs]
+        for name in asked:
+            if name not in row:
+                raise ValueError(f"{where}: columns says {ours} = {theirs!r}, but: {unknown('column', name, row)}")
+        new[ours] = row[theirs] if theirs in row else PLACE.sub(lambda place: str(row[place[1]]), theirs)
     taken = set(columns.values()) - set(columns)
-    kept = {k: v for k, v in row.items() if k not in taken}
-    return {**kept, **{ours: row[theirs] for ours, theirs in columns.items()}}
+    return {**{k: v for k, v in row.items() if k not in taken}, **new}
 
 
 def refuse_misspelt(row: Mapping[str, Any], columns: Mapping[str, str], where: str) -> None:
     """Raises ValueError where a column looks like a known one that is missing."""
     for name in row:
-        near = get_close_matches(name.lower(), [k for k in KNOWN if k not in row], n=1, cutoff=0.8)
+        near = get_close_matches(name.lower(), [k for k in KNOWN if k not in row and k != "id"], n=1, cutoff=0.8)
         if name not in KNOWN and name not in columns and near:
             raise ValueError(
                 f"{where}: column {name!r}: did you mean {near[0]!r}? Rename it, or map it in the recipe: columns = "
