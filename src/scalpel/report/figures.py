@@ -47,8 +47,16 @@ def scatter(view: View) -> go.Figure:
             cliponaxis=False,
         )
     figure.update_xaxes(title="forgotten: % of what the base knew", rangemode="tozero", zeroline=True)
-    figure.update_yaxes(title="gained on the target, points", zeroline=True)
+    ends = [100 * row["gain"][end] for row in rows for end in ("low", "high")]
+    figure.update_yaxes(title="gained on the target, points", zeroline=True, range=padded([0.0, *ends]))
     return figure
+
+
+def padded(values: Sequence[float]) -> list[float]:
+    """An axis that holds the values, with room for labels above."""
+    low, high = min(values), max(values)
+    room = 0.12 * max(10.0, high - low)
+    return [low - room / 2, high + room]
 
 
 class Series:
@@ -149,7 +157,7 @@ def heat_maps(view: View) -> list[tuple[str, go.Figure]]:
 
 def heat_map(table: dict[str, Any], top: float) -> go.Figure:
     """‖ΔW‖/‖W₀‖ in percent, rows from the input down to the output."""
-    layers = [layer or "outside" for layer in table["layers"]]
+    layers = [layer or "rest" for layer in table["layers"]]
     narrow = len(layers) <= 12
     figure = go.Figure(layout=layout(height=70 + 26 * len(table["components"])))
     figure.add_heatmap(
@@ -168,7 +176,7 @@ def heat_map(table: dict[str, Any], top: float) -> go.Figure:
         hovertemplate="%{y}, layer %{x}: %{z:.3g}%<extra></extra>",
         hoverongaps=False,
     )
-    figure.update_xaxes(type="category", title="layer", showgrid=False)
+    figure.update_xaxes(type="category", title="layer", showgrid=False, tickangle=0)
     figure.update_yaxes(type="category", autorange="reversed", showgrid=False)
     return figure
 

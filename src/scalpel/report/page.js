@@ -14,13 +14,15 @@ function themed(layout) {
     linecolor: colour("--line"),
     tickcolor: colour("--line"),
     ticks: "",
+    exponentformat: "SI",
   };
+  const title = (own) => ({ text: own.title?.text ?? "", font: { size: 12.5 }, standoff: 8 });
   return {
     ...layout,
     font: { family: colour("--sans"), size: 12.5, color: colour("--soft") },
     hoverlabel: { bgcolor: colour("--paper"), bordercolor: colour("--line"), font: { color: colour("--ink") } },
-    xaxis: { ...layout.xaxis, ...axis },
-    yaxis: { ...layout.yaxis, ...axis },
+    xaxis: { ...layout.xaxis, ...axis, title: title(layout.xaxis) },
+    yaxis: { ...layout.yaxis, ...axis, title: title(layout.yaxis) },
   };
 }
 

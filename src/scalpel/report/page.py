@@ -100,7 +100,7 @@ def weights(shown: View, drawn: Figures) -> str:
     if not maps:
         return "<p class=note>No weight change was recorded.</p>"
     wide = any(len(row["weights"]["layers"]) > 12 for row in shown.rows if row["weights"])
-    note = "‖ΔW‖/‖W₀‖ in percent, mean over seeds, one scale for all arms; “outside” is what belongs to no layer."
+    note = "‖ΔW‖/‖W₀‖ in percent, mean over seeds, one scale for all arms; “rest” is what belongs to no layer."
     return f"<p class=note>{note}</p>{grid('maps wide-maps' if wide else 'maps', maps, drawn)}"
 
 

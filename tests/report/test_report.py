@@ -1,0 +1,184 @@
+"""The report says what is in the run folder, in order, and lets no text of a model out of its box."""
+
+import json
+import re
+from html import unescape
+
+import pytest
+from rich.console import Console
+
+from folders import SPICE, Truth, write_comparison, write_run
+from scalpel.measure import comparison, load
+from scalpel.measure.files import write_json
+from scalpel.report import terminal, view, write
+from scalpel.report.figures import COLOURS, curves, heat_maps, scatter, style
+from scalpel.report.items import LONGEST, text
+
+ARMS = {"sft": Truth(0.95, 0.8), "prefix-rft": Truth(0.7, 0.05, 1.5)}
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory):
+    folder = write_comparison(tmp_path_factory.mktemp("runs") / "first", ARMS)
+    found = comparison(load(folder), budget={"unit": "flops", "amount": 5e9}, failed={"ppo": "it gave <NaN>"})
+    write_json(folder / "comparison.json", found)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def html(compared):
+    return write(compared).read_text(encoding="utf-8")
+
+
+def plain(html):
+    """What a reader sees of the page's own part, before the plotting library."""
+    body = html[html.index("<main>") : html.index("</main>")]
+    return re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]+>", " ", body)))
+
+
+def test_sections_stand_in_order_with_the_verdict_first(html):
+    headings = re.findall(r"<h[12]>(.*?)</h[12]>", html)
+    assert headings == [
+        "Take prefix-rft.",
+        "Why",
+        "Gain against forgetting",
+        "At the same skill",
+        "Along training",
+        "Where the weights moved",
+        "Items lost and gained",
+        "Cost",
+        "To run it again",
+    ]
+
+
+def test_the_page_says_what_the_comparison_says(html, compared):
+    words = plain(html)
+    found = json.loads((compared / "comparison.json").read_text())
+    for sentence in found["verdict"]["words"]:
+        assert sentence in words
+    assert "ppo gave no result: it gave <NaN>" in words
+    assert "Each arm was given 5G flops." in words
+    assert 'name = "first"' in words and "2.13.0" in words
+    assert "286 MiB" in words and "1 min 15 s" in words and "0.001 of 0.0003, 0.001" in words
+
+
+def test_matched_levels_and_unreached_ones_are_shown(html):
+    words = plain(html)
+    assert "70% right" in words and "95% right" in words and "not reached" in words
+
+
+def test_items_are_shown_with_both_outputs_and_their_fate(html):
+    words = plain(html)
+    assert "facts item 1?" in words and "✓ before 1" in words and "✗ after 1" in words
+    assert "suppressed: back within 8 samples" in words and "erased" in words
+    assert "never known: 8% of 48" in words  # 2 abilities × 12 items × 2 seeds, a tenth of each 12 back
+    assert re.search(r"and \d+ more, in ", words)
+
+
+def test_the_page_needs_nothing_from_outside(html):
+    own = html[: html.index("<main>")] + html[html.index("<main>") : html.index("</main>")]
+    assert "src=" not in own and "href=" not in own and "@import" not in own and "url(" not in own
+
+
+def test_no_text_of_a_model_is_markup(html):
+    assert "<script>alert" not in html
+    assert SPICE.split("\n")[0] in unescape(html)
+    figures = html[html.index('id="figures">') + 13 :]
+    assert "<" not in figures[: figures.index("</script>")]
+
+
+def test_arm_names_are_no_markup_either(tmp_path):
+    folder = write_comparison(tmp_path, {"a<b>&": Truth(0.9, 0.1, seeds=(0,))})
+    html = write(folder).read_text(encoding="utf-8")
+    assert "a<b>" not in html and "a&lt;b&gt;&amp;" in html
+
+
+def test_long_and_empty_texts_are_shown_as_such():
+    assert f"({LONGEST + 1} characters)" in text("x" * (LONGEST + 1))
+    assert "(nothing)" in text("") and "(nothing)" in text(" \n")
+
+
+def test_the_scatter_shows_each_arm_with_its_intervals(compared):
+    shown = view(compared)
+    level, *arms = scatter(shown).data
+    for trace, row in zip(arms, shown.rows, strict=True):
+        assert trace.y[0] == pytest.approx(100 * row["gain"]["mean"])
+        assert trace.x[0] == pytest.approx(100 * row["forgetting"]["mean"])
+        assert trace.error_y.array[0] == pytest.approx(100 * (row["gain"]["high"] - row["gain"]["mean"]))
+        assert trace.error_x.arrayminus[0] == pytest.approx(
+            100 * (row["forgetting"]["mean"] - row["forgetting"]["low"])
+        )
+    best = next(row for row in shown.rows if row["name"] == "prefix-rft")
+    at = 100 * best["forgetting"]["mean"]  # the dotted line goes through the best arm
+    slope = (level.y[1] - level.y[0]) / (level.x[1] - level.x[0])
+    assert level.y[0] + slope * at == pytest.approx(100 * best["gain"]["mean"])
+
+
+def test_curves_show_every_probe_of_every_seed(compared):
+    panels = dict(curves(view(compared)))
+    assert list(panels) == ["reverse-long: right, %", "facts: kept, %", "sort: kept, %", "drift: KL, nats"]
+    target = panels["reverse-long: right, %"]
+    assert len(target.data) == 4 and target.layout.xaxis.title.text == "FLOPs"
+    assert max(max(line.y) for line in target.data) == pytest.approx(95)
+    assert {line.name for line in target.data} == {"sft", "prefix-rft"}
+
+
+def test_curves_without_flops_go_by_step(compared, tmp_path):
+    folder = write_run(tmp_path / "run", Truth(0.9, 0.1))
+    path = folder / "metrics.jsonl"
+    path.write_text(path.read_text().replace('"flops"', '"floops"'))
+    assert curves(view(folder))[0][1].layout.xaxis.title.text == "step"
+
+
+def test_heat_maps_share_one_scale(compared):
+    maps = dict(heat_maps(view(compared)))
+    assert list(maps) == ["prefix-rft", "sft"]
+    (top,) = {heat.data[0].zmax for heat in maps.values()}
+    assert top == pytest.approx(100 * 0.95 / 9)
+    assert maps["sft"].data[0].z[0] == [None, None, pytest.approx(100 * 0.8 / 9)]
+    assert maps["sft"].data[0].x == ("0", "1", "rest")
+
+
+def test_many_arms_still_look_different():
+    looks = [style(index)[::2] for index in range(3 * len(COLOURS))]
+    assert len(set(looks)) == len(looks)
+
+
+def test_a_single_run_has_the_same_page(tmp_path):
+    folder = write_run(tmp_path / "mine", Truth(0.9, 0.1))
+    html = write(folder).read_text(encoding="utf-8")
+    assert "mine: one run" in html and "Worth taking" in html and html.count("<h2>") == 8
+
+
+def test_a_bare_run_says_what_it_lacks(tmp_path):
+    folder = write_run(tmp_path / "bare", Truth(0.9, 0.0, recovered=0.0))
+    for name in ("metrics.jsonl", "summary.json", "recipe.toml", "environment.json"):
+        (folder / name).unlink()
+    words = plain(write(folder).read_text(encoding="utf-8"))
+    assert "No weight change was recorded" in words and "holds no recipe" in words
+    assert words.count("No run was measured along the way") == 2
+    assert "Suppressed or erased" not in words
+
+
+def test_nothing_half_written_is_left(compared, html):
+    assert not [path for path in compared.iterdir() if path.name.startswith(".")]
+
+
+def test_the_terminal_shows_the_same(compared):
+    console = Console(width=100, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    with console.file:
+        terminal(compared, console)
+    words = re.sub(r"\s+", " ", console.export_text())
+    assert "Take prefix-rft." in words and "ppo" in words and "no result" in words
+    assert "+70" in words and "7.5G" in words and "Net is the points gained" in words
+
+
+def test_a_comparison_that_speaks_of_other_arms_is_refused(tmp_path):
+    folder = write_comparison(tmp_path, ARMS)
+    found = comparison(load(folder)[:1])
+    write_json(folder / "comparison.json", found)
+    with pytest.raises(ValueError, match="speaks of prefix-rft, but the folder holds prefix-rft, sft"):
+        view(folder)
+    write_json(folder / "comparison.json", found | {"format": 9})
+    with pytest.raises(ValueError, match="has format 9"):
+        view(folder)
