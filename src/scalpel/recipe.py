@@ -19,7 +19,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from scalpel.methods import ROWS
 from scalpel.registry import unknown
 
-
 SHORT = {"model": "path", "source": "name", "objective": "name", "scope": "name"}  # tables that a text stands for
 
 
@@ -286,7 +285,7 @@ def put(tables: dict[str, Any], override: str) -> None:
     *inner, last = path.strip().split(".")
     here: Any = tables
     for key in inner:
-        place = index_of(here, key, override) if isinstance(here, list) else key
+        place: Any = index_of(here, key, override) if isinstance(here, list) else key
         inside = here[place] if isinstance(here, list) else here.setdefault(key, {})
         if isinstance(inside, str) and (isinstance(here, list) or key in SHORT):
             inside = here[place] = {SHORT.get(key, "name"): inside}
