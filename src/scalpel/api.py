@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +27,28 @@ def recipe_of(recipe: Any, overrides: Sequence[str] = ()) -> Recipe:
     return parse(recipe, overrides) if isinstance(recipe, Mapping) else read(recipe, overrides)
 
 
+@contextmanager
+def removed_unless_begun(folder: Path) -> Iterator[None]:
+    """Takes a new run folder away again if what was to fill it fails before its first step."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        yield
+    except BaseException:
+        tuned = (folder / "tuning.json").exists()
+        if missing and not tuned and not any(began(record) for record in folder.rglob("metrics.jsonl")):
+            shutil.rmtree(folder, ignore_errors=True)
+            for parent in missing[1:]:
+                with suppress(OSError):  # someone else has put something there
+                    parent.rmdir()
+        raise
+
+
+def began(record: Path) -> bool:
+    """Whether a run has taken a step."""
+    with record.open(encoding="utf-8") as lines:
+        return any(json.loads(line)["kind"] == "train" for line in lines)
+
+
 def train(
     recipe: str | Path | Mapping[str, Any] | Recipe,
     overrides: Sequence[str] = (),
@@ -34,11 +58,14 @@ def train(
     progress: Progress | None = None,
 ) -> Path:
     """Runs one recipe and returns its run folder (`runs/<name>` unless said); the trained model is in `model/`."""
+    from scalpel.assemble import assemble
     from scalpel.experiment import run_recipe
 
     resolved = recipe_of(recipe, overrides)
+    for stage in resolved.stages:
+        assemble(stage, resolved)  # what can't work is refused before any model is loaded
     folder = Path(out) if out is not None else RUNS / resolved.name
-    with progress or Progress(quiet=True) as shown:
+    with progress or Progress(quiet=True) as shown, removed_unless_begun(folder):
         run_recipe(resolved, folder, resume=resume, progress=shown)
     return folder
 
@@ -56,7 +83,7 @@ def compare(
 
     resolved = recipe_of(recipe, overrides)
     folder = Path(out) if out is not None else RUNS / resolved.name
-    with progress or Progress(quiet=True) as shown:
+    with progress or Progress(quiet=True) as shown, removed_unless_begun(folder):
         run_arms(resolved, folder, resume=resume, progress=shown)
     return folder
 

@@ -48,7 +48,7 @@ class Bar:
     task: TaskID
     done: float = 0.0
     numbers: dict[str, float] = field(default_factory=dict)
-    started: float = field(default_factory=time.monotonic)
+    started: float = field(default_factory=lambda: time.monotonic())
 
     @property
     def of(self) -> str:
