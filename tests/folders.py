@@ -183,7 +183,9 @@ def write_run(folder: Path, truth: Truth, seed: int = 0, items: int = 60) -> Pat
         "relative": [[None, None, truth.lost / 9], [0.02, 0.03, None], [0.01, truth.gain / 9, None], [None, None, 0.0]],
     }
     summary = {"cost": cost | {"peak_memory_bytes": 3e8}, "weights": weights, "learning_rate": 1e-3}
-    (folder / "summary.json").write_text(json.dumps(summary | {"grid": [3e-4, 1e-3], "stopped": "budget"}))
+    grid = [{"learning_rate": 3e-4, "accuracy": 0.4}, {"learning_rate": 1e-3, "accuracy": 0.6}]
+    tuning = {"grid": grid, "tuning_cost": {"flops": 7e9}, "steps": 10, "stopped": "budget"}
+    (folder / "summary.json").write_text(json.dumps(summary | tuning))
     (folder / "recipe.toml").write_text(f'name = "first"\nseed = {seed}\n')
     (folder / "environment.json").write_text(json.dumps({"python": "3.11", "torch": "2.13.0"}))
     return folder

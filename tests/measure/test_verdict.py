@@ -104,6 +104,7 @@ def test_cost_weights_and_failures_are_carried(tmp_path):
     found = compared(tmp_path, {"sft": Truth(0.9, 0.5, cost=2.0)}, failed={"ppo": "the loss was NaN at step 3"})
     arm = row(found, "sft")
     assert arm["cost"]["flops"] == 1e10 and arm["learning_rate"] == 1e-3 and arm["stopped"] == "budget"
+    assert arm["steps"] == 10 and arm["tuning_cost"] == {"flops": 7e9} and len(arm["grid"]) == 2
     assert arm["weights"]["components"] == ["embeddings", "q", "down", "head"]
     assert arm["weights"]["relative"][2][1] == pytest.approx(0.1) and arm["weights"]["relative"][0][0] is None
     assert "ppo gave no result: the loss was NaN at step 3" in found["verdict"]["words"]

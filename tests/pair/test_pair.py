@@ -44,6 +44,14 @@ def test_a_tied_head_may_be_missing_on_one_side():
     assert Pair({**state(), "lm_head.weight": torch.ones(2)}, state()).names == ["a.weight", "b.bias"]
 
 
+def test_weights_that_are_tied_are_told_once():
+    base, tuned = state(0), state(1)
+    base["lm_head.weight"], tuned["lm_head.weight"] = base["a.weight"], tuned["a.weight"]
+    assert Pair(base, tuned).names == ["a.weight", "b.bias"]
+    untied = tuned | {"lm_head.weight": tuned["a.weight"].clone()}
+    assert Pair(base, untied).names == ["a.weight", "b.bias", "lm_head.weight"]
+
+
 def test_other_tensors_may_not():
     with pytest.raises(ValueError, match=r"'c', for one, is in the tuned model alone"):
         _ = Pair(state(), {**state(), "c": torch.ones(2)}).names

@@ -57,9 +57,9 @@ def test_the_page_says_what_the_comparison_says(html, compared):
     for sentence in found["verdict"]["words"]:
         assert sentence in words
     assert "ppo gave no result: it gave <NaN>" in words
-    assert "Each arm was given 5G flops." in words
+    assert "Each run was given 5G FLOPs." in words
     assert 'name = "first"' in words and "2.13.0" in words
-    assert "286 MiB" in words and "1 min 15 s" in words and "0.001 of 0.0003, 0.001" in words
+    assert "286 MiB" in words and "1 min 15 s" in words and "0.001 of 0.0003 (40%), 0.001 (60%); 7G FLOPs" in words
 
 
 def test_matched_levels_and_unreached_ones_are_shown(html):

@@ -15,7 +15,7 @@ from typing import Any
 
 from scalpel.measure import sentences
 from scalpel.measure.matched import matched
-from scalpel.measure.pooling import cost, recovery, weights
+from scalpel.measure.pooling import cost, mean, recovery, weights
 from scalpel.measure.results import Arm
 from scalpel.measure.standing import Standing, abilities, describe, standing, targets, worst
 from scalpel.measure.statistics import Interval, interval
@@ -95,6 +95,8 @@ def arm_row(one: Standing) -> dict[str, Any]:
         "weights": weights(one.arm),
         "learning_rate": first.get("learning_rate"),
         "grid": first.get("grid"),
+        "tuning_cost": first.get("tuning_cost"),
+        "steps": mean(run.summary.get("steps") for run in one.arm.runs),
         "stopped": first.get("stopped"),
     }
 

@@ -40,7 +40,7 @@ class Pair:
 
     @cached_property
     def names(self) -> list[str]:
-        """The tensors that both hold. A tied output head may be missing on one side; nothing else may."""
+        """The tensors that both hold, tied ones once. Only a tied output head may be missing on one side."""
         odd = sorted((set(self.base) ^ set(self.tuned)) - {"lm_head.weight"})
         if odd:
             side = "base" if odd[0] in self.base else "tuned model"
@@ -48,7 +48,17 @@ class Pair:
                 f"{len(odd)} tensors are on one side only: {odd[0]!r}, for one, is in the {side} alone; "
                 "a pair is two checkpoints of one architecture, with adapters folded in"
             )
-        return [name for name in self.base if name in self.tuned]
+        seen: set[tuple[int, int]] = set()
+        return [name for name in self.base if name in self.tuned and not self.told(name, seen)]
+
+    def told(self, name: str, seen: set[tuple[int, int]]) -> bool:
+        """Whether both tensors were met under an earlier name, as a state dict holds tied weights twice."""
+        if isinstance(self.base, Folder) or isinstance(self.tuned, Folder):
+            return False  # files hold tied weights once, and tensors read from them have passing addresses
+        where = (self.base[name].data_ptr(), self.tuned[name].data_ptr())
+        twice = where in seen
+        seen.add(where)
+        return twice
 
     def __iter__(self) -> Iterator[tuple[str, Tensor, Tensor]]:
         """(name, base tensor, tuned tensor), one at a time."""

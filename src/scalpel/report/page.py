@@ -111,5 +111,5 @@ def grid(kind: str, panels: list[tuple[str, go.Figure]], drawn: Figures) -> str:
 
 AT_SAME_SKILL = (
     "<p class=note>A method that learnt less has also forgotten less. Here each arm is taken where it first "
-    "reaches the same share of the target, between its checkpoints.</p>"
+    "reaches the same share of the target, between two looks along the way (which take fewer items).</p>"
 )

@@ -142,7 +142,7 @@ def share(found: Mapping[str, Any], push: str) -> Cell:
 
 
 def cost(view: View) -> str:
-    """What each arm spent: means over seeds."""
+    """What each arm spent, and how its learning rate was found."""
     rows = []
     for row in view.rows:
         spent = row["cost"]
@@ -154,14 +154,16 @@ def cost(view: View) -> str:
                 quantity(spent["flops"]),
                 duration(spent["seconds"]),
                 memory(spent["peak_memory_bytes"]),
-                (plain(row["learning_rate"]), grid(row["grid"])),
-                plain(row["stopped"]),
+                (plain(row["learning_rate"]), grid(row)),
+                (plain(row["steps"]), row["stopped"] or ""),
             ]
         )
-    head = ("arm", "tokens trained", "tokens sampled", "FLOPs", "time", "peak memory", "learning rate", "stopped")
+    head = ("arm", "tokens trained", "tokens sampled", "FLOPs", "time", "peak memory", "learning rate", "steps")
     budget = view.comparison["budget"]
-    text = f"Each arm was given {quantity(budget['amount'])} {budget['unit']}. " if budget else ""
-    return f"{table(head, rows, view.take)}<p class=note>{escape(text)}Means over seeds.</p>"
+    unit = {"flops": "FLOPs"}.get(budget["unit"], budget["unit"]) if budget else ""
+    text = f"Each run was given {quantity(budget['amount'])} {unit}. " if budget else ""
+    text += "Means over seeds. Beneath a learning rate: those tried on the tuning items, and what trying them cost."
+    return f"{table(head, rows, view.take)}<p class=note>{escape(text)}</p>"
 
 
 def plain(value: Any) -> str:
@@ -170,10 +172,12 @@ def plain(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-def grid(found: Sequence[Any] | None) -> str:
-    """The learning rates that were tried: numbers, or records with a `learning_rate`."""
-    rates = [one["learning_rate"] if isinstance(one, Mapping) else one for one in found or ()]
-    return f"of {', '.join(plain(rate) for rate in rates)}" if rates else ""
+def grid(row: Mapping[str, Any]) -> str:
+    """The learning rates that were tried, with the target accuracy that each reached, and the FLOPs of trying."""
+    tried = row["grid"] or []
+    rates = ", ".join(f"{plain(one['learning_rate'])} ({percent(one['accuracy'])})" for one in tried)
+    spent = (row["tuning_cost"] or {}).get("flops")
+    return f"of {rates}" + (f"; {quantity(spent)} FLOPs" if spent else "") if rates else ""
 
 
 def again(view: View) -> str:
