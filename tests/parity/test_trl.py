@@ -1,0 +1,194 @@
+"""Our rows of the method table beside TRL's trainers: the same weights and tokens give the same loss and the same
+gradient of every weight.
+
+TRL's own loss code runs on a trainer made for a tiny model; ours goes through engine, credits, objective and step.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+import material
+import tiny
+from scalpel.assemble import Flow, assemble
+from scalpel.batch import Batch
+from scalpel.engine import Engine
+from scalpel.recipe import parse
+from scalpel.step import Tally, backward, prepare
+from scalpel.tokens import Tokens
+
+trl = pytest.importorskip("trl")
+datasets = pytest.importorskip("datasets")
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+QUIET: dict[str, Any] = dict(report_to=[], use_cpu=True, bf16=False, gradient_checkpointing=False, disable_tqdm=True)
+PREFERENCES = [dict(prompt="a", chosen="b", rejected="c"), dict(prompt="d", chosen="e", rejected="f")]
+
+
+def flow_of(**train: Any) -> Flow:
+    recipe = parse({"model": "m", "task": {"name": "t"}, "train": train})
+    return assemble(recipe.stages[0], recipe).flows[0]
+
+
+def ours(engine: Engine, flow: Flow, batch: Batch, pieces: int = 1) -> tuple[float, dict[str, torch.Tensor]]:
+    """Our loss and gradients; in two micro-batches or more if asked, which must change nothing."""
+    batch = prepare(engine, flow, batch, 0.0) if batch.reference_N is None else batch
+    loss = backward(engine, flow, batch, 0.0, pieces, Tally())
+    return loss, {n: p.grad for n, p in engine.model.named_parameters() if p.grad is not None}
+
+
+def agree(trainer: Any, theirs: torch.Tensor, mine: tuple[float, dict[str, torch.Tensor]]) -> None:
+    loss, gradients = mine
+    theirs.backward()
+    assert loss == pytest.approx(float(theirs.detach()), rel=1e-5, abs=1e-7)
+    found = {n: p.grad for n, p in trainer.model.named_parameters() if p.grad is not None}
+    assert found.keys() == gradients.keys() and any(float(g.abs().max()) > 1e-4 for g in gradients.values())
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(gradient, found[name], rtol=1e-4, atol=1e-6)
+
+
+def rows(batch: Batch) -> Iterator[tuple[list[int], list[int]]]:
+    """Prompt and completion ids of each sequence."""
+    for s in range(batch.S):
+        ids, train = batch.ids_N[batch.seq_N == s].tolist(), batch.train_N[batch.seq_N == s].tolist()
+        at = train.index(True)
+        yield ids[:at], ids[at:]
+
+
+@pytest.mark.parametrize("pieces", [1, 3])
+def test_dpo_is_trl_s(tmp_path: Path, pieces: int) -> None:
+    engine = material.engine(seed=0, reference=1)
+    objective = dict(name="dpo", beta=0.3)
+    signal = dict(source="preference-pairs", credit=["constant"], objective=objective)
+    flow = flow_of(method="dpo", signals=[signal])
+    batch = flow.source(material.draw(engine))
+    args = trl.DPOConfig(str(tmp_path), beta=0.3, loss_type=["sigmoid"], **QUIET)
+    trainer = trl.DPOTrainer(
+        tiny.model(seed=0), tiny.model(seed=1), args, train_dataset=datasets.Dataset.from_list(PREFERENCES),
+        processing_class=tiny.tokenizer(None),
+    )  # fmt: skip
+    found = list(rows(batch))
+    pairs = [
+        dict(prompt_ids=w[0], chosen_ids=w[1], rejected_ids=l[1]) for w, l in zip(found[::2], found[1::2], strict=True)
+    ]
+    theirs = trainer.compute_loss(trainer.model, trainer.data_collator(pairs))
+    agree(trainer, theirs, ours(engine, flow, batch, pieces))
+
+
+@pytest.mark.parametrize("pieces", [1, 4])
+def test_kto_is_trl_s_mismatched_answers_and_baseline_included(tmp_path: Path, pieces: int) -> None:
+    engine = material.engine(seed=0, reference=2)  # the seed of a reference from which z₀ is above 0
+    objective = dict(name="kto", beta=0.3, desirable=1.2, undesirable=0.7)
+    flow = flow_of(method="kto", signals=[dict(source="labelled", credit=["constant"], objective=objective)])
+    batch = flow.source(material.draw(engine))
+    args = trl.KTOConfig(str(tmp_path), beta=0.3, desirable_weight=1.2, undesirable_weight=0.7, **QUIET,
+                         per_device_train_batch_size=3)  # fmt: skip
+    data = [dict(prompt=e.prompt, completion=e.completion, label=e.label) for e in material.EXAMPLES]
+    trainer = trl.KTOTrainer(
+        tiny.model(seed=0), tiny.model(seed=2), args, train_dataset=datasets.Dataset.from_list(data),
+        processing_class=tiny.tokenizer(None),
+    )  # fmt: skip
+    found = list(rows(batch))
+    judged = zip(found[::2], found[1::2], material.EXAMPLES, strict=True)
+    items = [dict(prompt_ids=y[0], completion_ids=y[1], KL_completion_ids=m[1], label=e.label) for y, m, e in judged]
+    theirs = trainer.compute_loss(trainer.model, trainer.data_collator(items))
+    assert trainer._metrics["eval"]["kl"][-1] > 0
+    agree(trainer, theirs, ours(engine, flow, batch, pieces))
+
+
+@pytest.mark.parametrize(
+    ("method", "loss_type", "objective", "beta"),
+    [
+        ("grpo", "grpo", {}, 0.0),
+        ("grpo", "grpo", {"epsilon_high": 0.28}, 0.0),
+        ("grpo", "bnpo", {"average": "token"}, 0.0),
+        ("grpo", "bnpo", {"average": "token"}, 0.04),  # the one average under which TRL's penalty is over tokens, too
+        ("dr-grpo", "dr_grpo", {"average": "constant", "length": 8}, 0.0),
+    ],
+)
+def test_grpo_its_averages_and_its_penalty_are_trl_s(
+    tmp_path: Path, method: str, loss_type: str, objective: dict[str, Any], beta: float
+) -> None:
+    engine = material.engine(seed=0, reference=1)
+    credit = "group-mean" if method == "dr-grpo" else "group-zscore"
+    signal = dict(source=dict(name="groups", size=4), credit=[credit], objective=dict(name="clipped-pg", **objective))
+    anchors = [dict(name="kl", estimator="k3", beta=beta)] if beta else []
+    flow = flow_of(method=method, signals=[signal], anchors=anchors)
+    batch = flow.source(material.draw(engine))
+    generator = torch.Generator().manual_seed(3)
+    moved_N = 0.4 * torch.randn(batch.N, generator=generator)  # ratios on both sides of the clip
+    batch = replace(batch, old_N=engine.score(batch).logp_N + moved_N)
+    batch = prepare(engine, flow, batch, 0.0)
+    args = trl.GRPOConfig(
+        str(tmp_path), loss_type=loss_type, beta=beta, epsilon=0.2, epsilon_high=objective.get("epsilon_high"),
+        use_bias_correction_kl=False,
+        max_completion_length=8, num_generations=4, per_device_train_batch_size=12, **QUIET,
+    )  # fmt: skip
+    trainer = trl.GRPOTrainer(
+        AutoModelForCausalLM.from_pretrained(tiny.folder(tmp_path / "base")), nothing, args,
+        train_dataset=datasets.Dataset.from_list([dict(prompt="a")] * 4), processing_class=tiny.tokenizer(None),
+    )  # fmt: skip
+    trainer.current_gradient_accumulation_steps = 1
+    theirs = trainer._compute_loss(trainer.model, as_trl(batch, method))
+    agree(trainer, theirs, ours(engine, flow, batch))
+
+
+def nothing(completions: list[str], **columns: Any) -> list[float]:
+    """A reward function that TRL wants to be given."""
+    return [0.0] * len(completions)
+
+
+def as_trl(batch: Batch, method: str) -> dict[str, torch.Tensor]:
+    """The batch as TRL lays it: prompts padded left, completions right; advantages by its formula."""
+    found = list(rows(batch))
+    P, T = (max(len(pair[side]) for pair in found) for side in (0, 1))
+    made: dict[str, list[list[int]]] = {
+        k: [] for k in ("prompt_ids", "prompt_mask", "completion_ids", "completion_mask")
+    }
+    for prompt, completion in found:
+        before, after = P - len(prompt), T - len(completion)
+        made["prompt_ids"].append([0] * before + prompt)
+        made["prompt_mask"].append([0] * before + [1] * len(prompt))
+        made["completion_ids"].append(completion + [0] * after)
+        made["completion_mask"].append([1] * len(completion) + [0] * after)
+    reward_GK = batch.reward_S.view(-1, 4)
+    advantage_GK = reward_GK - reward_GK.mean(1, keepdim=True)
+    if method == "grpo":
+        advantage_GK = advantage_GK / (reward_GK.std(1, keepdim=True) + 1e-4)
+    inputs = {k: torch.tensor(v) for k, v in made.items()} | {"advantages": advantage_GK.reshape(-1)}
+
+    def laid(x_N: torch.Tensor) -> torch.Tensor:
+        x_ST = torch.zeros(batch.S, T)
+        for s, (_, completion) in enumerate(found):
+            x_ST[s, : len(completion)] = x_N[(batch.seq_N == s) & batch.train_N]
+        return x_ST
+
+    assert batch.old_N is not None
+    inputs["old_per_token_logps"] = laid(batch.old_N)
+    if batch.reference_N is not None:
+        inputs["ref_per_token_logps"] = laid(batch.reference_N)
+    return inputs
+
+
+@pytest.mark.parametrize(("method", "loss_type"), [("sft", "nll"), ("dft", "dft")])
+@pytest.mark.parametrize("pieces", [1, 3])
+def test_sft_and_dft_are_trl_s(tmp_path: Path, method: str, loss_type: str, pieces: int) -> None:
+    engine = Engine(tiny.model(), Tokens(tiny.tokenizer()))
+    flow = flow_of(method=method)
+    batch = flow.source(material.draw(engine))
+    args = trl.SFTConfig(str(tmp_path), loss_type=loss_type, **QUIET)
+    data = [dict(prompt=e.prompt, completion=e.completion) for e in material.EXAMPLES]
+    trainer = trl.SFTTrainer(
+        tiny.model(), args, train_dataset=datasets.Dataset.from_list(data), processing_class=tiny.tokenizer(None)
+    )
+    items = [
+        dict(input_ids=prompt + completion, labels=[-100] * len(prompt) + completion)
+        for prompt, completion in rows(batch)
+    ]
+    theirs = trainer.compute_loss(trainer.model, trainer.data_collator(items))
+    agree(trainer, theirs, ours(engine, flow, batch, pieces))
