@@ -84,7 +84,10 @@ def compare(
     resolved = recipe_of(recipe, overrides)
     folder = Path(out) if out is not None else RUNS / resolved.name
     with progress or Progress(quiet=True) as shown, removed_unless_begun(folder):
-        run_arms(resolved, folder, resume=resume, progress=shown)
+        try:
+            run_arms(resolved, folder, resume=resume, progress=shown)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f"stopped; --resume goes on from what is finished in {folder}") from None
     return folder
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
@@ -13,6 +15,7 @@ from typing import Any
 from scalpel.progress import Bar
 from scalpel.progress import Progress as Shown
 
+GRACE = 10.0  # seconds for a step and a checkpoint when the crew is dismissed early
 Report = Callable[[float], None]  # how far a job is, in [0, 1]
 
 
@@ -39,13 +42,23 @@ class Crew:
             context = multiprocessing.get_context("spawn")
             self.manager = context.Manager()
             self.news = self.manager.Queue()
+            self.others = {child.pid for child in multiprocessing.active_children()}
             self.pool = ProcessPoolExecutor(self.workers, context, initializer=settle, initargs=(self.threads,))
         return self
 
     def __exit__(self, *error: object) -> None:
         if self.pool is not None:
             self.pool.shutdown(wait=error[0] is None, cancel_futures=True)
+            self.dismiss()
             self.manager.shutdown()
+
+    def dismiss(self) -> None:
+        """Lets runs under way write their checkpoints, as they do after a Ctrl-C, then ends what still goes on."""
+        until = time.monotonic() + GRACE
+        workers = [child for child in multiprocessing.active_children() if child.pid not in self.others]
+        for worker in workers:
+            worker.join(max(0.0, until - time.monotonic()))
+            worker.terminate()
 
     def run(self, what: str, jobs: Sequence[Job]) -> list[Any]:
         """The jobs' results in order; a job that failed with a user's error gives that error in its place."""
@@ -97,7 +110,9 @@ def attempt_apart(job: Job, k: int, news: Any) -> Any:
 
 
 def settle(threads: int) -> None:
-    """Gives a worker its threads, before it computes anything."""
+    """Gives a worker its threads, before it computes anything. Ctrl-C is for its loop alone, which then writes a
+    checkpoint; elsewhere the crew ends it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     import torch
 
     torch.set_num_threads(threads)

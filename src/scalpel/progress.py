@@ -22,6 +22,10 @@ def numbers_in_words(numbers: dict[str, float]) -> str:
     return "  ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in numbers.items())
 
 
+def count_in_words(n: float) -> str:
+    return f"{n:.0f}" if n == int(n) else f"{n:.1f}"
+
+
 def rate_in_words(rate: float, unit: str) -> str:
     """Per second, or seconds for one where that is slow; without a unit, the share a minute."""
     if rate <= 0:
@@ -54,7 +58,7 @@ class Bar:
     def of(self) -> str:
         """How much is done, in units or as a share."""
         if self.unit:
-            return f"{self.done:g}/{self.total:g} {self.unit}"
+            return f"{count_in_words(self.done)}/{count_in_words(self.total)} {self.unit}"
         return f"{self.done / self.total:.0%}" if self.total else ""
 
     @property

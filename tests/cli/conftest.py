@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import tiny
 from typer.testing import CliRunner
 
+import tiny
 from scalpel.cli import app
 
 ROWS = [{"prompt": f"Say {n}", "completion": f" {n}", "answer": str(n)} for n in range(40)]
