@@ -8,14 +8,17 @@ from scalpel.batch import Batch
 from scalpel.limits import case
 from scalpel.part import Out, part
 
+EQUAL = 1e-4  # nats; entropies closer than that are the same
+
 
 def threshold(entropy_N: Tensor, among_N: Tensor, share: float) -> Tensor:
-    """The least entropy that is still in the top `share` of these tokens; at least one of them is."""
+    """The least entropy that is still in the top `share` of these tokens; at least one of them is. Equal ones count
+    together: all samples of a prompt begin at the same entropy, and rounding must not choose among them."""
     entropy_n = entropy_N[among_N]
     if not len(entropy_n):
         return entropy_N.new_tensor(float("inf"))
     k = min(len(entropy_n), max(1, round(share * len(entropy_n))))
-    return entropy_n.topk(k).values[-1]
+    return entropy_n.topk(k).values[-1] - EQUAL
 
 
 def over_step(out: Out, batch: Batch, *, share: float) -> Tensor:

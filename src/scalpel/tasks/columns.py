@@ -64,7 +64,8 @@ def example(row: Mapping[str, Any], where: str, columns: Mapping[str, str] | Non
         return Example(messages=conversation(row["messages"], f"{where}: messages"), **common)
     if "chosen" in row or "rejected" in row:
         prompt, chosen, rejected = preference(row, where)
-        return Example(prompt=prompt, chosen=chosen, rejected=rejected, **common)
+        said = said_of(row["completion"], f"{where}: completion") if "completion" in row else None
+        return Example(prompt=prompt, completion=said, chosen=chosen, rejected=rejected, **common)
     if "prompt" in row:
         prompt = prompt_of(row["prompt"], f"{where}: prompt")
         said = said_of(row["completion"], f"{where}: completion") if "completion" in row else None

@@ -1,0 +1,142 @@
+"""How a batch is cut into micro-batches changes neither loss nor gradient, for whatever learns from it."""
+
+import itertools
+from dataclasses import replace
+
+import pytest
+import torch
+from running import tables
+
+from scalpel.assemble import assemble
+from scalpel.batch import Batch
+from scalpel.job import Job
+from scalpel.methods import ROWS
+from scalpel.registry import AXES
+from scalpel.stage import StageRun
+from scalpel.step import Tally, backward, prepare
+
+SPLITS = [(1, 16384), (2, 16384), (3, 40), (1, 1)]  # accumulation, tokens of a micro-batch
+
+
+def opened(job: Job, stage: dict) -> StageRun:
+    recipe = tables(job.at, stage)
+    job.plans = [assemble(recipe.stages[0], recipe)]
+    return job.enter(0)
+
+
+@pytest.fixture(scope="module")
+def job(at) -> Job:
+    made = Job(tables(at, {"method": "sft"}))
+    made.at = at
+    return made
+
+
+def of_split(job: Job, stage: StageRun, batches: list[Batch], accumulation: int, micro_tokens: int):
+    """Loss, metrics and gradients of a step on these batches."""
+    job.engine.micro_tokens = micro_tokens
+    tally, loss = Tally(), 0.0
+    for flow, batch in zip(stage.plan.flows, batches, strict=True):
+        loss += backward(job.engine, flow, batch, 0.5, accumulation, tally)
+    gradients = {}
+    for name, p in job.engine.model.named_parameters():
+        gradients[name] = None if p.grad is None else p.grad.clone()
+        p.grad = None
+    for name, p in stage.owned.named_parameters():
+        gradients[f"owned.{name}"], p.grad = p.grad.clone(), None
+    return loss, tally.means(), gradients
+
+
+def assert_split_does_not_matter(job: Job, train: dict) -> None:
+    stage = opened(job, train)
+    perturb(job)
+    batches = [prepare(job.engine, flow, job.draw(stage, k, 0, 0, 0.5), 0.5) for k, flow in enumerate(stage.plan.flows)]
+    assert all(bool(b.train_N.any()) for b in batches)
+    (loss, metrics, gradients), *others = [of_split(job, stage, batches, *split) for split in SPLITS]
+    assert any(g is not None and g.abs().max() > 0 for g in gradients.values())
+    for other_loss, other_metrics, other in others:
+        assert other_loss == pytest.approx(loss, rel=1e-4, abs=1e-6)
+        assert other_metrics == pytest.approx(metrics, rel=1e-3, abs=1e-5)
+        for name, g in gradients.items():
+            if g is not None:
+                assert torch.allclose(other[name], g, rtol=1e-3, atol=1e-4 * float(g.abs().max()) + 1e-9), name
+
+
+def perturb(job: Job) -> None:
+    """Moves the policy off the reference, and the value head off zero, so that no term is trivially flat."""
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for p in [*job.engine.model.parameters(), *job.engine.owned.parameters()]:
+            p.add_(0.02 * torch.randn_like(p))
+
+
+@pytest.mark.parametrize("method", sorted(ROWS))
+def test_the_split_does_not_matter_to_a_row_with_an_anchor(job, method):
+    source = ROWS[method].stage["signals"][0]["source"]
+    more = {"signals": {"0": {"source": {"threshold": 0.5}}}} if source == "accepted-samples" else {}
+    assert_split_does_not_matter(job, {"method": method, "anchors": ["kl"], "batch": 6, **more})
+
+
+def fitting(job: Job, objective: str, credit: str) -> dict | None:
+    """A stage of one signal with the first source that both can learn from, and a value head if it takes one."""
+    for source in sorted(set(AXES["source"]) - {"accepted-samples"}):
+        signals = [{"source": source, "credit": [credit], "objective": objective}]
+        if objective != "value":
+            signals.append({"objective": "value"})
+        for n in (1, len(signals)):
+            recipe = tables(job.at, {"signals": signals[:n], "batch": 6})
+            try:
+                assemble(recipe.stages[0], recipe)
+            except ValueError:
+                continue
+            return {"signals": signals[:n], "batch": 6}
+    return None
+
+
+@pytest.mark.parametrize("objective", sorted(AXES["objective"]))
+def test_the_split_does_not_matter_to_an_objective_with_any_credit(job, objective):
+    tried = 0
+    for credit in sorted(AXES["credit"]):
+        if (stage := fitting(job, objective, credit)) is not None:
+            assert_split_does_not_matter(job, stage)
+            tried += 1
+    assert tried >= 2
+
+
+@pytest.mark.parametrize("estimator", ["k1", "k2", "k3", "exact-forward"])
+def test_the_split_does_not_matter_to_an_estimate_of_the_divergence(job, estimator):
+    assert_split_does_not_matter(job, {"method": "grpo", "anchors": [{"name": "kl", "estimator": estimator}]})
+
+
+def test_the_split_does_not_matter_to_several_signals_with_their_own_counts(job):
+    signals = [
+        {"name": "old", "source": "demonstrations", "objective": "nll", "weight": 0.3, "batch": 3},
+        {"name": "rl", "source": "groups", "credit": ["group-zscore", "top-entropy"], "objective": "clipped-pg"},
+        {"name": "pairs", "source": "preference-pairs", "objective": "dpo", "weight": {"from": 0, "to": 2}},
+    ]
+    assert_split_does_not_matter(job, {"signals": signals, "anchors": [{"name": "kl", "on": "old"}]})
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("-inf")])
+@pytest.mark.parametrize("method", ["sft", "grpo", "dpo", "kto", "ppo"])
+def test_numbers_off_the_mask_reach_neither_loss_nor_gradient(job, method, bad, monkeypatch):
+    stage = opened(job, {"method": method})
+    perturb(job)
+    flow = stage.plan.flows[0]
+    batch = prepare(job.engine, flow, job.draw(stage, 0, 0, 0, 0.5), 0.5)
+    clean_run = of_split(job, stage, [batch], *SPLITS[1])
+    own = job.engine.forward
+
+    def poisoned(b, needs):
+        out = own(b, needs)
+        spoil = lambda x: None if x is None else torch.where(expand(b.train_N, x), x, x * 0 + bad)  # noqa: E731
+        return replace(out, logp_N=spoil(out.logp_N), entropy_N=spoil(out.entropy_N), value_NK=spoil(out.value_NK))
+
+    monkeypatch.setattr(job.engine, "forward", poisoned)
+    loss, _, gradients = of_split(job, stage, [batch], *SPLITS[1])
+    assert loss == clean_run[0]
+    for name, g in gradients.items():
+        assert (g is None and clean_run[2][name] is None) or torch.equal(g, clean_run[2][name]), name
+
+
+def expand(train_N: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    return train_N.view(-1, *itertools.repeat(1, x.dim() - 1))

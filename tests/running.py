@@ -1,0 +1,79 @@
+"""Recipes of a second: a tiny model, two dozen rows with every column, and a reward that differs between samples."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import tiny
+from scalpel.draw import derive
+from scalpel.job import Job
+from scalpel.recipe import Recipe, merge, parse
+from scalpel.runs import Run
+from scalpel.train import train
+
+REWARD = '''
+def spread(completions, **columns):
+    """Between 0 and 1, by the letters that came: random models get some of it."""
+    return [sum(map(ord, text)) % 7 / 6 for text in completions]
+'''
+
+
+def prepare(at: Path) -> Path:
+    """Model folders by kind, data and a reward function."""
+    for kind in ("llama", "gpt2"):
+        tiny.folder(at / kind, kind)
+    tiny.folder(at / "teacher", "llama", seed=1)
+    rows = []
+    for i in range(24):
+        word = "".join(chr(97 + derive("word", i, k) % 26) for k in range(2 + i % 4))
+        rows.append(
+            {
+                "prompt": f"{word}>",
+                "completion": word[::-1],
+                "answer": word[::-1],
+                "chosen": word[::-1],
+                "rejected": word + "!",
+                "label": i % 3 > 0,
+            }
+        )
+    (at / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (at / "reward.py").write_text(REWARD)
+    return at
+
+
+def tables(at: Path, train: dict[str, Any] | list[dict[str, Any]], kind: str = "llama", **over: Any) -> Recipe:
+    """A recipe over that material; `train` is one stage or a list of them."""
+    small = {"steps": 6, "batch": 4, "learning_rate": 1e-2, "sampling": {"max_tokens": 6}}
+    stages = [merge(small, stage) for stage in (train if isinstance(train, list) else [train])]
+    raw = {
+        "model": {"path": str(at / kind), "device": "cpu"},
+        "models": {"teacher": str(at / "teacher")},
+        "task": {"name": "jsonl", "path": str(at / "rows.jsonl"), "verify": "exact"},
+        "data": {"rewards": [f"{at / 'reward.py'}:spread"]},
+        "stages": stages,
+    }
+    return parse(merge(raw, over))
+
+
+def weights(job: Job) -> dict[str, torch.Tensor]:
+    return {name: p.detach().clone() for name, p in job.engine.model.named_parameters()}
+
+
+def records(folder: Path) -> list[dict[str, Any]]:
+    """What was logged, less the clock."""
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in line.items() if k != "seconds"} for line in lines]
+
+
+def ran(recipe: Recipe, folder: Path, **more: Any) -> tuple[dict[str, torch.Tensor], list[dict[str, Any]]]:
+    """Runs it in a folder and gives final weights and records."""
+    job = train(recipe, Run(folder, more.get("resume", False)), **more)
+    return weights(job), records(folder)
+
+
+def equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
