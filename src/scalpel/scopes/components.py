@@ -47,7 +47,7 @@ def components(
     if not picked:
         known, n = present(found)
         raise ValueError(
-            f"no parameter is a {'/'.join(components) or 'component'} in layers {layers!r}: this model has "
+            f"no parameter is {'/'.join(components) or 'component'} in layers {layers!r}: this model has "
             f"{', '.join(known)}, and layers 0-{n - 1}"
         )
     movable = [p for p in found if p not in picked] if freeze else picked

@@ -39,7 +39,7 @@ def lora(
     found = matrices(model)
     named = {p.name.removesuffix(".weight") for p in found if p.component in targets}
     if not named:
-        raise ValueError(f"no matrix is a {'/'.join(targets)}: this model has {', '.join(present(found)[0])}")
+        raise ValueError(f"no matrix is {'/'.join(targets)}: this model has {', '.join(present(found)[0])}")
     options = {
         "r": rank,
         "lora_alpha": alpha,

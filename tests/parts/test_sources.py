@@ -1,0 +1,168 @@
+"""What single sources do beyond the battery."""
+
+from functools import cache
+
+import pytest
+import torch
+
+import material
+from scalpel.batch import DEMONSTRATION, POLICY, Batch
+from scalpel.draw import Draw
+from scalpel.engine import Sample
+from scalpel.example import Example
+from scalpel.part import bind
+from scalpel.sources.prefix_groups import continued, prefixes
+
+
+@cache
+def policy() -> material.Engine:
+    return material.engine()
+
+
+def said(*texts: str, finished: bool = True, **changes) -> Draw:
+    """A draw whose policy says these texts, one a sample, to every prompt; right is what begins with "y"."""
+    tokens = policy().tokens
+
+    def sample(prompts, n, seed):
+        spoken = [tokens.completion(text, "") for text in texts[:n]]
+        return [[Sample(ids, [-1.0] * len(ids), finished) for ids in spoken] for _ in prompts]
+
+    def reward(examples, samples):
+        return [[[float(tokens.text(s.ids).startswith("y"))] for s in group] for group in samples]
+
+    given = dict(sample=sample, reward=reward, examples=material.EXAMPLES[:2])
+    return material.draw(policy(), **{**given, **changes})
+
+
+def texts(batch: Batch) -> list[str]:
+    return [policy().tokens.text(batch.ids_N[(batch.seq_N == s) & batch.train_N].tolist()) for s in range(batch.S)]
+
+
+def test_accepted_samples_are_right_distinct_finished_and_capped() -> None:
+    accepted = bind("source", "accepted-samples", size=5, keep=2)
+    assert texts(accepted(said("no", "y", "y", "yy", "yyy"))) == ["y", "yy"] * 2
+    repeated = bind("source", "accepted-samples", size=3, dedupe=False)
+    assert texts(repeated(said("y", "y", "no"))) == ["y", "y"] * 2
+    assert accepted(said("y", "y", "y", "y", "y", finished=False)).S == 0
+    nothing = accepted(said("a", "b", "c", "d", "e"))
+    assert nothing.S == 0 and nothing.N == 0 and not nothing.train_N.any()
+
+
+def test_pairs_from_samples_put_a_right_one_against_a_wrong_one_and_skip_prompts_without_both() -> None:
+    pairs = bind("source", "preference-pairs", make="samples", size=3)
+    batch = pairs(said("no", "y", "yes"))
+    assert texts(batch) == ["y", "no"] * 2 and batch.label_S.tolist() == [1, -1] * 2
+    assert bool((batch.author_N[batch.train_N] == POLICY).all())
+    assert pairs(said("y", "yy", "yyy")).S == 0 and pairs(said("a", "b", "c")).S == 0
+
+
+def test_pairs_take_the_data_s_own_where_there_are_any_and_refuse_data_with_holes() -> None:
+    given = bind("source", "preference-pairs")(said("y", "no"))
+    assert texts(given) == [" cd", " ef", " y", " why"]
+    holed = [material.EXAMPLES[0], Example("q", id="holed")]
+    with pytest.raises(ValueError, match="'holed' lacks 'chosen' or 'rejected': .*make = \"samples\""):
+        bind("source", "preference-pairs")(said("y", "no", examples=holed))
+    bare = [Example("p"), Example("q")]
+    assert texts(bind("source", "preference-pairs", size=2)(said("y", "no", examples=bare))) == ["y", "no"] * 2
+
+
+def test_a_mismatched_answer_is_that_of_the_next_prompt_and_the_last_takes_the_first() -> None:
+    batch = bind("source", "labelled")(material.draw(policy()))
+    assert texts(batch) == [" cdef", " y", " y", " 34567890", " 34567890", " cdef"]
+    assert batch.label_S.tolist() == [1, 0, -1, 0, 1, 0]
+
+
+def test_labels_from_samples_follow_the_reward() -> None:
+    batch = bind("source", "labelled", make="samples", size=2)(said("y", "no"))
+    assert texts(batch)[::2] == ["y", "no"] * 2 and batch.label_S.tolist() == [1, 0, -1, 0] * 2
+
+
+def test_one_prompt_alone_has_no_mismatched_answer() -> None:
+    with pytest.raises(ValueError, match="set batch to 2 or more"):
+        bind("source", "labelled")(said("y", examples=material.EXAMPLES[:1]))
+
+
+def test_a_continued_sample_begins_with_the_demonstration_and_is_marked_so() -> None:
+    draw = material.draw(policy(), max_tokens=8)
+    batch = bind("source", "prefix-groups", size=4, continuations=2, low=0.6, high=0.6)(draw)
+    assert batch.S == 12 and torch.bincount(batch.group_S).tolist() == [4, 4, 4]
+    for g, example in enumerate(draw.examples):
+        y = policy().tokens.completion(example.completion or "", example.prompt)
+        L = min(int(0.6 * len(y)), 7)
+        for k, s in enumerate((batch.group_S == g).nonzero()[:, 0].tolist()):
+            mine_N = (batch.seq_N == s) & batch.train_N
+            authors = batch.author_N[mine_N].tolist()
+            shown = L if k >= 2 else 0
+            assert authors == [DEMONSTRATION] * shown + [POLICY] * (len(authors) - shown)
+            assert batch.ids_N[mine_N].tolist()[:shown] == y[:shown]
+            assert batch.behaviour_N is not None and not batch.behaviour_N[mine_N][:shown].any()
+
+
+def test_without_continuations_prefix_groups_are_groups() -> None:
+    draw = material.draw(policy())
+    assert material.same(bind("source", "prefix-groups", continuations=0)(draw), bind("source", "groups")(draw))
+
+
+def test_prefix_shares_lie_in_the_window_and_follow_the_seed() -> None:
+    long = [Example("p", " " + "x" * 99)] * 50
+    draw = material.draw(policy(), long, max_tokens=500)
+    lengths = [len(p) / 101 for ways in prefixes(draw, 2, 0.2, 0.7) for p in ways]
+    assert 0.19 < min(lengths) < 0.25 and 0.65 < max(lengths) <= 0.7 and len(set(lengths)) > 20
+    again = [len(p) / 101 for ways in prefixes(draw, 2, 0.2, 0.7) for p in ways]
+    other = material.draw(policy(), long, seed=6, max_tokens=500)
+    assert lengths == again != [len(p) / 101 for ways in prefixes(other, 2, 0.2, 0.7) for p in ways]
+
+
+def test_the_window_of_prefixes_opens_along_the_run() -> None:
+    source, long = bind("source", "prefix-groups", size=1), [Example("p", " " + "x" * 99)] * 20
+
+    def shown(progress: float) -> list[int]:
+        batch = source(material.draw(policy(), long, max_tokens=101, progress=progress), progress=progress)
+        return batch.sum_S((batch.author_N == DEMONSTRATION).float()).int().tolist()
+
+    assert min(shown(0.0)) == max(shown(0.0)) == int(0.95 * 101)
+    assert min(shown(1.0)) < 30
+
+
+def test_a_continuation_is_cut_to_the_budget_of_a_whole_answer() -> None:
+    sample = Sample([4, 5, 3], [-1.0, -2.0, -3.0], finished=True)
+    assert continued([8, 9], sample, 5) == Sample([8, 9, 4, 5, 3], [0.0, 0.0, -1.0, -2.0, -3.0], True)
+    assert continued([8, 9], sample, 4) == Sample([8, 9, 4, 5], [0.0, 0.0, -1.0, -2.0], False)
+
+
+def test_more_continuations_than_samples_are_refused() -> None:
+    with pytest.raises(ValueError, match="3 of 2 samples"):
+        bind("source", "prefix-groups", size=2, continuations=3)(material.draw(policy()))
+
+
+def test_replay_trains_answers_where_there_are_any_and_else_the_whole_text() -> None:
+    conversation = ({"role": "user", "content": "hi"}, {"role": "assistant", "content": "ho"})
+    old = [
+        Example("a", " b"),
+        Example(messages=conversation),
+        Example("a text that stands alone"),
+        Example(columns={"text": "another"}),
+    ]
+    batch = bind("source", "replay")(material.draw(policy(), old))
+    assert texts(batch) == [" b", "ho", "a text that stands alone", "another"]
+    stops = [int(batch.ids_N[batch.seq_N == s][-1]) in policy().tokens.stop_ids for s in range(4)]
+    assert all(stops)
+    with pytest.raises(ValueError, match="'empty' has neither completion, messages nor text"):
+        bind("source", "replay")(material.draw(policy(), [Example(id="empty")]))
+
+
+def test_rows_that_do_not_fit_are_left_out_pairs_whole() -> None:
+    short = lambda rendered: rendered if len(rendered) <= 5 else None  # noqa: E731
+    draw = material.draw(policy(), fit=short)
+    assert texts(bind("source", "demonstrations")(draw)) == [" y"]
+    assert texts(bind("source", "preference-pairs", make="given")(draw)) == []
+    assert texts(bind("source", "labelled", make="given")(draw)) == [" y"]
+
+
+def test_masking_hides_the_share_it_says() -> None:
+    batch = bind("source", "demonstrations")(material.draw(policy(), [Example("p", " " + "x" * 2000)]))
+    shown = bind("corruption", "masked-thought", rate=0.4)(batch, mask_id=6, seed=1)
+    assert 0.36 < float((shown.input_N == 6)[batch.train_N].float().mean()) < 0.44
+    none = bind("corruption", "masked-thought", rate=0.0)(batch, mask_id=6, seed=1)
+    every = bind("corruption", "masked-thought", rate=1.0)(batch, mask_id=6, seed=1)
+    assert torch.equal(none.input_N, batch.ids_N) and bool((every.input_N == 6)[batch.train_N].all())
