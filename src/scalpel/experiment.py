@@ -98,7 +98,8 @@ class Watcher:
             self.points.pop(0)
             if share < 1.0:
                 with unmetered(job.engine):
-                    self.note(job, progress, look(self.few(), job.engine, self.base))
+                    seen = look(self.few(), job.engine, self.base)
+                self.note(job, progress, seen)
         return False
 
     def announce(self, job: Job, stage: StageRun) -> None:

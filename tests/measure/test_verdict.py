@@ -55,10 +55,12 @@ def test_more_items_tell_apart_what_fewer_could_not(tmp_path):
 
 
 def test_no_gain_means_keep_the_base(tmp_path):
-    found = compared(tmp_path, {"grpo": Truth(0.0, 0.0), "sft": Truth(0.3, 0.8)})
+    found = compared(tmp_path / "none", {"grpo": Truth(0.0, 0.0), "sft": Truth(0.3, 0.8)})
     assert found["verdict"]["take"] is None
     assert found["verdict"]["headline"].startswith("Keep the base")
     assert any("does not lie above zero" in words for words in found["verdict"]["words"])
+    harmful = compared(tmp_path / "harmful", {"sft": Truth(0.1, 0.8), "dft": Truth(0.0, 0.7)})["verdict"]
+    assert harmful["take"] is None and any("costs more than it brings" in words for words in harmful["words"])
 
 
 def test_the_price_of_forgetting_turns_the_choice(tmp_path):

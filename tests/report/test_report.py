@@ -160,6 +160,11 @@ def test_a_bare_run_says_what_it_lacks(tmp_path):
     assert "Suppressed or erased" not in words
 
 
+def test_arms_that_never_rose_have_no_level_in_common(tmp_path):
+    words = plain(write(write_run(tmp_path / "flat", Truth(0.0, 0.1))).read_text(encoding="utf-8"))
+    assert "No arm rose above the base on the target" in words
+
+
 def test_nothing_half_written_is_left(compared, html):
     assert not [path for path in compared.iterdir() if path.name.startswith(".")]
 

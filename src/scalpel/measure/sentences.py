@@ -52,6 +52,8 @@ def against(duel: Mapping[str, Any]) -> str:
 
 def none_taken(best: Mapping[str, Any]) -> str:
     net = Interval(**best["net"])
+    if net.high < 0:
+        return f"The best, {best['name']}, nets {with_range(net)} points: it costs more than it brings."
     return (
         f"The best, {best['name']}, nets {with_range(net)} points, and that range does not lie above zero: "
         "more items or seeds may tell, or another method."

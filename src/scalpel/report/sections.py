@@ -98,7 +98,9 @@ def matched(view: View) -> str:
     """Forgetting of each arm where it first reaches a level of the target."""
     found = view.comparison["matched"]
     if not found:
-        return "<p class=note>No run was measured along the way, so arms can’t be set side by side at equal skill.</p>"
+        looked = any(run.probes for arm in view.arms for run in arm.runs)
+        why = "No arm rose above the base on the target" if looked else "No run was measured along the way"
+        return f"<p class=note>{why}, so there is no level at which to set arms side by side.</p>"
     names = [row["name"] for row in view.rows]
     rows = [[f"{percent(row['level'])} right", *(at(row["arms"][name]) for name in names)] for row in found]
     return table(("target", *names), rows)
