@@ -117,3 +117,26 @@ def edited(scalpel: Place) -> Change:
         return scalpel.write("edited.toml", RECIPE.replace(old, new))
 
     return edit
+
+
+COMPARISON = """
+name = "arms"
+[model]
+path = "model"
+[task]
+name = "jsonl"
+path = "data.jsonl"
+verify = "exact"
+[compare]
+seeds = [0, 1]
+workers = 1
+tuning_items = 4
+shared = {batch = 2, sampling = {max_tokens = 2}}
+arms = [{name = "sft", method = "sft", steps = 2}, {name = "half", method = "sft", scope = "hft", steps = 2}]
+"""
+
+
+@pytest.fixture
+def comparison(scalpel: Place, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr("scalpel.crew.cores", lambda: 1)
+    return scalpel.write("compare.toml", COMPARISON + PROBES)
