@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from running import tables
 
+from running import tables
 from scalpel.assemble import assemble
 from scalpel.batch import Batch
 from scalpel.job import Job
