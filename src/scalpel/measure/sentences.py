@@ -50,12 +50,13 @@ def against(duel: Mapping[str, Any]) -> str:
     )
 
 
-def none_taken(best: Mapping[str, Any]) -> str:
+def none_taken(best: Mapping[str, Any], alone: bool) -> str:
     net = Interval(**best["net"])
+    name = best["name"] if alone else f"The best, {best['name']},"
     if net.high < 0:
-        return f"The best, {best['name']}, nets {with_range(net)} points: it costs more than it brings."
+        return f"{name} nets {with_range(net)} points: it costs more than it brings."
     return (
-        f"The best, {best['name']}, nets {with_range(net)} points, and that range does not lie above zero: "
+        f"{name} nets {with_range(net)} points, and that range does not lie above zero: "
         "more items or seeds may tell, or another method."
     )
 

@@ -114,7 +114,7 @@ def verdict(
 
     words = [sentences.about(rows[best.name])] if best else []
     if best and not take:
-        words.append(sentences.none_taken(rows[best.name]))
+        words.append(sentences.none_taken(rows[best.name], len(rows) == 1))
     for row in duels:
         words.append(f"{sentences.about(rows[row['arm']])} {sentences.against(row)}")
     if out and limit is not None:
