@@ -56,7 +56,7 @@ def fan(model: nn.Module, targets: Any) -> dict[str, bool]:
 
 
 def refuse_tied(model: PreTrainedModel, targets: Any) -> None:
-    ends = [t for t in targets if {"embed", "head"} & set(components_of(t))]
+    ends = [t for t in targets if {"embeddings", "head"} & set(components_of(t))]
     if ends and model.config.get_text_config().tie_word_embeddings:
         raise ValueError(
             f"adapters on {', '.join(ends)} would change embedding and head at once, since this model shares their "

@@ -1,4 +1,4 @@
-"""Where a parameter sits, read from its name: its component (q, k, v, o, gate, up, down, norm, embed, head, …)
+"""Where a parameter sits, read from its name: its component (q, k, v, o, gate, up, down, norms, embeddings, head, …)
 and its layer, for models that are named like Llama, Qwen, Gemma, Mistral, Phi, OPT, GPT-NeoX or GPT-2.
 
 A fused matrix has several components: GPT-2's `c_attn` holds q, k and v side by side.
@@ -13,8 +13,8 @@ MODULES: dict[str, tuple[str, ...]] = {
     "c_attn": ("q", "k", "v"), "qkv_proj": ("q", "k", "v"), "query_key_value": ("qkv",),
     "gate_proj": ("gate",), "up_proj": ("up",), "down_proj": ("down",), "gate_up_proj": ("gate", "up"),
     "c_fc": ("up",), "fc1": ("up",), "fc2": ("down",), "dense_h_to_4h": ("up",), "dense_4h_to_h": ("down",),
-    "embed_tokens": ("embed",), "wte": ("embed",), "embed_in": ("embed",),
-    "wpe": ("position",), "embed_positions": ("position",),
+    "embed_tokens": ("embeddings",), "wte": ("embeddings",), "embed_in": ("embeddings",),
+    "wpe": ("positions",), "embed_positions": ("positions",),
     "lm_head": ("head",), "embed_out": ("head",),
 }  # fmt: skip
 BY_PARENT = {"c_proj", "dense"}  # the output of attention or of the MLP, as the module around them says
@@ -44,5 +44,5 @@ def components_of(name: str) -> tuple[str, ...]:
         if step in BY_PARENT and k:
             return ("o",) if "attn" in steps[k - 1] or "attention" in steps[k - 1] else ("down",)
         if NORM.search(step):
-            return ("norm",)
+            return ("norms",)
     return (steps[-2] if len(steps) > 1 else steps[0],)

@@ -93,7 +93,7 @@ def select(model: nn.Module, wanted: Callable[[Piece], bool]) -> list[Piece]:
 
 def matrices(model: nn.Module) -> list[Piece]:
     """The pieces of the matrices inside the layers. Raises ValueError if there is none."""
-    found = select(model, lambda p: p.layer is not None and p.parameter.dim() == 2 and p.component != "norm")
+    found = select(model, lambda p: p.layer is not None and p.parameter.dim() == 2 and p.component != "norms")
     if not found:
         raise ValueError("no layer of this model has a matrix that is known by name: take scope 'all'")
     return found

@@ -17,7 +17,7 @@ from scalpel.scope import Hands, Scope
 VARIANTS = [
     *(bind("scope", name) for name in sorted(material.AXES["scope"])),
     bind("scope", "components", components=["up", "down"], layers="1", freeze=True),
-    bind("scope", "components", components=["v", "norm"], layers=[-1]),
+    bind("scope", "components", components=["v", "norms"], layers=[-1]),
     bind("scope", "lora", targets=["q", "down"], magnitude=True, rank_stabilised=True, init="gaussian"),
     bind("scope", "hft", round=2, outside=False),
     bind("scope", "lift", interval=2, budget=1, svd="randomised"),

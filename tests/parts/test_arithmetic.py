@@ -7,7 +7,7 @@ from torch import Tensor
 import material
 from scalpel.anchors.kl import divergence
 from scalpel.batch import DEMONSTRATION, ENVIRONMENT
-from scalpel.credits.gae import advantages_and_returns
+from scalpel.credits.returns import advantages_and_returns
 from scalpel.credits.top_entropy import threshold
 from scalpel.engine.terms import forward_kl, reverse_kl
 from scalpel.limits import case
@@ -72,6 +72,7 @@ def test_without_demonstrated_tokens_the_prefix_credit_is_constant() -> None:
     out, batch = case([[-1.0, -2.0]], entropy=[[0.0, 1.0]], author=[[ENVIRONMENT, ENVIRONMENT]])
     assert DEMONSTRATION not in batch.author_N[batch.train_N]
     bound = bind("credit", "top-entropy-prefix")
+    assert bound.part.statistic is not None
     stat = bound.part.statistic(out, batch, share=0.2)
     assert bound(out, batch, stat=stat)[batch.train_N].tolist() == [1.0, 1.0]
 

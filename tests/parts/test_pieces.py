@@ -26,18 +26,18 @@ def attach(model, name: str, seed: int = 3, **hyper) -> Scope:
     ("name", "components", "layer"),
     [
         ("model.layers.11.self_attn.q_proj.weight", ("q",), 11),
-        ("model.layers.0.self_attn.q_norm.weight", ("norm",), 0),
+        ("model.layers.0.self_attn.q_norm.weight", ("norms",), 0),
         ("model.layers.3.self_attn.k_proj.lora_A.default.weight", ("k",), 3),
         ("model.layers.3.mlp.down_proj.base_layer.weight", ("down",), 3),
         ("model.layers.2.mlp.gate_up_proj.weight", ("gate", "up"), 2),
         ("transformer.h.4.attn.c_attn.bias", ("q", "k", "v"), 4),
         ("transformer.h.4.attn.c_proj.weight", ("o",), 4),
         ("transformer.h.4.mlp.c_proj.weight", ("down",), 4),
-        ("transformer.h.4.ln_2.weight", ("norm",), 4),
-        ("transformer.ln_f.bias", ("norm",), None),
-        ("transformer.wpe.weight", ("position",), None),
+        ("transformer.h.4.ln_2.weight", ("norms",), 4),
+        ("transformer.ln_f.bias", ("norms",), None),
+        ("transformer.wpe.weight", ("positions",), None),
         ("gpt_neox.layers.1.attention.dense.weight", ("o",), 1),
-        ("model.embed_tokens.weight", ("embed",), None),
+        ("model.embed_tokens.weight", ("embeddings",), None),
         ("lm_head.weight", ("head",), None),
         ("model.layers.5.mlp.router.weight", ("router",), 5),
     ],
@@ -91,10 +91,10 @@ def test_layers_that_can_t_be_read_are_refused_with_an_example(written: str) -> 
 
 
 def test_a_component_that_is_not_there_is_refused_with_those_that_are() -> None:
-    with pytest.raises(ValueError, match="unknown component of this model 'qq': .*down, embed, gate.*"):
+    with pytest.raises(ValueError, match="unknown component of this model 'qq': .*down, embeddings, gate.*"):
         attach(tiny.model(), "components", components=["qq"])
-    with pytest.raises(ValueError, match="no parameter is embed in layers '0': this model has"):
-        attach(tiny.model(), "components", components=["embed"], layers="0")
+    with pytest.raises(ValueError, match="no parameter is embeddings in layers '0': this model has"):
+        attach(tiny.model(), "components", components=["embeddings"], layers="0")
     with pytest.raises(ValueError, match="no matrix is qkv: this model has"):
         attach(tiny.model(), "lora", targets=["qkv"])
 

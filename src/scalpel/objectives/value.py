@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from scalpel.batch import Batch
-from scalpel.credits.gae import estimate, reads
+from scalpel.credits.returns import estimate, reads
 from scalpel.limits import case
 from scalpel.part import Metrics, Out, mean_of, part
 

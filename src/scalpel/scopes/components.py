@@ -34,8 +34,8 @@ def components(
 
         M = {θ : component(θ) ∈ components, layer(θ) ∈ layers};  movable: M, or its complement
 
-    Components are q, k, v, o, gate, up, down, norm, embed, head and whatever else the model has; biases go with
-    their matrix. q, k and v are told apart inside a fused matrix, too. A tied head is the embedding.
+    Components are q, k, v, o, gate, up, down, norms, embeddings, head and whatever else the model has; biases go with
+    their matrix. q, k and v are told apart inside a fused matrix, too. A tied head counts as embeddings.
 
     Reads    parameter names.
     Limits   all components of all layers is `all`.

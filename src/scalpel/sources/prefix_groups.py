@@ -58,7 +58,7 @@ def prefix_groups(
     Reads    prompts and `completion`; the reward functions.
     Limits   continuations 0 is `groups`.
     Fails    only the continued samples ever succeed: `reward` falls back as the prefixes get shorter.
-    Source   Huang et al. 2025 (arXiv 2507.01679), section 3; window as in the authors' scheduler.
+    Source   Huang et al. 2025 (arXiv 2507.01679); window as in the authors' scheduler.
     """
     if not 0 <= continuations <= size:
         raise ValueError(f"{continuations} of {size} samples can't continue a demonstration: set 0 to {size}")
