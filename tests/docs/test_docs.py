@@ -1,0 +1,130 @@
+"""The documents are true: tables fresh, links alive, examples run."""
+
+from __future__ import annotations
+
+import ast
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import tiny
+from scalpel import catalogue
+from scalpel.assemble import assemble
+from scalpel.cli import app
+from scalpel.methods import ROWS
+from scalpel.part import READABLE, Part, bind
+from scalpel.recipe import parse
+from scalpel.registry import AXES
+from scalpel.train import train
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(text, language):
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/methods.md"])
+def test_the_generated_tables_are_fresh(name):
+    assert catalogue.fill(ROOT / name, check=True), f"bring it up to date: scalpel methods {name}"
+
+
+def test_the_table_has_every_row_and_every_part():
+    page = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
+    for axis in catalogue.SHOWN:
+        for name in AXES[axis]:
+            assert f"| `{name}` |" in page, (axis, name)
+    assert all(f"| `{name}` | {row.title} |" in page for name, row in ROWS.items())
+
+
+def test_a_row_is_told_by_its_point_on_the_axes():
+    shown = {row[0]: row for row in catalogue.rows()}
+    assert shown["sft"][2:5] == ("demonstrations × constant × nll", "all", "–")
+    assert " + 0.1 · value" in shown["ppo"][2]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_within_the_documents_lead_somewhere(page):
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
+        assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_recipes_of_the_readme_are_valid():
+    one, comparison = blocks(README, "toml")
+    recipe = parse(tomllib.loads(one + comparison))
+    for stage in recipe.stages:
+        assemble(stage, recipe)
+    assert recipe.compare is not None
+    for arm in recipe.compare.arms:
+        made = parse({**tomllib.loads(one), "train": {k: v for k, v in arm.items() if k != "name"}})
+        assemble(made.stages[0], made)
+
+
+def test_the_python_of_the_readme_compiles_and_its_reward_works():
+    reward, use = blocks(README, "python")
+    space: dict = {}
+    exec(compile(reward, "README.md", "exec"), space)
+    said = [[{"role": "assistant", "content": text}] for text in ("short", "long" * 40)]
+    assert space["brief"](completions=said, answer=["1", "2"]) == [1.0, 0.0]
+    import scalpel
+
+    called = {node.func.attr for node in ast.walk(ast.parse(use)) if isinstance(node, ast.Call)}
+    assert called and all(callable(getattr(scalpel, name)) for name in called)
+
+
+def test_the_commands_of_the_documents_exist():
+    import typer
+
+    group = typer.main.get_command(app)
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        code = "\n".join([*blocks(text, ""), *re.findall(r"`([^`\n]+)`", text)])
+        for name in re.findall(r"^scalpel ([a-z]+)", code, re.MULTILINE):
+            assert name in group.commands, f"{page.name}: scalpel {name}"
+
+
+@pytest.fixture
+def focal():
+    """The part that the architecture page writes, registered for the length of a test."""
+    (code,) = blocks(ARCHITECTURE, "python")
+    exec(compile(code, "architecture.md", "exec"), {})
+    yield AXES["credit"]["focal"]
+    del AXES["credit"]["focal"]
+
+
+def test_the_part_of_the_architecture_page_keeps_its_limits(focal: Part):
+    rows = list(focal.limits())
+    assert len(rows) == 2
+    for out, batch, hyper, expected in rows:
+        credit_N = bind("credit", "focal", **hyper)(out, batch)
+        assert credit_N[batch.train_N].tolist() == pytest.approx(expected)
+
+
+def test_the_part_of_the_architecture_page_trains_in_the_recipe_that_it_shows(focal, tmp_path):
+    (text,) = blocks(ARCHITECTURE, "toml")
+    data = tmp_path / "data.jsonl"
+    data.write_text("".join(f'{{"prompt": "{n}", "completion": "x{n}"}}\n' for n in range(20)))
+    tables = tomllib.loads(text)
+    tables["model"] = str(tiny.folder(tmp_path / "model"))
+    tables["task"] = {"name": "jsonl", "path": str(data)}
+    recipe = parse(tables, ["train.steps=2", "train.batch=2"])
+    losses: list[float] = []
+    train(recipe, tell=lambda record: losses.append(record["loss"]))
+    plain: list[float] = []
+    constant = parse(tables, ["train.steps=2", "train.batch=2", "train.signals.0.credit.0.gamma=0.0"])
+    train(constant, tell=lambda record: plain.append(record["loss"]))
+    assert len(losses) == 2 and losses[0] < plain[0]  # known tokens count less
+
+
+def test_the_architecture_page_names_every_declaration_and_every_field():
+    for name in Part.__dataclass_fields__:
+        assert name in ("axis", "name", "fn") or f"| `{name}` |" in ARCHITECTURE, name
+    for name in READABLE:
+        assert f"`{name}`" in ARCHITECTURE, name
+    for axis in AXES:
+        assert axis in ("task", "probe") or f"| {axis} " in ARCHITECTURE, axis
