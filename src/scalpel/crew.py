@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
+from functools import partial
 from queue import Empty
 from typing import Any
 
@@ -70,9 +71,13 @@ class Crew:
     def run_here(self, jobs: Sequence[Job], bar: Bar) -> list[Any]:
         results = []
         for k, job in enumerate(jobs):
-            results.append(attempt(job, lambda share, k=k: bar.to(k + share)))
+            results.append(attempt(job, partial(self.reached, bar, k)))
         bar.to(len(jobs))
         return results
+
+    @staticmethod
+    def reached(bar: Bar, finished: int, share: float) -> None:
+        bar.to(finished + share)
 
     def run_apart(self, jobs: Sequence[Job], bar: Bar) -> list[Any]:
         assert self.pool is not None

@@ -158,7 +158,7 @@ def ledgers(
     middle = deepcopy(base.model)
     middle.load_state_dict(interpolate(base.model.state_dict(), tuned.model.state_dict(), 0.5))
     halfway = Engine(middle, tuned.tokens, precision=tuned.precision)
-    options = {"k": spec.recovery_samples, "most": spec.recovery_items, "seed": recipe.seed}
+    options: dict[str, Any] = {"k": spec.recovery_samples, "most": spec.recovery_items, "seed": recipe.seed}
     books = []
     for probe in shown.each(probes, "measuring", len(probes), "probes"):
         books += measure([probe], base, tuned, halfway, before=before, **options)
