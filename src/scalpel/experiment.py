@@ -85,7 +85,7 @@ class Watcher:
         self.points = [((k + 1) / (n + 1)) ** 1.5 for k in range(n)]
 
     def tell(self, record: Mapping[str, Any]) -> None:
-        self.bar.advance(0.0, loss=record["loss"], reward=record.get("reward"))
+        self.bar.advance(0.0, step=record["step"], loss=record["loss"], reward=record.get("reward"))
 
     def watch(self, job: Job, stage: StageRun, progress: Progress) -> bool:
         share = (progress.stage + min(share_done(job, stage, progress), 1.0)) / len(job.plans)

@@ -18,8 +18,9 @@ EVERY = 10.0  # seconds between two lines where there is no terminal
 
 
 def numbers_in_words(numbers: dict[str, float]) -> str:
-    """`loss 0.512  reward 0.25`"""
-    return "  ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in numbers.items())
+    """`step 12  loss 0.512  reward 0.25`"""
+    said = {name.replace("_", " "): f"{n}" if isinstance(n, int) else f"{n:.3g}" for name, n in numbers.items()}
+    return "  ".join(f"{name} {number}" for name, number in said.items())
 
 
 def count_in_words(n: float) -> str:

@@ -94,4 +94,4 @@ def test_times_and_rates_read_well():
     assert rate_in_words(12.34, "steps") == "12.3 steps/s"
     assert rate_in_words(0.25, "steps") == "4.0 s/step"
     assert rate_in_words(0.0, "steps") == ""
-    assert numbers_in_words({"loss": 0.51234, "gradient_norm": 2.0}) == "loss 0.512  gradient norm 2"
+    assert numbers_in_words({"step": 12345, "gradient_norm": 0.51234}) == "step 12345  gradient norm 0.512"
