@@ -29,7 +29,7 @@ def test_it_says_effect_reads_limits_fails_and_source(part: Part) -> None:
 def test_its_file_is_short_and_named_like_it(part: Part) -> None:
     path = Path(inspect.getfile(part.fn))
     assert path.stem == part.name.replace("-", "_")
-    assert len(path.read_text().splitlines()) <= 150
+    assert len(path.read_text().splitlines()) <= 100
 
 
 def loaded(code: CodeType) -> set[str]:

@@ -10,8 +10,8 @@ from scalpel.batch import Batch
 
 def token_rewards(batch: Batch, kl_beta: float) -> Tensor:
     """The sequence's reward at its last trained token, each token's own, less kl_beta·(log π_old − log π_ref)."""
-    reward_N = torch.zeros_like(batch.old_value_N if batch.reward_N is None else batch.reward_N)  # type: ignore[arg-type]
-    reward_N = reward_N if batch.reward_N is None else reward_N + batch.reward_N
+    assert batch.old_value_N is not None
+    reward_N = torch.zeros_like(batch.old_value_N) if batch.reward_N is None else batch.reward_N
     if kl_beta:
         assert batch.old_N is not None and batch.reference_N is not None
         reward_N = reward_N - kl_beta * (batch.old_N - batch.reference_N)
