@@ -9,6 +9,7 @@ import signal
 
 import pytest
 import torch
+from safetensors import SafetensorError
 
 import scalpel.models
 import scalpel.runs
@@ -132,6 +133,16 @@ def test_a_full_disk_is_said_calmly_and_leaves_no_broken_file(scalpel, monkeypat
     ran = scalpel("train", "recipe.toml", "train.checkpoint_every=1")
     assert ran.code == 2 and "No space left on device" in ran.said and "free some space" in ran.said
     assert not [path for path in scalpel.listing() if path.endswith(".part") or "checkpoint-" in path]
+
+
+def test_a_disk_that_is_full_when_the_model_is_saved_is_said_calmly(scalpel, monkeypatch):
+    def full(*arguments, **named):
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr("transformers.modeling_utils.safe_save_file", full)
+    ran = scalpel("train", "recipe.toml")
+    assert ran.code == 2 and "No space left on device" in ran.said and "runs/lesson/model" in ran.said
+    assert not [path for path in scalpel.listing() if ".part" in path or path.endswith("lesson/model")]
 
 
 def interrupt_at(step, monkeypatch):
