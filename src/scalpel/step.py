@@ -102,7 +102,7 @@ def backward(engine: Engine, flow: Flow, batch: Batch, progress: float, accumula
         if out.entropy_N is not None:
             tally.add("", {"entropy": (out.entropy_N.detach().sum(), float(micro.train_N.sum()))})
         if not torch.isfinite(loss):
-            raise NonFiniteLoss(f"the loss is {float(loss)} on {described(engine, micro)}")
+            raise NonFiniteLoss(f"the loss is {float(loss.detach())} on {described(engine, micro)}")
         if loss.requires_grad:
             loss.backward()
         total += float(loss.detach())

@@ -20,6 +20,7 @@ from scalpel.runs import Run, interruptible
 from scalpel.stage import StageRun
 from scalpel.step import NonFiniteLoss, Tally, backward, outlook, parameter_penalty, prepare
 
+EMPTY = "If all examples were too long, raise max_length or change truncation"
 Watch = Callable[[Job, StageRun, Progress], bool]
 
 
@@ -78,7 +79,7 @@ def share_done(job: Job, stage: StageRun, progress: Progress) -> float:
 
 def guarded_step(job: Job, stage: StageRun, progress: Progress, run: Run | None) -> dict[str, Any]:
     """A step and its record; if its loss is not finite, the state before it is saved and the rows are named."""
-    started = time.perf_counter()
+    started, done = time.perf_counter(), share_done(job, stage, progress)
     try:
         record = take_step(job, stage, progress)
     except NonFiniteLoss as error:
@@ -89,6 +90,8 @@ def guarded_step(job: Job, stage: StageRun, progress: Progress, run: Run | None)
     progress.step, progress.total = progress.step + 1, progress.total + 1
     record |= job.validate(stage, progress.step)
     progress.seconds += time.perf_counter() - started
+    if share_done(job, stage, progress) <= done:  # a budget would never be spent
+        raise ValueError(f"step {progress.total} trained on nothing and spent nothing: its batch was empty. {EMPTY}")
     return {"kind": "train", "stage": stage.name, "step": progress.total, **record, "seconds": progress.seconds}
 
 
