@@ -8,6 +8,7 @@ respected, since all reading goes through transformers.
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -139,12 +140,16 @@ def stop_ids(model: PreTrainedModel) -> list[int]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without the progress bars of transformers, which would tear our own."""
-    were_on = hf_logging.is_progress_bar_enabled()
+    """Without the progress bars of transformers, which would tear our own, and without the hub's tale of its retries:
+    if all of them fail, the error says so."""
+    were_on, hub = hf_logging.is_progress_bar_enabled(), logging.getLogger("huggingface_hub")
     hf_logging.disable_progress_bar()
+    level = hub.level
+    hub.setLevel(logging.ERROR)
     try:
         yield
     finally:
+        hub.setLevel(level)
         if were_on:
             hf_logging.enable_progress_bar()
 
