@@ -175,11 +175,9 @@ def refuse(plan: Plan, recipe: Recipe) -> None:
         for p in flow.parts:
             for field in sorted(p.declared("reads") - available):
                 raise ValueError(unfed(p.part, field, flow.source.part))
-        if "old_value" in flow.reads(0.0) and "value" not in plan.owned:
-            raise ValueError(
-                "credit 'gae' reads values, but no part of this stage brings a value head: add a signal with "
-                "objective 'value' on the same batch, as method 'ppo' does, or take credit 'group-zscore'"
-            )
+        for p in flow.parts:
+            if "value" in p.declared("needs") and "value" not in plan.owned:
+                raise ValueError(valueless(p.part))
         for signal in flow.signals:
             if signal.objective is None and not signal.anchors:
                 raise ValueError(f"signal {signal.name!r} has neither an objective nor an anchor on it")
@@ -187,6 +185,20 @@ def refuse(plan: Plan, recipe: Recipe) -> None:
         raise ValueError(
             f'this stage asks a {role!r} model: name one under [models], as in {role} = "folder or hub id"'
         )
+
+
+def valueless(reader: Part) -> str:
+    """The words for a part that needs values in a stage where no part brings a value head."""
+    bring = sorted(f"{axis} {name!r}" for axis in AXES for name, p in AXES[axis].items() if "value" in owned(p))
+    others = sorted(n for n, p in AXES[reader.axis].items() if callable(p.needs) or "value" not in p.needs)
+    return (
+        f"{reader.axis} {reader.name!r} needs values, but no part of this stage brings a value head: add a signal on "
+        f"the same batch with {' or '.join(bring)}, or take another {reader.axis} ({', '.join(others)})"
+    )
+
+
+def owned(registered: Any) -> Mapping[str, Any]:
+    return registered.owns if isinstance(registered, Part) else {}
 
 
 def unfed(reader: Part, field: str, source: Part) -> str:
