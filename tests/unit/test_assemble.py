@@ -87,8 +87,8 @@ def test_a_part_whose_source_lacks_what_it_reads_is_refused_with_both_ways_out(t
     assert all(way in str(error.value) for way in ways_out)
 
 
-def test_values_without_a_value_head_are_refused_with_the_row_that_has_one():
-    with pytest.raises(ValueError, match="objective 'value' on the same batch, as method 'ppo'"):
+def test_values_without_a_value_head_are_refused_with_what_brings_one():
+    with pytest.raises(ValueError, match="on the same batch with objective 'value', or take another credit"):
         plan(signals(credit=["gae"]))
 
 
