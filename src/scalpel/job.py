@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -172,13 +172,16 @@ class Job:
             self._examples[key] = (task, examples, Rewards(self.recipe.data.rewards, task))
         return self._examples[key]
 
-    def draw(self, stage: StageRun, k: int, step: int, total: int, done: float) -> Batch:
-        """The batch of flow k for this step: from its source, then shown as its corruptions say."""
+    def draw(
+        self, stage: StageRun, k: int, step: int, total: int, done: float, hand: Callable[[Draw], Draw] = lambda d: d
+    ) -> Batch:
+        """The batch of flow k for this step: from its source, then shown as its corruptions say. `hand` may change
+        what the source is handed."""
         flow, (_, examples, rewards) = stage.plan.flows[k], stage.data[k]
         seed = derive(self.recipe.seed, "draw", total, k) % 2**31
         order = derive(self.recipe.seed, "order", stage.index, k)
         chosen = window(examples, step // flow.reuse, flow.batch, order)
-        batch = flow.source(self.material(stage.spec, chosen, rewards, seed, done), progress=done)
+        batch = flow.source(hand(self.material(stage.spec, chosen, rewards, seed, done)), progress=done)
         for c, corruption in enumerate(flow.corrupt):
             mask_id = self.engine.tokens.mask_id
             batch = corruption(batch, mask_id=mask_id, seed=derive(seed, c) % 2**31, progress=done)

@@ -14,6 +14,7 @@ from scalpel.batch import Batch
 from scalpel.checkpoint import Progress, last_good, refuse_other, restored, state
 from scalpel.draw import derive
 from scalpel.job import Job
+from scalpel.memory import memory_of, ran_out
 from scalpel.optimise import set_rate
 from scalpel.recipe import Recipe
 from scalpel.runs import Run, interruptible
@@ -87,6 +88,11 @@ def guarded_step(job: Job, stage: StageRun, progress: Progress, run: Run | None)
             run.checkpoint(progress.total, state(job, stage, progress))
         advice = "lower the learning rate, or look at these rows"
         raise NonFiniteLoss(f"step {progress.total + 1}: {error}; {advice}; {last_good(run)}") from None
+    except (RuntimeError, MemoryError) as error:
+        if not ran_out(error):
+            raise
+        advice = "; ".join(memory_of(job, stage, float("inf")).advice)
+        raise MemoryError(f"step {progress.total + 1} ran out of memory: {advice}; {last_good(run)}") from error
     progress.step, progress.total = progress.step + 1, progress.total + 1
     record |= job.validate(stage, progress.step)
     progress.seconds += time.perf_counter() - started

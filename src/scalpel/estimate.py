@@ -1,0 +1,226 @@
+"""What a stage will cost before it starts, in time and in memory, and what to change where memory would not do.
+
+Time is measured, not guessed: one micro-batch forward and backward, and a few sampled tokens, both of the real data
+and models; the rest follows by counting. Completions count at their longest, so sampling takes at most what is said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from time import perf_counter
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from scalpel.assemble import Flow
+from scalpel.batch import Batch
+from scalpel.draw import Draw
+from scalpel.engine import Engine, Meter, Sample, Sampling
+from scalpel.engine.forward import CHUNK
+from scalpel.engine.meter import forward_flops
+from scalpel.job import Job
+from scalpel.memory import Memory, bytes_of, memory_of
+from scalpel.stage import StageRun
+from scalpel.step import Tally, backward, prepare
+
+ENOUGH = 2048  # padded tokens of a micro-batch that is timed, at most; larger ones are scaled from it
+ROWS = 64  # samples that are drawn at once for the timing, at most
+SHORT, LONG = 2, 10  # tokens sampled for it
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A stage's cost. Numbers a step are means over the steps on one batch, where batches are used again."""
+
+    steps: float
+    seconds_a_step: float
+    flops_a_step: float
+    trained_a_step: float  # tokens
+    sampled_a_step: float  # tokens, at most
+    memory: Memory
+
+    @property
+    def seconds(self) -> float:
+        return self.steps * self.seconds_a_step
+
+    @property
+    def words(self) -> str:
+        minutes, seconds = divmod(round(self.seconds), 60)
+        time = f"{minutes} min {seconds} s" if minutes else f"{self.seconds:.1f} s"
+        sampled = f" and at most {self.sampled_a_step:,.0f} are sampled" if self.sampled_a_step else ""
+        return (
+            f"about {time} for {self.steps:,.0f} steps, in each of which {self.trained_a_step:,.0f} tokens are "
+            f"trained{sampled} ({self.steps * self.flops_a_step:.2g} operations in all); {self.memory.words}"
+        )
+
+
+@dataclass
+class Spent:
+    """What one flow costs a step."""
+
+    seconds: float = 0.0
+    flops: float = 0.0
+    trained: float = 0.0
+    sampled: float = 0.0
+    activations: float = 0.0
+
+
+@dataclass
+class Pretence:
+    """Stands in for sampling and rewards: times a few tokens, and gives completions of the greatest length of which
+    every other one is rewarded, so that sources that choose find something."""
+
+    engine: Engine
+    sampling: Sampling
+    rewards: int
+    seconds: float = 0.0
+    sampled: int = 0
+    meter: Meter = field(default_factory=Meter)
+    cache: float = 0.0
+
+    def sample(self, prompts: Sequence[Sequence[int]], n: int, seed: int) -> list[list[Sample]]:
+        few = list(prompts[: max(1, ROWS // n)])
+        long = self.sampling.max_tokens
+        first, second = (timed(partial(self.drawn, few, n, seed, min(t, long))) for t in (SHORT, LONG))
+        each = max(second - first, 0.0) / max(min(LONG, long) - min(SHORT, long), 1)
+        self.seconds += (first + each * (long - min(SHORT, long))) * len(prompts) / len(few)
+        lengths = [len(p) for p in prompts]
+        self.meter.sampled(self.engine.model, lengths, [long] * (n * len(prompts)))
+        self.sampled += n * long * len(prompts)
+        at_once = min(self.engine.sample_rows, n * len(prompts))
+        self.cache = max(self.cache, cache_bytes(self.engine, at_once * (max(lengths) + long)))
+        return [[Sample([p[-1]] * long, [0.0] * long, finished=True) for _ in range(n)] for p in prompts]
+
+    def drawn(self, prompts: Sequence[Sequence[int]], n: int, seed: int, tokens: int) -> None:
+        self.engine.sample(prompts, replace(self.sampling, max_tokens=tokens, stop=()), n, seed)
+
+    def reward(self, examples: Any, samples: Sequence[Sequence[Sample]]) -> list[list[list[float]]]:
+        return [[[float(k % 2 == 0)] + [0.0] * (self.rewards - 1) for k in range(len(group))] for group in samples]
+
+    def hand(self, draw: Draw) -> Draw:
+        return replace(draw, sample=self.sample, reward=self.reward)
+
+
+def estimate(job: Job, stage: StageRun) -> Estimate:
+    """The cost of a stage that has just been entered. Nothing of the run is changed by it."""
+    with aside(job):
+        spent = [of_flow(job, stage, k) for k in range(len(stage.plan.flows))]
+    total = {name: sum(getattr(s, name) for s in spent) for name in ("seconds", "flops", "trained", "sampled")}
+    tokens = total["trained"] + total["sampled"]
+    budget, steps = stage.spec.budget, float(stage.spec.steps)
+    if budget is not None:
+        unit = {"flops": total["flops"], "tokens": tokens, "seconds": total["seconds"]}[budget.unit]
+        steps = budget.amount / max(unit, 1e-9)
+    memory = memory_of(job, stage, max(s.activations for s in spent))
+    return Estimate(steps, total["seconds"], total["flops"], total["trained"], total["sampled"], memory)
+
+
+@contextmanager
+def aside(job: Job) -> Iterator[None]:
+    """Leaves meter, random numbers, gradients and notes as they were."""
+    meter, noted, state = job.engine.meter, dict(job.noted), torch.get_rng_state()
+    training, job.engine.meter = job.engine.model.training, Meter()
+    job.engine.model.train()
+    try:
+        yield
+    finally:
+        job.engine.meter, job.noted = meter, noted
+        job.engine.model.train(training)
+        for module in (job.engine.model, job.engine.owned):
+            module.zero_grad(set_to_none=True)
+        torch.set_rng_state(state)
+
+
+def of_flow(job: Job, stage: StageRun, k: int) -> Spent:
+    """Sampling as pretended, and one micro-batch scaled to the whole batch by its operations."""
+    engine, flow = job.engine, stage.plan.flows[k]
+    pretence = Pretence(engine, job.sampling(stage.spec), len(stage.data[k][2].weight_K))
+    batch = job.draw(stage, k, 0, 0, 0.0, pretence.hand)
+    spent = Spent(
+        seconds=pretence.seconds / flow.reuse,
+        flops=pretence.meter.flops / flow.reuse,
+        trained=float(batch.train_N.sum()),
+        sampled=pretence.sampled / flow.reuse,
+        activations=pretence.cache,
+    )
+    if not spent.trained:
+        return spent
+    part = batch.pick(timed_part(engine, flow, batch, stage.spec.accumulation))
+    scale = work(engine, batch) / work(engine, part)
+    saved = Saved()
+    with saved.counting():
+        once(engine, flow, part)
+    engine.meter = Meter()
+    preparing = timed(lambda: prepare(engine, flow, part, 0.0))
+    ready, prepared = prepare(engine, flow, part, 0.0), engine.meter.flops / 2
+    training = timed(lambda: backward(engine, flow, ready, 0.0, 1, Tally()))
+    trained = engine.meter.flops - 2 * prepared
+    widest = max(padded(batch.pick(s)) for s in engine.micro(batch, flow.unit, stage.spec.accumulation))
+    logits = 3.0 * 4 * min(CHUNK, widest) * job.engine.model.config.get_text_config().vocab_size
+    return replace(
+        spent,
+        seconds=spent.seconds + scale * (preparing / flow.reuse + training),
+        flops=spent.flops + scale * (prepared / flow.reuse + trained),
+        activations=max(saved.bytes * widest / padded(part) + logits, pretence.cache),
+    )
+
+
+def once(engine: Engine, flow: Flow, batch: Batch) -> None:
+    backward(engine, flow, prepare(engine, flow, batch, 0.0), 0.0, 1, Tally())
+
+
+def timed_part(engine: Engine, flow: Flow, batch: Batch, accumulation: int) -> Tensor:
+    """The sequences of one micro-batch, cut small enough to be timed quickly."""
+    limit, engine.micro_tokens = engine.micro_tokens, min(engine.micro_tokens, ENOUGH)
+    try:
+        pieces = engine.micro(batch, flow.unit, accumulation)
+    finally:
+        engine.micro_tokens = limit
+    return next(p for p in pieces if bool(batch.pick(p).train_N.any()))
+
+
+def work(engine: Engine, batch: Batch) -> float:
+    return forward_flops(engine.model, torch.bincount(batch.seq_N, minlength=batch.S).tolist())
+
+
+def padded(batch: Batch) -> int:
+    return batch.S * int(torch.bincount(batch.seq_N).max())
+
+
+def cache_bytes(engine: Engine, tokens: int) -> float:
+    """Keys and values of so many tokens."""
+    config = engine.model.config.get_text_config()
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return 2.0 * config.num_hidden_layers * heads * width * tokens * (2 if engine.precision == "bfloat16" else 4)
+
+
+def timed(run: Callable[[], Any]) -> float:
+    """Seconds that it takes, once what it launched is done."""
+    start = perf_counter()
+    run()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return perf_counter() - start
+
+
+class Saved:
+    """Bytes that autograd keeps for the backward pass, parameters not counted."""
+
+    def __init__(self) -> None:
+        self.bytes = 0.0
+        self.seen: set[int] = set()
+
+    def keep(self, x: Tensor) -> Tensor:
+        storage = x.untyped_storage()
+        if not (x.is_leaf and x.requires_grad) and storage.data_ptr() not in self.seen:
+            self.seen.add(storage.data_ptr())
+            self.bytes += bytes_of([x])
+        return x
+
+    def counting(self) -> Any:
+        return torch.autograd.graph.saved_tensors_hooks(self.keep, lambda x: x)
