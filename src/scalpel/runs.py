@@ -11,7 +11,7 @@ import re
 import shutil
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -130,6 +130,7 @@ class Run:
             raise ValueError(f"{folder} already holds a run: go on with --resume, or choose another folder (--out)")
         folder.mkdir(parents=True, exist_ok=True)
         self._metrics = folder / "metrics.jsonl"
+        self.track: Callable[[Mapping[str, Any]], None] = lambda record: None  # gets each record, too
         for left in (folder / "checkpoints").glob(".checkpoint-*"):  # by a process that was killed while writing
             shutil.rmtree(left, ignore_errors=True)
 
@@ -153,6 +154,7 @@ class Run:
         """Appends a line to metrics.jsonl."""
         with self._metrics.open("a", encoding="utf-8") as lines:
             lines.write(json.dumps(record) + "\n")
+        self.track(record)
 
     def last_record(self, kind: str) -> dict[str, Any]:
         """The last line of a kind in metrics.jsonl."""

@@ -20,6 +20,7 @@ from scalpel.recipe import Recipe
 from scalpel.runs import Run, interruptible
 from scalpel.stage import StageRun
 from scalpel.step import NonFiniteLoss, Tally, backward, outlook, parameter_penalty, prepare
+from scalpel.track import tracker
 
 EMPTY = "If all examples were too long, raise max_length or change truncation"
 Watch = Callable[[Job, StageRun, Progress], bool]
@@ -48,6 +49,8 @@ def train(
         progress = restored(saved)
     if run and resume:
         run.forget_after(progress.total if saved else -1)
+    if run:
+        run.track = tracker(recipe.track, run.folder, progress.total + 1)
     with interruptible() as wish:
         for index in range(progress.stage, len(job.plans)):
             if index != progress.stage:
