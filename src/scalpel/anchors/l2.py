@@ -24,8 +24,8 @@ def l2(now: Mapping[str, Tensor], home: Mapping[str, Tensor], *, strength: float
 
     Reads    what moves, and its value when the stage began.
     Limits   0 at home; λ → ∞ freezes; λ = 0 is no anchor.
-    Fails    all weights are held alike, those that matter and those that don't; `distance` shows how far they went.
+    Fails    all weights are held alike, those that matter and those that don't; `weight_distance` shows how far.
     Source   Li et al. 2018 (arXiv 1802.01483), L2-SP, eq. 2.
     """
     square = torch.stack([((x - home[name]) ** 2).sum() for name, x in now.items()]).sum()
-    return 0.5 * strength * square, {"distance": (square.detach().sqrt(), 1.0)}
+    return 0.5 * strength * square, {"weight_distance": (square.detach().sqrt(), 1.0)}

@@ -1,0 +1,52 @@
+"""Every number that a run logs is in the document, and every name in the document is logged by some run."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from running import tables
+from scalpel.methods import ROWS
+from scalpel.train import train
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "metrics.md"
+CHECKED = {"every": 1, "items": 2}
+
+
+def documented() -> set[str]:
+    """The names in the first column of the document's tables."""
+    found = set()
+    for line in DOCUMENT.read_text(encoding="utf-8").splitlines():
+        if line.startswith("| `"):
+            found.update(re.findall(r"`([^`]+)`", line.split("|")[1]))
+    return found
+
+
+@pytest.fixture(scope="module")
+def logged(at) -> set[str]:
+    """The names that two steps of every row log, with either anchor; signals' names and reward functions' removed."""
+    names: set[str] = set()
+
+    def tell(record) -> None:
+        for key in record:
+            key = re.sub(r"^(policy|value)/", "", key)
+            names.add(re.sub(r"^rewards/[^/]+/", "rewards/<function>/", key))
+
+    for method in ROWS:
+        for anchor in ("kl", "l2"):
+            train(tables(at, {"method": method, "steps": 2, "anchors": [anchor], "validate": CHECKED}), tell=tell)
+    return names
+
+
+def test_every_metric_that_is_logged_is_documented(logged):
+    assert not logged - documented()
+
+
+def test_every_metric_that_is_documented_is_logged(logged):
+    assert not documented() - logged
+
+
+def test_each_name_stands_once_in_the_document():
+    lines = [line.split("|")[1] for line in DOCUMENT.read_text().splitlines() if line.startswith("| `")]
+    names = [name for line in lines for name in re.findall(r"`([^`]+)`", line)]
+    assert len(names) == len(set(names))
