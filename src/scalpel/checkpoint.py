@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,6 +59,12 @@ def refuse_other(saved: str, recipe: Recipe) -> None:
 
 def last_good(run: Run | None) -> str:
     """Where the last checkpoint is, in words."""
-    with suppress(IndexError, AttributeError):
-        return f"the last good state is in {run.checkpoints()[-1]}, and --resume goes on from it"  # type: ignore[union-attr]
-    return "nothing was saved, since there is no run folder"
+    found = run.checkpoints() if run else []
+    if found:
+        return f"the last good state is in {found[-1]}, and --resume goes on from it"
+    why = (
+        "checkpoint_every, which writes checkpoints along the way, had not come round"
+        if run
+        else "there is no run folder"
+    )
+    return f"nothing was saved, since {why}"

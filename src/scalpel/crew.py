@@ -106,7 +106,7 @@ def attempt(job: Job, report: Report) -> Any:
 
     try:
         return job.fn(*job.args, report)
-    except (ValueError, NonFiniteLoss, OSError) as error:
+    except (ValueError, NonFiniteLoss, MemoryError, OSError) as error:
         return error
 
 

@@ -25,6 +25,8 @@ def mishap(error: BaseException) -> Mishap | None:
         return Mishap(said_by_the_system(error))
     if isinstance(error, ValueError) or error_named("scalpel.step", "NonFiniteLoss", error):
         return Mishap(str(error) or type(error).__name__)
+    if isinstance(error, MemoryError) and str(error):
+        return Mishap(str(error))  # the loop's, which knows what would help
     if error_named("torch", "OutOfMemoryError", error) or "can't allocate memory" in str(error):
         return Mishap(
             "memory ran out: lower train.micro_tokens (the batch is then cut into more pieces, with the same result), "

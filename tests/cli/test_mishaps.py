@@ -189,13 +189,14 @@ def test_a_run_folder_is_not_overwritten(scalpel):
     assert "--resume" in scalpel.refused("train", "recipe.toml")
 
 
-def test_memory_that_runs_out_comes_with_advice(scalpel, monkeypatch):
+@pytest.mark.parametrize("place", ["scalpel.train.take_step", "scalpel.experiment.look_at_base"])
+def test_memory_that_runs_out_comes_with_advice(scalpel, monkeypatch, place):
     def exhausted(*arguments, **named):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
 
-    monkeypatch.setattr("scalpel.train.take_step", exhausted)
+    monkeypatch.setattr(place, exhausted)
     ran = scalpel("train", "recipe.toml")
-    assert ran.code == 2 and "train.micro_tokens" in ran.said and "lora" in ran.said
+    assert ran.code == 2 and "memory" in ran.said and "micro_tokens" in ran.said and "lora" in ran.said
 
 
 def test_a_fault_of_ours_keeps_its_traceback(scalpel, monkeypatch):
