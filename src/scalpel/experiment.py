@@ -16,6 +16,8 @@ from torch import Tensor
 from scalpel import models, tasks
 from scalpel.device import choose_device, choose_dtype, choose_precision, peak_memory
 from scalpel.engine import Engine, Meter
+from scalpel.estimate import estimate
+from scalpel.estimate import estimate
 from scalpel.job import Job, StageRun
 from scalpel.look import look as look_at
 from scalpel.look import rows_of
@@ -47,7 +49,8 @@ def run_recipe(
     shown, run = progress or Shown(quiet=True), Run(Path(folder), resume)
     if recipe.threads:
         torch.set_num_threads(recipe.threads)
-    write_text(run.folder / "recipe.toml", write(recipe))
+    if not run.checkpoints():  # else what is there belongs to them
+        write_text(run.folder / "recipe.toml", write(recipe))
     write_json(run.folder / "environment.json", environment())
     base, probes = base_engine(recipe), probes_of(recipe)
     before = look_at_base(probes, base, shown) if before is None else before
@@ -79,6 +82,7 @@ class Watcher:
     base: Engine
     before: Look
     points: list[float] = field(init=False)  # shares of the run, yet to come
+    begun: bool = False
 
     def __post_init__(self) -> None:
         n = self.recipe.measure.points if self.probes else 0
@@ -89,6 +93,9 @@ class Watcher:
 
     def watch(self, job: Job, stage: StageRun, progress: Progress) -> bool:
         share = (progress.stage + min(share_done(job, stage, progress), 1.0)) / len(job.plans)
+        if not self.begun and progress.total:  # resumed: these looks were taken before
+            self.points = self.points[len(self.run.records("probe")) - 1 :]
+        self.begun = True
         self.bar.to(share)
         self.report(0.9 * share)
         if progress.total == 0:
@@ -109,6 +116,10 @@ class Watcher:
                 batch = job.draw(stage, k, 0, 0, 0.0)
             if batch.S:
                 self.shown.say(look_at(job.engine.tokens, rows_of(job.engine.tokens, batch)))
+        if not self.shown.quiet:
+            self.shown.say(estimate(job, stage).words)
+        if not self.shown.quiet:  # timing a few passes is worth it only where somebody waits
+            self.shown.say(estimate(job, stage).words)
 
     def few(self) -> list[Probe]:
         """Each probe on its first few items."""
