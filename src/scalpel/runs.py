@@ -140,8 +140,9 @@ class Run:
         return sorted(found, key=lambda path: int(path.name.rpartition("-")[2]))
 
     def checkpoint(self, step: int, state: Mapping[str, Any]) -> Path:
+        """Saves a state and how much was recorded until then; drops all but the last few."""
         path = self.folder / "checkpoints" / f"checkpoint-{step}"
-        save_state(path, state)
+        save_state(path, {**state, "lines": len(self._lines())})
         for old in self.checkpoints()[:-KEPT]:
             shutil.rmtree(old)
         return path
@@ -158,16 +159,21 @@ class Run:
 
     def last_record(self, kind: str) -> dict[str, Any]:
         """The last line of a kind in metrics.jsonl."""
-        lines = self._metrics.read_text(encoding="utf-8").splitlines()
-        return next(record for line in reversed(lines) if (record := json.loads(line))["kind"] == kind)
+        return self.records(kind)[-1]
 
-    def forget_after(self, step: int) -> None:
-        """Drops the records of steps that a resumed run will take again, and a last line that was cut short."""
+    def records(self, kind: str) -> list[dict[str, Any]]:
+        """All lines of a kind in metrics.jsonl."""
+        return [record for line in self._lines() if (record := json.loads(line))["kind"] == kind]
+
+    def keep(self, lines: int) -> None:
+        """Drops what was recorded after the first so many lines, since a resumed run records it again."""
         if self._metrics.exists():
-            lines = self._metrics.read_text(encoding="utf-8").splitlines(keepends=True)
-            whole_lines = [line for line in lines if line.endswith("\n")]
-            kept = [line for line in whole_lines if json.loads(line).get("step", 0) <= step]
-            write_text(self._metrics, "".join(kept))
+            write_text(self._metrics, "".join(self._lines()[:lines]))
+
+    def _lines(self) -> list[str]:
+        """The lines of metrics.jsonl; one that was cut short, by a process that was killed, is not among them."""
+        found = self._metrics.read_text(encoding="utf-8") if self._metrics.exists() else ""
+        return [line for line in found.splitlines(keepends=True) if line.endswith("\n")]
 
 
 @contextmanager

@@ -48,7 +48,7 @@ def train(
         refuse_other(saved["recipe"], recipe)
         progress = restored(saved)
     if run and resume:
-        run.forget_after(progress.total if saved else -1)
+        run.keep(saved["lines"] if saved else 0)
     if run:
         run.track = tracker(recipe.track, run.folder, progress.total + 1)
     with interruptible() as wish:

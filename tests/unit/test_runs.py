@@ -134,7 +134,7 @@ def test_only_the_last_checkpoints_are_kept(tmp_path):
     for step in (1, 2, 10):
         run.checkpoint(step, {"step": step})
     assert [p.name for p in run.checkpoints()] == ["checkpoint-2", "checkpoint-10"]
-    assert run.last_checkpoint() == {"step": 10}
+    assert run.last_checkpoint() == {"step": 10, "lines": 0}
 
 
 def test_a_run_is_not_written_over(tmp_path):
@@ -144,14 +144,18 @@ def test_a_run_is_not_written_over(tmp_path):
     Run(tmp_path, resume=True)
 
 
-def test_a_resumed_run_forgets_later_records_and_a_line_cut_short(tmp_path):
+def test_a_resumed_run_keeps_what_was_recorded_until_its_checkpoint_and_no_line_cut_short(tmp_path):
     run = Run(tmp_path)
-    for step in (0, 1, 2, 3):
-        run.log({"step": step})
+    for step in (0, 1, 2):
+        run.log({"kind": "train", "step": step})
+    run.checkpoint(2, {})
+    run.log({"kind": "probe", "step": 2})
     with (tmp_path / "metrics.jsonl").open("a") as lines:
-        lines.write('{"step": 2, "loss')
-    run.forget_after(2)
+        lines.write('{"step": 3, "loss')
+    assert [r["step"] for r in run.records("train")] == [0, 1, 2] and run.last_record("probe")["step"] == 2
+    run.keep(run.last_checkpoint()["lines"])
     assert [json.loads(x)["step"] for x in (tmp_path / "metrics.jsonl").read_text().splitlines()] == [0, 1, 2]
+    assert not run.records("probe")
 
 
 def test_what_a_killed_writer_left_is_cleared_away_on_resume(tmp_path):
