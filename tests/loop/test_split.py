@@ -83,12 +83,12 @@ def fitting(job: Job, objective: str, credit: str) -> dict | None:
         if objective != "value":
             signals.append({"objective": "value"})
         for n in (1, len(signals)):
-            recipe = tables(job.at, {"signals": signals[:n], "batch": 6})
+            recipe = tables(job.at, {"signals": signals[:n], "batch": 4})
             try:
                 assemble(recipe.stages[0], recipe)
             except ValueError:
                 continue
-            return {"signals": signals[:n], "batch": 6}
+            return {"signals": signals[:n], "batch": 4}
     return None
 
 

@@ -127,9 +127,11 @@ def sample_chunk(
     """Samples of a few prompts, n each, in order; `rows` are the random-number rows of the samples."""
     decoder = Decoder(model, prompts, n, pad)
     samples = [Sample() for _ in rows]
-    u_RT = torch.stack([uniforms(seed, r, sampling.max_tokens) for r in rows]).to(decoder.mask.device)
+    device = decoder.mask.device
+    exact = torch.device("cpu") if device.type == "mps" else device  # MPS has no float64 to draw in
+    u_RT = torch.stack([uniforms(seed, r, sampling.max_tokens) for r in rows]).to(exact)
     for t in range(sampling.max_tokens):
-        token_R = draw(decoder.logits_RV, u_RT[decoder.alive, t], sampling)
+        token_R = draw(decoder.logits_RV.to(exact), u_RT[decoder.alive, t], sampling).to(device)
         logp_R = decoder.logits_RV.log_softmax(-1).gather(1, token_R[:, None])[:, 0]
         keep = []
         for k, (r, token, logp) in enumerate(zip(decoder.alive, token_R.tolist(), logp_R.tolist(), strict=True)):
