@@ -17,7 +17,6 @@ from scalpel import models, tasks
 from scalpel.device import choose_device, choose_dtype, choose_precision, peak_memory
 from scalpel.engine import Engine, Meter
 from scalpel.estimate import estimate
-from scalpel.job import Job, StageRun
 from scalpel.look import look as look_at
 from scalpel.look import rows_of
 from scalpel.measure import ItemResult, Ledger, Probe, look, make_probes, measure, metrics, save
@@ -115,8 +114,6 @@ class Watcher:
                 batch = job.draw(stage, k, 0, 0, 0.0)
             if batch.S:
                 self.shown.say(look_at(job.engine.tokens, rows_of(job.engine.tokens, batch)))
-        if not self.shown.quiet:
-            self.shown.say(estimate(job, stage).words)
         if not self.shown.quiet:  # timing a few passes is worth it only where somebody waits
             self.shown.say(estimate(job, stage).words)
 
