@@ -17,6 +17,7 @@ from scalpel import models, tasks
 from scalpel.device import choose_device, choose_dtype, choose_precision, peak_memory
 from scalpel.engine import Engine, Meter
 from scalpel.estimate import estimate
+from scalpel.job import Job, StageRun
 from scalpel.look import look as look_at
 from scalpel.look import rows_of
 from scalpel.measure import ItemResult, Ledger, Probe, look, make_probes, measure, metrics, save
