@@ -1,6 +1,7 @@
 """The material of all loop tests, made once."""
 
 import pytest
+
 from running import prepare
 
 
