@@ -21,14 +21,14 @@ PLACES = {
     "lm_head.weight": ("head", None),
     "transformer.wte.weight": ("embeddings", None),
     "transformer.wpe.weight": ("positions", None),
-    "transformer.h.1.attn.c_attn.weight": ("attention c_attn", 1),
+    "transformer.h.1.attn.c_attn.weight": ("q+k+v", 1),
     "transformer.h.1.attn.c_attn.bias": ("biases", 1),
-    "transformer.h.1.attn.c_proj.weight": ("attention c_proj", 1),
-    "transformer.h.1.mlp.c_fc.weight": ("mlp c_fc", 1),
-    "transformer.h.1.mlp.c_proj.weight": ("mlp c_proj", 1),
+    "transformer.h.1.attn.c_proj.weight": ("o", 1),
+    "transformer.h.1.mlp.c_fc.weight": ("up", 1),
+    "transformer.h.1.mlp.c_proj.weight": ("down", 1),
     "transformer.h.1.ln_2.bias": ("norms", 1),
     "transformer.ln_f.weight": ("norms", None),
-    "model.layers.4.mixer.in_proj.weight": ("in", 4),
+    "model.layers.4.mixer.in_proj.weight": ("in_proj", 4),
 }
 
 
