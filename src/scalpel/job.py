@@ -22,11 +22,13 @@ from scalpel.engine.meter import matrix_parameters
 from scalpel.example import Example, Task
 from scalpel.recipe import ModelSpec, Recipe, StageSpec
 from scalpel.rendered import Rendered, truncate
-from scalpel.rewards import Rewards
+from scalpel.rewards import Rewards, TrainerState
 from scalpel.scope import Hands
 from scalpel.stage import StageRun
 from scalpel.tokens import Tokens
 from scalpel.validate import Validation, accuracy
+
+Reward = Callable[[Sequence[Example], Sequence[Sequence[Sample]]], list[list[list[float]]]]
 
 
 class Job:
@@ -181,13 +183,16 @@ class Job:
         seed = derive(self.recipe.seed, "draw", total, k) % 2**31
         order = derive(self.recipe.seed, "order", stage.index, k)
         chosen = window(examples, step // flow.reuse, flow.batch, order)
-        batch = flow.source(hand(self.material(stage.spec, chosen, rewards, seed, done)), progress=done)
+        epoch = (step // flow.reuse) * flow.batch / len(examples)
+        state = TrainerState(total, sum(plan.spec.steps for plan in self.plans), epoch)
+        reward = partial(self.reward, rewards, state)
+        batch = flow.source(hand(self.material(stage.spec, chosen, reward, seed, done)), progress=done)
         for c, corruption in enumerate(flow.corrupt):
             mask_id = self.engine.tokens.mask_id
             batch = corruption(batch, mask_id=mask_id, seed=derive(seed, c) % 2**31, progress=done)
         return batch
 
-    def material(self, spec: StageSpec, examples: Sequence[Example], rewards: Rewards, seed: int, done: float) -> Draw:
+    def material(self, spec: StageSpec, examples: Sequence[Example], reward: Reward, seed: int, done: float) -> Draw:
         sampling = self.sampling(spec)
 
         def fit(rendered: Rendered) -> Rendered | None:
@@ -200,7 +205,7 @@ class Job:
             progress=done,
             tokens=self.engine.tokens,
             sample=lambda prompts, n, seed: self.engine.sample(prompts, sampling, n, seed),
-            reward=partial(self.reward, rewards),
+            reward=reward,
             fit=fit,
             max_tokens=sampling.max_tokens,
         )
@@ -210,12 +215,16 @@ class Job:
         return Sampling(s.max_tokens, s.temperature, s.top_p, s.top_k, tuple(s.stop))
 
     def reward(
-        self, rewards: Rewards, examples: Sequence[Example], samples: Sequence[Sequence[Sample]]
+        self,
+        rewards: Rewards,
+        state: TrainerState,
+        examples: Sequence[Example],
+        samples: Sequence[Sequence[Sample]],
     ) -> list[list[list[float]]]:
         """The weighted rewards of each sample of each example; what the functions logged goes into the record."""
         rows = [(example, sample.ids) for example, group in zip(examples, samples, strict=True) for sample in group]
         texts = [self.engine.tokens.text(ids) for _, ids in rows]
-        scored = rewards([example for example, _ in rows], texts, [ids for _, ids in rows])
+        scored = rewards([example for example, _ in rows], texts, [ids for _, ids in rows], state)
         self.noted |= scored.metrics
         flat = iter(scored.weighted_SK.tolist())
         return [[next(flat) for _ in group] for group in samples]

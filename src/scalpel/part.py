@@ -34,7 +34,6 @@ class HeadTerm:
 
 
 Need = str | HeadTerm  # "logp" | "entropy" | "argmax" | "value" | HeadTerm
-OUTPUTS = ("logp", "entropy", "argmax", "value")
 HANDED = ("stat", "mask_id", "seed")  # keywords that the loop fills in, not the recipe
 READABLE = ("old", "old_value", "reference", "reward", "label", "pair", "demonstration")
 

@@ -6,10 +6,10 @@ import pytest
 
 from folders import Truth, write_comparison, write_run
 from scalpel.measure import comparison, load
-from scalpel.measure.files import write_json
 from scalpel.measure.matched import Checkpoint, at_level, levels
 from scalpel.measure.results import Arm
 from scalpel.measure.standing import standing
+from scalpel.runs import write_json
 
 
 def compared(folder, truths, items=60, **options):

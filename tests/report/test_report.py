@@ -9,10 +9,10 @@ from rich.console import Console
 
 from folders import SPICE, Truth, write_comparison, write_run
 from scalpel.measure import comparison, load
-from scalpel.measure.files import write_json
 from scalpel.report import terminal, view, write
 from scalpel.report.figures import COLOURS, curves, heat_maps, scatter, style
 from scalpel.report.items import LONGEST, text
+from scalpel.runs import write_json
 
 ARMS = {"sft": Truth(0.95, 0.8), "prefix-rft": Truth(0.7, 0.05, 1.5)}
 

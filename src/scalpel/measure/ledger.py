@@ -14,9 +14,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from scalpel.measure.files import read_json, read_jsonl, write_json, write_jsonl
+from scalpel.measure.files import read_json, read_jsonl, write_jsonl
 from scalpel.measure.probes.item import ItemResult, Probe, Role
 from scalpel.measure.statistics import Interval, bootstrap, mcnemar, paired_change
+from scalpel.runs import write_json
 
 Verdict = Literal["gained", "kept", "lost", "never", "measured"]
 VERDICTS: dict[tuple[bool, bool], Verdict] = {

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Self
 
-from scalpel.example import Example, Split, Task
+from scalpel.example import Example
 from scalpel.measure.probes.item import ItemResult, Role, distinct, shown
 from scalpel.registry import register
 
@@ -37,10 +37,6 @@ class Given:
                     f"probe {self.name!r}: item {example.id!r} has neither completion nor answer, "
                     "so there is no text to score; map a column to one of them"
                 )
-
-    @classmethod
-    def from_task(cls, name: str, task: Task, n: int, split: Split = "test", seed: int = 0) -> Self:
-        return cls(name, tuple(task.examples(split, n, seed)))
 
     def only(self, ids: Collection[str]) -> Self:
         return replace(self, examples=tuple(e for e in self.examples if e.id in ids))
