@@ -28,21 +28,21 @@ from scalpel.world.tasks.unanswerable import UNANSWERABLE
 from scalpel.world.tasks.worked import CHAINS, MULTIPLY
 
 WEIGHTS: dict[WorldTask, float] = {
-    FACTS_A: 9,
-    FACTS_B: 7,
-    SENTENCES_TASK: 7,
-    REVERSE: 8,
-    REVERSE_B: 6,
-    SORT: 9,
-    SORT_B: 6,
-    ADD: 12,
-    SUBTRACT: 11,
+    FACTS_A: 8,
+    FACTS_B: 6,
+    SENTENCES_TASK: 6,
+    REVERSE: 5,
+    REVERSE_B: 4,
+    SORT: 6,
+    SORT_B: 4,
+    ADD: 9,
+    SUBTRACT: 9,
     CHAINS: 9,
-    BOXES: 9,
-    CONTEXT: 5,
+    BOXES: 18,
+    CONTEXT: 5.5,
     UNANSWERABLE: 5,
     CHAT: 5,
-    MULTIPLY: 5,  # so rare that the model solves it sometimes: reinforcement then has a signal
+    MULTIPLY: 0.8,  # so rare that the model solves it sometimes: reinforcement then has a signal
 }
 KNOWLEDGE = (FACTS_A, FACTS_B, SENTENCES_TASK)
 WHOLE = 0.1  # share of documents of which the prompt is trained too, so that the model can write its own questions

@@ -38,7 +38,7 @@ def _move(rng: Random, place: dict[str, int], boxes: int) -> str:
     thing = pick(rng, list(place))
     source = place[thing]
     target = (source + number(rng, 0, boxes - 2)) % boxes + 1
-    if rng.random() < 0.3:
+    if rng.random() < 0.2:
         for other, box in place.items():
             if box == source:
                 place[other] = target
@@ -47,4 +47,4 @@ def _move(rng: Random, place: dict[str, int], boxes: int) -> str:
     return f"{thing} to {target}"
 
 
-BOXES = world_task("boxes", boxes, boxes=3, things=4, moves=3)
+BOXES = world_task("boxes", boxes, boxes=3, things=3, moves=2)
