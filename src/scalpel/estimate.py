@@ -20,7 +20,7 @@ from scalpel.assemble import Flow
 from scalpel.batch import Batch
 from scalpel.draw import Draw
 from scalpel.engine import Engine, Meter, Sample, Sampling
-from scalpel.engine.forward import CHUNK
+from scalpel.engine.head import CHUNK
 from scalpel.engine.meter import forward_flops
 from scalpel.job import Job
 from scalpel.memory import Memory, bytes_of, memory_of

@@ -7,7 +7,7 @@ import torch
 
 import tiny
 from scalpel.batch import DEMONSTRATION, Row, lay
-from scalpel.engine import Engine, forward
+from scalpel.engine import Engine, head
 from scalpel.part import HeadTerm
 from scalpel.tokens import Tokens
 
@@ -92,7 +92,7 @@ def test_the_head_in_checkpointed_chunks_is_the_head_at_once(kind, monkeypatch):
     e, batch = engine(kind), lay(rows())
     found = []
     for chunk in (4, 10_000):
-        monkeypatch.setattr(forward, "CHUNK", chunk)
+        monkeypatch.setattr(head, "CHUNK", chunk)
         out = e.forward(batch, NEEDS)
         loss = out.logp_N.sum() + 2 * out.entropy_N.sum() + out.terms[HeadTerm("reverse_kl", "reference")].sum()
         loss.backward()

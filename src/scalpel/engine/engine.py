@@ -13,7 +13,8 @@ from transformers import PreTrainedModel
 
 import scalpel.engine.terms  # noqa: F401  (registers the head terms)
 from scalpel.batch import POLICY, Batch, Row, lay
-from scalpel.engine.forward import autocast, device_of, head, head_agrees, hidden_before, scatter
+from scalpel.engine.forward import autocast, device_of, hidden_before, scatter
+from scalpel.engine.head import head, head_agrees
 from scalpel.engine.meter import Meter
 from scalpel.engine.sample import Sample, Sampling, sample_chunk
 from scalpel.part import HeadTerm, Need, Out, Unit
