@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, get_args, get_type_hints
+from typing import Any, Literal, get_args, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -62,6 +62,17 @@ class Flow:
 
     def reads(self, progress: float) -> frozenset[str]:
         return frozenset().union(*(p.declared("reads", progress) for p in self.parts))
+
+    def vanishing(self, progress: float) -> Literal["token", "sequence"] | None:
+        """The unit that may be left out where its credits are zero; None if something learns from it all the same."""
+        losses = [p for signal in self.signals for p in signal.losses]
+        waiting = [p.part.couples for signal in self.signals for p in signal.credits if p.waits(progress)]
+        if any(p.part.by_credit is None or p.part.couples not in ("token", "sequence") for p in losses):
+            return None
+        if {"pair", "group"} & set(waiting):  # these compare sequences by what the forward pass gives
+            return None
+        by_token = all(p.part.by_credit == "token" for p in losses) and set(waiting) <= {"token"}
+        return "token" if by_token else "sequence"
 
     @property
     def unit(self) -> Unit:

@@ -60,6 +60,7 @@ class Batch:
     old_N: Tensor | None = None  # log-probs by the trainer, before the first update on this batch
     old_value_N: Tensor | None = None
     reference_N: Tensor | None = None  # log-probs by the reference model
+    whole_S: Tensor | None = None  # trained tokens of each sequence, where some of them were left out of `train_N`
     columns: tuple[Mapping[str, Any], ...] = ()
 
     @property
@@ -78,8 +79,8 @@ class Batch:
 
     @property
     def length_S(self) -> Tensor:
-        """Trained tokens of each sequence."""
-        return self.sum_S(self.train_N.float())
+        """Trained tokens of each sequence, those included that were left out since they have no credit."""
+        return self.sum_S(self.train_N.float()) if self.whole_S is None else self.whole_S
 
     def sum_S(self, x_N: Tensor) -> Tensor:
         """Sums a per-token tensor over the trained tokens of each sequence."""
@@ -98,14 +99,18 @@ class Batch:
         """Group numbers without gaps, 0 … groups−1."""
         return torch.unique(self.group_S, return_inverse=True)[1]
 
+    def places(self, seq_s: Tensor) -> tuple[Tensor, Tensor]:
+        """Where the tokens of these sequences are, in this order, and the new number of each one's sequence."""
+        length_S = torch.bincount(self.seq_N, minlength=self.S)
+        start_S = length_S.cumsum(0) - length_S
+        new_seq_n = torch.repeat_interleave(torch.arange(len(seq_s), device=seq_s.device), length_S[seq_s])
+        first_n = (length_S[seq_s].cumsum(0) - length_S[seq_s])[new_seq_n]
+        return start_S[seq_s][new_seq_n] + torch.arange(len(new_seq_n), device=seq_s.device) - first_n, new_seq_n
+
     def pick(self, seq_s: Tensor) -> Batch:
         """The sub-batch of these sequences, in this order."""
         seq_s = seq_s.to(self.group_S.device)
-        length_S = torch.bincount(self.seq_N, minlength=self.S)
-        start_S = length_S.cumsum(0) - length_S
-        new_seq_N = torch.repeat_interleave(torch.arange(len(seq_s), device=seq_s.device), length_S[seq_s])
-        first_n = (length_S[seq_s].cumsum(0) - length_S[seq_s])[new_seq_N]
-        token_n = start_S[seq_s][new_seq_N] + torch.arange(len(new_seq_N), device=seq_s.device) - first_n
+        token_n, new_seq_N = self.places(seq_s)
         index = {"_N": token_n, "_S": seq_s, "SK": seq_s}
         picked: dict[str, Any] = {}
         for f in fields(self):

@@ -21,6 +21,7 @@ class Progress:
     step: int = 0  # optimiser steps within the stage
     total: int = 0  # optimiser steps over all stages
     seconds: float = 0.0
+    idle: int = 0  # steps in a row that spent nothing
     ended: bool = False  # the stage was ended before its steps or budget were spent
     held: dict[int, Batch] = field(default_factory=dict)  # flow → its batch, while it is reused
 

@@ -62,6 +62,8 @@ class Part:
     reads      fields of the batch that must be filled, or a function likewise
     count      what the loss is divided by: a named count, or a function of (batch, **hyper-parameters)
     couples    the unit that must not be split over micro-batches
+    by_credit  for objectives: the unit, token or sequence, whose share of loss and gradient vanishes where its credit
+               is zero, so that it need not go through the model; None where it doesn't
     statistic  for couples="step": f(out, batch, *, …) over the whole step, without gradients; its result is
                handed back as the keyword `stat`
     owns       name → function (width) → module, for parts that bring parameters of their own
@@ -80,6 +82,7 @@ class Part:
     reads: Iterable[str] | Callable[..., Iterable[str]] = ()
     count: str | Callable[..., float] = "tokens"
     couples: Unit = "token"
+    by_credit: Literal["token", "sequence"] | None = None
     statistic: Callable[..., Any] | None = None
     owns: Mapping[str, Callable[[int], torch.nn.Module]] = field(default_factory=dict)
     gives: frozenset[str] = frozenset()
@@ -130,6 +133,11 @@ class Bound:
     def declared(self, what: str, progress: float = 0.0) -> frozenset:
         value = getattr(self.part, what)
         return frozenset(value(**self.at(progress)) if callable(value) else value)
+
+    def waits(self, progress: float) -> bool:
+        """Whether it can't be called before the forward pass."""
+        scored = {"old", "old_value"} & self.declared("reads", progress)
+        return bool(self.declared("needs", progress) or scored or self.part.statistic)
 
     def count(self, batch: Batch, progress: float) -> float:
         c = self.part.count

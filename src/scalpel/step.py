@@ -12,6 +12,7 @@ from torch import Tensor
 
 from scalpel.assemble import Flow, Signal
 from scalpel.batch import Batch, group_moments
+from scalpel.due import due
 from scalpel.engine import Engine
 from scalpel.part import Bound, Metrics, Out, mean_of, scheduled
 
@@ -72,12 +73,15 @@ def call(p: Bound, out: Out, batch: Batch, progress: float, stats: Mapping[int, 
     return p(out, batch, progress=progress, **handed)
 
 
-def credited(signal: Signal, out: Out, batch: Batch, progress: float, stats: Mapping[int, Any]) -> Batch:
-    """The batch with the product of the signal's credits."""
-    credit_N = torch.ones_like(out.logp_N)
+def credited(
+    signal: Signal, known_N: Tensor, out: Out, batch: Batch, progress: float, stats: Mapping[int, Any]
+) -> Batch:
+    """The batch with the product of the signal's credits: those known beforehand, and those that read the outputs."""
+    credit_N = known_N
     with torch.no_grad():
         for p in signal.credits:
-            credit_N = credit_N * call(p, out.detach(), batch, progress, stats)
+            if p.waits(progress):
+                credit_N = credit_N * call(p, out.detach(), batch, progress, stats)
     return replace(batch, credit_N=torch.where(batch.train_N, credit_N, 0.0))
 
 
@@ -86,13 +90,14 @@ def backward(engine: Engine, flow: Flow, batch: Batch, progress: float, accumula
     count that its part declares for the whole batch, so that the split into micro-batches doesn't matter."""
     stats = statistics(engine, flow, batch, progress)
     counts = {id(p): p.count(batch, progress) for s in flow.signals for p in s.losses}
-    needs, total = flow.needs(progress), 0.0
-    for index_s in engine.micro(batch, flow.unit, accumulation):
-        micro = batch.pick(index_s).to(engine.device)
+    needs, total, left = flow.needs(progress), 0.0, due(flow, batch, progress)
+    if flow.vanishing(progress):
+        tally.add("", {"tokens_left_out_share": (torch.tensor(left.left_out), float(batch.train_N.sum()))})
+    for micro, known in left.pieces(engine.micro(left.batch, flow.unit, accumulation), engine.device):
         out = clean(engine.forward(micro, needs), micro)
         micro, loss = filled(micro, out), torch.zeros((), device=engine.device)
-        for signal in flow.signals:
-            ready = credited(signal, out, micro, progress, stats)
+        for signal, known_N in zip(flow.signals, known, strict=True):
+            ready = credited(signal, known_N, out, micro, progress, stats)
             weight = scheduled(signal.weight, progress)
             prefix = f"{signal.name}/" if signal.name else ""
             for p in signal.losses:

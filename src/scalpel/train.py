@@ -22,7 +22,11 @@ from scalpel.stage import StageRun
 from scalpel.step import NonFiniteLoss, Tally, backward, outlook, parameter_penalty, prepare
 from scalpel.track import tracker
 
-EMPTY = "If all examples were too long, raise max_length or change truncation"
+PATIENCE = 100  # steps in a row that may spend nothing of a budget: batches that are empty, or without any credit
+EMPTY = (
+    "If all examples were too long, raise max_length or change truncation; if no token had any credit, change the "
+    "rewards or the data"
+)
 Watch = Callable[[Job, StageRun, Progress], bool]
 
 
@@ -99,8 +103,9 @@ def guarded_step(job: Job, stage: StageRun, progress: Progress, run: Run | None)
     progress.step, progress.total = progress.step + 1, progress.total + 1
     record |= job.validate(stage, progress.step)
     progress.seconds += time.perf_counter() - started
-    if share_done(job, stage, progress) <= done:  # a budget would never be spent
-        raise ValueError(f"step {progress.total} trained on nothing and spent nothing: its batch was empty. {EMPTY}")
+    progress.idle = progress.idle + 1 if share_done(job, stage, progress) <= done else 0
+    if progress.idle == PATIENCE:  # a budget would never be spent
+        raise ValueError(f"{PATIENCE} steps up to {progress.total} trained on nothing and spent nothing. {EMPTY}")
     return {"kind": "train", "stage": stage.name, "step": progress.total, **record, "seconds": progress.seconds}
 
 
@@ -125,7 +130,7 @@ def take_step(job: Job, stage: StageRun, progress: Progress) -> dict[str, Any]:
     moved = [p for p in stage.named().values() if p.grad is not None]
     norm = torch.nn.utils.clip_grad_norm_(moved, stage.spec.clip or float("inf"))
     learning_rate = set_rate(stage.optimiser, stage.spec, done)
-    if torch.isfinite(norm) and moved:
+    if torch.isfinite(norm) and norm > 0:  # without a gradient nothing moves: no momentum, no decay
         stage.optimiser.step()
     stage.optimiser.zero_grad(set_to_none=True)
     if not torch.isfinite(norm):

@@ -40,6 +40,7 @@ def limits() -> Iterator[tuple]:
     reads={"old"},
     count=average_count,
     couples="sequence",
+    by_credit="token",
     limits=limits,
 )
 def clipped_pg(

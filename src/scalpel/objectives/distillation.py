@@ -24,7 +24,7 @@ def limits() -> Iterator[tuple]:
     yield *case([[-1.0] * 2], terms={term(1.0): [[0.5, 1.0]]}, credit=[[0.0, 1.0]]), {}, 0.5
 
 
-@part("objective", "distillation", needs=needs, limits=limits)
+@part("objective", "distillation", needs=needs, by_credit="token", limits=limits)
 def distillation(out: Out, batch: Batch, *, temperature: float = 1.0) -> tuple[Tensor, Metrics]:
     """Makes the model's whole distribution at each token that of the teacher.
 
