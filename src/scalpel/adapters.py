@@ -6,7 +6,8 @@ Frozen weights are never written to until `fold`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,8 @@ def adapt(model: PreTrainedModel, kind: str, options: Mapping[str, Any], seed: i
     parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
     for parameter in parameters.values():
         parameter.data = parameter.data.float()
-    return Adapters(parameters, partial(fold, model), partial(export, model))
+    on_head = isinstance(model.get_output_embeddings(), BaseTunerLayer)
+    return Adapters(parameters, partial(fold, model), partial(export, model), None if on_head else partial(off, model))
 
 
 def fan(model: nn.Module, targets: Any) -> dict[str, bool]:
@@ -66,6 +68,20 @@ def refuse_tied(model: PreTrainedModel, targets: Any) -> None:
 
 def layers(model: nn.Module) -> dict[str, BaseTunerLayer]:
     return {name: m for name, m in model.named_modules() if isinstance(m, BaseTunerLayer)}
+
+
+@contextmanager
+def off(model: nn.Module) -> Iterator[None]:
+    """The model without its adapters, for a while. PEFT's own switch would also turn their gradients off, and then on
+    for adapters that are to stay frozen."""
+    found = layers(model).values()
+    for layer in found:
+        layer._disable_adapters = True
+    try:
+        yield
+    finally:
+        for layer in found:
+            layer._disable_adapters = False
 
 
 def fold(model: nn.Module) -> None:

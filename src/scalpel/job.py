@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from scalpel import models, tasks
@@ -70,7 +70,12 @@ class Job:
         plan, model = self.plans[index], self.engine.model
         if saved is None or index == 0:
             self.start_from(plan.spec.start)
-        self.engine.others = {role: self.other(role, plan.spec) for role in sorted(plan.roles)}
+        start = dict(model.state_dict())  # no copy: a scope adds to these weights, or moves them once training begins
+        scope = plan.scope(model, Hands(derive(self.recipe.seed, "scope", index) % 2**31, partial(adapt, model)))
+        own = scope.off is not None and "reference" in plan.roles and self.refers_to_its_start(index)
+        self.engine.off = {"reference": scope.off} if own and scope.off else {}
+        beside = sorted(plan.roles - self.engine.off.keys())
+        self.engine.others = {role: self.other(role, plan.spec, start) for role in beside}
         self.engine.verify_heads()
         self.engine.micro_tokens = plan.spec.micro_tokens
         self.engine.owned = self.modules(index)
@@ -79,7 +84,7 @@ class Job:
             name=self.stage_name(index),
             plan=plan,
             data=[self.data(flow.task) for flow in plan.flows],
-            scope=plan.scope(model, Hands(derive(self.recipe.seed, "scope", index) % 2**31, partial(adapt, model))),
+            scope=scope,
             owned=self.engine.owned,
             spent_at_start=self.spent(plan.spec.budget.unit, seconds) if plan.spec.budget else 0.0,
             validation=Validation(plan.spec.validation),
@@ -149,14 +154,21 @@ class Job:
         """The recipe's model, or one opened like it from another folder."""
         return self.recipe.model if place in ("base", "start") else self.recipe.model.model_copy(update={"path": place})
 
-    def other(self, role: str, spec: StageSpec) -> PreTrainedModel:
-        """A frozen model for a role: a named one, or the reference that the stage asks for."""
+    def refers_to_its_start(self, index: int) -> bool:
+        """Whether a stage's reference is the model with which it starts."""
+        spec = self.plans[index].spec
+        starts = {"start", spec.start if index or spec.start != "previous" else "base"}
+        return "reference" not in self.recipe.models and spec.reference in starts - {"previous"}
+
+    def other(self, role: str, spec: StageSpec, start: Mapping[str, Tensor]) -> PreTrainedModel:
+        """A frozen model for a role: a named one, or the reference that the stage asks for; `start` are the weights
+        with which the stage starts."""
         if role in self.recipe.models:
             found = self.load(self.recipe.models[role])[0]
         else:
             found = self.load(self.model_at(spec.reference))[0]
             if spec.reference == "start":
-                found.load_state_dict(self.engine.model.state_dict())
+                found.load_state_dict(start)
         if vocabulary(found) != vocabulary(self.engine.model):
             raise ValueError(f"the {role} model has another vocabulary than the policy: take one of the same family")
         return found.requires_grad_(False).eval()

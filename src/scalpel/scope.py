@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,8 @@ class Scope:
     fold      puts what was learnt into the plain weights and takes the scope's own modules out again; called
               when the stage is over
     export    (folder) → saves what is the scope's own, such as adapters in PEFT's format; before folding
+    off       switches off what the scope added, for a while: the model is then what it was at attach. None where
+              that can't be, since its own weights move
     state     tensors and numbers that a resumed run needs; `restore` takes them back
     """
 
@@ -70,6 +73,7 @@ class Scope:
     penalty: Callable[[], Tensor | None] = lambda: None
     fold: Callable[[], None] = lambda: None
     export: Callable[[Path], None] | None = None
+    off: Callable[[], AbstractContextManager[None]] | None = None
     state: Callable[[], dict[str, Any]] = dict
     restore: Callable[[Mapping[str, Any]], None] = lambda state: None
     unchanged_at_attach: bool = True
@@ -77,12 +81,14 @@ class Scope:
 
 @dataclass(frozen=True)
 class Adapters:
-    """Modules put into a model: their parameters by name, `fold` (into the plain weights, and out again), and
-    `export` (folder)."""
+    """Modules put into a model: their parameters by name, `fold` (into the plain weights, and out again),
+    `export` (folder), and `off`, within which the model's numbers are those without them; None where one sits on the
+    head, which is read past the model's own forward pass."""
 
     parameters: Mapping[str, nn.Parameter]
     fold: Callable[[], None]
     export: Callable[[Path], None]
+    off: Callable[[], AbstractContextManager[None]] | None = None
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +49,7 @@ class Engine:
     ) -> None:
         self.model, self.tokens = model, tokens
         self.others = dict(others or {})
+        self.off: dict[str, Callable[[], AbstractContextManager[None]]] = {}  # what the policy stands for
         self.owned = nn.ModuleDict()
         self.precision, self.micro_tokens, self.sample_rows = precision, micro_tokens, sample_rows
         self.meter = Meter()
@@ -86,7 +87,8 @@ class Engine:
             beside = {}
             with torch.no_grad():
                 for role in sorted({t.other for t in terms_of(needs) if t.other}):
-                    beside[role] = (self.others[role], self._hidden(self.others[role], batch, at_n))
+                    with self.model_of(role) as other:
+                        beside[role] = (other, self._hidden(other, batch, at_n))
             outputs = head(self.model, h_nD, batch.ids_N[at_n], needs, beside)
             value_nK = self.owned["value"](h_nD.float()) if "value" in needs else None
         lengths = torch.bincount(batch.seq_N).tolist()
@@ -117,11 +119,20 @@ class Engine:
     def standing_in(self, role: str):
         """The model of another role takes the policy's place for a while."""
         policy = self.model
-        self.model = policy if role == "policy" else self.others[role]
         try:
-            yield self
+            with self.model_of(role) as self.model:
+                yield self
         finally:
             self.model = policy
+
+    @contextmanager
+    def model_of(self, role: str) -> Iterator[PreTrainedModel]:
+        """The model of a role for a pass without gradients: one beside, or the policy without what its scope added."""
+        if role in self.off:
+            with self.off[role](), self.quiet():
+                yield self.model
+        else:
+            yield self.model if role == "policy" else self.others[role]
 
     @contextmanager
     def quiet(self):

@@ -51,4 +51,4 @@ def lora(
     }
     adapters = hands.adapt("lora", options, hands.seed)
     moving = [Moving(name, parameter) for name, parameter in adapters.parameters.items()]
-    return Scope(moving, fold=adapters.fold, export=adapters.export)
+    return Scope(moving, fold=adapters.fold, export=adapters.export, off=adapters.off)
