@@ -20,6 +20,7 @@ from scalpel.batch import DEMONSTRATION, ENVIRONMENT, POLICY, Batch, Row, lay
 from scalpel.draw import Draw
 from scalpel.engine import Engine, Sample, Sampling
 from scalpel.example import Example
+from scalpel.keep import write_documents
 from scalpel.part import Bound, HeadTerm, Out, bind
 from scalpel.registry import AXES
 from scalpel.rendered import Rendered
@@ -140,6 +141,11 @@ def ended(sample: Sample) -> Sample:
     return Sample([*sample.ids[:-1], 3], sample.logp, finished=True)
 
 
+def written(policy: Engine, seed: int, n: int, max_tokens: int, temperature: float, begin: Any) -> list[Rendered]:
+    """Fewer and shorter texts than asked, so that a test of a random model is quick."""
+    return write_documents(policy, min(n, 6), max_tokens=min(max_tokens, 8), begin=begin, seed=seed)
+
+
 def draw(
     policy: Engine, examples: list[Example] = EXAMPLES, seed: int = 5, max_tokens: int = 8, **changes: Any
 ) -> Draw:
@@ -160,5 +166,6 @@ def draw(
         reward=lambda examples, samples: [[[float(sum(s.ids) % 2)] for s in group] for group in samples],
         fit=fit,
         max_tokens=max_tokens,
+        written=partial(written, policy, seed),
     )
     return Draw(**{**given, **changes})

@@ -88,6 +88,7 @@ class Plan:
     flows: tuple[Flow, ...]
     scope: Bound
     on_parameters: tuple[Bound, ...]
+    steered: frozenset[int] = frozenset()  # identities of the parts whose strength follows the floor
 
     @property
     def roles(self) -> frozenset[str]:
@@ -131,9 +132,23 @@ def assemble(spec: StageSpec, recipe: Recipe) -> Plan:
         tuple(flow_of(s, signals, spec) for s, signals in flows),
         bound("scope", spec.scope),
         tuple(a for _, a in anchors if a.part.over == "parameters"),
+        steered(spec, [signal for _, signals in flows for signal in signals], [a for _, a in anchors]),
     )
     refuse(plan, recipe)
     return plan
+
+
+def steered(spec: StageSpec, signals: Sequence[Signal], anchors: Sequence[Bound]) -> frozenset[int]:
+    """The parts that `keep.steer` names: an anchor by its name, or all losses of a signal."""
+    found: set[int] = set()
+    for name in spec.keep.steer if spec.keep and spec.keep.floor else ():
+        losses = [id(p) for signal in signals if signal.name == name for p in signal.losses]
+        losses += [id(a) for a in anchors if a.part.name == name]
+        if not losses:
+            known = [*(signal.name for signal in signals if signal.name), *(a.part.name for a in anchors)]
+            raise ValueError(f"keep.steer names {name!r}, but the signals and anchors here are {', '.join(known)}")
+        found.update(losses)
+    return frozenset(found)
 
 
 def flow_of(s: SignalSpec, signals: Sequence[Signal], spec: StageSpec) -> Flow:

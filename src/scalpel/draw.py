@@ -22,13 +22,18 @@ def derive(*parts: Any) -> int:
     return int.from_bytes(blake2b(repr(parts).encode(), digest_size=8).digest(), "big") >> 2
 
 
+def unwritten(n: int, max_tokens: int, temperature: float, begin: str) -> Sequence[Rendered]:
+    raise NotImplementedError("this material was made by hand, without a base that writes")
+
+
 @dataclass(frozen=True)
 class Draw:
     """One step's material.
 
     `examples` are this step's prompts; `sample(prompts, n, seed)` samples from the policy; `reward(examples,
     samples)` gives a list of rewards for each sample; `fit` cuts a rendered sequence to the stage's maximal
-    length, or drops it (None); `seed` is this step's own.
+    length, or drops it (None); `seed` is this step's own. `written(n, max_tokens, temperature, begin)` gives n texts
+    that the base wrote by itself before the run.
     """
 
     examples: Sequence[Example]
@@ -39,6 +44,7 @@ class Draw:
     reward: Callable[[Sequence[Example], Sequence[Sequence[Sample]]], list[list[list[float]]]]
     fit: Callable[[Rendered], Rendered | None]
     max_tokens: int  # the longest completion that `sample` gives
+    written: Callable[[int, int, float, str], Sequence[Rendered]] = unwritten
 
 
 @lru_cache(maxsize=8)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from scalpel.draw import Draw, derive, window
 from scalpel.engine import Engine, Sample, Sampling
 from scalpel.engine.meter import matrix_parameters
 from scalpel.example import Example, Task
+from scalpel.keep import Begin, Dual, Floor, make_sets, write_documents
+from scalpel.measure.probes import make_probes
 from scalpel.recipe import ModelSpec, Recipe, StageSpec
 from scalpel.rendered import Rendered, truncate
 from scalpel.rewards import Rewards, TrainerState
@@ -43,6 +46,7 @@ class Job:
             raise ValueError('this recipe trains nothing: add [train] with a method, as in method = "sft"')
         self.device = choose_device(recipe.model.device)
         self.task = tasks.make(recipe.task)
+        self._written: dict[tuple, Sequence[Rendered]] = {}
         self._examples: dict[str, tuple[Task, list[Example], Rewards]] = {}
         model, tokens = self.load(recipe.model)
         tokens.check()
@@ -68,6 +72,7 @@ class Job:
         """Opens a stage: starting weights, the models beside, data, scope and optimiser; or as they were saved.
         `seconds` is how long the run has trained so far."""
         plan, model = self.plans[index], self.engine.model
+        floor = self.floor(plan.spec, index, saved is not None)
         if saved is None or index == 0:
             self.start_from(plan.spec.start)
         start = dict(model.state_dict())  # no copy: a scope adds to these weights, or moves them once training begins
@@ -88,6 +93,7 @@ class Job:
             owned=self.engine.owned,
             spent_at_start=self.spent(plan.spec.budget.unit, seconds) if plan.spec.budget else 0.0,
             validation=Validation(plan.spec.validation),
+            floor=floor,
         )
         if index:  # what earlier stages did is on no disk but the checkpoint's
             self.touched = {name for name, _ in model.named_parameters()}
@@ -141,6 +147,41 @@ class Job:
         named = dict(self.engine.model.named_parameters())
         stage.validation.note(found, step, {name: named[name] for name in sorted(self.touched)})
         return {"validation/accuracy": found, "validation/best": stage.validation.best}
+
+    def floor(self, spec: StageSpec, index: int, saved: bool) -> Floor | None:
+        """The stage's floor with what the base gets right; a saved one brings that along."""
+        keep = spec.keep
+        if keep is None or not keep.floor:
+            return None
+        probes = make_probes(self.recipe.measure.probes, self.recipe.measure.target, tasks.make)
+        sets = make_sets(keep.sets, self.engine.tokens, tasks.make, probes)
+        dual = Dual(keep.floor, keep.rate, strength=keep.strength)
+        floor = Floor(sets, dual, keep.every, keep.items, keep.memory, derive(self.recipe.seed, "keep") % 2**31)
+        if not saved:
+            floor.begin(self.engine if index == 0 else self.engine_of(self.base()))
+        return floor
+
+    def hold(self, stage: StageRun, step: int) -> dict[str, float]:
+        """A look at the keep set after this step of the stage, where it is due; its strength follows."""
+        return stage.floor.look(self.engine) if stage.floor and stage.floor.due(step) else {}
+
+    def engine_of(self, model: PreTrainedModel) -> Engine:
+        return Engine(model, self.engine.tokens, precision=self.engine.precision)
+
+    def base(self) -> PreTrainedModel:
+        """The base, opened anew: the policy may have moved."""
+        return self.load(self.recipe.model)[0].requires_grad_(False).eval()
+
+    def written(self, total: int, n: int, max_tokens: int, temperature: float, begin: Begin) -> Sequence[Rendered]:
+        """Texts that the base wrote by itself, written once. Before the first step the policy is the base."""
+        key = (n, max_tokens, temperature, begin)
+        if key not in self._written:
+            moved = total or self.recipe.stages[0].start not in ("previous", "base")
+            writer = self.engine_of(self.base()) if moved else self.engine
+            self._written[key] = write_documents(
+                writer, n, max_tokens=max_tokens, temperature=temperature, begin=begin, seed=self.recipe.seed
+            )
+        return self._written[key]
 
     def start_from(self, start: str) -> None:
         """Puts a start's weights in place: those of the base or of a folder; "previous" are there already."""
@@ -198,7 +239,8 @@ class Job:
         epoch = (step // flow.reuse) * flow.batch / len(examples)
         state = TrainerState(total, sum(plan.spec.steps for plan in self.plans), epoch)
         reward = partial(self.reward, rewards, state)
-        batch = flow.source(hand(self.material(stage.spec, chosen, reward, seed, done)), progress=done)
+        material = replace(self.material(stage.spec, chosen, reward, seed, done), written=partial(self.written, total))
+        batch = flow.source(hand(material), progress=done)
         for c, corruption in enumerate(flow.corrupt):
             mask_id = self.engine.tokens.mask_id
             batch = corruption(batch, mask_id=mask_id, seed=derive(seed, c) % 2**31, progress=done)

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from scalpel.methods import ROWS
 from scalpel.registry import unknown
 
+KEEP = "keep"  # the signal that a floor adds
 SHORT = {"model": "path", "source": "name", "objective": "name", "scope": "name"}  # tables that a text stands for
 
 
@@ -74,6 +75,27 @@ class ValidateSpec(Strict):
     patience: int = Field(0, ge=0)
 
 
+class KeepSpec(Strict):
+    """The floor: at least this share of what the base gets right in every keep set is to remain; 0 is off.
+
+    A look at `items` items a set, each `every` steps, moves the strength of what is named in `steer` (signals by
+    name, anchors by their part's name). Nothing named: a signal "keep" is added, text that the base writes itself,
+    `batch` of `documents` a step, with the exact divergence from the base.
+    """
+
+    floor: float = Field(0.98, ge=0, le=1)
+    sets: list[dict[str, Any]] = []
+    steer: list[str] = []
+    every: int = Field(5, gt=0)  # steps between looks
+    items: int = Field(48, gt=0)  # of each set, a look
+    memory: float = Field(0.3, gt=0, le=1)  # weight of the newest look in the moving average
+    rate: float = Field(0.5, gt=0)  # of the dual variable
+    strength: float = Field(1.0, gt=0)  # where it starts
+    batch: int | None = Field(None, gt=0)  # texts a step, if not the stage's batch
+    documents: int = Field(1024, gt=0)
+    max_tokens: int = Field(128, gt=0)  # of a text that the base writes
+
+
 class BudgetSpec(Strict):
     """What a stage may spend: operations, tokens (processed and sampled) or seconds of training. With `of` "run",
     what earlier stages spent counts too."""
@@ -114,6 +136,7 @@ class StageSpec(Strict):
     truncation: Literal["error", "drop", "keep_start", "keep_end"] = "error"
     sampling: SamplingSpec = SamplingSpec()
     validation: ValidateSpec | None = Field(None, alias="validate")
+    keep: KeepSpec | None = None
     checkpoint_every: int = Field(0, ge=0)
 
     @field_validator("method")
@@ -192,6 +215,7 @@ class Recipe(Strict):
     task: dict[str, Any]
     data: DataSpec = DataSpec()
     stages: list[StageSpec] = []
+    keep: KeepSpec | None = None  # of every stage that has none of its own
     measure: MeasureSpec = MeasureSpec()
     compare: CompareSpec | None = None
     track: Literal["", "tensorboard"] = ""  # where the record goes, beside metrics.jsonl
@@ -235,7 +259,8 @@ def parse(raw: Mapping[str, Any], overrides: Sequence[str] = (), name: str = "ru
         place = "train"
     else:
         place = "stages.0"
-    tables["stages"] = [over_row(stage) for stage in tables.get("stages", [])]
+    shared = tables.get("keep")
+    tables["stages"] = [with_floor(over_row(stage), shared) for stage in tables.get("stages", [])]
     try:
         return validated(Recipe, tables)
     except ValueError as error:
@@ -250,6 +275,25 @@ def over_row(stage: Mapping[str, Any]) -> dict[str, Any]:
     if method not in ROWS:
         raise ValueError(unknown("method", str(method), ROWS))
     return merge(ROWS[method].stage, stage)
+
+
+def with_floor(stage: dict[str, Any], shared: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The stage with the recipe's `keep` under its own; a floor that steers nothing gets text of the base's own."""
+    if shared is None and "keep" not in stage:
+        return stage
+    keep = merge(shared or {}, stage.get("keep", {}))
+    stage = {**stage, "keep": keep}
+    if not keep.get("floor", KeepSpec().floor) or keep.get("steer"):
+        return stage
+    if any(isinstance(signal, Mapping) and signal.get("name") == KEEP for signal in stage.get("signals", [])):
+        raise ValueError(f"the floor would add a signal {KEEP!r}, but there is one: name it in keep.steer")
+    written = {key: keep[key] for key in ("documents", "max_tokens") if key in keep}
+    signal: dict[str, Any] = {"name": KEEP, "source": {"name": "self-written", **written}}
+    if "batch" in keep:
+        signal["batch"] = keep["batch"]
+    anchor = {"name": "kl", "estimator": "exact-forward", "beta": 1.0, "on": KEEP}
+    more = {"signals": [*stage.get("signals", []), signal], "anchors": [*stage.get("anchors", []), anchor]}
+    return {**stage, **more, "keep": {**keep, "steer": [KEEP]}}
 
 
 def merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

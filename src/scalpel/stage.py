@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 from scalpel.assemble import Plan
 from scalpel.example import Example, Task
+from scalpel.keep import Floor
 from scalpel.optimise import make_optimiser, restore_states, states
+from scalpel.part import Bound
 from scalpel.pieces import carry_of
 from scalpel.recipe import StageSpec
 from scalpel.rewards import Rewards
@@ -31,6 +33,7 @@ class StageRun:
     owned: nn.ModuleDict
     spent_at_start: float  # in the unit of the stage's budget
     validation: Validation
+    floor: Floor | None = None
     optimiser: torch.optim.Optimizer = field(init=False)
     home: dict[str, Tensor] = field(default_factory=dict)  # whole weights as they were before they moved
 
@@ -46,6 +49,12 @@ class StageRun:
         """Everything the optimiser moves, by name."""
         moving = {m.name: m.value for m in self.scope.moving}
         return moving | {f"owned.{name}": p for name, p in self.owned.named_parameters()}
+
+    def factor(self, p: Bound) -> float:
+        """What the part's loss is multiplied with: under a floor, what is steered grows at the cost of all else."""
+        if self.floor is None:
+            return 1.0
+        return self.floor.dual.pull if id(p) in self.plan.steered else self.floor.dual.gain
 
     def settle(self) -> None:
         """Notes where the weights that move from now on are: home, for anchors on parameters, and the best weights
@@ -96,6 +105,7 @@ class StageRun:
             "home": self.home,
             "spent_at_start": self.spent_at_start,
             "validation": self.validation.state(),
+            "floor": self.floor.state() if self.floor else None,
         }
 
     def restore(self, saved: Mapping[str, Any]) -> None:
@@ -108,5 +118,7 @@ class StageRun:
         self.home = {name: x.to(device) for name, x in saved["home"].items()}
         self.spent_at_start = saved["spent_at_start"]
         self.validation.restore(saved["validation"], device)
+        if self.floor:
+            self.floor.restore(saved["floor"])
         self.optimiser = make_optimiser(self.spec, self.scope.moving, self.owned)
         restore_states(self.optimiser, self.named(), saved["optimiser"])

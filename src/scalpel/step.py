@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,6 +15,12 @@ from scalpel.batch import Batch, group_moments
 from scalpel.due import due
 from scalpel.engine import Engine
 from scalpel.part import Bound, Metrics, Out, mean_of, scheduled
+
+Factor = Callable[[Bound], float]  # what a part's loss is multiplied with; a floor changes it along the run
+
+
+def unsteered(p: Bound) -> float:
+    return 1.0
 
 
 class NonFiniteLoss(RuntimeError):
@@ -85,7 +91,15 @@ def credited(
     return replace(batch, credit_N=torch.where(batch.train_N, credit_N, 0.0))
 
 
-def backward(engine: Engine, flow: Flow, batch: Batch, progress: float, accumulation: int, tally: Tally) -> float:
+def backward(
+    engine: Engine,
+    flow: Flow,
+    batch: Batch,
+    progress: float,
+    accumulation: int,
+    tally: Tally,
+    factor: Factor = unsteered,
+) -> float:
     """Adds the gradients of a flow's signals on one batch and returns its loss. Each loss is divided by the
     count that its part declares for the whole batch, so that the split into micro-batches doesn't matter."""
     stats = statistics(engine, flow, batch, progress)
@@ -102,7 +116,7 @@ def backward(engine: Engine, flow: Flow, batch: Batch, progress: float, accumula
             prefix = f"{signal.name}/" if signal.name else ""
             for p in signal.losses:
                 share, metrics = call(p, out, ready, progress, stats)
-                loss = loss + weight * share / max(counts[id(p)], 1e-8)
+                loss = loss + factor(p) * weight * share / max(counts[id(p)], 1e-8)
                 tally.add(prefix, metrics)
         if out.entropy_N is not None:
             tally.add("", {"entropy": (out.entropy_N.detach().sum(), float(micro.train_N.sum()))})
@@ -135,12 +149,18 @@ def prepare(engine: Engine, flow: Flow, batch: Batch, progress: float) -> Batch:
 
 
 def parameter_penalty(
-    anchors: tuple[Bound, ...], now: Mapping[str, Tensor], home: Mapping[str, Tensor], progress: float, tally: Tally
+    anchors: tuple[Bound, ...],
+    now: Mapping[str, Tensor],
+    home: Mapping[str, Tensor],
+    progress: float,
+    tally: Tally,
+    factor: Factor = unsteered,
 ) -> float:
     """Adds the gradients of anchors on parameters, once an optimiser step, to those gathered already."""
     total = 0.0
     for p in anchors:
         penalty, metrics = p(now, home, progress=progress)
+        penalty = factor(p) * penalty
         penalty.backward()
         tally.add("", metrics)
         total += float(penalty.detach())

@@ -101,7 +101,7 @@ def guarded_step(job: Job, stage: StageRun, progress: Progress, run: Run | None)
         advice = "; ".join(memory_of(job, stage, float("inf")).advice)
         raise MemoryError(f"step {progress.total + 1} ran out of memory: {advice}; {last_good(run)}") from error
     progress.step, progress.total = progress.step + 1, progress.total + 1
-    record |= job.validate(stage, progress.step)
+    record |= job.validate(stage, progress.step) | job.hold(stage, progress.step)
     progress.seconds += time.perf_counter() - started
     progress.idle = progress.idle + 1 if share_done(job, stage, progress) <= done else 0
     if progress.idle == PATIENCE:  # a budget would never be spent
@@ -119,12 +119,12 @@ def take_step(job: Job, stage: StageRun, progress: Progress) -> dict[str, Any]:
         batch = drawn(job, stage, k, progress, done)
         tally.add("", outlook(batch))
         if bool(batch.train_N.any()):
-            loss += backward(job.engine, flow, batch, done, stage.spec.accumulation, tally)
+            loss += backward(job.engine, flow, batch, done, stage.spec.accumulation, tally, stage.factor)
     for moving in stage.scope.moving:
         moving.gather()
     if stage.plan.on_parameters:
         now: dict[str, Tensor] = {m.name: m.value for m in stage.scope.moving}
-        loss += parameter_penalty(stage.plan.on_parameters, now, stage.at_home(), done, tally)
+        loss += parameter_penalty(stage.plan.on_parameters, now, stage.at_home(), done, tally, stage.factor)
     if (own := stage.scope.penalty()) is not None:
         own.backward()
     moved = [p for p in stage.named().values() if p.grad is not None]

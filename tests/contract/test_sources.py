@@ -11,6 +11,7 @@ from scalpel.batch import DEMONSTRATION, ENVIRONMENT, NEITHER, Batch, lay
 from scalpel.example import Example
 from scalpel.part import Bound
 
+UNASKED = ("self-written",)  # sources that take no prompt from the examples
 SAMPLING = {"preference-pairs": {"make": "samples"}, "labelled": {"make": "samples"}}
 BOUND = [
     material.bind("source", name, **hyper)
@@ -34,7 +35,7 @@ def drawn(bound: Bound, seed: int = 5, n: int = 3, **changes) -> Batch:
 @EVERY
 def test_the_same_seed_draws_the_same_batch_and_sampling_follows_the_seed(bound: Bound) -> None:
     assert material.same(drawn(bound), drawn(bound))
-    samples = "reward" in bound.part.gives or bound.hyper.get("make") == "samples"
+    samples = "reward" in bound.part.gives or bound.hyper.get("make") == "samples" or bound.part.name in UNASKED
     assert torch.equal(drawn(bound).ids_N, drawn(bound, seed=6).ids_N) != samples
 
 
@@ -50,7 +51,7 @@ def test_prompts_are_shown_and_never_trained(bound: Bound) -> None:
     batch = drawn(bound)
     assert bool(batch.train_N.any()) and torch.equal(batch.ids_N, batch.input_N)
     assert bool((batch.author_N[batch.train_N] != ENVIRONMENT).all())
-    for s in range(batch.S):
+    for s in range(batch.S if bound.part.name not in UNASKED else 0):
         example = material.EXAMPLES[int(batch.group_S[s])]
         prompt = policy().tokens.prompt(example.prompt)
         mine_N = batch.seq_N == s
@@ -83,7 +84,7 @@ def test_answers_stay_within_the_budget_of_tokens(bound: Bound) -> None:
 def test_an_example_without_what_it_reads_is_refused_with_the_alternative(bound: Bound) -> None:
     bare = [Example("a", id="bare"), Example("b", id="bare too")]
     samples = bound.part.name in ("groups", "accepted-samples") or "make" in bound.hyper
-    if samples or bound.part.name == "replay":  # a text that stands alone can be replayed
+    if samples or bound.part.name in ("replay", *UNASKED):  # a text that stands alone can be replayed
         assert bound(material.draw(policy(), bare)).S >= 0
     else:
         with pytest.raises(ValueError, match="'bare'.*(add a column|take)"):

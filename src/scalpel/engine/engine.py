@@ -226,15 +226,18 @@ class Engine:
         batch = self.completions(rows)
         return per_row(self.score(batch).logp_N.cpu(), rows)
 
-    def argmax_right(self, rows: Rows) -> list[bool]:
-        """Whether every completion token is the model's first choice."""
+    def first_choices(self, rows: Rows) -> list[list[bool]]:
+        """For each completion token, whether it is the model's first choice."""
         if not rows:
             return []
         batch = self.completions(rows)
         argmax_N = self.score(batch, needs={"argmax"}).argmax_N
         assert argmax_N is not None
-        right_N = (argmax_N.cpu() == batch.ids_N).float()
-        return [min(row, default=1.0) == 1.0 for row in per_row(right_N, rows)]
+        return [[x == 1.0 for x in row] for row in per_row((argmax_N.cpu() == batch.ids_N).float(), rows)]
+
+    def argmax_right(self, rows: Rows) -> list[bool]:
+        """Whether every completion token is the model's first choice."""
+        return [all(row) for row in self.first_choices(rows)]
 
     def kl(self, rows: Rows, reference: Engine) -> list[float]:
         """Exact KL(this ‖ reference) in nats, averaged over the completion tokens of each row."""

@@ -1,0 +1,106 @@
+"""The floor along a run: cheap looks at the keep set, and the strength that follows them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+from scalpel.engine import Engine
+from scalpel.keep.dual import Dual
+from scalpel.keep.sets import Ability
+
+Flags = list[list[bool]]
+ENOUGH = 8  # units that the base must get right, for an ability to be held
+
+
+@dataclass
+class Standing:
+    """One ability: the items that the base gets right, how far the looks have come round, what is left."""
+
+    name: str
+    base: dict[int, list[bool]]  # item → its units, for items of which the base gets any right
+    at: int = 0
+    retention: float = 1.0  # a moving average over looks
+
+    def next(self, n: int, seed: int) -> list[int]:
+        """The next n items of an endless round through a seeded order."""
+        order = sorted(self.base)
+        Random(seed).shuffle(order)
+        chosen = [order[(self.at + k) % len(order)] for k in range(min(n, len(order)))]
+        self.at = (self.at + len(chosen)) % len(order)
+        return chosen
+
+    def kept(self, chosen: Sequence[int], now: Flags) -> float:
+        """The share of the units that the base gets right which still are."""
+        pairs = [(b, a) for i, units in zip(chosen, now, strict=True) for b, a in zip(self.base[i], units, strict=True)]
+        return sum(a for b, a in pairs if b) / sum(b for b, _ in pairs)
+
+
+@dataclass
+class Floor:
+    """Looks at a few items of every ability each `every` steps; the ability of which least is left steers.
+
+    Looks go round the keep set, and a moving average over them (`memory` is the weight of the newest) evens out
+    what a few items leave to chance.
+    """
+
+    abilities: Sequence[Ability]
+    dual: Dual
+    every: int = 5
+    items: int = 48
+    memory: float = 0.3
+    seed: int = 0
+    standings: list[Standing] = field(default_factory=list)
+
+    def begin(self, base: Engine) -> None:
+        """Notes what the base gets right. Raises ValueError for an ability that it has too little of."""
+        for ability in self.abilities:
+            flags = ability.flags(base, range(len(ability)))
+            right = sum(sum(units) for units in flags)
+            if right < ENOUGH:
+                raise ValueError(
+                    f"keep set {ability.name!r}: the base gets {right} of {sum(map(len, flags))} right, too few to "
+                    "hold a floor on: take easier items, more of them, or leave it out (long texts: kind = 'tokens')"
+                )
+            known = {i: units for i, units in enumerate(flags) if any(units)}
+            self.standings.append(Standing(ability.name, known))
+
+    def due(self, step: int) -> bool:
+        return step % self.every == 0
+
+    def look(self, engine: Engine) -> dict[str, float]:
+        """Scores the next items, moves the dual variable, and says what it saw."""
+        for ability, standing in zip(self.abilities, self.standings, strict=True):
+            chosen = standing.next(self.items, self.seed)
+            seen = standing.kept(chosen, ability.flags(engine, chosen))
+            standing.retention += self.memory * (seen - standing.retention)
+        strength = self.dual.follow(self.worst)
+        each = {f"keep/{standing.name}": standing.retention for standing in self.standings}
+        return {**each, "keep/worst": self.worst, "keep/strength": strength}
+
+    @property
+    def worst(self) -> float:
+        """What is left of the ability of which least is left."""
+        return min(standing.retention for standing in self.standings)
+
+    def whole(self, engine: Engine) -> dict[str, float]:
+        """What is left of each ability, on the whole keep set."""
+        left = {}
+        for ability, standing in zip(self.abilities, self.standings, strict=True):
+            chosen = sorted(standing.base)
+            left[standing.name] = standing.kept(chosen, ability.flags(engine, chosen))
+        return left
+
+    # --- checkpoints ------------------------------------------------------------------------------------
+
+    def state(self) -> dict[str, Any]:
+        return {"strength": self.dual.strength, "standings": [vars(standing) for standing in self.standings]}
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        self.dual.strength = saved["strength"]
+        self.standings = [
+            Standing(s["name"], {int(i): list(units) for i, units in s["base"].items()}, s["at"], s["retention"])
+            for s in saved["standings"]
+        ]

@@ -1,0 +1,137 @@
+"""Keep sets: what must not be lost, ability by ability, scored without a word generated.
+
+answers   an item is kept while every token of its answer is the model's first choice
+tokens    the same, token by token: for long texts, of which no model would get every token
+choose    a minimal pair or a multiple choice is kept while the right choice is the likeliest
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any, Protocol
+
+from scalpel.engine import Engine
+from scalpel.example import Example, Task
+from scalpel.measure.probes import Choice, Choose, Probe, read_choices
+from scalpel.registry import unknown
+from scalpel.tokens import Tokens
+
+MakeTask = Callable[[Any], Task]
+Row = tuple[list[int], list[int]]
+
+
+class Ability(Protocol):
+    """Something the base can do, as items of one or more yes-or-no units."""
+
+    name: str
+
+    def __len__(self) -> int: ...
+
+    def flags(self, engine: Engine, chosen: Sequence[int]) -> list[list[bool]]:
+        """For each chosen item, which of its units the model gets right."""
+        ...
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Prompts with answers; a unit is an item, or each token of its answer."""
+
+    name: str
+    rows: tuple[Row, ...]
+    by_token: bool = False
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def flags(self, engine: Engine, chosen: Sequence[int]) -> list[list[bool]]:
+        firsts = engine.first_choices([self.rows[i] for i in chosen])
+        return firsts if self.by_token else [[all(first)] for first in firsts]
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Choices by log-probability."""
+
+    name: str
+    probe: Choose
+
+    def __len__(self) -> int:
+        return len(self.probe.items)
+
+    def flags(self, engine: Engine, chosen: Sequence[int]) -> list[list[bool]]:
+        ids = [self.probe.items[i].id for i in chosen]
+        right = {result.id: bool(result.right) for result in self.probe.only(ids).run(engine)}
+        return [[right[id]] for id in ids]
+
+
+def make_sets(
+    specs: Sequence[Mapping[str, Any]], tokens: Tokens, make_task: MakeTask, probes: Iterable[Probe] = ()
+) -> list[Ability]:
+    """An ability for each table `{name, kind, …}`; `kind` is "answers" unless said.
+
+        answers, tokens   task, n, seed; items come from the task's keep split
+        choose            path of a JSONL file, n, seed, normalise
+
+    Items that one of the ledger's `probes` asks too are left out, so that what steers never measures.
+    """
+    if not specs:
+        raise ValueError(
+            'a floor needs a keep set: add [[keep.sets]] tables, as in {name = "facts", task = {name = "world/facts"}} '
+            'or {name = "grammar", kind = "choose", path = "blimp.jsonl"}'
+        )
+    names = [str(spec.get("name", "")) for spec in specs]
+    if "" in names or len(set(names)) < len(names):
+        raise ValueError(f"the keep sets are named {names}: give each a name of its own")
+    asked = {item.choices for probe in probes if isinstance(probe, Choose) for item in probe.items}
+    return [make_set(spec, tokens, make_task, asked) for spec in specs]
+
+
+def make_set(
+    spec: Mapping[str, Any], tokens: Tokens, make_task: MakeTask, asked: set[tuple[str, ...]] = frozenset()
+) -> Ability:
+    """One ability from its table; `asked` are choices that are taken already."""
+    found = dict(spec)
+    name, kind = str(found.pop("name")), found.pop("kind", "answers")
+    if kind not in KEYS:
+        raise ValueError(f"keep set {name!r}: {unknown('kind', kind, KEYS)}")
+    for key in found:
+        if key not in KEYS[kind]:
+            raise ValueError(f"keep set {name!r}: {unknown('key', key, KEYS[kind])}")
+    n, seed = found.get("n", 256), found.get("seed", 0)
+    if kind == "choose":
+        items = [item for item in read_choices(needed(name, found, "path")) if item.choices not in asked]
+        return Pairs(name, Choose(name, some(name, items, n, seed), normalise=found.get("normalise", False)))
+    examples = make_task(needed(name, found, "task")).examples("keep", n, seed)
+    if not examples:
+        raise ValueError(f"keep set {name!r}: its task has no items in the split 'keep': give it a share, or a file")
+    return Answers(name, tuple(row(tokens, example, name) for example in examples), kind == "tokens")
+
+
+def some(name: str, items: Sequence[Choice], n: int, seed: int) -> tuple[Choice, ...]:
+    """n of the items, drawn by the seed, in their order."""
+    if not items:
+        raise ValueError(f"keep set {name!r} has no items but those that the ledger measures: add other items")
+    return tuple(items[i] for i in sorted(Random(seed).sample(range(len(items)), min(n, len(items)))))
+
+
+def row(tokens: Tokens, example: Example, name: str) -> Row:
+    """Prompt and right answer as ids."""
+    answer = example.completion if example.completion is not None else example.answer
+    if answer is None:
+        raise ValueError(f"keep set {name!r}: example {example.id!r} has neither completion nor answer")
+    return tokens.prompt(example.prompt), tokens.completion(answer, example.prompt)
+
+
+def needed(name: str, found: Mapping[str, Any], key: str) -> Any:
+    if key not in found:
+        raise ValueError(f"keep set {name!r} has no {key!r}, from which its items would come; add it")
+    return found[key]
+
+
+KEYS: dict[str, set[str]] = {
+    "answers": {"task", "n", "seed"},
+    "tokens": {"task", "n", "seed"},
+    "choose": {"path", "n", "seed", "normalise"},
+}

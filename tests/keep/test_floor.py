@@ -1,0 +1,75 @@
+"""The floor along a run: looks, the worst ability, checkpoints."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from scalpel.keep import Dual, Floor
+
+
+@dataclass
+class Told:
+    """An ability whose flags are what the 'engine' says: {name: right items}."""
+
+    name: str
+    n: int = 40
+    units: int = 1
+
+    def __len__(self) -> int:
+        return self.n
+
+    def flags(self, engine, chosen):
+        return [[i in engine[self.name]] * self.units for i in chosen]
+
+
+ALL = {"a": set(range(40)), "b": set(range(40))}
+
+
+def begun(base=ALL, **options) -> Floor:
+    floor = Floor([Told("a"), Told("b")], Dual(0.9), **options)
+    floor.begin(base)
+    return floor
+
+
+def test_the_base_itself_keeps_everything():
+    floor = begun()
+    seen = floor.look(ALL)
+    assert seen["keep/a"] == seen["keep/b"] == seen["keep/worst"] == 1.0
+    assert seen["keep/strength"] < 1.0
+
+
+def test_only_what_the_base_gets_right_counts():
+    floor = begun({"a": set(range(20)), "b": set(range(40))})
+    assert floor.whole({"a": set(range(10, 40)), "b": set(range(40))}) == {"a": 0.5, "b": 1.0}
+
+
+def test_the_ability_of_which_least_is_left_steers():
+    floor = begun(items=40, memory=1.0)
+    seen = floor.look({"a": set(range(40)), "b": set(range(10))})
+    assert seen["keep/worst"] == 0.25 and seen["keep/strength"] > 1.0
+
+
+def test_looks_go_round_the_whole_set():
+    floor = begun(items=16)
+    seen = [i for _ in range(5) for i in floor.standings[0].next(16, floor.seed)]
+    assert sorted(seen[:40]) == list(range(40)) and seen[40:] == seen[:40]
+
+
+def test_the_average_over_looks_forgets_at_its_rate():
+    floor = begun(items=40, memory=0.25)
+    nothing = {"a": set(), "b": set(range(40))}
+    assert [floor.look(nothing)["keep/a"] for _ in range(2)] == pytest.approx([0.75, 0.5625])
+
+
+def test_an_ability_that_the_base_hardly_has_is_refused():
+    with pytest.raises(ValueError, match=r"keep set 'a': the base gets 7 of 40 right, too few"):
+        begun({"a": set(range(7)), "b": set(range(40))})
+
+
+def test_a_restored_floor_goes_on_as_if_never_stopped():
+    first, second = begun(items=7), Floor([Told("a"), Told("b")], Dual(0.9), items=7)
+    half = {"a": set(range(0, 40, 2)), "b": set(range(40))}
+    first.look(half)
+    second.restore(first.state())
+    assert [first.look(half) for _ in range(4)] == [second.look(half) for _ in range(4)]
+    assert first.whole(half) == second.whole(half)

@@ -1,0 +1,101 @@
+"""Keep sets: what they ask, and what they refuse."""
+
+import json
+
+import pytest
+
+import material
+from scalpel.engine import Engine
+from scalpel.example import Example
+from scalpel.keep import make_sets
+from scalpel.measure.probes import make_probes
+
+EXAMPLES = [Example("ab", " cd", "cd", id="0"), Example("x", None, " y", id="1"), Example("12+", " 34", "34", id="2")]
+
+
+class Given:
+    name = "given"
+
+    def __init__(self, **by_split: list[Example]) -> None:
+        self.by_split = by_split
+
+    def examples(self, split: str, n: int, seed: int = 0) -> list[Example]:
+        return self.by_split.get(split, [])[:n]
+
+
+@pytest.fixture(scope="module")
+def policy() -> Engine:
+    return material.engine()
+
+
+def made(policy, *specs, probes=(), **splits):
+    return make_sets(specs, policy.tokens, lambda task: Given(**(splits or {"keep": EXAMPLES})), probes)
+
+
+def test_an_answer_is_one_unit_or_one_a_token(policy):
+    whole, parts = made(policy, {"name": "a", "task": {}}, {"name": "b", "task": {}, "kind": "tokens"})
+    one, many = whole.flags(policy, [0, 2]), parts.flags(policy, [0, 2])
+    assert [len(units) for units in one] == [1, 1]
+    assert [len(units) for units in many] == [len(row[1]) for row in (parts.rows[0], parts.rows[2])]
+    assert one == [[all(units)] for units in many]
+
+
+def test_flags_are_those_of_greedy_decoding(policy):
+    (ability,) = made(policy, {"name": "a", "task": {}, "kind": "tokens"})
+    for (prompt, answer), units in zip(ability.rows, ability.flags(policy, range(3)), strict=True):
+        for t, right in enumerate(units):
+            (sample,) = policy.sample([[*prompt, *answer[:t]]], material.Sampling(1, temperature=0.0))[0]
+            assert right == (sample.ids[0] == answer[t])
+
+
+def test_an_item_without_a_completion_is_held_by_its_answer(policy):
+    (ability,) = made(policy, {"name": "a", "task": {}})
+    assert ability.rows[1] == (policy.tokens.prompt("x"), policy.tokens.completion(" y", "x"))
+
+
+def test_choices_that_the_ledger_asks_are_left_out(policy, tmp_path):
+    path = tmp_path / "pairs.jsonl"
+    path.write_text("".join(json.dumps({"good": f"he sings {i}", "bad": f"he sing {i}"}) + "\n" for i in range(10)))
+    probes = make_probes([{"name": "p", "kind": "choose", "path": str(path), "n": 6}], "p", lambda task: Given())
+    (ability,) = made(policy, {"name": "g", "kind": "choose", "path": str(path)}, probes=probes)
+    asked = {item.choices for item in probes[0].items}
+    assert len(ability) == 4 and not asked & {item.choices for item in ability.probe.items}
+    assert [len(units) for units in ability.flags(policy, [3, 1])] == [1, 1]
+
+
+def test_flags_come_in_the_order_that_is_asked(policy, tmp_path):
+    path = tmp_path / "pairs.jsonl"
+    path.write_text("".join(json.dumps({"good": f"{i} a", "bad": f"{i} b"}) + "\n" for i in range(8)))
+    (ability,) = made(policy, {"name": "g", "kind": "choose", "path": str(path)})
+    forth, back = ability.flags(policy, range(8)), ability.flags(policy, range(7, -1, -1))
+    assert forth == back[::-1]
+
+
+@pytest.mark.parametrize(
+    "specs, words",
+    [
+        ([], "a floor needs a keep set: add"),
+        ([{"task": {}}], "give each a name"),
+        ([{"name": "a", "task": {}}, {"name": "a", "task": {}}], "give each a name of its own"),
+        ([{"name": "a", "kind": "answer", "task": {}}], "did you mean 'answers'"),
+        ([{"name": "a", "task": {}, "split": "test"}], "unknown key 'split'"),
+        ([{"name": "a"}], "has no 'task'"),
+        ([{"name": "a", "kind": "choose"}], "has no 'path'"),
+    ],
+)
+def test_a_keep_set_that_cannot_be_is_refused(policy, specs, words):
+    with pytest.raises(ValueError, match=words):
+        made(policy, *specs)
+
+
+def test_a_task_without_items_to_keep_is_refused(policy):
+    with pytest.raises(ValueError, match="no items in the split 'keep'"):
+        made(policy, {"name": "a", "task": {}}, test=EXAMPLES)
+
+
+def test_a_file_of_which_the_ledger_asks_everything_is_refused(policy, tmp_path):
+    path = tmp_path / "pairs.jsonl"
+    path.write_text('{"good": "a b", "bad": "a c"}\n')
+    probes = make_probes([{"name": "p", "kind": "choose", "path": str(path)}], "p", lambda task: Given())
+    with pytest.raises(ValueError, match="no items but those that the ledger measures"):
+        made(policy, {"name": "g", "kind": "choose", "path": str(path)}, probes=probes)
