@@ -6,7 +6,8 @@ from scipy.stats import chisquare
 
 import tiny
 from scalpel.engine import Engine, Sampling
-from scalpel.engine.sample import draw, holds
+from scalpel.engine.choose import choose
+from scalpel.engine.sample import holds
 from scalpel.tokens import Tokens
 
 PROMPTS = [[9, 10, 11], [40], [7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24], [100, 101]]
@@ -65,7 +66,7 @@ def counted(sampling: Sampling, n: int = 6000) -> tuple[torch.Tensor, torch.Tens
     """How often each of six tokens is drawn, and its probability at temperature 1."""
     logits = torch.tensor([2.0, 1.0, 0.5, 0.0, -1.0, -torch.inf])
     u = torch.rand(n, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    return torch.bincount(draw(logits.expand(n, -1), u, sampling), minlength=6), logits.softmax(-1)
+    return torch.bincount(choose(logits.expand(n, -1), u, sampling)[0], minlength=6), logits.softmax(-1)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +100,7 @@ def test_temperature_zero_takes_the_likeliest():
 @pytest.mark.parametrize("u", [0.0, 0.5, 1 - 1e-16])
 def test_a_token_without_probability_is_never_drawn(u):
     logits = torch.tensor([[-torch.inf, 0.0, -torch.inf, 1.0, -torch.inf]])
-    assert int(draw(logits, torch.tensor([u], dtype=torch.float64), Sampling())) in (1, 3)
+    assert int(choose(logits, torch.tensor([u], dtype=torch.float64), Sampling())[0]) in (1, 3)
 
 
 def test_the_end_is_a_stop_token_or_the_limit():

@@ -13,10 +13,12 @@ from transformers import PreTrainedModel
 
 import scalpel.engine.terms  # noqa: F401  (registers the head terms)
 from scalpel.batch import POLICY, Batch, Row, lay
+from scalpel.engine.decode import rows_for
 from scalpel.engine.forward import autocast, device_of, hidden_before, scatter
 from scalpel.engine.head import head, head_agrees
 from scalpel.engine.meter import Meter
-from scalpel.engine.sample import Sample, Sampling, sample_chunk
+from scalpel.engine.prepack import prepacked
+from scalpel.engine.sample import Sample, Sampler, Sampling, Stops, check_limits
 from scalpel.part import HeadTerm, Need, Out, Unit
 
 if TYPE_CHECKING:
@@ -166,45 +168,30 @@ class Engine:
     # --- sampling and measuring -------------------------------------------------------------------------
 
     def sample(
-        self, prompts: Sequence[Sequence[int]], sampling: Sampling, n: int = 1, seed: int = 0
+        self,
+        prompts: Sequence[Sequence[int]],
+        sampling: Sampling,
+        n: int = 1,
+        seed: int = 0,
+        limits: Sequence[int] | None = None,
+        done: Callable[[int, list[Sample]], None] = lambda p, samples: None,
     ) -> list[list[Sample]]:
-        """n samples of each prompt. In float32 a sample depends on (seed, its place in the list), not on what
-        else is in the batch. Raises ValueError for an empty prompt or one that fills the context."""
-        self.check_room(prompts, sampling.max_tokens)
-        order = sorted(range(len(prompts)), key=lambda p: len(prompts[p]))
-        found: list[list[Sample]] = [[] for _ in prompts]
-        each = max(1, self.sample_rows // n)
-        with self.quiet(), self.autocast():
-            for c in range(0, len(order), each):
-                chosen = order[c : c + each]
-                rows = [p * n + k for p in chosen for k in range(n)]
-                samples = sample_chunk(
-                    self.model,
-                    [prompts[p] for p in chosen],
-                    rows,
-                    sampling,
-                    n,
-                    seed,
-                    self.tokens.stop_ids,
-                    self.tokens.pad_id,
-                    self.tokens.text,
-                )
-                for k, p in enumerate(chosen):
-                    found[p] = samples[k * n : (k + 1) * n]
+        """n samples of each prompt, of at most `limits[p]` tokens where that is given; `done(p, samples)` is called
+        as soon as those of prompt p are complete. In float32 a sample depends on (seed, its place in the list), not
+        on what else is in the batch. Raises ValueError for an empty prompt or one that fills the context."""
+        room = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+        limits = check_limits(prompts, limits, sampling.max_tokens, room)
+        if not prompts:
+            return []
+        longest, limit = max(map(len, prompts)), max(limits)
+        most = min(len(prompts), max(1, self.sample_rows // n))
+        stops = Stops(self.tokens.stop_ids, sampling.stop, self.tokens.text)
+        rows = rows_for(self.model, n, most, longest, limit, self.tokens.pad_id)
+        with self.quiet(), self.autocast(), prepacked(self.model, self.precision, most * n * limit):
+            found = Sampler(rows, prompts, limits, sampling, n, seed, stops, done).run()
         written = [len(s.ids) for group in found for s in group]
         self.meter.sampled(self.model, [len(p) for p in prompts], written)
         return found
-
-    def check_room(self, prompts: Sequence[Sequence[int]], max_tokens: int) -> None:
-        room = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
-        for i, prompt in enumerate(prompts):
-            if not len(prompt):
-                raise ValueError(f"prompt {i} is empty: a model needs at least one token to go on from")
-            if room is not None and len(prompt) + max_tokens > room:
-                raise ValueError(
-                    f"prompt {i} has {len(prompt)} tokens and {max_tokens} more are to be sampled, but the "
-                    f"model's context holds {room}: shorten the prompt or lower sampling.max_tokens"
-                )
 
     def completions(self, rows: Rows) -> Batch:
         """Rows of (prompt, completion) as a batch whose completions are marked."""

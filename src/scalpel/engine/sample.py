@@ -1,15 +1,19 @@
-"""Sampling: each prompt is prefilled once, its samples start from that cache, finished rows leave."""
+"""Sampling: prompts enter as rows become free, every row takes a token a step, finished rows leave."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache, PreTrainedModel
 
-from scalpel.engine.forward import device_of
+from scalpel.engine.choose import choose, uniforms
+from scalpel.engine.decode import Rows
+
+MARGIN = 8  # tokens before a stop string that are decoded with it: the first may be part of a character
+REFILL = 8  # rows are refilled when a share of 1/8 is free: a pass for one prompt alone costs too much
 
 
 @dataclass(frozen=True)
@@ -34,77 +38,25 @@ class Sample:
     finished: bool = False
 
 
-def uniforms(seed: int, row: int, length: int) -> Tensor:
-    """The random numbers [length] of one row: they depend on (seed, row, position) and on nothing else."""
-    generator = torch.Generator().manual_seed((seed * 1_000_003 + row * 7919 + 12345) % (2**63 - 1))
-    return torch.rand(length, generator=generator, dtype=torch.float64)
+@dataclass(frozen=True)
+class Stops:
+    """What ends a completion: a stop token, or a text that holds one of the strings."""
 
+    ids: frozenset[int]
+    strings: tuple[str, ...]
+    decode: Callable[[Sequence[int]], str]
 
-def draw(logits_RV: Tensor, u_R: Tensor, sampling: Sampling) -> Tensor:
-    """One token a row by inversion: the first v whose cumulative probability exceeds u."""
-    if sampling.temperature == 0:
-        return logits_RV.argmax(-1)
-    logits_RV = logits_RV / sampling.temperature
-    if sampling.top_k:
-        kth_R1 = logits_RV.topk(min(sampling.top_k, logits_RV.shape[1])).values[:, -1:]
-        logits_RV = logits_RV.masked_fill(logits_RV < kth_R1, -torch.inf)
-    p_RV = logits_RV.double().softmax(-1)
-    if sampling.top_p < 1:
-        sorted_RV, order_RV = p_RV.sort(descending=True)
-        outside_RV = sorted_RV.cumsum(-1) - sorted_RV >= sampling.top_p
-        p_RV = p_RV.masked_fill(outside_RV.scatter(1, order_RV, outside_RV), 0.0)
-    cdf_RV = p_RV.cumsum(-1)
-    # the last token with any probability bounds the draw against rounding at the upper end
-    last_R = p_RV.shape[1] - 1 - (p_RV > 0).flip(1).int().argmax(1)
-    token_R = torch.searchsorted(cdf_RV, (u_R * cdf_RV[:, -1])[:, None], right=True)[:, 0]
-    return torch.minimum(token_R, last_R)
+    def end(self, ids: Sequence[int]) -> bool:
+        return ids[-1] in self.ids or (bool(self.strings) and self._said(ids))
 
-
-def left_padded(prompts: Sequence[Sequence[int]], pad: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Prompts [P, L] padded on the left, and their mask."""
-    length = max(map(len, prompts))
-    ids_PL = torch.tensor([[pad] * (length - len(p)) + list(p) for p in prompts], device=device)
-    mask_PL = torch.tensor([[0] * (length - len(p)) + [1] * len(p) for p in prompts], device=device)
-    return ids_PL, mask_PL
-
-
-class Decoder:
-    """Rows under way: the cache, the mask, and which sample each row fills."""
-
-    def __init__(self, model: PreTrainedModel, prompts: Sequence[Sequence[int]], n: int, pad: int) -> None:
-        device = device_of(model)
-        self.model, self.n = model, n
-        ids_PL, mask_PL = left_padded(prompts, pad, device)
-        self.position = mask_PL.sum(1).repeat_interleave(n)
-        self.mask = mask_PL.repeat_interleave(n, 0)
-        self.cache = DynamicCache(config=model.config)
-        self.logits_RV = self.forward(ids_PL, mask_PL, (mask_PL.cumsum(1) - 1).clamp(min=0))
-        if n > 1:
-            self.cache.batch_repeat_interleave(n)
-            self.logits_RV = self.logits_RV.repeat_interleave(n, 0)
-        self.alive = list(range(len(prompts) * n))
-
-    def forward(self, ids: Tensor, mask: Tensor, position: Tensor) -> Tensor:
-        out = self.model(
-            ids,
-            attention_mask=mask,
-            position_ids=position,
-            past_key_values=self.cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
-        return out.logits[:, -1].float()
-
-    def advance(self, token_R: Tensor, keep: list[int]) -> None:
-        """Feeds the tokens just drawn, for the rows that go on."""
-        if len(keep) < len(self.alive):
-            index = torch.tensor(keep, device=token_R.device)
-            self.cache.batch_select_indices(index)
-            self.mask, self.position, token_R = self.mask[index], self.position[index], token_R[index]
-            self.alive = [self.alive[k] for k in keep]
-        self.mask = torch.cat([self.mask, self.mask.new_ones(len(self.alive), 1)], 1)
-        self.logits_RV = self.forward(token_R[:, None], self.mask, self.position[:, None])
-        self.position = self.position + 1
+    def _said(self, ids: Sequence[int]) -> bool:
+        """Whether a stop string is there, as far as the last token can have brought it: only so much of the end is
+        decoded as may hold the longest string, and all of it where that finds one."""
+        longest = max(len(s.encode()) for s in self.strings)
+        reach = longest + MARGIN  # a token is a byte at least, unless it is special and says nothing
+        while len(tail := self.decode(ids[-reach:])) < longest and reach < len(ids):
+            reach *= 2
+        return holds(tail, self.strings) and (reach >= len(ids) or holds(self.decode(ids), self.strings))
 
 
 def holds(text: str, stops: Sequence[str]) -> bool:
@@ -112,36 +64,99 @@ def holds(text: str, stops: Sequence[str]) -> bool:
     return any(stop in text for stop in stops)
 
 
-@torch.no_grad()
-def sample_chunk(
-    model: PreTrainedModel,
-    prompts: Sequence[Sequence[int]],
-    rows: Sequence[int],
-    sampling: Sampling,
-    n: int,
-    seed: int,
-    stop_ids: frozenset[int],
-    pad: int,
-    decode: Callable[[Sequence[int]], str],
-) -> list[Sample]:
-    """Samples of a few prompts, n each, in order; `rows` are the random-number rows of the samples."""
-    decoder = Decoder(model, prompts, n, pad)
-    samples = [Sample() for _ in rows]
-    device = decoder.mask.device
-    exact = torch.device("cpu") if device.type == "mps" else device  # MPS has no float64 to draw in
-    u_RT = torch.stack([uniforms(seed, r, sampling.max_tokens) for r in rows]).to(exact)
-    for t in range(sampling.max_tokens):
-        token_R = draw(decoder.logits_RV.to(exact), u_RT[decoder.alive, t], sampling).to(device)
-        logp_R = decoder.logits_RV.log_softmax(-1).gather(1, token_R[:, None])[:, 0]
-        keep = []
-        for k, (r, token, logp) in enumerate(zip(decoder.alive, token_R.tolist(), logp_R.tolist(), strict=True)):
-            samples[r].ids.append(token)
-            samples[r].logp.append(logp)
-            ended = token in stop_ids or (sampling.stop and holds(decode(samples[r].ids), sampling.stop))
-            samples[r].finished = bool(ended)
-            if not ended:
-                keep.append(k)
-        if not keep or t + 1 == sampling.max_tokens:
-            break
-        decoder.advance(token_R, keep)
-    return samples
+class Sampler:
+    """Fills n samples for each prompt; `done(p, samples)` is told of each prompt whose samples are complete."""
+
+    def __init__(
+        self,
+        rows: Rows,
+        prompts: Sequence[Sequence[int]],
+        limits: Sequence[int],
+        sampling: Sampling,
+        n: int,
+        seed: int,
+        stops: Stops,
+        done: Callable[[int, list[Sample]], None],
+    ) -> None:
+        self.rows, self.prompts, self.limits, self.sampling = rows, prompts, limits, sampling
+        self.n, self.seed, self.stops, self.done = n, seed, stops, done
+        self.samples = [[Sample() for _ in range(n)] for _ in prompts]
+        self.open = [n] * len(prompts)  # samples of each prompt that are still being written
+        # long ones first: the room for prompts is as long as the longest that is there
+        self.waiting = deque(sorted(range(len(prompts)), key=lambda p: -len(prompts[p])))
+        self.under_way: list[tuple[int, int]] = []  # (prompt, sample) of each row
+        self.uniforms: dict[tuple[int, int], list[float]] = {}
+
+    @torch.no_grad()
+    def run(self) -> list[list[Sample]]:
+        logits_RV: Tensor | None = None
+        while self.waiting or self.under_way:
+            entered = self.enter()
+            parts = [x for x in (logits_RV, entered) if x is not None]
+            token_R = self.write(parts[0] if len(parts) == 1 else torch.cat(parts))
+            gone = [r for r, (p, k) in enumerate(self.under_way) if self.over(p, k)]
+            if gone:
+                order = self.rows.leave(gone)
+                self.close([self.under_way[r] for r in gone])
+                self.under_way = [self.under_way[r] for r in order]
+                token_R = token_R[torch.tensor(order, dtype=torch.long, device=token_R.device)]
+            logits_RV = self.rows.advance(token_R) if self.under_way else None
+        return self.samples
+
+    def enter(self) -> Tensor | None:
+        """The first logits of prompts that come in where there is room for enough of them."""
+        room = min(self.rows.room(), len(self.waiting))
+        if not room or (self.under_way and room < len(self.waiting) and room * self.n * REFILL < len(self.under_way)):
+            return None
+        chosen = [self.waiting.popleft() for _ in range(room)]
+        for row in [(p, k) for p in chosen for k in range(self.n)]:
+            self.under_way.append(row)
+            if self.sampling.temperature:
+                self.uniforms[row] = uniforms(self.seed, row[0] * self.n + row[1], self.sampling.max_tokens)
+        return self.rows.enter([self.prompts[p] for p in chosen])
+
+    def write(self, logits_RV: Tensor) -> Tensor:
+        """Draws a token for every row and writes it down."""
+        written = [self.samples[p][k] for p, k in self.under_way]
+        device = logits_RV.device
+        exact = torch.device("cpu") if device.type == "mps" else device  # MPS has no float64 to draw in
+        u = [self.uniforms[row][len(s.ids)] for row, s in zip(self.under_way, written, strict=True) if self.uniforms]
+        u_R = torch.tensor(u, dtype=torch.float64, device=exact)
+        token_R, logp_R = choose(logits_RV.to(exact), u_R, self.sampling)
+        for sample, token, logp in zip(written, token_R.tolist(), logp_R.tolist(), strict=True):
+            sample.ids.append(token)
+            sample.logp.append(logp)
+        return token_R.to(device)
+
+    def over(self, p: int, k: int) -> bool:
+        sample = self.samples[p][k]
+        sample.finished = self.stops.end(sample.ids)
+        return sample.finished or len(sample.ids) == self.limits[p]
+
+    def close(self, rows: Sequence[tuple[int, int]]) -> None:
+        for p, k in rows:
+            self.uniforms.pop((p, k), None)
+            self.open[p] -= 1
+            if not self.open[p]:
+                self.done(p, self.samples[p])
+
+
+def check_limits(
+    prompts: Sequence[Sequence[int]], limits: Sequence[int] | None, max_tokens: int, room: int | None
+) -> list[int]:
+    """How many tokens each prompt's samples may have. Raises ValueError for what can't be sampled."""
+    if limits is None:
+        limits = [max_tokens] * len(prompts)
+    if len(limits) != len(prompts):
+        raise ValueError(f"{len(limits)} limits for {len(prompts)} prompts: give one for each, or none")
+    for i, (prompt, limit) in enumerate(zip(prompts, limits, strict=True)):
+        if not len(prompt):
+            raise ValueError(f"prompt {i} is empty: a model needs at least one token to go on from")
+        if not 1 <= limit <= max_tokens:
+            raise ValueError(f"limit {i} is {limit}: it must be between 1 and sampling.max_tokens, {max_tokens}")
+        if room is not None and len(prompt) + limit > room:
+            raise ValueError(
+                f"prompt {i} has {len(prompt)} tokens and {limit} more are to be sampled, but the "
+                f"model's context holds {room}: shorten the prompt or lower sampling.max_tokens"
+            )
+    return list(limits)

@@ -1,0 +1,182 @@
+"""Rows under way: prompts come in, tokens are fed, logits come out; finished rows leave.
+
+`Decoder` is the fast way, `Padded` the plain one, which works for every model and is what the other is tested against.
+Both keep rows dense: what leaves is filled by others, and the order that results is given back.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Protocol
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache, PreTrainedModel
+
+from scalpel.engine.forward import device_of
+from scalpel.engine.head import logits_of
+from scalpel.engine.slots import Slots, attending
+
+log = logging.getLogger("scalpel")
+AT_ONCE = 4096  # prompt tokens of one pass
+Ids = Sequence[Sequence[int]]
+
+
+class Rows(Protocol):
+    """n rows a prompt, `most` prompts at a time at first."""
+
+    def room(self) -> int:
+        """How many prompts may enter now."""
+
+    def enter(self, prompts: Ids) -> Tensor:
+        """Reads prompts, n rows each, behind the rows that are there; their first logits [·, V]."""
+
+    def advance(self, token_R: Tensor) -> Tensor:
+        """Feeds each row its token; the next logits [R, V]."""
+
+    def leave(self, gone: Sequence[int]) -> list[int]:
+        """Takes rows out; the row that each remaining place held before."""
+
+
+class Decoder:
+    """Prompts are read end to end without padding and kept once a group; see `Slots`."""
+
+    def __init__(self, model: PreTrainedModel, n: int, most: int, longest: int, limit: int) -> None:
+        self.model, self.n, self.most = model, n, most
+        self.device = device_of(model)
+        layers = model.config.get_text_config().num_hidden_layers
+        self.slots = Slots(layers, most * min(n, 2), most * n, longest, limit, self.device)
+
+    def room(self) -> int:
+        free = (self.slots.rows - len(self.slots.own)) // self.n
+        return min(free, self.slots.groups - len(self.slots.length))
+
+    def enter(self, prompts: Ids) -> Tensor:
+        logits = []
+        for part in portions(prompts, AT_ONCE):
+            lengths = [len(p) for p in part]
+            self.slots.enter(lengths, self.n)
+            end = torch.tensor(lengths, device=self.device).cumsum(0) - 1
+            last = self._pass([i for p in part for i in p], [t for p in part for t in range(len(p))])[end]
+            logits.append(logits_of(self.model, last).repeat_interleave(self.n, 0))
+        return torch.cat(logits)
+
+    def advance(self, token_R: Tensor) -> Tensor:
+        s = self.slots
+        position = [s.length[g] + t for g, t in zip(s.group, s.own, strict=True)]
+        s.begin_step()
+        return logits_of(self.model, self._pass(token_R, position))
+
+    def _pass(self, ids: Sequence[int] | Tensor, position: Sequence[int]) -> Tensor:
+        ids_1M, position_1M = (torch.as_tensor(x, device=self.device)[None] for x in (ids, position))
+        with attending(self.model, self.slots):
+            out = self.model.base_model(input_ids=ids_1M, position_ids=position_1M, use_cache=False)
+        return out.last_hidden_state[0]
+
+    def leave(self, gone: Sequence[int]) -> list[int]:
+        return self.slots.leave(gone)
+
+
+class Padded:
+    """Prompts padded on the left, in transformers' own cache; new prompts wait until all rows are through."""
+
+    def __init__(self, model: PreTrainedModel, n: int, most: int, pad: int) -> None:
+        self.model, self.n, self.most, self.pad = model, n, most, pad
+        self.device = device_of(model)
+        self.rows = 0
+
+    def room(self) -> int:
+        return 0 if self.rows else self.most
+
+    def enter(self, prompts: Ids) -> Tensor:
+        length = max(map(len, prompts))
+        ids = torch.tensor([[self.pad] * (length - len(p)) + list(p) for p in prompts], device=self.device)
+        mask = torch.tensor([[0] * (length - len(p)) + [1] * len(p) for p in prompts], device=self.device)
+        self.cache = DynamicCache(config=self.model.config)
+        logits_PV = self._pass(ids, mask, (mask.cumsum(1) - 1).clamp(min=0))
+        if self.n > 1:
+            self.cache.batch_repeat_interleave(self.n)
+        self.mask = mask.repeat_interleave(self.n, 0)
+        self.rows = len(self.mask)
+        return logits_PV.repeat_interleave(self.n, 0)
+
+    def advance(self, token_R: Tensor) -> Tensor:
+        self.mask = torch.cat([self.mask, self.mask.new_ones(self.rows, 1)], 1)
+        return self._pass(token_R[:, None], self.mask, self.mask.sum(1, keepdim=True) - 1)
+
+    def _pass(self, ids: Tensor, mask: Tensor, position: Tensor) -> Tensor:
+        out = self.model(
+            ids,
+            attention_mask=mask,
+            position_ids=position,
+            past_key_values=self.cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        return out.logits[:, -1].float()
+
+    def leave(self, gone: Sequence[int]) -> list[int]:
+        order = [r for r in range(self.rows) if r not in set(gone)]
+        index = torch.tensor(order, dtype=torch.long, device=self.device)
+        self.cache.batch_select_indices(index)
+        self.mask, self.rows = self.mask[index], len(order)
+        return order
+
+
+def portions(prompts: Ids, tokens: int) -> list[list[Sequence[int]]]:
+    """Prompts in order, cut where the next one would go over so many tokens."""
+    parts: list[list[Sequence[int]]] = []
+    total = 0
+    for prompt in prompts:
+        if not parts or total + len(prompt) > tokens:
+            parts.append([])
+            total = 0
+        parts[-1].append(prompt)
+        total += len(prompt)
+    return parts
+
+
+# --- which way ------------------------------------------------------------------------------------------------
+
+_probed: WeakKeyDictionary[PreTrainedModel, str] = WeakKeyDictionary()
+
+
+def rows_for(model: PreTrainedModel, n: int, most: int, longest: int, limit: int, pad: int) -> Rows:
+    """The fast way where the model allows it, else the plain one."""
+    if model not in _probed:
+        _probed[model] = hindrance(model, pad)
+        if _probed[model]:
+            log.info("sampling goes the plain way with %s: %s", type(model).__name__, _probed[model])
+    window = narrowest(model)
+    if _probed[model] or (window is not None and longest + limit > window):
+        return Padded(model, n, most, pad)
+    return Decoder(model, n, most, longest, limit)
+
+
+def narrowest(model: PreTrainedModel) -> int | None:
+    """The smallest window that some layer's attention is bound to; sequences within it don't notice."""
+    windows = [getattr(module, "sliding_window", None) for module in model.modules()]
+    return min((w for w in windows if isinstance(w, int)), default=None)
+
+
+@torch.no_grad()
+def hindrance(model: PreTrainedModel, pad: int, tolerance: float = 1e-3) -> str:
+    """Why the fast way isn't open to this model, found by trying both on a few tokens; empty where it is."""
+    V = model.config.get_text_config().vocab_size
+    prompts = [[1 % V, 2 % V, 3 % V], [4 % V]]
+    training, _ = model.training, model.eval()
+    try:
+        fast, plain = Decoder(model, 2, 2, 3, 3), Padded(model, 2, 2, pad)
+        a, b = fast.enter(prompts), plain.enter(prompts)
+        for token in (5, 6):
+            token_R = torch.tensor([token, 7, 8, 9], device=fast.device) % V
+            a, b = torch.cat([a, fast.advance(token_R)]), torch.cat([b, plain.advance(token_R)])
+    except Exception as error:  # whatever an architecture may stumble over, the plain way is open
+        return str(error) or type(error).__name__
+    finally:
+        model.train(training)
+    coarse = 1 if model.dtype == torch.float32 else 100  # sixteen bits round at every step
+    apart = float((a - b).abs().max() / b.std())
+    return "" if apart <= coarse * tolerance else f"its logits differ by {apart:.1g} standard deviations"
