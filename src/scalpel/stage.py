@@ -16,6 +16,7 @@ from scalpel.optimise import make_optimiser, restore_states, states
 from scalpel.part import Bound
 from scalpel.pieces import carry_of
 from scalpel.recipe import StageSpec
+from scalpel.remembered import Remembered
 from scalpel.rewards import Rewards
 from scalpel.scope import Carry, Moving, Scope
 from scalpel.validate import Validation
@@ -35,6 +36,7 @@ class StageRun:
     validation: Validation
     floor: Floor | None = None
     optimiser: torch.optim.Optimizer = field(init=False)
+    reference: Remembered = field(default_factory=Remembered)  # its log-probs on fixed data
     home: dict[str, Tensor] = field(default_factory=dict)  # whole weights as they were before they moved
 
     def __post_init__(self) -> None:
@@ -103,6 +105,7 @@ class StageRun:
             "owned": self.owned.state_dict(),
             "scope": self.scope.state(),
             "home": self.home,
+            "reference": self.reference.state(),
             "spent_at_start": self.spent_at_start,
             "validation": self.validation.state(),
             "floor": self.floor.state() if self.floor else None,
@@ -116,6 +119,7 @@ class StageRun:
         self.owned.load_state_dict(saved["owned"])
         device = next(iter(self.named().values())).device
         self.home = {name: x.to(device) for name, x in saved["home"].items()}
+        self.reference.restore(saved["reference"])
         self.spent_at_start = saved["spent_at_start"]
         self.validation.restore(saved["validation"], device)
         if self.floor:

@@ -15,6 +15,7 @@ from scalpel.batch import Batch, group_moments
 from scalpel.due import due
 from scalpel.engine import Engine
 from scalpel.part import Bound, Metrics, Out, mean_of, scheduled
+from scalpel.remembered import Remembered
 
 Factor = Callable[[Bound], float]  # what a part's loss is multiplied with; a floor changes it along the run
 
@@ -134,13 +135,16 @@ def described(engine: Engine, batch: Batch) -> str:
     return f"a batch of {batch.S} sequences that begins with {', '.join(map(repr, texts))}"
 
 
-def prepare(engine: Engine, flow: Flow, batch: Batch, progress: float) -> Batch:
-    """Fills what the loop scores once a batch: reference log-probs, and old ones if the batch is reused."""
+def prepare(engine: Engine, flow: Flow, batch: Batch, progress: float, remembered: Remembered | None = None) -> Batch:
+    """Fills what the loop scores once a batch: reference log-probs, unless they are remembered from an earlier one, and
+    old ones if the batch is reused."""
     if not bool(batch.train_N.any()):
         return batch
     reads = flow.reads(progress)
     if "reference" in reads:
-        batch = replace(batch, reference_N=engine.score(batch, "reference").logp_N.cpu())
+        remembered = Remembered(most=0) if remembered is None else remembered
+        reference_N = remembered.logps(batch, lambda new: engine.score(new, "reference").logp_N)
+        batch = replace(batch, reference_N=reference_N)
     if flow.reuse > 1 and reads & {"old", "old_value"}:
         out = engine.score(batch, needs={"value"} if "old_value" in reads else set())
         value_N = None if out.value_NK is None else out.value_NK[:, 0].cpu()

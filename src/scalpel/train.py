@@ -148,7 +148,8 @@ def drawn(job: Job, stage: StageRun, k: int, progress: Progress, done: float) ->
     flow = stage.plan.flows[k]
     if progress.step % flow.reuse and k in progress.held:
         return progress.held[k]
-    batch = prepare(job.engine, flow, job.draw(stage, k, progress.step, progress.total, done), done)
+    fresh = job.draw(stage, k, progress.step, progress.total, done)
+    batch = prepare(job.engine, flow, fresh, done, stage.reference)
     if flow.reuse > 1:
         progress.held[k] = batch
     return batch
