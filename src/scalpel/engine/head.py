@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -10,23 +12,19 @@ from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
 from scalpel.engine.forward import device_of
+from scalpel.engine.fused_head import Asked, FusedHead
+from scalpel.engine.numbers import Block, differentiable
+from scalpel.engine.readout import finish_of, readout_of, wrapped
 from scalpel.part import HeadTerm, Need
-from scalpel.registry import lookup
 
-CHUNK = 1024  # tokens whose logits exist at one time
+log = logging.getLogger("scalpel")
+CHUNK = 1024  # tokens whose logits exist at one time on the plain path
+Others = Mapping[str, tuple[PreTrainedModel, Tensor]]  # models beside, by role, with their hidden states [n, D]
 
 
 def logits_of(model: PreTrainedModel, hidden_CD: Tensor) -> Tensor:
     """Logits [C, V] in float32: the head, then the scaling and soft-capping of the architecture."""
-    logits_CV = model.get_output_embeddings()(hidden_CD).float()
-    config = model.config.get_text_config()
-    if (scale := getattr(config, "logit_scale", None)) is not None:
-        logits_CV = logits_CV * scale
-    if (divisor := getattr(config, "logits_scaling", None)) is not None:
-        logits_CV = logits_CV / divisor
-    if (cap := getattr(config, "final_logit_softcapping", None)) is not None:
-        logits_CV = cap * torch.tanh(logits_CV / cap)
-    return logits_CV
+    return finish_of(model.config).logits(model.get_output_embeddings()(hidden_CD))
 
 
 @torch.no_grad()
@@ -45,15 +43,64 @@ def head(
     hidden_nD: Tensor,
     target_n: Tensor,
     needs: frozenset[Need],
-    others: Mapping[str, tuple[PreTrainedModel, Tensor]],
+    others: Others,
+    ahead_n: Tensor | None = None,
 ) -> dict[Need, Tensor]:
-    """What `needs` names, for n tokens, chunk by chunk; logits are recomputed in the backward pass."""
-    named = [need for need in needs if need != "value"]
+    """What `needs` names, for n tokens. `ahead_n` is ∂L/∂log p where the caller knows it: it saves work if it comes
+    true, and changes nothing if it doesn't."""
+    named = tuple(need for need in needs if need != "value")
+    if (why := reason(model, named, others)) is None:
+        return fused(model, hidden_nD, target_n, named, others, ahead_n)
+    say(why)
+    return plain(model, hidden_nD, target_n, named, others)
+
+
+def reason(model: PreTrainedModel, named: tuple[Need, ...], others: Others) -> str | None:
+    """Why logits have to be made, in words; None where they don't."""
+    for role, other in {"policy": model, **{role: other for role, (other, _) in others.items()}}.items():
+        if (how := wrapped(other)) is not None:
+            return f"the head of the {role} model {how}"
+    for need in named:
+        if torch.is_grad_enabled() and not differentiable(need):
+            return f"head term {need.name!r} has no slope registered" if isinstance(need, HeadTerm) else need
+    return None
+
+
+@cache
+def say(why: str) -> None:
+    log.info("%s, so logits are made and differentiated in full, which is slower", why)
+
+
+def fused(
+    model: PreTrainedModel,
+    hidden_nD: Tensor,
+    target_n: Tensor,
+    named: tuple[Need, ...],
+    others: Others,
+    ahead_n: Tensor | None,
+) -> dict[Need, Tensor]:
+    """Without a graph over the vocabulary."""
+    readout, device = readout_of(model), hidden_nD.device.type
+    dtype = readout.weight_VD.dtype
+    if torch.is_autocast_enabled(device):
+        dtype = torch.get_autocast_dtype(device)
+    moving = (hidden_nD, readout.weight_VD, readout.bias_V)
+    moves = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in moving)
+    with torch.autocast(device, enabled=False):
+        beside = {role: (readout_of(other).cast(dtype), h_nD) for role, (other, h_nD) in others.items()}
+        asked = Asked(named, target_n, readout.cast(dtype), beside, moves, ahead_n)
+        return dict(zip(named, FusedHead.apply(*moving, asked), strict=True))
+
+
+def plain(
+    model: PreTrainedModel, hidden_nD: Tensor, target_n: Tensor, named: tuple[Need, ...], others: Others
+) -> dict[Need, Tensor]:
+    """By autograd, chunk by chunk; logits are computed again in the backward pass."""
 
     def run(h_CD: Tensor, target_C: Tensor, *other_CD: Tensor) -> tuple[Tensor, ...]:
-        logits_CV = logits_of(model, h_CD)
         beside = {role: logits_of(others[role][0], h) for role, h in zip(others, other_CD, strict=True)}
-        return tuple(number(need, logits_CV, target_C, beside) for need in named)
+        block = Block(logits_of(model, h_CD), target_C, beside)
+        return tuple(block.number(need) for need in named)
 
     outputs: list[tuple[Tensor, ...]] = []
     for c in range(0, max(len(target_n), 1), CHUNK):
@@ -64,17 +111,3 @@ def head(
         else:
             outputs.append(run(*chunk))
     return {need: torch.cat(parts) for need, parts in zip(named, zip(*outputs, strict=True), strict=True)}
-
-
-def number(need: Need, logits_CV: Tensor, target_C: Tensor, beside: Mapping[str, Tensor]) -> Tensor:
-    """One requested number per token."""
-    if isinstance(need, HeadTerm):
-        other_CV = beside[need.other] if need.other else None
-        return lookup("term", need.name)(logits_CV, other_CV, target_C, **dict(need.options))
-    if need == "argmax":
-        return logits_CV.argmax(-1)
-    logp_CV = logits_CV.log_softmax(-1)
-    if need == "logp":
-        return logp_CV.gather(1, target_C[:, None])[:, 0]
-    assert need == "entropy", need
-    return -(logp_CV.exp() * logp_CV).sum(-1)

@@ -2,6 +2,9 @@
 
 Each is `(logits_CV, other_CV | None, target_C, *, …) → term_C`, in float32, run inside the engine.
 p is the model's own distribution, q the other's (reference or teacher), both over the whole vocabulary.
+
+A function registered under "slope" and the name of a term gives its derivative ∂term_C/∂logits_CV from the same
+arguments. With it the head keeps no graph over the vocabulary; a term without one is differentiated by autograd.
 """
 
 from __future__ import annotations
@@ -19,8 +22,22 @@ def forward_kl(logits_CV: Tensor, other_CV: Tensor, target_C: Tensor, *, tempera
     return (q.exp() * (q - p)).sum(-1) * temperature**2
 
 
+@register("slope", "forward_kl")
+def forward_kl_slope(logits_CV: Tensor, other_CV: Tensor, target_C: Tensor, *, temperature: float = 1.0) -> Tensor:
+    """∂/∂z_v = temperature · (p_v − q_v)."""
+    return temperature * ((logits_CV / temperature).softmax(-1) - (other_CV / temperature).softmax(-1))
+
+
 @register("term", "reverse_kl")
 def reverse_kl(logits_CV: Tensor, other_CV: Tensor, target_C: Tensor) -> Tensor:
     """KL(p ‖ q) = Σ_v p·(log p − log q): exact, where k1, k2 and k3 estimate it from samples of p."""
     p, q = logits_CV.log_softmax(-1), other_CV.log_softmax(-1)
     return (p.exp() * (p - q)).sum(-1)
+
+
+@register("slope", "reverse_kl")
+def reverse_kl_slope(logits_CV: Tensor, other_CV: Tensor, target_C: Tensor) -> Tensor:
+    """∂/∂z_v = p_v · (log p_v − log q_v − KL(p ‖ q))."""
+    p, q = logits_CV.log_softmax(-1), other_CV.log_softmax(-1)
+    ratio, p = p - q, p.exp()
+    return p * (ratio - (p * ratio).sum(-1, keepdim=True))

@@ -1,0 +1,161 @@
+"""The head without logits: numbers per token and their gradients, a chunk of tokens at a time.
+
+For a chunk C of tokens the matrix product gives raw logits [C, V] in the arithmetic of the pass. Blocks of a few
+rows, small enough for a core's cache, are then read in float32. The backward pass writes the slopes S = ∂L/∂raw over
+the chunk, and two more products give
+
+    ∂L/∂h = S W        ∂L/∂W = Sᵀ h        ∂L/∂b = Σ_C S
+
+The raw logits of a pass are kept for its backward pass if they are small, else computed again. Where ∂L/∂log p is
+known before (`ahead_n`), the gradients are made in the forward pass: three products, one chunk of memory. The
+backward pass compares what it gets with what was expected, and starts anew if they differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from scalpel.engine.numbers import Block
+from scalpel.engine.readout import Readout
+from scalpel.part import Need
+
+KEPT = 256 * 2**20  # bytes of logits that one forward pass may keep
+SLAB = 4096  # rows of ∂L/∂W made at once on a CPU, so that the product is still in the cache when it is added
+ROUNDING = 1e-5  # relative, between ∂L/∂log p as it was expected and as it came
+Raw = tuple[Tensor, dict[str, Tensor]]  # raw logits of a chunk, by the model and by the others
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a pass is asked for, and by which heads. Readouts are in the arithmetic of the pass already."""
+
+    named: tuple[Need, ...]
+    target_n: Tensor
+    readout: Readout
+    others: Mapping[str, tuple[Readout, Tensor]]  # by role, with hidden states
+    moves: bool  # whether there will be a backward pass
+    ahead_n: Tensor | None = None  # ∂L/∂log p where it is known, and nothing else has a gradient
+
+    @property
+    def cuts(self) -> list[slice]:
+        C = sizes(self.readout)[0]
+        return [slice(c, c + C) for c in range(0, max(len(self.target_n), 1), C)]
+
+    @property
+    def keeps(self) -> bool:
+        weight_VD = self.readout.weight_VD
+        logits = len(self.target_n) * weight_VD.shape[0] * (1 + len(self.others))
+        return self.moves and self.ahead_n is None and logits * weight_VD.element_size() <= KEPT
+
+    def raw(self, hidden_nD: Tensor, cut: slice) -> Raw:
+        beside = {role: readout.raw(other_nD[cut]) for role, (readout, other_nD) in self.others.items()}
+        return self.readout.raw(hidden_nD[cut]), beside
+
+    def blocks(self, raw: Raw, cut: slice) -> Iterator[tuple[slice, Block]]:
+        """The rows of a chunk, a few at a time, with their place in it."""
+        (raw_CV, others), target_C, B = raw, self.target_n[cut], sizes(self.readout)[1]
+        for b in range(0, max(len(raw_CV), 1), B):
+            rows = slice(b, b + B)
+            beside = {role: self.others[role][0].finish.logits(x_CV[rows]) for role, x_CV in others.items()}
+            yield rows, Block(self.readout.finish.logits(raw_CV[rows]), target_C[rows], beside)
+
+    def slope(self, block: Block, given: Mapping[Need, Tensor]) -> Tensor:
+        return self.readout.finish.back(block.slope(given), block.logits_BV)
+
+
+def sizes(readout: Readout) -> tuple[int, int]:
+    """Tokens of a chunk, enough for the matrix products, and of a block, which on a CPU stays in the cache."""
+    V = readout.weight_VD.shape[0]
+    if readout.weight_VD.device.type != "cpu":
+        return max(256, 2**27 // V), max(256, 2**27 // V)
+    return max(256, 2**24 // V), max(1, 2**18 // V)
+
+
+class Gradients:
+    """∂L/∂h, and for a head that moves ∂L/∂W and ∂L/∂b, summed over chunks in float32."""
+
+    def __init__(self, hidden_nD: Tensor, readout: Readout, weight_moves: bool, bias_moves: bool) -> None:
+        V, D = readout.weight_VD.shape
+        self.readout = readout
+        self.hidden_nD = torch.empty_like(hidden_nD)
+        self.weight_VD = hidden_nD.new_zeros(V, D, dtype=torch.float32) if weight_moves else None
+        self.bias_V = hidden_nD.new_zeros(V, dtype=torch.float32) if bias_moves else None
+
+    def add(self, cut: slice, slope_CV: Tensor, hidden_CD: Tensor) -> None:
+        self.hidden_nD[cut] = slope_CV @ self.readout.weight_VD
+        if self.bias_V is not None:
+            self.bias_V += slope_CV.sum(0, dtype=torch.float32)
+        if self.weight_VD is not None:
+            hidden_CD, V = hidden_CD.to(slope_CV.dtype), len(self.weight_VD)
+            slab = SLAB if slope_CV.device.type == "cpu" else V
+            for v in range(0, V, slab):
+                self.weight_VD[v : v + slab] += slope_CV[:, v : v + slab].t() @ hidden_CD
+
+    def all(self) -> tuple[Tensor | None, ...]:
+        return self.hidden_nD, self.weight_VD, self.bias_V
+
+
+class FusedHead(torch.autograd.Function):
+    """(hidden_nD, weight_VD, bias_V, asked) → the numbers of `asked.named`, [n] each."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, hidden_nD: Tensor, weight_VD: Tensor, bias_V: Tensor | None, asked: Asked
+    ) -> tuple[Tensor, ...]:
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(hidden_nD, weight_VD)  # the weight only so that a change of it is noticed
+        ctx.asked, ctx.kept, ctx.made = asked, [], None
+        ahead_n = asked.ahead_n if asked.moves else None
+        if ahead_n is not None:
+            ctx.made = Gradients(hidden_nD, asked.readout, *ctx.needs_input_grad[1:3])
+        parts: list[list[Tensor]] = [[] for _ in asked.named]
+        for cut in asked.cuts:
+            raw = asked.raw(hidden_nD, cut)
+            for rows, block in asked.blocks(raw, cut):
+                for part, need in zip(parts, asked.named, strict=True):
+                    part.append(block.number(need))
+                if ahead_n is not None:
+                    raw[0][rows] = asked.slope(block, {"logp": ahead_n[cut][rows]})
+            if ctx.made:
+                ctx.made.add(cut, raw[0], hidden_nD[cut])
+            if asked.keeps:
+                ctx.kept.append(raw)
+        outputs = tuple(torch.cat(part) for part in parts)
+        ctx.mark_non_differentiable(*(x for x in outputs if not x.is_floating_point()))
+        return outputs
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *given: Tensor | None) -> tuple[Tensor | None, ...]:
+        asked, (hidden_nD, _) = ctx.asked, ctx.saved_tensors
+        given_n = {need: g for need, g in zip(asked.named, given, strict=True) if g is not None}
+        made, ctx.made = ctx.made, None  # handed out once, since autograd may add to it
+        if made is None or not expected(given_n, asked.ahead_n):
+            made = gradients(ctx, asked, hidden_nD, given_n)
+        return (*made.all(), None)
+
+
+def gradients(ctx: Any, asked: Asked, hidden_nD: Tensor, given_n: Mapping[Need, Tensor]) -> Gradients:
+    """From logits that were kept or are computed again."""
+    made = Gradients(hidden_nD, asked.readout, *ctx.needs_input_grad[1:3])
+    for k, cut in enumerate(asked.cuts):
+        raw = ctx.kept[k] if ctx.kept else asked.raw(hidden_nD, cut)
+        slope_CV = torch.empty_like(raw[0]) if ctx.kept else raw[0]
+        for rows, block in asked.blocks(raw, cut):
+            slope_CV[rows] = asked.slope(block, {need: g[cut][rows] for need, g in given_n.items()})
+        made.add(cut, slope_CV, hidden_nD[cut])
+    return made
+
+
+def expected(given_n: Mapping[Need, Tensor], ahead_n: Tensor) -> bool:
+    """Whether what came is what was reckoned with."""
+    rest = [g for need, g in given_n.items() if need != "logp"]
+    if "logp" not in given_n or any(bool(g.any()) for g in rest):
+        return False
+    return torch.allclose(given_n["logp"], ahead_n, rtol=ROUNDING, atol=0.0)
