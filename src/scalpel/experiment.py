@@ -13,14 +13,14 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from scalpel import models, tasks
+from scalpel import models
 from scalpel.device import choose_device, choose_dtype, choose_precision, peak_memory
 from scalpel.engine import Engine, Meter
 from scalpel.estimate import estimate
-from scalpel.job import Job, StageRun
+from scalpel.job import Job, StageRun, probes_of
 from scalpel.look import look as look_at
 from scalpel.look import rows_of
-from scalpel.measure import ItemResult, Ledger, Probe, look, make_probes, measure, metrics, save
+from scalpel.measure import ItemResult, Ledger, Probe, look, measure, metrics, save
 from scalpel.measure.run import Look
 from scalpel.pair import Pair, interpolate
 from scalpel.pair.anatomy import change, table
@@ -144,11 +144,6 @@ def base_engine(recipe: Recipe) -> Engine:
     dtype = choose_dtype(spec.dtype, device)
     model, tokens = models.load(spec.path, device=device, dtype=dtype, trust_remote_code=spec.trust_remote_code)
     return Engine(model, tokens, precision=choose_precision(spec.precision, model, device))
-
-
-def probes_of(recipe: Recipe) -> list[Probe]:
-    spec = recipe.measure
-    return make_probes(spec.probes, spec.target, tasks.make) if spec.probes else []
 
 
 def look_at_base(probes: Sequence[Probe], base: Engine, shown: Shown) -> Look:

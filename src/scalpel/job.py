@@ -22,7 +22,7 @@ from scalpel.engine import Engine, Sample, Sampling
 from scalpel.engine.meter import matrix_parameters
 from scalpel.example import Example, Task
 from scalpel.keep import Begin, Dual, Floor, make_sets, write_documents
-from scalpel.measure.probes import make_probes
+from scalpel.measure.probes import Probe, make_probes
 from scalpel.recipe import ModelSpec, Recipe, StageSpec
 from scalpel.rendered import Rendered, truncate
 from scalpel.rewards import Rewards, TrainerState
@@ -153,8 +153,7 @@ class Job:
         keep = spec.keep
         if keep is None or not keep.floor:
             return None
-        probes = make_probes(self.recipe.measure.probes, self.recipe.measure.target, tasks.make)
-        sets = make_sets(keep.sets, self.engine.tokens, tasks.make, probes)
+        sets = make_sets(keep.sets, self.engine.tokens, tasks.make, probes_of(self.recipe))
         dual = Dual(keep.floor, keep.rate, strength=keep.strength)
         floor = Floor(sets, dual, keep.every, keep.items, keep.memory, derive(self.recipe.seed, "keep") % 2**31)
         if not saved:
@@ -309,6 +308,12 @@ class Job:
                 model.get_parameter(name).copy_(value)
         vars(self.engine.meter).update(saved["meter"])
         self.engine.precision = saved["precision"]  # "auto" measures the machine, and might find otherwise today
+
+
+def probes_of(recipe: Recipe) -> list[Probe]:
+    """The probes of the ledger; a recipe may have none."""
+    spec = recipe.measure
+    return make_probes(spec.probes, spec.target, tasks.make) if spec.probes else []
 
 
 def context(model: PreTrainedModel) -> int:
