@@ -19,7 +19,7 @@ from scalpel.batch import Batch
 from scalpel.device import choose_device, choose_dtype, choose_precision
 from scalpel.draw import Draw, derive, window
 from scalpel.engine import Engine, Sample, Sampling
-from scalpel.engine.meter import matrix_parameters
+from scalpel.engine.reach import reach
 from scalpel.example import Example, Task
 from scalpel.keep import Begin, Dual, Floor, make_sets, write_documents
 from scalpel.measure.probes import Probe, make_probes
@@ -117,8 +117,7 @@ class Job:
     def moves(self, stage: StageRun) -> None:
         """Notes what moves now: for checkpoints, and for the cost of a backward pass."""
         self.touched |= {m.name for m in stage.scope.moving}
-        matrices = sum(m.weight.numel() for m in stage.scope.moving if m.weight.dim() >= 2)
-        self.engine.moving_share = min(1.0, matrices / matrix_parameters(self.engine.model))
+        self.engine.reach = reach(self.engine.model)
 
     def spent(self, unit: str, seconds: float) -> float:
         """What the run has spent so far, in the unit of a budget."""

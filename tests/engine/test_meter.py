@@ -8,6 +8,7 @@ import tiny
 from scalpel.batch import Row, lay
 from scalpel.engine import Engine, Meter, Sampling
 from scalpel.engine.meter import forward_flops, matrix_parameters
+from scalpel.engine.reach import Reach
 from scalpel.part import HeadTerm
 from scalpel.tokens import Tokens
 
@@ -38,16 +39,15 @@ def test_a_forward_pass_by_hand():
 
 def test_a_training_pass_costs_three_forward_passes_where_all_moves():
     e = Engine(tiny.model(), Tokens(tiny.tokenizer()))
-    e.moving_share = 1.0
     e.forward(lay([ROW]))
     assert e.meter == Meter(3 * forward_flops(e.model, [5]), tokens_trained=3, tokens_processed=5)
 
 
-def test_where_little_moves_the_weight_gradients_are_spared():
+def test_where_little_moves_the_backward_pass_costs_less_in_matrices_and_in_attention():
     e = Engine(tiny.model(), Tokens(tiny.tokenizer()))
-    e.moving_share = 0.25
+    e.reach = Reach(linear=1.25, attention=1.0)
     e.forward(lay([ROW]))
-    assert e.meter.flops == pytest.approx(2.25 * forward_flops(e.model, [5]))
+    assert e.meter.flops == pytest.approx(2.25 * 2 * P * 5 + 2.0 * 64 * 25)
 
 
 def test_a_model_beside_is_paid_for():

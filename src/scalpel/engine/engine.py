@@ -18,6 +18,7 @@ from scalpel.engine.forward import autocast, device_of, hidden_before, scatter
 from scalpel.engine.head import head, head_agrees
 from scalpel.engine.meter import Meter
 from scalpel.engine.prepack import prepacked
+from scalpel.engine.reach import Reach
 from scalpel.engine.sample import Sample, Sampler, Sampling, Stops, check_limits
 from scalpel.part import HeadTerm, Need, Out, Unit
 
@@ -55,7 +56,7 @@ class Engine:
         self.owned = nn.ModuleDict()
         self.precision, self.micro_tokens, self.sample_rows = precision, micro_tokens, sample_rows
         self.meter = Meter()
-        self.moving_share = 1.0
+        self.reach = Reach()  # of a backward pass
         self.verify_heads()
 
     def verify_heads(self) -> None:
@@ -98,7 +99,7 @@ class Engine:
             self.meter.forward(model, lengths)
         spent = self.meter.forward(self.model, lengths)
         if torch.is_grad_enabled():
-            self.meter.backward(spent, self.moving_share)
+            self.meter.backward(self.model, spent, sum(lengths), self.reach)
             self.meter.tokens_trained += len(at_n)
         return scatter(outputs, value_nK, at_n, batch.N)
 

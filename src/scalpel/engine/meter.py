@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from torch import nn
 from transformers import PreTrainedModel
 
+from scalpel.engine.reach import Reach
+
 
 @dataclass
 class Meter:
@@ -14,8 +16,9 @@ class Meter:
 
     A forward pass over one token costs 2·P + 2·layers·D·L operations: P parameters in matrices, the head
     included, and L the sequence's length (half of it is attended to on average, keys and values both). A
-    backward pass costs twice that where everything moves; the share for weight gradients scales with the
-    share of P that moves. Source: Kaplan et al. 2020 (arXiv 2001.08361), section 2.1.
+    backward pass costs twice that where everything moves: once for the gradients of activations, down to the lowest
+    weight that moves, and once for those of the weights that do (`reach`).
+    Source: Kaplan et al. 2020 (arXiv 2001.08361), section 2.1.
     """
 
     flops: float = 0.0
@@ -30,9 +33,10 @@ class Meter:
         self.tokens_processed += sum(lengths)
         return spent
 
-    def backward(self, forward_flops: float, moving_share: float) -> None:
-        """Adds the backward pass that belongs to a forward pass."""
-        self.flops += forward_flops * (1.0 + moving_share)
+    def backward(self, model: PreTrainedModel, forward_flops: float, tokens: int, reach: Reach) -> None:
+        """Adds the backward pass that belongs to a forward pass over so many tokens."""
+        linear = 2.0 * matrix_parameters(model) * tokens
+        self.flops += reach.linear * linear + reach.attention * (forward_flops - linear)
 
     def sampled(self, model: PreTrainedModel, prompts: list[int], completions: list[int]) -> None:
         """Adds prompts that were prefilled once and completions decoded behind them, as many of each prompt as there
