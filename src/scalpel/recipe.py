@@ -126,6 +126,7 @@ class StageSpec(Strict):
     # how
     optimizer: Literal["adamw", "rmsprop", "sgd"] = "adamw"
     learning_rate: float = Field(1e-5, gt=0)
+    owned_rate: float = Field(10.0, gt=0)  # times it, for modules that parts own, such as a value head
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = Field(1e-8, gt=0)
     weight_decay: float = Field(0.0, ge=0)

@@ -50,6 +50,48 @@ def test_only_matrices_are_decayed_and_owned_modules_learn_ten_times_faster():
     assert by_parameter[id(owned["value"].weight)]["lr"] == 10.0
 
 
+def test_how_much_faster_owned_modules_learn_can_be_said():
+    owned = nn.ModuleDict({"value": nn.Linear(2, 1)})
+    optimiser = make_optimiser(spec(owned_rate=3.0), [], owned)
+    set_rate(optimiser, spec(learning_rate=1.0, warmup=0.0), 0.0)
+    assert [g["lr"] for g in optimiser.param_groups] == [3.0]
+    with pytest.raises(ValueError, match="greater than 0"):
+        spec(owned_rate=0.0)
+
+
+def after_five_steps(weight: nn.Parameter, optimiser: torch.optim.Optimizer) -> torch.Tensor:
+    for k in range(5):
+        weight.grad = torch.randn(weight.shape, generator=torch.Generator().manual_seed(k)).to(weight.dtype)
+        optimiser.step()
+    return weight.detach().float()
+
+
+def in_both_ways(dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+    """What our AdamW makes of a weight, and what torch's does, one operation after the other."""
+    first = torch.randn(40, 5, generator=torch.Generator().manual_seed(0)).bfloat16().to(dtype)
+    s, ours, plain = spec(learning_rate=0.01, weight_decay=0.1), nn.Parameter(first.clone()), nn.Parameter(first)
+    fused = make_optimiser(s, [Moving("w", ours)], nn.ModuleDict())
+    assert fused.defaults["fused"]
+    single = torch.optim.AdamW([plain], lr=0.01, betas=s.betas, eps=s.eps, weight_decay=0.1)
+    return after_five_steps(ours, fused), after_five_steps(plain, single)
+
+
+def test_fused_steps_are_those_of_the_ordinary_optimiser_but_for_rounding():
+    torch.testing.assert_close(*in_both_ways(torch.float32), rtol=1e-5, atol=1e-6)
+
+
+def test_in_bfloat16_fused_steps_are_nearer_the_exact_ones():
+    exact, (fused, single) = in_both_ways(torch.float32)[1], in_both_ways(torch.bfloat16)
+    assert (fused - exact).norm() <= (single - exact).norm()
+
+
+def test_a_sparse_scope_has_states_only_for_what_moves():
+    weight = nn.Parameter(torch.ones(20, 20))
+    moving = Moving("w", weight, torch.arange(0, 400, 20))  # 5%
+    kept = states(stepped(moving), {"w": moving.value})["w"]
+    assert sum(x.numel() for x in kept.values() if x.dim()) == 2 * 20  # two moments of 20 entries
+
+
 def test_nothing_to_move_is_refused():
     with pytest.raises(ValueError, match="lets nothing move"):
         make_optimiser(spec(), [], nn.ModuleDict())
