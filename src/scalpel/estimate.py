@@ -21,7 +21,7 @@ from scalpel.batch import Batch
 from scalpel.draw import Draw
 from scalpel.engine import Engine, Meter, Sample, Sampling
 from scalpel.engine.head import CHUNK
-from scalpel.engine.meter import forward_flops
+from scalpel.engine.meter import span_flops
 from scalpel.job import Job
 from scalpel.memory import Memory, bytes_of, memory_of
 from scalpel.stage import StageRun
@@ -71,8 +71,9 @@ class Spent:
 
 @dataclass
 class Pretence:
-    """Stands in for sampling and rewards: times a few tokens, and gives completions of the greatest length of which
-    every other one is rewarded, so that sources that choose find something."""
+    """Stands in for sampling and rewards: times a few tokens, and gives completions of the greatest length that
+    differ from their first token on, and of which every other one is rewarded, so that sources that choose find
+    something."""
 
     engine: Engine
     sampling: Sampling
@@ -93,7 +94,11 @@ class Pretence:
         self.sampled += n * long * len(prompts)
         at_once = min(self.engine.sample_rows, n * len(prompts))
         self.cache = max(self.cache, cache_bytes(self.engine, at_once * (max(lengths) + long)))
-        return [[Sample([p[-1]] * long, [0.0] * long, finished=True) for _ in range(n)] for p in prompts]
+        return [[Sample(self.other(p[-1], k, long), [0.0] * long, finished=True) for k in range(n)] for p in prompts]
+
+    def other(self, token: int, k: int, length: int) -> list[int]:
+        """The k-th completion of a prompt that ends in that token."""
+        return [(token + k) % self.engine.model.config.get_text_config().vocab_size, *[token] * (length - 1)]
 
     def drawn(self, prompts: Sequence[Sequence[int]], n: int, seed: int, tokens: int) -> None:
         self.engine.sample(prompts, replace(self.sampling, max_tokens=tokens, stop=()), n, seed)
@@ -159,13 +164,13 @@ def of_flow(job: Job, stage: StageRun, k: int) -> Spent:
     ready, prepared = prepare(engine, flow, part, 0.0), engine.meter.flops / 2
     training = timed(lambda: backward(engine, flow, ready, 0.0, 1, Tally()))
     trained = engine.meter.flops - 2 * prepared
-    widest = max(padded(batch.pick(s)) for s in engine.micro(batch, flow.unit, stage.spec.accumulation))
+    widest = max(engine.size(batch.pick(s)) for s in engine.micro(batch, flow.unit, stage.spec.accumulation))
     logits = 3.0 * 4 * min(CHUNK, widest) * job.engine.model.config.get_text_config().vocab_size
     return replace(
         spent,
         seconds=spent.seconds + scale * (preparing / flow.reuse + training),
         flops=spent.flops + scale * (prepared / flow.reuse + trained),
-        activations=max(saved.bytes * widest / padded(part) + logits, pretence.cache),
+        activations=max(saved.bytes * widest / engine.size(part) + logits, pretence.cache),
     )
 
 
@@ -184,11 +189,7 @@ def timed_part(engine: Engine, flow: Flow, batch: Batch, accumulation: int) -> T
 
 
 def work(engine: Engine, batch: Batch) -> float:
-    return forward_flops(engine.model, torch.bincount(batch.seq_N, minlength=batch.S).tolist())
-
-
-def padded(batch: Batch) -> int:
-    return batch.S * int(torch.bincount(batch.seq_N).max())
+    return span_flops(engine.model, engine.layout(batch).spans)
 
 
 def cache_bytes(engine: Engine, tokens: int) -> float:

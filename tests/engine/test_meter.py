@@ -15,6 +15,7 @@ from scalpel.tokens import Tokens
 # llama: width 16, 2 layers, 2 heads of 8, 1 key-value head, inner width 32, vocabulary 263, tied head
 # q 16·16 + k, v 2·16·8 + o 16·16 + gate, up, down 3·16·32 = 2304 a layer; head 16·263 = 4208
 P = 2 * 2304 + 4208
+# nothing depends on the last of its five tokens, so four are computed
 ROW = Row([9, 10, 11, 12, 13], [False, False, True, True, True], [0] * 5)
 
 
@@ -40,21 +41,21 @@ def test_a_forward_pass_by_hand():
 def test_a_training_pass_costs_three_forward_passes_where_all_moves():
     e = Engine(tiny.model(), Tokens(tiny.tokenizer()))
     e.forward(lay([ROW]))
-    assert e.meter == Meter(3 * forward_flops(e.model, [5]), tokens_trained=3, tokens_processed=5)
+    assert e.meter == Meter(3 * forward_flops(e.model, [4]), tokens_trained=3, tokens_processed=4)
 
 
 def test_where_little_moves_the_backward_pass_costs_less_in_matrices_and_in_attention():
     e = Engine(tiny.model(), Tokens(tiny.tokenizer()))
     e.reach = Reach(linear=1.25, attention=1.0)
     e.forward(lay([ROW]))
-    assert e.meter.flops == pytest.approx(2.25 * 2 * P * 5 + 2.0 * 64 * 25)
+    assert e.meter.flops == pytest.approx(2.25 * 2 * P * 4 + 2.0 * 64 * 16)
 
 
 def test_a_model_beside_is_paid_for():
     e = Engine(tiny.model(), Tokens(tiny.tokenizer()), others={"reference": tiny.model(seed=1, num_hidden_layers=1)})
     e.score(lay([ROW]), needs={HeadTerm("reverse_kl", "reference")})
-    one, other = forward_flops(e.model, [5]), forward_flops(e.others["reference"], [5])
-    assert e.meter == Meter(one + other, tokens_processed=10)
+    one, other = forward_flops(e.model, [4]), forward_flops(e.others["reference"], [4])
+    assert e.meter == Meter(one + other, tokens_processed=8)
 
 
 def test_sampling_pays_each_prompt_once_and_each_completion_behind_it():
@@ -73,7 +74,17 @@ def test_sampling_pays_each_prompt_once_and_each_completion_behind_it():
 def test_scoring_counts_a_pass_without_gradients():
     e = Engine(tiny.model(), Tokens(tiny.tokenizer()))
     e.score(lay([ROW]))
-    assert e.meter == Meter(forward_flops(e.model, [5]), tokens_processed=5)
+    assert e.meter == Meter(forward_flops(e.model, [4]), tokens_processed=4)
     with torch.no_grad():
         e.forward(lay([ROW]))
     assert e.meter.tokens_trained == 0
+
+
+def test_a_shared_prompt_is_paid_for_once():
+    e = Engine(tiny.model(), Tokens(tiny.tokenizer()))
+    prompt, n = list(range(10, 90)), 3
+    rows = [Row(prompt + [100 + k] * 4, [False] * 80 + [True] * 4, [0] * 84) for k in range(n)]
+    e.score(lay(rows))
+    # 80 + 3·3 tokens; those of a completion look at the prompt too: (80 + 3)² − 80²
+    assert e.meter.tokens_processed == 89
+    assert e.meter.flops == 2 * P * 89 + 64 * (80**2 + n * (83**2 - 80**2))

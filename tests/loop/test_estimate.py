@@ -91,9 +91,9 @@ def test_memory_by_hand_where_a_few_entries_move(at):
 
 def test_activations_grow_with_the_micro_batch_and_not_with_the_batch(at):
     sizes = {}
-    for batch, micro in ((4, 64), (16, 64), (16, 16384)):
+    for batch, micro in ((8, 64), (16, 64), (16, 16384)):
         sizes[batch, micro] = estimate(*entered(at, batch=batch, micro_tokens=micro)).memory.activations
-    assert sizes[16, 64] == pytest.approx(sizes[4, 64], rel=0.5)
+    assert sizes[16, 64] == pytest.approx(sizes[8, 64], rel=0.5)
     assert sizes[16, 16384] > 2 * sizes[16, 64]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,9 +15,12 @@ from transformers import PreTrainedModel
 import scalpel.engine.terms  # noqa: F401  (registers the head terms)
 from scalpel.batch import POLICY, Batch, Row, lay
 from scalpel.engine.decode import rows_for
-from scalpel.engine.forward import autocast, device_of, hidden_before, scatter
+from scalpel.engine.forward import autocast, device_of, scatter
 from scalpel.engine.head import head, head_agrees
+from scalpel.engine.layout import WORTH, Layout, lay_out
 from scalpel.engine.meter import Meter
+from scalpel.engine.micro import packed_pieces, padded_pieces
+from scalpel.engine.packed import hidden, packs, shares
 from scalpel.engine.prepack import prepacked
 from scalpel.engine.reach import Reach
 from scalpel.engine.sample import Sample, Sampler, Sampling, Stops, check_limits
@@ -30,14 +34,13 @@ Rows = Sequence[tuple[Sequence[int], Sequence[int]]]  # (prompt ids, completion 
 LOGP: frozenset[Need] = frozenset({"logp"})
 WORTH_A_PASS = {"cpu": 1024}  # padded tokens from which a micro-batch is worth its overhead, by device
 WORTH_A_LAUNCH = 65536  # the same where a pass is many kernel launches
-TIGHT = 0.75  # a sequence shorter than this share of the longest starts a new micro-batch: padding costs more
 
 
 class Engine:
     """Runs models. `others` are frozen models by role (reference, teacher, …) with the same tokenizer.
 
     `precision` is "float32" or "bfloat16" (arithmetic; weights stay as they are). `micro_tokens` bounds the
-    padded tokens of one forward pass.
+    tokens of one forward pass.
     """
 
     def __init__(
@@ -86,25 +89,36 @@ class Engine:
             zero_N = torch.zeros(batch.N, device=self.device)
             return Out(zero_N, zero_N, zero_N.long(), zero_N[:, None], {t: zero_N for t in terms_of(needs)})
         with self.autocast():
-            h_nD = self._hidden(self.model, batch, at_n)
+            layout = self.layout(batch)
+            h_nD = self._hidden(self.model, batch, at_n, layout)
             beside = {}
             with torch.no_grad():
                 for role in sorted({t.other for t in terms_of(needs) if t.other}):
                     with self.model_of(role) as other:
-                        beside[role] = (other, self._hidden(other, batch, at_n))
+                        beside[role] = (other, self._hidden(other, batch, at_n, layout))
             outputs = head(self.model, h_nD, batch.ids_N[at_n], needs, beside)
             value_nK = self.owned["value"](h_nD.float()) if "value" in needs else None
-        lengths = torch.bincount(batch.seq_N).tolist()
         for model, _ in beside.values():
-            self.meter.forward(model, lengths)
-        spent = self.meter.forward(self.model, lengths)
+            self.meter.forward(model, layout.spans)
+        spent = self.meter.forward(self.model, layout.spans)
         if torch.is_grad_enabled():
-            self.meter.backward(self.model, spent, sum(lengths), self.reach)
+            self.meter.backward(self.model, spent, layout.M, self.reach)
             self.meter.tokens_trained += len(at_n)
         return scatter(outputs, value_nK, at_n, batch.N)
 
-    def _hidden(self, model: PreTrainedModel, batch: Batch, at_n: Tensor) -> Tensor:
-        return hidden_before(model, batch.input_N, batch.seq_N, at_n, self.tokens.pad_id)
+    def layout(self, batch: Batch) -> Layout:
+        """What has to be computed for the trained tokens of a batch; common beginnings once, where that is allowed."""
+        worth = WORTH if shares(self.model) else inf
+        return lay_out(batch.input_N, batch.seq_N, batch.train_N.nonzero()[:, 0], worth)
+
+    def size(self, batch: Batch) -> int:
+        """Tokens of a forward pass over the batch as it is, padding included where it is needed."""
+        if packs(self.model):
+            return self.layout(batch).M
+        return batch.S * int(torch.bincount(batch.seq_N).max())
+
+    def _hidden(self, model: PreTrainedModel, batch: Batch, at_n: Tensor, layout: Layout) -> Tensor:
+        return hidden(model, batch, at_n, layout, self.tokens.pad_id)
 
     @torch.no_grad()
     def score(self, batch: Batch, role: str = "policy", needs: Iterable[Need] = LOGP) -> Out:
@@ -148,23 +162,12 @@ class Engine:
             self.model.train(training)
 
     def micro(self, batch: Batch, unit: Unit, parts: int = 1) -> list[Tensor]:
-        """Splits a batch into micro-batches (index tensors over S) of at most `micro_tokens` padded tokens
-        and at least `parts` pieces, longest first; a pair or group is never split."""
-        length_S = torch.bincount(batch.seq_N.cpu(), minlength=batch.S)
-        units = sorted(units_of(batch, unit), key=lambda index_s: -int(length_S[index_s].max()))
-        most = max(1, len(units) // parts)
+        """Splits a batch into micro-batches (index tensors over S) of at most `micro_tokens` tokens and at least
+        `parts` pieces; a pair or group is never split. Padding counts where the model can't do without."""
+        if packs(self.model):
+            return packed_pieces(batch, unit, parts, self.micro_tokens)
         worth = WORTH_A_PASS.get(self.device.type, WORTH_A_LAUNCH)
-        pieces: list[list[Tensor]] = []
-        longest = padded = 0
-        for index_s in units:
-            length = int(length_S[index_s].max())
-            full = not pieces or len(pieces[-1]) >= most or padded + longest * len(index_s) > self.micro_tokens
-            if full or (padded >= worth and length < TIGHT * longest):
-                pieces.append([])
-                longest, padded = length, 0
-            pieces[-1].append(index_s)
-            padded += longest * len(index_s)
-        return [torch.cat(piece) for piece in pieces]
+        return padded_pieces(batch, unit, parts, self.micro_tokens, worth)
 
     # --- sampling and measuring -------------------------------------------------------------------------
 
@@ -238,14 +241,6 @@ class Engine:
         finally:
             del self.others["measured-against"]
         return [sum(row) / max(len(row), 1) for row in per_row(out.terms[term].cpu(), rows)]
-
-
-def units_of(batch: Batch, unit: Unit) -> list[Tensor]:
-    """The sequences of each unit that must stay together."""
-    if unit not in ("pair", "group"):
-        return list(torch.arange(batch.S)[:, None])
-    group_S = batch.dense_group_S().cpu()
-    return list(torch.argsort(group_S, stable=True).split(torch.bincount(group_S).tolist()))
 
 
 def terms_of(needs: Iterable[Need]) -> list[HeadTerm]:

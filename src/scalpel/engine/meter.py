@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from torch import nn
@@ -26,11 +27,12 @@ class Meter:
     tokens_processed: int = 0
     tokens_sampled: int = 0
 
-    def forward(self, model: PreTrainedModel, lengths: list[int]) -> float:
-        """Adds a forward pass over whole sequences and returns its operations."""
-        spent = forward_flops(model, lengths)
+    def forward(self, model: PreTrainedModel, spans: Sequence[tuple[int, int]]) -> float:
+        """Adds a forward pass over spans of sequences, (first position, one past the last), and returns its
+        operations. What comes before a span is attended to, but paid for elsewhere."""
+        spent = span_flops(model, spans)
         self.flops += spent
-        self.tokens_processed += sum(lengths)
+        self.tokens_processed += sum(stop - start for start, stop in spans)
         return spent
 
     def backward(self, model: PreTrainedModel, forward_flops: float, tokens: int, reach: Reach) -> None:
@@ -57,6 +59,11 @@ def forward_flops(model: PreTrainedModel, lengths: list[int]) -> float:
     config = model.config.get_text_config()
     linear, attention = 2.0 * matrix_parameters(model), 2.0 * config.num_hidden_layers * config.hidden_size
     return sum(linear * n + attention * n * n for n in lengths)
+
+
+def span_flops(model: PreTrainedModel, spans: Sequence[tuple[int, int]]) -> float:
+    """Operations of a forward pass over spans of sequences: what one costs is all up to its end less what is before."""
+    return forward_flops(model, [stop for _, stop in spans]) - forward_flops(model, [start for start, _ in spans])
 
 
 def matrix_parameters(model: PreTrainedModel) -> int:

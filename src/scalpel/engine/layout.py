@@ -1,0 +1,182 @@
+"""Layout: where each token of a batch lies in one packed forward pass, with common beginnings computed once.
+
+The sequences of a batch form a prefix tree: a prompt and its samples, two completions of a pair, a system prompt
+before every conversation. Each node of the tree is laid once, its children behind it. A token attends to the
+tokens before it in its own node, and to all tokens of the nodes above. What comes after the last token that is
+asked for is not laid at all: under causal attention nothing depends on it.
+
+    M  places of the packed pass
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+
+import torch
+from torch import Tensor
+
+WORTH = 64  # tokens that sharing a beginning must save, else one more attention call isn't worth its overhead
+DEEPEST = 8  # levels of the tree
+Ids = list[int]
+
+
+@dataclass(frozen=True)
+class Own:
+    """`count` nodes of equal length, side by side: each token sees those before it in its own node."""
+
+    start: int
+    length: int
+    count: int
+
+    @property
+    def stop(self) -> int:
+        return self.start + self.length * self.count
+
+
+@dataclass(frozen=True)
+class Above:
+    """The places `start`:`stop` lie below the node at `key_start`:`key_stop`, and see all of it."""
+
+    start: int
+    stop: int
+    key_start: int
+    key_stop: int
+
+
+@dataclass(frozen=True)
+class Layout:
+    """`token_M` is the batch's token at each place, `position_M` its position in its sequence, `place_n` the
+    place of the token before each asked one; `spans` are (first, one past the last) position of each node."""
+
+    token_M: Tensor
+    position_M: Tensor
+    place_n: Tensor
+    own: tuple[Own, ...]
+    above: tuple[Above, ...]
+    spans: tuple[tuple[int, int], ...]
+
+    @property
+    def M(self) -> int:
+        return self.token_M.shape[0]
+
+    @property
+    def longest(self) -> int:
+        return max(stop for _, stop in self.spans)
+
+    def to(self, device: torch.device) -> Layout:
+        return replace(
+            self,
+            token_M=self.token_M.to(device),
+            position_M=self.position_M.to(device),
+            place_n=self.place_n.to(device),
+        )
+
+
+@dataclass
+class Node:
+    """Positions `start`:`stop`, common to `sequences`."""
+
+    sequences: list[int]
+    start: int
+    stop: int
+    children: list[Node] = field(default_factory=list)
+
+
+def common(a: Ids, b: Ids) -> int:
+    """How many tokens two sequences have in common from their beginning."""
+    return next((i for i, (x, y) in enumerate(zip(a, b)) if x != y), min(len(a), len(b)))  # noqa: B905
+
+
+def overlaps(ids: Sequence[Ids]) -> list[int]:
+    """What each sequence has in common with the one before it in the list; 0 for the first."""
+    return [0] * bool(ids) + [common(a, b) for a, b in zip(ids, ids[1:])]  # noqa: B905
+
+
+def tree(ids: Sequence[Ids], worth: float = WORTH) -> list[Node]:
+    """The prefix tree of sequences as its topmost nodes, siblings by length, longest first. A node is split off
+    where sharing it saves at least `worth` tokens."""
+    order = sorted((s for s in range(len(ids)) if len(ids[s])), key=lambda s: tuple(ids[s]))
+    overlap = overlaps([ids[s] for s in order])
+
+    def cut(first: int, last: int, at: int) -> list[tuple[int, int]]:
+        """Runs of order[first:last] that have more than `at` tokens in common."""
+        bounds = [first, *(i for i in range(first + 1, last) if overlap[i] == at), last]
+        return list(zip(bounds, bounds[1:]))  # noqa: B905
+
+    def grow(runs: list[tuple[int, int]], start: int, level: int) -> list[Node]:
+        """Nodes for runs of the order, each of whose tokens before `start` are laid already."""
+        grown = []
+        while runs:
+            first, last = runs.pop()
+            alone = last - first == 1
+            stop = min(overlap[first + 1 : last], default=len(ids[order[first]]))
+            if alone or ((last - first - 1) * (stop - start) >= worth and level < DEEPEST):
+                below = [] if alone else grow(cut(first, last, stop), stop, level + 1)
+                grown.append(Node(order[first:last], start, stop, below))
+            else:
+                runs += cut(first, last, stop)
+        return sorted(grown, key=lambda node: (bool(node.children), node.start - node.stop))
+
+    return grow([(0, len(order))] if order else [], 0, 0)
+
+
+@dataclass
+class Laid:
+    """Nodes in the order in which they are laid."""
+
+    nodes: list[tuple[Node, int]] = field(default_factory=list)  # each with its place
+    above: list[Above] = field(default_factory=list)
+    M: int = 0
+
+    def lay(self, node: Node) -> None:
+        """The node, then everything below it."""
+        place = self.M
+        self.nodes.append((node, place))
+        self.M = stop = place + node.stop - node.start
+        for child in node.children:
+            self.lay(child)
+        if stop < self.M:
+            self.above.append(Above(stop, self.M, place, stop))
+
+    def own(self) -> tuple[Own, ...]:
+        """Neighbours of equal length together."""
+        runs = groupby(self.nodes, key=lambda laid: laid[0].stop - laid[0].start)
+        found = [(length, list(run)) for length, run in runs]
+        return tuple(Own(run[0][1], length, len(run)) for length, run in found if length)
+
+
+def needed(input_N: Tensor, seq_N: Tensor, at_n: Tensor, S: int = 0) -> tuple[list[list[int]], list[int]]:
+    """The ids of each sequence that the numbers of `at_n` depend on, and where each sequence begins in the batch."""
+    length_S = torch.bincount(seq_N, minlength=S)
+    start_S = length_S.cumsum(0) - length_S
+    end_S = torch.zeros_like(length_S).scatter_reduce(0, seq_N[at_n], at_n - start_S[seq_N[at_n]], "amax")
+    ids, starts = input_N.tolist(), start_S.tolist()
+    return [ids[start : start + end] for start, end in zip(starts, end_S.tolist(), strict=True)], starts
+
+
+def lay_out(input_N: Tensor, seq_N: Tensor, at_n: Tensor, worth: float = WORTH) -> Layout:
+    """The layout of a batch whose tokens `at_n` are asked for. A token's number comes from the place before it.
+    With an infinite `worth` nothing is shared."""
+    ids, starts = needed(input_N, seq_N, at_n)
+    laid = Laid()
+    for node in tree(ids, worth):
+        laid.lay(node)
+    token_M: list[int] = []
+    position_M: list[int] = []
+    place_N = torch.full((len(input_N),), -1)
+    for node, place in laid.nodes:
+        token_M += range(starts[node.sequences[0]] + node.start, starts[node.sequences[0]] + node.stop)
+        position_M += range(node.start, node.stop)
+        places = torch.arange(place, place + node.stop - node.start)
+        for s in node.sequences:
+            place_N[starts[s] + node.start : starts[s] + node.stop] = places
+    return Layout(
+        torch.tensor(token_M),
+        torch.tensor(position_M),
+        place_N[at_n.cpu() - 1],
+        laid.own(),
+        tuple(laid.above),
+        tuple((node.start, node.stop) for node, _ in laid.nodes if node.stop > node.start),
+    ).to(input_N.device)
