@@ -111,8 +111,9 @@ def assemble(spec: StageSpec, recipe: Recipe) -> Plan:
     anchors = [(a.hyper.get("on"), bound("anchor", a, ignore=("on",))) for a in spec.anchors]
     outputs = [(on, a) for on, a in anchors if a.part.over == "output"]
     flows: list[tuple[SignalSpec, list[Signal]]] = []
+    unnamed = sum(not s.name for s in spec.signals)
     for k, s in enumerate(spec.signals):
-        name = s.name or (f"signal{k}" if len(spec.signals) > 1 else "")
+        name = s.name or (f"signal{k}" if unnamed > 1 else "")
         signal = Signal(
             name,
             tuple(bound("credit", c) for c in s.credit),

@@ -184,6 +184,7 @@ def summarise(recipe: Recipe, run: Run, base: Engine, job: Job, tuning: Mapping[
         "weights": table(change(Pair(before, now))),
         "learning_rate": recipe.stages[-1].learning_rate,
         "steps": last["step"],
+        **({"floors": job.floors} if job.floors else {}),
         **tuning,
     }
 

@@ -54,6 +54,7 @@ class Job:
         self.engine = Engine(model, tokens, precision=precision)
         self.touched: set[str] = set()  # parameters that have moved since the start
         self.earlier: StageRun | None = None  # the stage before, where the next one goes on with its optimiser
+        self.floors: list[dict[str, Any]] = []  # what became of each stage's floor
         self.noted: dict[str, float] = {}  # what reward functions logged in this step
 
     def load(self, spec: ModelSpec) -> tuple[PreTrainedModel, Tokens]:
@@ -128,6 +129,8 @@ class Job:
     def leave(self, stage: StageRun, folder: Path | None = None) -> None:
         """Ends a stage: what its scope holds is saved in its own form, then goes into the plain weights."""
         stage.validation.go_back(self.engine.model)
+        if stage.floor:
+            self.floors.append({"stage": stage.name, **stage.floor.account(self.engine)})
         if folder is not None and stage.scope.export is not None:
             stage.scope.export(folder / "adapter")
         stage.scope.fold()
@@ -256,7 +259,7 @@ class Job:
             seed=seed,
             progress=done,
             tokens=self.engine.tokens,
-            sample=lambda prompts, n, seed: self.engine.sample(prompts, sampling, n, seed),
+            sample=lambda prompts, n, seed, limits=None: self.engine.sample(prompts, sampling, n, seed, limits),
             reward=reward,
             fit=fit,
             max_tokens=sampling.max_tokens,

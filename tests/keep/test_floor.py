@@ -4,12 +4,21 @@ from dataclasses import dataclass
 
 import pytest
 
+from scalpel.engine import Meter
 from scalpel.keep import Dual, Floor
+
+
+class Model(dict):
+    """A model that says what it gets right: {name: items}."""
+
+    def __init__(self, **right: set[int]) -> None:
+        super().__init__(right)
+        self.meter = Meter()
 
 
 @dataclass
 class Told:
-    """An ability whose flags are what the 'engine' says: {name: right items}."""
+    """An ability whose flags are what the model says."""
 
     name: str
     n: int = 40
@@ -19,10 +28,11 @@ class Told:
         return self.n
 
     def flags(self, engine, chosen):
+        engine.meter.flops += 10 * len(chosen)
         return [[i in engine[self.name]] * self.units for i in chosen]
 
 
-ALL = {"a": set(range(40)), "b": set(range(40))}
+ALL = Model(a=set(range(40)), b=set(range(40)))
 
 
 def begun(base=ALL, **options) -> Floor:
@@ -39,13 +49,13 @@ def test_the_base_itself_keeps_everything():
 
 
 def test_only_what_the_base_gets_right_counts():
-    floor = begun({"a": set(range(20)), "b": set(range(40))})
-    assert floor.whole({"a": set(range(10, 40)), "b": set(range(40))}) == {"a": 0.5, "b": 1.0}
+    floor = begun(Model(a=set(range(20)), b=set(range(40))))
+    assert floor.whole(Model(a=set(range(10, 40)), b=set(range(40)))) == {"a": 0.5, "b": 1.0}
 
 
 def test_the_ability_of_which_least_is_left_steers():
     floor = begun(items=40, memory=1.0)
-    seen = floor.look({"a": set(range(40)), "b": set(range(10))})
+    seen = floor.look(Model(a=set(range(40)), b=set(range(10))))
     assert seen["keep/worst"] == 0.25 and seen["keep/strength"] > 1.0
 
 
@@ -57,19 +67,31 @@ def test_looks_go_round_the_whole_set():
 
 def test_the_average_over_looks_forgets_at_its_rate():
     floor = begun(items=40, memory=0.25)
-    nothing = {"a": set(), "b": set(range(40))}
+    nothing = Model(a=set(), b=set(range(40)))
     assert [floor.look(nothing)["keep/a"] for _ in range(2)] == pytest.approx([0.75, 0.5625])
 
 
 def test_an_ability_that_the_base_hardly_has_is_refused():
     with pytest.raises(ValueError, match=r"keep set 'a': the base gets 7 of 40 right, too few"):
-        begun({"a": set(range(7)), "b": set(range(40))})
+        begun(Model(a=set(range(7)), b=set(range(40))))
 
 
 def test_a_restored_floor_goes_on_as_if_never_stopped():
     first, second = begun(items=7), Floor([Told("a"), Told("b")], Dual(0.9), items=7)
-    half = {"a": set(range(0, 40, 2)), "b": set(range(40))}
+    half = Model(a=set(range(0, 40, 2)), b=set(range(40)))
     first.look(half)
     second.restore(first.state())
     assert [first.look(half) for _ in range(4)] == [second.look(half) for _ in range(4)]
     assert first.whole(half) == second.whole(half)
+
+
+def test_the_account_counts_looks_and_scores_the_whole_set():
+    floor = begun(items=10, memory=1.0)
+    worse = Model(a=set(range(30)), b=set(range(40)))
+    for _ in range(4):
+        floor.look(worse)
+    account = floor.account(worse)
+    assert account["left"] == {"a": 0.75, "b": 1.0} and not account["held"]
+    assert account["units"] == {"a": 40, "b": 40}
+    assert account["looks"] == 4 and 1 <= account["below"] <= 4 and account["flops"] == 4 * 2 * 10 * 10
+    assert floor.account(ALL)["held"]

@@ -24,17 +24,22 @@ def documented() -> set[str]:
 
 @pytest.fixture(scope="module")
 def logged(at) -> set[str]:
-    """The names that two steps of every row log, with either anchor; signals' names and reward functions' removed."""
+    """The names that two steps of every row log, with either anchor, and under a floor; the names of signals, reward
+    functions and keep sets removed."""
     names: set[str] = set()
 
     def tell(record) -> None:
         for key in record:
-            key = re.sub(r"^(policy|value)/", "", key)
+            key = re.sub(r"^(policy|value|keep(?=/kl))/", "", key)
             names.add(re.sub(r"^rewards/[^/]+/", "rewards/<function>/", key))
 
     for method in ROWS:
         for anchor in ("kl", "l2"):
             train(tables(at, {"method": method, "steps": 2, "anchors": [anchor], "validate": CHECKED}), tell=tell)
+    pairs = at / "of-metrics.jsonl"
+    pairs.write_text("".join(f'{{"good": "{i} a", "bad": "{i} B"}}\n' for i in range(60)))
+    floor = {"every": 1, "sets": [{"name": "<set>", "kind": "choose", "path": str(pairs)}], "documents": 4}
+    train(tables(at, {"method": "sft", "steps": 2}, keep=floor | {"max_tokens": 4}), tell=tell)
     return names
 
 

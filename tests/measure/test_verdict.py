@@ -102,6 +102,27 @@ def test_recovered_items_are_told_beside_the_control(tmp_path):
     assert "24 (50%) came back" in words and "2 (8%) did" in words and "more than guessing brings" in words
 
 
+def with_floor(folder, held):
+    """Gives the runs of an arm a floor that held, or not, seed by seed."""
+    for seed, good in enumerate(held):
+        path = folder / "arms" / "sft" / f"seed-{seed}" / "summary.json"
+        left = {"facts": 0.99 if good else 0.90, "sort": 0.995}
+        floor = {"floor": 0.98, "held": good, "left": left, "looks": 20, "below": 5, "flops": 1e8, "seconds": 3.0}
+        write_json(path, json.loads(path.read_text()) | {"floors": [floor | {"strength": 7.0}]})
+
+
+def test_a_floor_is_pooled_over_seeds_and_said(tmp_path):
+    write_comparison(tmp_path, {"sft": Truth(0.9, 0.01), "plain": Truth(0.9, 0.5)})
+    with_floor(tmp_path, [True, False])
+    found = comparison(load(tmp_path))
+    floor = row(found, "sft")["floor"]
+    assert (floor["held"], floor["of"], floor["below"], floor["flops"]) == (1, 2, 0.25, 1e8)
+    assert floor["least"] == {"ability": "facts", "left": pytest.approx(0.945)}
+    assert row(found, "plain")["floor"] is None
+    words = next(words for words in found["verdict"]["words"] if "floor" in words)
+    assert words.startswith("sft held its floor of 98% in 1 of 2 seeds; least is left of facts: 9")
+
+
 def test_cost_weights_and_failures_are_carried(tmp_path):
     found = compared(tmp_path, {"sft": Truth(0.9, 0.5, cost=2.0)}, failed={"ppo": "the loss was NaN at step 3"})
     arm = row(found, "sft")

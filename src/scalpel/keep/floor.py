@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
+from time import perf_counter
 from typing import Any
 
 from scalpel.engine import Engine
@@ -12,6 +13,7 @@ from scalpel.keep.dual import Dual
 from scalpel.keep.sets import Ability
 
 Flags = list[list[bool]]
+COUNTED = ("looks", "below", "seconds", "flops")
 ENOUGH = 8  # units that the base must get right, for an ability to be held
 
 
@@ -53,6 +55,10 @@ class Floor:
     memory: float = 0.3
     seed: int = 0
     standings: list[Standing] = field(default_factory=list)
+    looks: int = 0
+    below: int = 0  # looks that saw the worst ability below the floor
+    seconds: float = 0.0  # spent looking
+    flops: float = 0.0
 
     def begin(self, base: Engine) -> None:
         """Notes what the base gets right. Raises ValueError for an ability that it has too little of."""
@@ -72,11 +78,14 @@ class Floor:
 
     def look(self, engine: Engine) -> dict[str, float]:
         """Scores the next items, moves the dual variable, and says what it saw."""
+        started, spent = perf_counter(), engine.meter.flops
         for ability, standing in zip(self.abilities, self.standings, strict=True):
             chosen = standing.next(self.items, self.seed)
             seen = standing.kept(chosen, ability.flags(engine, chosen))
             standing.retention += self.memory * (seen - standing.retention)
         strength = self.dual.follow(self.worst)
+        self.looks, self.below = self.looks + 1, self.below + (self.worst < self.dual.floor)
+        self.seconds, self.flops = self.seconds + perf_counter() - started, self.flops + engine.meter.flops - spent
         each = {f"keep/{standing.name}": standing.retention for standing in self.standings}
         return {**each, "keep/worst": self.worst, "keep/strength": strength}
 
@@ -93,13 +102,27 @@ class Floor:
             left[standing.name] = standing.kept(chosen, ability.flags(engine, chosen))
         return left
 
+    def account(self, engine: Engine) -> dict[str, Any]:
+        """Whether the floor holds at the end, on the whole keep set; how often it didn't; what looking cost."""
+        left = self.whole(engine)
+        return {
+            "floor": self.dual.floor,
+            "held": min(left.values()) >= self.dual.floor,
+            "left": left,
+            "units": {s.name: sum(map(sum, s.base.values())) for s in self.standings},
+            "strength": self.dual.strength,
+            **{key: getattr(self, key) for key in COUNTED},
+        }
+
     # --- checkpoints ------------------------------------------------------------------------------------
 
     def state(self) -> dict[str, Any]:
-        return {"strength": self.dual.strength, "standings": [vars(standing) for standing in self.standings]}
+        counted = {key: getattr(self, key) for key in COUNTED}
+        return {"strength": self.dual.strength, "standings": [vars(s) for s in self.standings], **counted}
 
     def restore(self, saved: Mapping[str, Any]) -> None:
         self.dual.strength = saved["strength"]
+        vars(self).update({key: saved[key] for key in COUNTED})
         self.standings = [
             Standing(s["name"], {int(i): list(units) for i, units in s["base"].items()}, s["at"], s["retention"])
             for s in saved["standings"]

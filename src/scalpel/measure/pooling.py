@@ -37,6 +37,25 @@ def weights(arm: Arm) -> dict[str, Any] | None:
     return {"components": first["components"], "layers": first["layers"], "relative": cells}
 
 
+def floor(arm: Arm) -> dict[str, Any] | None:
+    """What became of the floor at the end of the runs, over seeds; None where an arm had none."""
+    found = [run.summary["floors"][-1] for run in arm.runs if run.summary.get("floors")]
+    if not found:
+        return None
+    left = {name: mean(one["left"].get(name) for one in found) for name in found[0]["left"]}
+    known = {name: share for name, share in left.items() if share is not None}
+    least = min(known, key=lambda name: known[name])
+    return {
+        "floor": found[0]["floor"],
+        "held": sum(one["held"] for one in found),
+        "of": len(found),
+        "left": left,
+        "least": {"ability": least, "left": known[least]},
+        "below": mean(one["below"] / one["looks"] if one["looks"] else None for one in found),
+        **{key: mean(one[key] for one in found) for key in ("flops", "seconds", "strength")},
+    }
+
+
 def recovery(arm: Arm) -> dict[str, Any] | None:
     """Lost items that came back, beside items never known, over all probes and seeds of the arm."""
     found = [row for run in arm.runs for row in run.recovery.values() if row]

@@ -66,6 +66,19 @@ def over_limit(names: list[str], limit: float) -> str:
     return f"{listed(names)} lost more than the limit of {percent(limit)} and {were} not considered."
 
 
+def held(row: Mapping[str, Any]) -> str | None:
+    """Whether the floor held, on the keep set."""
+    floor = row.get("floor")
+    if not floor:
+        return None
+    least = f"least is left of {floor['least']['ability']}: {percent(floor['least']['left'])} of the keep set"
+    if floor["held"] == floor["of"]:
+        return f"{row['name']} held its floor of {percent(floor['floor'])}; {least}."
+    return (
+        f"{row['name']} held its floor of {percent(floor['floor'])} in {floor['held']} of {floor['of']} seeds; {least}."
+    )
+
+
 def comes_back(row: Mapping[str, Any]) -> str | None:
     """Suppressed or erased, with the control beside it."""
     found = row["recovery"]

@@ -15,7 +15,7 @@ from typing import Any
 
 from scalpel.measure import sentences
 from scalpel.measure.matched import matched
-from scalpel.measure.pooling import cost, mean, recovery, weights
+from scalpel.measure.pooling import cost, floor, mean, recovery, weights
 from scalpel.measure.results import Arm
 from scalpel.measure.standing import Standing, abilities, describe, standing, targets, worst
 from scalpel.measure.statistics import Interval, interval
@@ -93,6 +93,7 @@ def arm_row(one: Standing) -> dict[str, Any]:
         "recovery": recovery(one.arm),
         "cost": cost(one.arm),
         "weights": weights(one.arm),
+        "floor": floor(one.arm),
         "learning_rate": first.get("learning_rate"),
         "grid": first.get("grid"),
         "tuning_cost": first.get("tuning_cost"),
@@ -121,6 +122,7 @@ def verdict(
         words.append(sentences.over_limit(out, limit))
         words += [sentences.about(rows[name]) for name in out]
     words += [f"{name} gave no result: {reason}" for name, reason in failed.items()]
+    words += [text for row in rows.values() if (text := sentences.held(row))]
     telling = {one.name for one in (best, forgot_most(standings)) if one}
     words += [text for name in rows if name in telling and (text := sentences.comes_back(rows[name]))]
     words.append(sentences.seeds([len(one.arm.runs) for one in standings]))

@@ -32,6 +32,7 @@ def page(shown: View) -> str:
         section("Why", sections.verdict(shown)),
         section("Gain against forgetting", gain_and_forgetting(shown, drawn)),
         section("At the same skill", AT_SAME_SKILL + sections.matched(shown)),
+        section("The floor", sections.floors(shown)),
         section("Along training", along(shown, drawn)),
         section("Where the weights moved", weights(shown, drawn)),
         section("Items lost and gained", sections.recovered(shown) + items(shown)),

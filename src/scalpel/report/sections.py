@@ -143,6 +143,33 @@ def share(found: Mapping[str, Any], push: str) -> Cell:
     return text, f"never known: {percent(control['recovered'] / control['tested'])} of {control['tested']}"
 
 
+def floors(view: View) -> str:
+    """What became of each arm's floor, and what watching it cost."""
+    rows: list[list[Cell]] = []
+    for row in view.rows:
+        if found := row.get("floor"):
+            spent = row["cost"]["flops"]
+            share = f"{percent(found['flops'] / spent)} of the FLOPs" if spent else "–"
+            rows.append(
+                [
+                    row["name"],
+                    percent(found["floor"]),
+                    f"{found['held']} of {found['of']} seeds",
+                    (percent(found["least"]["left"]), found["least"]["ability"]),
+                    "–" if found["below"] is None else f"{percent(found['below'])} of looks",
+                    (share, duration(found["seconds"])),
+                ]
+            )
+    if not rows:
+        return ""
+    head = ("arm", "floor", "held at the end", "least left", "below it on the way", "looking cost")
+    note = (
+        "Shares of what the base gets right in the keep set, whose items the ledger doesn't measure. At the end the "
+        "whole keep set is scored, on the way a few items of each ability."
+    )
+    return f"{table(head, rows, view.take)}<p class=note>{note}</p>"
+
+
 def cost(view: View) -> str:
     """What each arm spent, and how its learning rate was found."""
     rows = []
