@@ -160,8 +160,8 @@ def draw(
         seed=seed,
         progress=0.5,
         tokens=policy.tokens,
-        sample=lambda prompts, n, seed: [
-            [ended(s) for s in group] for group in policy.sample(prompts, sampling, n, seed)
+        sample=lambda prompts, n, seed, limits=None: [
+            [ended(s) for s in group] for group in policy.sample(prompts, sampling, n, seed, limits)
         ],
         reward=lambda examples, samples: [[[float(sum(s.ids) % 2)] for s in group] for group in samples],
         fit=fit,

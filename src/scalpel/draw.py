@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
@@ -26,11 +26,19 @@ def unwritten(n: int, max_tokens: int, temperature: float, begin: str) -> Sequen
     raise NotImplementedError("this material was made by hand, without a base that writes")
 
 
+class Sampled(Protocol):
+    """n samples of each prompt, of at most `limits[p]` tokens where that is given."""
+
+    def __call__(
+        self, prompts: Sequence[Sequence[int]], n: int, seed: int, limits: Sequence[int] | None = None
+    ) -> list[list[Sample]]: ...
+
+
 @dataclass(frozen=True)
 class Draw:
     """One step's material.
 
-    `examples` are this step's prompts; `sample(prompts, n, seed)` samples from the policy; `reward(examples,
+    `examples` are this step's prompts; `sample(prompts, n, seed, limits)` samples from the policy; `reward(examples,
     samples)` gives a list of rewards for each sample; `fit` cuts a rendered sequence to the stage's maximal
     length, or drops it (None); `seed` is this step's own. `written(n, max_tokens, temperature, begin)` gives n texts
     that the base wrote by itself before the run.
@@ -40,7 +48,7 @@ class Draw:
     seed: int
     progress: float
     tokens: Tokens
-    sample: Callable[[Sequence[Sequence[int]], int, int], list[list[Sample]]]
+    sample: Sampled
     reward: Callable[[Sequence[Example], Sequence[Sequence[Sample]]], list[list[list[float]]]]
     fit: Callable[[Rendered], Rendered | None]
     max_tokens: int  # the longest completion that `sample` gives

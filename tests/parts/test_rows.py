@@ -1,5 +1,6 @@
 """What single sources do beyond the battery."""
 
+from dataclasses import replace
 from functools import cache
 
 import pytest
@@ -124,10 +125,23 @@ def test_the_window_of_prefixes_opens_along_the_run() -> None:
     assert min(shown(1.0)) < 30
 
 
-def test_a_continuation_is_cut_to_the_budget_of_a_whole_answer() -> None:
+def test_a_continuation_is_the_beginning_and_what_the_policy_added() -> None:
     sample = Sample([4, 5, 3], [-1.0, -2.0, -3.0], finished=True)
-    assert continued([8, 9], sample, 5) == Sample([8, 9, 4, 5, 3], [0.0, 0.0, -1.0, -2.0, -3.0], True)
-    assert continued([8, 9], sample, 4) == Sample([8, 9, 4, 5], [0.0, 0.0, -1.0, -2.0], False)
+    assert continued([8, 9], sample) == Sample([8, 9, 4, 5, 3], [0.0, 0.0, -1.0, -2.0, -3.0], True)
+
+
+def test_a_continuation_is_sampled_within_the_budget_of_a_whole_answer() -> None:
+    long, asked = [Example("p", " " + "x" * 99)] * 5, []
+    draw = material.draw(policy(), long, max_tokens=101)
+
+    def sample(prompts, n, seed, limits=None):
+        asked.extend(zip(prompts, limits, strict=True))
+        return draw.sample(prompts, n, seed, limits)
+
+    batch = bind("source", "prefix-groups", size=1)(replace(draw, sample=sample))
+    start = len(draw.tokens.prompt("p"))
+    assert len(asked) == 5 and all(len(prompt) - start + limit == 101 for prompt, limit in asked)
+    assert max(batch.sum_S(batch.train_N.float()).int().tolist()) <= 101
 
 
 def test_more_continuations_than_samples_are_refused() -> None:

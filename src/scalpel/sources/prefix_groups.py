@@ -32,10 +32,9 @@ def prefixes(draw: Draw, n: int, low: float, high: float) -> list[list[list[int]
     return found
 
 
-def continued(prefix: Sequence[int], sample: Sample, max_tokens: int) -> Sample:
-    """The completion as one: the prefix and what the policy added, within the budget of a whole completion."""
-    ids, logp = [*prefix, *sample.ids][:max_tokens], [*[0.0] * len(prefix), *sample.logp][:max_tokens]
-    return Sample(ids, logp, sample.finished and len(prefix) + len(sample.ids) <= max_tokens)
+def continued(prefix: Sequence[int], sample: Sample) -> Sample:
+    """The completion as one: the prefix and what the policy added."""
+    return Sample([*prefix, *sample.ids], [*[0.0] * len(prefix), *sample.logp], sample.finished)
 
 
 @part("source", "prefix-groups", gives=frozenset({"reward", "demonstration"}))
@@ -67,10 +66,10 @@ def prefix_groups(
     prompts = [draw.tokens.prompt(example.prompt) for example in examples]
     own = draw.sample(prompts, size - continuations, draw.seed) if continuations < size else [[] for _ in prompts]
     longer = [[*prompt, *prefix] for prompt, ways in zip(prompts, begun, strict=True) for prefix in ways]
-    ends = iter(draw.sample(longer, 1, derive(draw.seed, "continue") % 2**31) if longer else [])
+    budget = [draw.max_tokens - len(prefix) for ways in begun for prefix in ways]
+    ends = iter(draw.sample(longer, 1, derive(draw.seed, "continue") % 2**31, budget) if longer else [])
     samples = [
-        [*mine, *(continued(prefix, next(ends)[0], draw.max_tokens) for prefix in ways)]
-        for mine, ways in zip(own, begun, strict=True)
+        [*mine, *(continued(prefix, next(ends)[0]) for prefix in ways)] for mine, ways in zip(own, begun, strict=True)
     ]
     rewards = draw.reward(examples, samples)
     shown = [[0] * len(mine) + [len(prefix) for prefix in ways] for mine, ways in zip(own, begun, strict=True)]
