@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import logging
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from time import perf_counter
 from typing import Any
 
 from scalpel.batch import Batch
 from scalpel.job import Job
 from scalpel.recipe import Recipe, write
-from scalpel.runs import Run, storable
+from scalpel.runs import KEPT, Run, storable
 from scalpel.stage import StageRun
+
+log = logging.getLogger("scalpel")
+MINUTE = 60.0  # seconds between two checkpoints by time, at least
+SHARE = 0.02  # of a run's time that writing them may take
 
 
 @dataclass
@@ -24,6 +31,38 @@ class Progress:
     idle: int = 0  # steps in a row that spent nothing
     ended: bool = False  # the stage was ended before its steps or budget were spent
     held: dict[int, Batch] = field(default_factory=dict)  # flow → its batch, while it is reused
+
+
+class Saver:
+    """Writes checkpoints along the way: every so many steps, where a recipe says so; else by time, once a minute at
+    most and so seldom that writing them takes at most a fiftieth of the run. Of those only the last is kept, and a
+    disk that is full does not stop the run."""
+
+    def __init__(self, run: Run) -> None:
+        self.run, self.last, self.took = run, perf_counter(), 0.0
+
+    def due(self, every: int | None, step: int) -> bool:
+        if every is not None:
+            return every > 0 and step % every == 0
+        return perf_counter() - self.last >= max(MINUTE, self.took / SHARE)
+
+    def save(self, job: Job, stage: StageRun, progress: Progress, needed: bool = False) -> None:
+        by_time = stage.spec.checkpoint_every is None
+        started = perf_counter()
+        try:
+            self.run.checkpoint(progress.total, state(job, stage, progress), 1 if by_time else KEPT)
+        except OSError as error:
+            if needed or not by_time:
+                raise
+            log.warning("no checkpoint after step %d, the run goes on: %s", progress.total, error)
+        self.last = perf_counter()
+        self.took = self.last - started
+
+
+def clear_automatic(run: Run, recipe: Recipe) -> None:
+    """A run that is over needs no checkpoint that it wrote by time."""
+    if all(stage.checkpoint_every is None for stage in recipe.stages):
+        shutil.rmtree(run.folder / "checkpoints", ignore_errors=True)
 
 
 def state(job: Job, stage: StageRun, progress: Progress) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from scalpel.engine.head import CHUNK
 from scalpel.engine.meter import span_flops
 from scalpel.job import Job
 from scalpel.memory import Memory, bytes_of, memory_of
+from scalpel.remembered import keys_of
 from scalpel.stage import StageRun
 from scalpel.step import Tally, backward, prepare
 
@@ -162,16 +163,26 @@ def of_flow(job: Job, stage: StageRun, k: int) -> Spent:
     engine.meter = Meter()
     preparing = timed(lambda: prepare(engine, flow, part, 0.0))
     ready, prepared = prepare(engine, flow, part, 0.0), engine.meter.flops / 2
+    often = scored_share(stage, k, part)
     training = timed(lambda: backward(engine, flow, ready, 0.0, 1, Tally()))
     trained = engine.meter.flops - 2 * prepared
     widest = max(engine.size(batch.pick(s)) for s in engine.micro(batch, flow.unit, stage.spec.accumulation))
     logits = 3.0 * 4 * min(CHUNK, widest) * job.engine.model.config.get_text_config().vocab_size
     return replace(
         spent,
-        seconds=spent.seconds + scale * (preparing / flow.reuse + training),
-        flops=spent.flops + scale * (prepared / flow.reuse + trained),
+        seconds=spent.seconds + scale * (preparing * often + training),
+        flops=spent.flops + scale * (prepared * often + trained),
         activations=max(saved.bytes * widest / engine.size(part) + logits, pretence.cache),
     )
+
+
+def scored_share(stage: StageRun, k: int, batch: Batch) -> float:
+    """The share of the steps in which a batch is scored beforehand: the first of each `reuse`; for the reference's view
+    of data that comes again, only those of the first epoch."""
+    flow, (_, examples, _) = stage.plan.flows[k], stage.data[k]
+    if stage.spec.budget or flow.reuse > 1 or not all(keys_of(batch)):
+        return 1 / flow.reuse
+    return min(1.0, len(examples) / (flow.batch * stage.spec.steps))
 
 
 def once(engine: Engine, flow: Flow, batch: Batch) -> None:

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from scalpel import models
+from scalpel.checkpoint import clear_automatic
 from scalpel.device import choose_device, choose_dtype, choose_precision, peak_memory
 from scalpel.engine import Engine, Meter
 from scalpel.estimate import estimate
@@ -64,6 +65,7 @@ def run_recipe(
     if saves_model:
         models.save(job.engine.model, job.engine.tokens, run.folder / "model")
     write_json(run.folder / "summary.json", summary)
+    clear_automatic(run, recipe)
     return summary
 
 

@@ -16,6 +16,7 @@ from scalpel import models, tasks
 from scalpel.adapters import adapt
 from scalpel.assemble import assemble
 from scalpel.batch import Batch
+from scalpel.completions import completion_rows
 from scalpel.device import choose_device, choose_dtype, choose_precision
 from scalpel.draw import Draw, derive, window
 from scalpel.engine import Engine, Sample, Sampling
@@ -56,6 +57,7 @@ class Job:
         self.earlier: StageRun | None = None  # the stage before, where the next one goes on with its optimiser
         self.floors: list[dict[str, Any]] = []  # what became of each stage's floor
         self.noted: dict[str, float] = {}  # what reward functions logged in this step
+        self.completions: list[dict[str, Any]] = []  # some of what the policy wrote in this step, with its rewards
 
     def load(self, spec: ModelSpec) -> tuple[PreTrainedModel, Tokens]:
         dtype = choose_dtype(spec.dtype, self.device)
@@ -239,7 +241,7 @@ class Job:
         chosen = window(examples, step // flow.reuse, flow.batch, order)
         epoch = (step // flow.reuse) * flow.batch / len(examples)
         state = TrainerState(total, sum(plan.spec.steps for plan in self.plans), epoch)
-        reward = partial(self.reward, rewards, state)
+        reward = partial(self.reward, rewards, state, stage.spec.log_completions)
         material = replace(self.material(stage.spec, chosen, reward, seed, done), written=partial(self.written, total))
         batch = flow.source(hand(material), progress=done)
         for c, corruption in enumerate(flow.corrupt):
@@ -273,14 +275,18 @@ class Job:
         self,
         rewards: Rewards,
         state: TrainerState,
+        most: int,
         examples: Sequence[Example],
         samples: Sequence[Sequence[Sample]],
     ) -> list[list[list[float]]]:
-        """The weighted rewards of each sample of each example; what the functions logged goes into the record."""
+        """The weighted rewards of each sample of each example; what the functions logged goes into the record, and
+        the samples of the first `most` examples into the table of completions."""
         rows = [(example, sample.ids) for example, group in zip(examples, samples, strict=True) for sample in group]
         texts = [self.engine.tokens.text(ids) for _, ids in rows]
-        scored = rewards([example for example, _ in rows], texts, [ids for _, ids in rows], state)
+        asked = [example for example, _ in rows]
+        scored = rewards(asked, texts, [ids for _, ids in rows], state)
         self.noted |= scored.metrics
+        self.completions += completion_rows(asked, texts, scored, most)
         flat = iter(scored.weighted_SK.tolist())
         return [[next(flat) for _ in group] for group in samples]
 

@@ -138,7 +138,8 @@ class StageSpec(Strict):
     sampling: SamplingSpec = SamplingSpec()
     validation: ValidateSpec | None = Field(None, alias="validate")
     keep: KeepSpec | None = None
-    checkpoint_every: int = Field(0, ge=0)
+    checkpoint_every: int | None = Field(None, ge=0)  # steps; 0 is never; unset: by time, see checkpoint.Saver
+    log_completions: int = Field(2, ge=0)  # prompts a step whose completions go into completions.jsonl
 
     @field_validator("method")
     @classmethod

@@ -11,7 +11,7 @@ import re
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 KEPT = 2  # checkpoints kept in a run folder
+FULL = 8_000_000  # bytes of completions.jsonl, after which it becomes completions.1.jsonl and a new one is begun
+COMPLETIONS = ("completions.jsonl", "completions.1.jsonl")
 PACKAGES = ("scalpel-lm", "torch", "transformers", "peft", "datasets", "safetensors", "reasoning-gym", "math-verify")
 
 
@@ -139,11 +141,11 @@ class Run:
         found = (self.folder / "checkpoints").glob("checkpoint-*")
         return sorted(found, key=lambda path: int(path.name.rpartition("-")[2]))
 
-    def checkpoint(self, step: int, state: Mapping[str, Any]) -> Path:
+    def checkpoint(self, step: int, state: Mapping[str, Any], kept: int = KEPT) -> Path:
         """Saves a state and how much was recorded until then; drops all but the last few."""
         path = self.folder / "checkpoints" / f"checkpoint-{step}"
         save_state(path, {**state, "lines": len(self._lines())})
-        for old in self.checkpoints()[:-KEPT]:
+        for old in self.checkpoints()[:-kept]:
             shutil.rmtree(old)
         return path
 
@@ -165,15 +167,33 @@ class Run:
         """All lines of a kind in metrics.jsonl."""
         return [record for line in self._lines() if (record := json.loads(line))["kind"] == kind]
 
-    def keep(self, lines: int) -> None:
-        """Drops what was recorded after the first so many lines, since a resumed run records it again."""
+    def show(self, record: Mapping[str, Any], completions: Sequence[Mapping[str, Any]]) -> None:
+        """Appends the completions of that record's step to completions.jsonl. The last ones are always there."""
+        at, before = (self.folder / name for name in COMPLETIONS)
+        if at.exists() and at.stat().st_size > FULL:
+            os.replace(at, before)
+        where = {"step": record["step"], "stage": record["stage"]}
+        if completions:
+            with at.open("a", encoding="utf-8") as lines:
+                lines.writelines(json.dumps({**where, **row}, allow_nan=False) + "\n" for row in completions)
+
+    def keep(self, lines: int, step: int) -> None:
+        """Drops what was recorded after the first so many lines, or after that step, since a resumed run records it
+        again."""
         if self._metrics.exists():
             write_text(self._metrics, "".join(self._lines()[:lines]))
+        for path in (self.folder / name for name in COMPLETIONS):
+            if path.exists():
+                write_text(path, "".join(x for x in whole_lines(path) if json.loads(x)["step"] <= step))
 
     def _lines(self) -> list[str]:
-        """The lines of metrics.jsonl; one that was cut short, by a process that was killed, is not among them."""
-        found = self._metrics.read_text(encoding="utf-8") if self._metrics.exists() else ""
-        return [line for line in found.splitlines(keepends=True) if line.endswith("\n")]
+        return whole_lines(self._metrics)
+
+
+def whole_lines(path: Path) -> list[str]:
+    """The lines of a file; one that was cut short, by a process that was killed, is not among them."""
+    found = path.read_text(encoding="utf-8") if path.exists() else ""
+    return [line for line in found.splitlines(keepends=True) if line.endswith("\n")]
 
 
 @contextmanager

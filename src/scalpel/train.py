@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from scalpel.batch import Batch
-from scalpel.checkpoint import Progress, last_good, refuse_other, restored, state
+from scalpel.checkpoint import Progress, Saver, last_good, refuse_other, restored, state
 from scalpel.draw import derive
 from scalpel.job import Job
 from scalpel.memory import memory_of, ran_out
@@ -52,9 +52,10 @@ def train(
         refuse_other(saved["recipe"], recipe)
         progress = restored(saved)
     if run and resume:
-        run.keep(saved["lines"] if saved else 0)
+        run.keep(saved["lines"] if saved else 0, progress.total)
     if run:
         run.track = tracker(recipe.track, run.folder, progress.total + 1)
+    saver = Saver(run) if run else None
     with interruptible() as wish:
         for index in range(progress.stage, len(job.plans)):
             if index != progress.stage:
@@ -67,11 +68,11 @@ def train(
                 record = guarded_step(job, stage, progress, run)
                 if run:
                     run.log(record)
+                    run.show(record, job.completions)
                 tell(record)
                 progress.ended = watch(job, stage, progress) or stage.validation.exhausted
-                every = stage.spec.checkpoint_every
-                if run and (wish or (every and progress.step % every == 0)):
-                    run.checkpoint(progress.total, state(job, stage, progress))
+                if saver and (wish or saver.due(stage.spec.checkpoint_every, progress.step)):
+                    saver.save(job, stage, progress, needed=bool(wish))
                 if wish:
                     raise KeyboardInterrupt(f"stopped after step {progress.total}; {last_good(run)}")
             job.leave(stage, run.folder if run else None)
@@ -115,6 +116,7 @@ def take_step(job: Job, stage: StageRun, progress: Progress) -> dict[str, Any]:
     torch.manual_seed(derive(job.recipe.seed, "step", progress.total))
     job.engine.model.train()
     job.noted.clear()
+    job.completions.clear()
     for k, flow in enumerate(stage.plan.flows):
         batch = drawn(job, stage, k, progress, done)
         tally.add("", outlook(batch))

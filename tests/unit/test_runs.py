@@ -153,7 +153,7 @@ def test_a_resumed_run_keeps_what_was_recorded_until_its_checkpoint_and_no_line_
     with (tmp_path / "metrics.jsonl").open("a") as lines:
         lines.write('{"step": 3, "loss')
     assert [r["step"] for r in run.records("train")] == [0, 1, 2] and run.last_record("probe")["step"] == 2
-    run.keep(run.last_checkpoint()["lines"])
+    run.keep(run.last_checkpoint()["lines"], 2)
     assert [json.loads(x)["step"] for x in (tmp_path / "metrics.jsonl").read_text().splitlines()] == [0, 1, 2]
     assert not run.records("probe")
 

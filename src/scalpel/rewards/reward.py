@@ -85,6 +85,12 @@ class Rewards:
             "log_metric": lambda name, value: metrics.__setitem__(str(name), float(value)),
         }
         columns = [fn(examples, completions, handed) for fn in self.functions]
+        for column, values in extra.items():
+            if len(values) != len(examples):
+                raise ValueError(
+                    f"log_extra({column!r}, …) was given {len(values)} values for {len(examples)} completions: give "
+                    "one for each, or log a number with log_metric"
+                )
         nan = float("nan")
         rows = [[nan if r is None else r for r in row] for row in zip(*columns, strict=True)]
         reward_SK = torch.tensor(rows, dtype=torch.float32).reshape(len(examples), len(self.functions))
