@@ -21,9 +21,10 @@ from scalpel.batch import Batch
 from scalpel.draw import Draw
 from scalpel.engine import Engine, Meter, Sample, Sampling
 from scalpel.engine.head import CHUNK
+from scalpel.engine.kept import Saved, kept_twice
 from scalpel.engine.meter import span_flops
 from scalpel.job import Job
-from scalpel.memory import Memory, bytes_of, memory_of
+from scalpel.memory import Memory, memory_of
 from scalpel.remembered import keys_of
 from scalpel.stage import StageRun
 from scalpel.step import Tally, backward, prepare
@@ -157,7 +158,7 @@ def of_flow(job: Job, stage: StageRun, k: int) -> Spent:
         return spent
     part = batch.pick(timed_part(engine, flow, batch, stage.spec.accumulation))
     scale = work(engine, batch) / work(engine, part)
-    saved = Saved()
+    saved = Saved(engine.model)
     with saved.counting():
         once(engine, flow, part)
     engine.meter = Meter()
@@ -168,11 +169,14 @@ def of_flow(job: Job, stage: StageRun, k: int) -> Spent:
     trained = engine.meter.flops - 2 * prepared
     widest = max(engine.size(batch.pick(s)) for s in engine.micro(batch, flow.unit, stage.spec.accumulation))
     logits = 3.0 * 4 * min(CHUNK, widest) * job.engine.model.config.get_text_config().vocab_size
+    kept = saved.bytes * widest / engine.size(part)
+    if engine.kept * widest > engine.room:
+        kept = kept_twice(engine.model, engine.kept) * widest
     return replace(
         spent,
         seconds=spent.seconds + scale * (preparing * often + training),
         flops=spent.flops + scale * (prepared * often + trained),
-        activations=max(saved.bytes * widest / engine.size(part) + logits, pretence.cache),
+        activations=max(kept + logits, pretence.cache),
     )
 
 
@@ -218,21 +222,3 @@ def timed(run: Callable[[], Any]) -> float:
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     return perf_counter() - start
-
-
-class Saved:
-    """Bytes that autograd keeps for the backward pass, parameters not counted."""
-
-    def __init__(self) -> None:
-        self.bytes = 0.0
-        self.seen: set[int] = set()
-
-    def keep(self, x: Tensor) -> Tensor:
-        storage = x.untyped_storage()
-        if not (x.is_leaf and x.requires_grad) and storage.data_ptr() not in self.seen:
-            self.seen.add(storage.data_ptr())
-            self.bytes += bytes_of([x])
-        return x
-
-    def counting(self) -> Any:
-        return torch.autograd.graph.saved_tensors_hooks(self.keep, lambda x: x)

@@ -89,6 +89,15 @@ def memory_of(job: Job, stage: StageRun, activations: float) -> Memory:
     )
 
 
+def room_of(job: Job, stage: StageRun) -> float:
+    """Bytes for what the layers keep for a backward pass, before they have to run twice. Unless the recipe says
+    which, it is what is free now less what the first steps will take."""
+    how = stage.spec.checkpointing
+    if how != "auto":
+        return 0.0 if how else float("inf")
+    return free_bytes(job.device) / MARGIN - memory_of(job, stage, 0.0).needed
+
+
 def bytes_of(tensors: Iterable[Tensor]) -> float:
     return float(sum(x.numel() * x.element_size() for x in tensors))
 

@@ -30,7 +30,7 @@ def make_optimiser(spec: StageSpec, moving: Iterable[Moving], owned: nn.ModuleDi
     if not groups:
         raise ValueError("the scope lets nothing move, so there is nothing to train: widen it")
     if spec.optimizer == "adamw":
-        on_cpu = all(p.device.type == "cpu" for g in groups for p in g["params"])
+        on_cpu = all(p.device.type == "cpu" for p in [*decayed, *plain, *owned.parameters()])
         fused = {"fused": True} if on_cpu else {}  # elsewhere its counters would have to move to the device
         return torch.optim.AdamW(groups, lr=spec.learning_rate, betas=spec.betas, eps=spec.eps, **fused)
     if spec.optimizer == "rmsprop":

@@ -122,6 +122,7 @@ class StageSpec(Strict):
     batch: int = Field(16, gt=0)  # prompts an optimiser step
     accumulation: int = Field(1, gt=0)  # at least so many micro-batches an optimiser step
     micro_tokens: int = Field(16384, gt=0)  # padded tokens of a micro-batch, at most
+    checkpointing: Literal["auto"] | bool = "auto"  # layers run twice and keep less; auto: where memory would not do
     budget: BudgetSpec | None = None  # in place of steps: stop when so much is spent
     # how
     optimizer: Literal["adamw", "rmsprop", "sgd"] = "adamw"

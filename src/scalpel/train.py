@@ -14,7 +14,7 @@ from scalpel.batch import Batch
 from scalpel.checkpoint import Progress, Saver, last_good, refuse_other, restored, state
 from scalpel.draw import derive
 from scalpel.job import Job
-from scalpel.memory import memory_of, ran_out
+from scalpel.memory import memory_of, ran_out, room_of
 from scalpel.optimise import set_rate
 from scalpel.recipe import Recipe
 from scalpel.runs import Run, interruptible
@@ -61,6 +61,7 @@ def train(
             if index != progress.stage:
                 progress = replace(progress, stage=index, step=0, ended=False, held={})
             stage = job.enter(index, saved, progress.seconds)
+            job.engine.keep_within(room_of(job, stage))
             if saved is None:
                 progress.ended = watch(job, stage, progress)
             saved = None

@@ -1,6 +1,7 @@
 """The cost that is said beforehand is the cost that comes."""
 
 import json
+from math import inf
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ import torch
 from running import equal, ran, records, tables
 from scalpel.estimate import estimate
 from scalpel.job import Job
+from scalpel.memory import memory_of, room_of
 from scalpel.runs import Run
 from scalpel.train import train
 
@@ -93,17 +95,37 @@ def test_activations_grow_with_the_micro_batch_and_not_with_the_batch(at):
     sizes = {}
     for batch, micro in ((8, 64), (16, 64), (16, 16384)):
         sizes[batch, micro] = estimate(*entered(at, batch=batch, micro_tokens=micro)).memory.activations
-    assert sizes[16, 64] == pytest.approx(sizes[8, 64], rel=0.5)
-    assert sizes[16, 16384] > 2 * sizes[16, 64]
+    assert sizes[16, 64] < 2 * sizes[8, 64]  # a longer sequence may be among the sixteen
+    assert sizes[16, 16384] > 1.5 * sizes[16, 64]
+
+
+def test_where_layers_run_twice_activations_are_less(at):
+    job, stage = entered(at, batch=16)
+    once = estimate(job, stage).memory.activations
+    job.engine.keep_within(0.0)
+    assert estimate(job, stage).memory.activations < once
+
+
+def test_room_is_what_is_free_less_what_the_first_steps_take(at, monkeypatch):
+    job, stage = entered(at)
+    needed = memory_of(job, stage, 0.0).needed
+    monkeypatch.setattr("scalpel.memory.free_bytes", lambda device: 1.2 * (needed + 1000.0))
+    assert room_of(job, stage) == pytest.approx(1000.0)
+
+
+@pytest.mark.parametrize(("said", "room"), [(True, 0.0), (False, inf)])
+def test_the_recipe_may_say_whether_layers_run_twice(at, said, room):
+    assert room_of(*entered(at, checkpointing=said)) == room
 
 
 def test_activations_are_what_autograd_holds(at):
     job, stage = entered(at, batch=16)
     batch = job.draw(stage, 0, 0, 0, 0.0)
     held: dict[int, int] = {}
+    weights = {p.untyped_storage().data_ptr() for p in job.engine.model.parameters()}
 
     def keep(x):
-        if not (x.is_leaf and x.requires_grad):
+        if x.untyped_storage().data_ptr() not in weights:
             held[x.untyped_storage().data_ptr()] = x.numel() * x.element_size()
         return x
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from math import inf
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +14,13 @@ from transformers import PreTrainedModel
 
 import scalpel.engine.terms  # noqa: F401  (registers the head terms)
 from scalpel.batch import POLICY, Batch, Row, lay
+from scalpel.device import SMALL
 from scalpel.engine.decode import rows_for
 from scalpel.engine.forward import autocast, device_of, scatter
 from scalpel.engine.head import head, head_agrees
+from scalpel.engine.kept import kept_a_token, running_twice
 from scalpel.engine.layout import WORTH, Layout, lay_out
+from scalpel.engine.lean import lean
 from scalpel.engine.meter import Meter
 from scalpel.engine.micro import packed_pieces, padded_pieces
 from scalpel.engine.packed import hidden, packs, shares
@@ -60,6 +63,9 @@ class Engine:
         self.precision, self.micro_tokens, self.sample_rows = precision, micro_tokens, sample_rows
         self.meter = Meter()
         self.reach = Reach()  # of a backward pass
+        self.room, self.kept = inf, 0.0  # bytes for what layers keep for it; what they keep of a token
+        if sum(p.numel() for p in model.parameters()) >= SMALL:
+            lean(model)
         self.verify_heads()
 
     def verify_heads(self) -> None:
@@ -80,8 +86,9 @@ class Engine:
 
     # --- training ---------------------------------------------------------------------------------------
 
-    def forward(self, batch: Batch, needs: Iterable[Need] = LOGP) -> Out:
-        """The named outputs for the trained tokens of a batch, differentiable unless under no_grad."""
+    def forward(self, batch: Batch, needs: Iterable[Need] = LOGP, ahead_N: Tensor | None = None) -> Out:
+        """The named outputs for the trained tokens of a batch, differentiable unless under no_grad. `ahead_N` is
+        ∂L/∂log p where it is known: the head then makes its gradients at once."""
         needs = frozenset(needs) | LOGP
         batch = batch.to(self.device)
         at_n = batch.train_N.nonzero()[:, 0]
@@ -90,13 +97,15 @@ class Engine:
             return Out(zero_N, zero_N, zero_N.long(), zero_N[:, None], {t: zero_N for t in terms_of(needs)})
         with self.autocast():
             layout = self.layout(batch)
-            h_nD = self._hidden(self.model, batch, at_n, layout)
+            with self.sparing(layout.M):
+                h_nD = self._hidden(self.model, batch, at_n, layout)
             beside = {}
             with torch.no_grad():
                 for role in sorted({t.other for t in terms_of(needs) if t.other}):
                     with self.model_of(role) as other:
                         beside[role] = (other, self._hidden(other, batch, at_n, layout))
-            outputs = head(self.model, h_nD, batch.ids_N[at_n], needs, beside)
+            ahead_n = None if ahead_N is None else ahead_N.to(self.device)[at_n]
+            outputs = head(self.model, h_nD, batch.ids_N[at_n], needs, beside, ahead_n)
             value_nK = self.owned["value"](h_nD.float()) if "value" in needs else None
         for model, _ in beside.values():
             self.meter.forward(model, layout.spans)
@@ -105,6 +114,20 @@ class Engine:
             self.meter.backward(self.model, spent, layout.M, self.reach)
             self.meter.tokens_trained += len(at_n)
         return scatter(outputs, value_nK, at_n, batch.N)
+
+    def keep_within(self, room: float) -> None:
+        """How many bytes the layers may keep for a backward pass; a micro-batch that needs more runs them twice."""
+        with self.autocast():
+            self.room, self.kept = room, kept_a_token(self.model) if room < inf else 0.0
+
+    def sparing(self, tokens: int) -> AbstractContextManager:
+        if not torch.is_grad_enabled() or self.kept * tokens <= self.room:
+            return nullcontext()
+        if self.room > 0.0:
+            mega, room = self.kept * tokens / 1e6, max(self.room, 0.0) / 1e6
+            log.info("layers run twice: %d tokens would keep %.0f MB, there is room for %.0f MB", tokens, mega, room)
+            self.room = 0.0  # said once; a stage that is short of memory stays so
+        return running_twice(self.model)
 
     def layout(self, batch: Batch) -> Layout:
         """What has to be computed for the trained tokens of a batch; common beginnings once, where that is allowed."""

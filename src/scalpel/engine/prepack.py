@@ -16,6 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from scalpel.engine.lean import LeanLinear
+
 LARGE = 1 << 16  # entries from which a weight is worth its own layout
 ROWS = 32  # for which the layout is chosen; it serves from 4 to 1,024 as well
 WORTH = 256  # rows to be fed in all, below which nothing is prepared
@@ -37,7 +39,7 @@ def prepacked(model: nn.Module, precision: str, fed: int):
 
 def prepared(module: nn.Module, precision: str) -> Callable[[Tensor], Tensor] | None:
     """The module's forward pass with its weight prepared, or None where there is nothing to gain."""
-    if type(module) is not nn.Linear or "forward" in vars(module):
+    if type(module) not in (nn.Linear, LeanLinear) or "forward" in vars(module):
         return None
     weight, bias = module.weight.detach(), module.bias
     dtype = torch.bfloat16 if precision == "bfloat16" else weight.dtype

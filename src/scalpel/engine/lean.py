@@ -1,0 +1,195 @@
+"""Layers that keep less for the backward pass, and cast less.
+
+What a matrix product needs again in the backward pass is its input. Where that input was computed from something that
+is kept anyway, by a norm or a gate, it is computed once more instead of kept; and a weight is cast to the precision of
+the arithmetic when it is needed, not kept in it. Values are those of the layers replaced, bit for bit.
+
+`lean(model)` changes the class of modules that are known, one instance at a time: parameters, names and files stay
+what they were. `plain(model)` changes them back. Modules that aren't known are left alone, and so is every module while
+no gradient is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+FAMILIES = ("Llama", "Mistral", "Qwen2", "Qwen3")  # h = x + attention(norm(x)), then h + mlp(norm(h))
+NORMS = ("input_layernorm", "post_attention_layernorm")  # of a layer, read by linear maps alone
+LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
+class Again(NamedTuple):
+    """How an input is computed again, and from what."""
+
+    run: Callable[..., Tensor]
+    sources: tuple[Tensor, ...]
+
+
+def arithmetic(x: Tensor) -> torch.dtype:
+    """The precision in which a matrix product of x would be computed."""
+    kind = x.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
+
+
+class _Linear(torch.autograd.Function):
+    """y = x Wᵀ + b. Keeps W as it is, and x only where it can't be computed again."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, again: Again | None) -> Tensor:
+        kind = arithmetic(x)
+        ctx.kind, ctx.again, x = kind, again, x.to(kind)
+        ctx.save_for_backward(weight, *(again.sources if again else [x] if weight.requires_grad else []))
+        return F.linear(x, weight.to(kind), None if bias is None else bias.to(kind))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
+        weight, *sources = ctx.saved_tensors
+        to_x, to_weight, to_bias, _ = ctx.needs_input_grad
+        g_NO = g.reshape(-1, g.shape[-1])
+        grad_x = grad_weight = None
+        if to_x:
+            grad_x = (g_NO @ weight.to(ctx.kind)).view(*g.shape[:-1], -1)
+        if to_weight:
+            x = ctx.again.run(*sources) if ctx.again else sources[0]
+            grad_weight = (g_NO.t() @ x.reshape(-1, x.shape[-1])).to(weight.dtype)
+        return grad_x, grad_weight, g_NO.sum(0).to(weight.dtype) if to_bias else None, None
+
+
+class _Norm(torch.autograd.Function):
+    """y = w · x / rms(x), in the precision of the linear maps that read it. Keeps x and 1 / rms(x).
+
+        dx = r w g − x r³ / D · Σ w g x,   dw = Σ_N g x r;   r = 1 / rms(x)
+
+    Source   Zhang & Sennrich 2019 (arXiv 1910.07467), eq. 4.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float, kind: torch.dtype) -> tuple[Tensor, Tensor]:
+        x32 = x.float()
+        r = torch.rsqrt(x32.pow(2).mean(-1, keepdim=True) + eps)
+        ctx.save_for_backward(x, weight, r)
+        ctx.mark_non_differentiable(r)
+        return normed(x, weight, r, kind), r
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, g: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, r = ctx.saved_tensors
+        D = x.shape[-1]
+        x_ND, g_ND, r_N1, w_D = x.float().view(-1, D), g.float().reshape(-1, D), r.view(-1, 1), weight.float()
+        gx_ND = g_ND * x_ND
+        grad_weight = (gx_ND.t() @ r_N1)[:, 0].to(weight.dtype) if ctx.needs_input_grad[1] else None
+        pull_N1 = (gx_ND @ w_D)[:, None] * r_N1.pow(3) / -D
+        grad_x = (g_ND * w_D).mul_(r_N1).addcmul_(x_ND, pull_N1)
+        return grad_x.view(x.shape).to(x.dtype), grad_weight, None, None
+
+
+def normed(x: Tensor, weight: Tensor, r: Tensor, kind: torch.dtype) -> Tensor:
+    return (weight * (x.float() * r).to(x.dtype)).to(kind)
+
+
+class _Gate(torch.autograd.Function):
+    """y = silu(a) · b. Keeps a and b.
+
+    Source   Shazeer 2020 (arXiv 2002.05202), eq. 6.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
+        ctx.save_for_backward(a, b)
+        return gated(a, b)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, Tensor]:
+        a, b = ctx.saved_tensors
+        return torch.ops.aten.silu_backward(g * b, a), F.silu(a).mul_(g)
+
+
+def gated(a: Tensor, b: Tensor) -> Tensor:
+    return F.silu(a).mul_(b)
+
+
+class LeanLinear(nn.Linear):
+    def forward(self, x: Tensor) -> Tensor:
+        if not torch.is_grad_enabled():
+            return super().forward(x)
+        return _Linear.apply(x, self.weight, self.bias, getattr(x, "again", None))
+
+
+class LeanNorm(nn.Module):
+    weight: nn.Parameter
+    variance_epsilon: float
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not torch.is_grad_enabled():
+            return super().forward(x)  # type: ignore[misc]
+        kind = arithmetic(x)
+        y, r = _Norm.apply(x, self.weight, self.variance_epsilon, kind)
+        y.again = Again(lambda x, w, r: normed(x, w, r, kind), (x.detach(), self.weight.detach(), r))
+        return y
+
+
+class LeanGate(nn.Module):
+    gate_proj: nn.Module
+    up_proj: nn.Module
+    down_proj: nn.Module
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not torch.is_grad_enabled():
+            return super().forward(x)  # type: ignore[misc]
+        a, b = self.gate_proj(x), self.up_proj(x)
+        y = _Gate.apply(a, b)
+        y.again = Again(gated, (a.detach(), b.detach()))
+        return self.down_proj(y)
+
+
+def found(model: nn.Module) -> Iterator[tuple[nn.Module, type[nn.Module]]]:
+    """The modules that have a lean form, and that form."""
+    for layer in model.modules():
+        family = type(layer).__name__.removesuffix("DecoderLayer")
+        if family not in FAMILIES or not type(layer).__module__.startswith("transformers."):
+            continue
+        for name, module in layer.named_modules():
+            last, kind = name.rpartition(".")[2], type(module)
+            if last in LINEARS and kind is nn.Linear:
+                yield module, LeanLinear
+            elif isinstance(module, LeanNorm | LeanGate):
+                continue
+            elif name in NORMS and kind.__name__ == f"{family}RMSNorm":
+                yield module, LeanNorm
+            elif name == "mlp" and kind.__name__ == f"{family}MLP" and is_silu(module.act_fn):
+                yield module, LeanGate
+
+
+def is_silu(act: Any) -> bool:
+    return isinstance(act, nn.SiLU) or type(act).__name__ == "SiLUActivation"
+
+
+def lean(model: nn.Module) -> int:
+    """Gives every known module its lean form; how many there are."""
+    chosen = list(found(model))
+    for module, form in chosen:
+        module.__class__ = form if form is LeanLinear else joined(form, type(module))
+    return len(chosen)
+
+
+def plain(model: nn.Module) -> None:
+    """Gives every module its own form back."""
+    for module in model.modules():
+        if isinstance(module, LeanLinear):
+            module.__class__ = nn.Linear  # type: ignore[assignment]
+        elif isinstance(module, LeanNorm | LeanGate):
+            module.__class__ = type(module).__mro__[2]  # after the joined class and the lean form
+
+
+def joined(form: type[nn.Module], kind: type[nn.Module]) -> type[nn.Module]:
+    """The lean form before the module's own class, in whose place it stands."""
+    return type(kind.__name__, (form, kind), {})
