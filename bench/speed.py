@@ -13,6 +13,7 @@ from bench.common.result import RESULTS, load
 from bench.common.table import markdown, memory
 
 PAGE = ROOT / "docs" / "speed.md"
+QUIET = 0.5  # load average before a bench from which its times are in doubt
 TITLES = {
     "sft": "Supervised fine-tuning beside TRL",
     "lora": "LoRA beside TRL and PEFT",
@@ -62,8 +63,14 @@ def place(found: Mapping[str, Any]) -> str:
     return (
         f"`{found['command']}` on {found['date']}, commit {found['commit']}{dirty}, seed {found['settings']['seed']}, "
         f"{' or '.join(map(str, sorted(steps)))} measured steps. {found['device']}, {found['cores']} cores, "
-        f"{found['threads']} threads, {shown(found['peak'])}; {versions}."
+        f"{found['threads']} threads, {shown(found['peak'])}{busy(found)}; {versions}."
     )
+
+
+def busy(found: Mapping[str, Any]) -> str:
+    """A word of warning where something else ran when the bench began."""
+    load = found.get("load_before") or 0.0
+    return f", not quiet (load {load:.1f} before it began)" if load > QUIET else ""
 
 
 def precisions(found: Mapping[str, Any]) -> list[str]:

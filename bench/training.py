@@ -32,8 +32,8 @@ def bench(kind: str, doc: str | None, *, batch: int, dtype: str = "float32", gro
     sequences = args.batch * {"grpo": group, "dpo": 2}.get(kind, 1)
     common = asked | {"model": plan["model"], "rows": f"{args.scratch.name}/rows.jsonl"}
     mine = Side("scalpel", OURS, common, "default", ours=True)
-    theirs = [peer(common, args, *s) for s in settings(sequences // 2 if kind == "dpo" else sequences)]
-    tries = [tried(side, args, plan, kind) for side in theirs + [lean(mine, args.batch)]]
+    theirs = wanted(args, [peer(common, args, *s) for s in settings(sequences // (2 if kind == "dpo" else 1))])
+    tries = [tried(side, args, plan, kind) for side in theirs + [lean(mine, args.batch, group)]]
     best = min(tries[:-1], key=lambda ran: middle([s["seconds"] for s in ran.steps[1:]]).median)
     print(f"{best.side.name} is fastest at {best.side.setting}; now in turns:")
     pair = in_turns([with_steps(mine, args.steps), with_steps(best.side, args.steps)], args.steps + 1, args.threads)
@@ -48,6 +48,7 @@ def arguments(doc: str | None, batch: int, dtype: str) -> argparse.ArgumentParse
     parser = options(doc)
     parser.add_argument("--batch", type=int, default=batch, help="examples, pairs or prompts a step (%(default)s)")
     parser.add_argument("--trials", type=int, default=2, help="measured steps of each setting tried (%(default)s)")
+    parser.add_argument("--settings", nargs="+", help="TRL's to try, such as 4x4; all unless said")
     parser.add_argument("--max-length", type=int, default=512, help="rows with more tokens are not used (%(default)s)")
     parser.add_argument("--tokens", type=int, default=64, help="of a sampled completion (%(default)s)")
     parser.add_argument("--precision", default="bfloat16", choices=["bfloat16", "float32"], help="of the arithmetic")
@@ -79,9 +80,19 @@ def peer(common: dict[str, Any], args: argparse.Namespace, micro: int, pieces: i
     return Side("TRL", TRL, {**common, **own, "met": str(Path(args.scratch.name) / "met.jsonl")}, setting)
 
 
-def lean(side: Side, batch: int) -> Side:
-    """Ours at the smallest micro-batches, for the memory."""
-    return replace(side, options={**side.options, "accumulation": batch}, setting=f"1×{batch}")
+def wanted(args: argparse.Namespace, sides: list[Side]) -> list[Side]:
+    """The settings that --settings names, or all."""
+    if not args.settings:
+        return sides
+    known = {side.setting.replace("×", "x").replace(" ", "-"): side for side in sides}
+    if strange := sorted(set(args.settings) - set(known)):
+        raise ValueError(f"--settings {' '.join(strange)}: for this batch there are {', '.join(known)}")
+    return [known[name] for name in args.settings]
+
+
+def lean(side: Side, batch: int, group: int) -> Side:
+    """Ours at its smallest micro-batches, for the memory: an example, a pair or a group."""
+    return replace(side, options={**side.options, "accumulation": batch}, setting=f"{group}×{batch}")
 
 
 def with_steps(side: Side, measured: int) -> Side:

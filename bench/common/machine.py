@@ -14,7 +14,7 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("torch", "transformers", "peft", "tokenizers", "trl", "accelerate", "lm-eval", "datasets")
 PROBE = 2048  # the size of the matrices whose product shows the machine's peak
-REPEATS = 20
+REPEATS = 5  # products a step
 
 
 def peak_bytes(device: str = "cpu") -> int:
@@ -102,11 +102,11 @@ def commit() -> tuple[str, bool]:
     return head, bool(changed)
 
 
-def described(device: str, threads: int) -> dict[str, Any]:
-    """What goes into a result about where it was taken."""
+def described(threads: int) -> dict[str, Any]:
+    """What goes into a result about where it is taken; asked before the first step, since all of it may change."""
     head, dirty = commit()
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     return {
         "commit": head, "dirty": dirty, "versions": versions(), "processor": processor(), "cores": cores(),
-        "threads": threads, "device": device, "system": platform.platform(), "load_before": load,
+        "threads": threads, "system": platform.platform(), "load_before": load,
     }  # fmt: skip

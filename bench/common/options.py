@@ -35,6 +35,7 @@ def parsed(parser: argparse.ArgumentParser, arguments: list[str] | None = None) 
     args = parser.parse_args(arguments)
     if args.steps < 1:
         parser.error("--steps must be 1 or more: a result needs a measured step")
+    args.place = described(args.threads)
     args.scratch = tempfile.TemporaryDirectory(prefix="bench-")
     return args
 
@@ -69,9 +70,9 @@ def concluded(bench: str, args: argparse.Namespace, runs: list[dict[str, Any]], 
     """Measures the machine, writes the result, and shows it."""
     peak, name = peaks(args)
     command = [f"scripts/bench {bench}", *sys.argv[1:]]
-    settings = {k: str(v) if isinstance(v, Path) else v for k, v in vars(args).items() if k not in ("scratch", "out")}
-    place = described(name, args.threads)
-    found = result(bench, command, place, settings, runs, peak=peak, **more)
+    told = {k: v for k, v in vars(args).items() if k not in ("scratch", "out", "place")}
+    settings = {k: str(v) if isinstance(v, Path) else v for k, v in told.items()}
+    found = result(bench, command, {**args.place, "device": name}, settings, runs, peak=peak, **more)
     path = file_of(bench, name, args.out)
     save(found, path)
     print(f"\n{bench} on {name}, {args.threads} threads; peak " + shown(peak))

@@ -80,18 +80,18 @@ def markdown(found: Found) -> str:
 
 
 def memory(found: Found) -> list[str]:
-    """Our headline's peak memory over that of each of the peer's settings; within each case."""
+    """Our peak memory over the peer's, within each case: our headline over each of its settings, and equal settings."""
     said = []
-    for run in found["runs"]:
-        if not (run["ours"] and run["headline"]):
-            continue
-        for other in found["runs"]:
-            if not other["ours"] and other["case"] == run["case"]:
+    for run in (r for r in found["runs"] if r["ours"]):
+        for other in (r for r in found["runs"] if not r["ours"] and r["case"] == run["case"]):
+            if run["headline"] or run["setting"] == other["setting"]:
                 share = run["peak_bytes"] / other["peak_bytes"]
-                said.append(
-                    f"memory, {lead(run)}{run['side']} over {other['side']} at {other['setting']}: {share:.2f}×"
-                )
+                said.append(f"memory, {lead(run)}{named(run)} over {named(other)}: {share:.2f}×")
     return said
+
+
+def named(run: Found) -> str:
+    return f"{run['side']} at {run['setting']}" if run["setting"] else run["side"]
 
 
 def lead(run: Found) -> str:

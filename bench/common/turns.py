@@ -111,8 +111,9 @@ def opened(side: Side, threads: int) -> Iterator[Child]:
             pass
 
 
-def in_turns(sides: Sequence[Side], steps: int, threads: int, say: Any = print) -> list[Ran]:
+def in_turns(sides: Sequence[Side], steps: int, threads: int, say: Any = None) -> list[Ran]:
     """All sides are set up, then each takes a step in turn until all have taken `steps`; the first is the warm-up."""
+    say = say or aloud
     with ExitStack() as stack:
         children = [stack.enter_context(opened(side, threads)) for side in sides]
         ran = [Ran(side) for side in sides]
@@ -123,6 +124,10 @@ def in_turns(sides: Sequence[Side], steps: int, threads: int, say: Any = print) 
         for child, record in zip(children, ran, strict=True):
             record.end = child.ready | child.finish()
     return ran
+
+
+def aloud(words: str) -> None:
+    print(words, flush=True)
 
 
 def label(side: Side) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from math import exp
 
@@ -143,6 +144,15 @@ def test_the_peer_is_tried_whole_in_fours_and_lean(n, wanted):
     assert training.settings(n) == wanted
 
 
+def test_settings_may_be_chosen_by_name_and_unknown_ones_are_refused():
+    sides = [Side("TRL", "m:f", {}, setting) for setting in ("4×4", "1×16", "1×16 checkpointed")]
+    asked = lambda *names: argparse.Namespace(settings=names)  # noqa: E731
+    assert training.wanted(asked(), sides) == sides
+    assert training.wanted(asked("1x16-checkpointed"), sides) == sides[2:]
+    with pytest.raises(ValueError, match="8x2: for this batch there are 4x4, 1x16"):
+        training.wanted(asked("8x2"), sides)
+
+
 def test_uneven_lengths_have_the_stated_mean():
     lengths = sample.uneven(64, 128, seed=0)
     assert max(lengths) == 128 and min(lengths) == 1 and sum(lengths) / 64 == pytest.approx(0.4 * 128, rel=0.02)
@@ -245,10 +255,13 @@ def test_columns_that_nobody_fills_are_left_out():
     assert table.markdown(found()).splitlines()[0].startswith("| side | setting | s a step |")
 
 
-def test_memory_is_compared_with_every_setting_of_the_peer():
-    assert table.memory(found()) == [
-        "memory, scalpel over TRL at 4×1: 1.00×",
-        "memory, scalpel over TRL at 1×4: 2.00×",
+def test_memory_is_compared_with_every_setting_of_the_peer_and_at_equal_ones():
+    both = found()
+    both["runs"].append(result.run_of(ran(step(2.0), step(2.0), setting="1×4", peak_bytes=25 * 10**7)))
+    assert table.memory(both) == [
+        "memory, scalpel at default over TRL at 4×1: 1.00×",
+        "memory, scalpel at default over TRL at 1×4: 2.00×",
+        "memory, scalpel at 1×4 over TRL at 1×4: 0.50×",
     ]
 
 
@@ -269,7 +282,8 @@ def test_the_page_says_where_a_result_comes_from():
         "- a note",
     ):
         assert said in text
-    assert "scalpel: all float32" in text and "No result" not in text
+    assert "scalpel: all float32" in text and "No result" not in text and "not quiet" not in text
+    assert "not quiet (load 3.0 before" in speed.page([found(load_before=3.0)])
 
 
 def test_the_speed_page_is_what_the_results_say():
