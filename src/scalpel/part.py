@@ -64,6 +64,8 @@ class Part:
     couples    the unit that must not be split over micro-batches
     by_credit  for objectives: the unit, token or sequence, whose share of loss and gradient vanishes where its credit
                is zero, so that it need not go through the model; None where it doesn't
+    steady     for objectives and anchors on outputs: whether ∂loss/∂logp does not depend on logp as long as old is logp
+               itself, so that it is known before the forward pass
     statistic  for couples="step": f(out, batch, *, …) over the whole step, without gradients; its result is
                handed back as the keyword `stat`
     owns       name → function (width) → module, for parts that bring parameters of their own
@@ -83,6 +85,7 @@ class Part:
     count: str | Callable[..., float] = "tokens"
     couples: Unit = "token"
     by_credit: Literal["token", "sequence"] | None = None
+    steady: bool = False
     statistic: Callable[..., Any] | None = None
     owns: Mapping[str, Callable[[int], torch.nn.Module]] = field(default_factory=dict)
     gives: frozenset[str] = frozenset()

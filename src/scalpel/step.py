@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from scalpel.ahead import slope_ahead
 from scalpel.assemble import Flow, Signal
 from scalpel.batch import Batch, group_moments
 from scalpel.due import due
@@ -109,16 +111,10 @@ def backward(
     if flow.vanishing(progress):
         tally.add("", {"tokens_left_out_share": (torch.tensor(left.left_out), float(batch.train_N.sum()))})
     for micro, known in left.pieces(engine.micro(left.batch, flow.unit, accumulation), engine.device):
-        out = clean(engine.forward(micro, needs), micro)
-        micro, loss = filled(micro, out), torch.zeros((), device=engine.device)
-        for signal, known_N in zip(flow.signals, known, strict=True):
-            ready = credited(signal, known_N, out, micro, progress, stats)
-            weight = scheduled(signal.weight, progress)
-            prefix = f"{signal.name}/" if signal.name else ""
-            for p in signal.losses:
-                share, metrics = call(p, out, ready, progress, stats)
-                loss = loss + factor(p) * weight * share / max(counts[id(p)], 1e-8)
-                tally.add(prefix, metrics)
+        loss_of = partial(summed, flow, known, micro, counts, progress, stats, factor)
+        ahead_N = slope_ahead(flow, micro, progress, partial(loss_of, Tally()))
+        out = clean(engine.forward(micro, needs, ahead_N), micro)
+        loss = loss_of(tally, out)
         if out.entropy_N is not None:
             tally.add("", {"entropy": (out.entropy_N.detach().sum(), float(micro.train_N.sum()))})
         if not torch.isfinite(loss):
@@ -127,6 +123,30 @@ def backward(
             loss.backward()
         total += float(loss.detach())
     return total
+
+
+def summed(
+    flow: Flow,
+    known: Sequence[Tensor],
+    batch: Batch,
+    counts: Mapping[int, float],
+    progress: float,
+    stats: Mapping[int, Any],
+    factor: Factor,
+    tally: Tally,
+    out: Out,
+) -> Tensor:
+    """The weighted sum of a flow's losses on a micro-batch, each over its count; their metrics go to the tally."""
+    batch, loss = filled(batch, out), torch.zeros((), device=out.logp_N.device)
+    for signal, known_N in zip(flow.signals, known, strict=True):
+        ready = credited(signal, known_N, out, batch, progress, stats)
+        weight = scheduled(signal.weight, progress)
+        prefix = f"{signal.name}/" if signal.name else ""
+        for p in signal.losses:
+            share, metrics = call(p, out, ready, progress, stats)
+            loss = loss + factor(p) * weight * share / max(counts[id(p)], 1e-8)
+            tally.add(prefix, metrics)
+    return loss
 
 
 def described(engine: Engine, batch: Batch) -> str:

@@ -41,6 +41,7 @@ def limits() -> Iterator[tuple]:
     count=average_count,
     couples="sequence",
     by_credit="token",
+    steady=True,
     limits=limits,
 )
 def clipped_pg(

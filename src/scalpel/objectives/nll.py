@@ -14,7 +14,7 @@ def limits() -> Iterator[tuple]:
     yield *case([[-1.0, -2.0]], credit=[[0.5, 0.0]]), {}, 0.25  # 0.5·1 / 2
 
 
-@part("objective", "nll", needs={"logp"}, count="tokens", by_credit="token", limits=limits)
+@part("objective", "nll", needs={"logp"}, count="tokens", by_credit="token", steady=True, limits=limits)
 def nll(out: Out, batch: Batch) -> tuple[Tensor, Metrics]:
     """Makes the given tokens likelier: L = −Σ_t c_t · log π(y_t | y_<t), over the number of trained tokens.
 

@@ -1,0 +1,118 @@
+"""What is known of a gradient before the forward pass, and what becomes of it."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+import material
+from running import tables
+from scalpel.ahead import slope_ahead, steady
+from scalpel.assemble import assemble
+from scalpel.batch import Batch
+from scalpel.engine import fused_head, head
+from scalpel.job import Job
+from scalpel.part import Out
+from scalpel.stage import StageRun
+from scalpel.step import Tally, backward, clean, filled, prepare
+
+LOSSES = [p for axis in ("objective", "anchor") for p in material.parts(axis) if p.part.steady]
+
+
+def slope(bound, at_N: Tensor, batch: Batch) -> Tensor:
+    """∂loss/∂logp of a part at some log-probs, where old is logp itself."""
+    logp_N = at_N.clone().requires_grad_()
+    batch = replace(batch, old_N=None, reward_SK=None)
+    out = clean(Out(logp_N), batch)
+    loss, _ = bound(out, filled(batch, out))
+    return torch.autograd.grad(loss, logp_N)[0]
+
+
+@pytest.mark.parametrize("bound", LOSSES, ids=material.label)
+def test_what_is_declared_steady_is(bound):
+    batch = material.batch()
+    batch = replace(batch, credit_N=torch.linspace(-1, 1, batch.N, dtype=torch.float64))
+    nowhere_N = torch.zeros(batch.N, dtype=torch.float64)
+    here_N = slope(bound, nowhere_N, batch)
+    assert here_N.any()
+    for seed in range(3):
+        torch.manual_seed(seed)
+        torch.testing.assert_close(slope(bound, -5 * torch.rand_like(nowhere_N), batch), here_N)
+
+
+@pytest.fixture(scope="module")
+def job(at) -> Job:
+    made = Job(tables(at, {"method": "sft"}))
+    made.at = at
+    return made
+
+
+def opened(job: Job, stage: dict) -> StageRun:
+    recipe = tables(job.at, stage)
+    job.plans = [assemble(recipe.stages[0], recipe)]
+    return job.enter(0)
+
+
+def passed(job: Job, flow, batch: Batch, accumulation: int = 1) -> dict:
+    tally = Tally()
+    loss = backward(job.engine, flow, batch, 0.5, accumulation, tally)
+    gradients = {n: p.grad.clone() for n, p in job.engine.model.named_parameters() if p.grad is not None}
+    job.engine.model.zero_grad(set_to_none=True)
+    return {"loss": loss, **tally.means(), **gradients}
+
+
+STEADY = {
+    "supervised": {"method": "sft"},
+    "by its reward": {"signals": [{"source": "groups", "credit": ["reward"], "objective": "nll"}]},
+    "policy gradient": {"method": "grpo"},
+    "a scope of some weights": {"method": "sft", "scope": "hft"},
+}
+
+
+@pytest.mark.parametrize("accumulation", [1, 3])
+@pytest.mark.parametrize("stage", STEADY.values(), ids=STEADY)
+def test_a_step_with_gradients_made_ahead_is_the_plain_step(job, stage, accumulation, monkeypatch):
+    running = opened(job, stage)
+    flow = running.plan.flows[0]
+    batch = prepare(job.engine, flow, job.draw(running, 0, 0, 0, 0.5), 0.5)
+    batch = rewarded(batch)
+    again, made = fused_head.gradients, []
+    monkeypatch.setattr(fused_head, "gradients", lambda *args: made.append(1) or again(*args))
+    found = passed(job, flow, batch, accumulation)
+    assert not made, "the expectation did not come true"
+    monkeypatch.setattr(head, "reason", lambda *args: "the test wants it")
+    expected = passed(job, flow, batch, accumulation)
+    assert found.keys() == expected.keys()
+    for name, x in expected.items():
+        torch.testing.assert_close(torch.as_tensor(found[name]), torch.as_tensor(x), rtol=1e-4, atol=1e-6, msg=name)
+
+
+def rewarded(batch: Batch) -> Batch:
+    """Rewards that differ within every group, so that there is something to learn."""
+    if batch.reward_SK is None:
+        return batch
+    return replace(batch, reward_SK=torch.arange(batch.S).remainder(3).float()[:, None])
+
+
+UNSTEADY = {
+    "credit that reads the outputs": {
+        "signals": [{"source": "demonstrations", "credit": ["own-probability"], "objective": "nll"}]
+    },
+    "pairs": {"method": "dpo"},
+    "an anchor on outputs": {"method": "sft", "anchors": ["kl"]},
+}
+
+
+@pytest.mark.parametrize("stage", UNSTEADY.values(), ids=UNSTEADY)
+def test_nothing_is_said_where_the_slope_depends_on_the_outputs(job, stage):
+    recipe = tables(job.at, stage)
+    flow = assemble(recipe.stages[0], recipe).flows[0]
+    assert slope_ahead(flow, material.batch(), 0.0, None) is None
+
+
+def test_a_later_update_on_the_same_samples_is_not_steady(job):
+    recipe = tables(job.at, {"method": "grpo"})
+    flow, batch = assemble(recipe.stages[0], recipe).flows[0], material.batch()
+    assert steady(flow, replace(batch, old_N=None), 0.0)
+    assert not steady(flow, replace(batch, old_N=torch.zeros(batch.N)), 0.0)
