@@ -7,7 +7,7 @@ from scipy.stats import chisquare
 import tiny
 from scalpel.engine import Engine, Sampling
 from scalpel.engine.choose import choose
-from scalpel.engine.sample import holds
+from scalpel.engine.sample import MARGIN, Stops, holds
 from scalpel.tokens import Tokens
 
 PROMPTS = [[9, 10, 11], [40], [7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24], [100, 101]]
@@ -128,6 +128,81 @@ def test_a_stop_string_ends_a_completion_as_soon_as_it_is_there():
 
 def test_a_stop_string_inside_the_last_token_counts():
     assert holds("one.)", (".",)) and not holds("one", (".", ";"))
+
+
+class Bytes:
+    """Decodes ids as bytes and remembers how much it was asked; ids over 255 are special and say nothing."""
+
+    def __init__(self):
+        self.asked = []
+
+    def __call__(self, ids):
+        self.asked.append(len(ids))
+        return bytes(i for i in ids if i < 256).decode("utf8", "replace")
+
+
+def test_only_the_end_is_decoded_while_no_stop_string_is_there():
+    decode = Bytes()
+    stops = Stops(frozenset(), ("Stop", "§§"), decode)
+    text = list("ein langer Text, ü§ Sto".encode() * 20)
+    assert not any(stops.end(text[: t + 1]) for t in range(len(text)))
+    assert max(decode.asked) <= 4 + MARGIN
+
+
+@pytest.mark.parametrize("stop", ["Stop", "üü", "."])
+@pytest.mark.parametrize("between", [[], [300], [300] * 40])
+def test_a_stop_string_is_found_across_special_tokens_and_parts_of_characters(stop, between):
+    stops = Stops(frozenset(), (stop,), Bytes())
+    pieces = stop.encode()
+    ids = [*b"before " * 9, *pieces[:-1], *between, pieces[-1]]
+    assert [t for t in range(1, len(ids) + 1) if stops.end(ids[:t])] == [len(ids)]
+
+
+def test_a_stop_string_that_only_the_end_alone_would_show_does_not_count():
+    """Some tokenizers drop the space at the beginning of what they decode."""
+    stops = Stops(frozenset(), ("x" * 12,), lambda ids: "x" * 12 if len(ids) < 40 else "y")
+    assert not stops.end([1] * 40)
+
+
+def test_each_prompt_has_its_own_limit_and_the_tokens_do_not_change_by_it():
+    e = engine()
+    free = e.sample(PROMPTS, Sampling(30), n=2, seed=1)
+    limits = [1, 30, 7, 12]
+    for limit, group, whole in zip(limits, e.sample(PROMPTS, Sampling(30), 2, 1, limits), free, strict=True):
+        assert [s.ids for s in group] == [s.ids[:limit] for s in whole]
+        assert [s.finished for s in group] == [s.finished and len(s.ids) <= limit for s in whole]
+
+
+def test_a_limit_may_fit_a_prompt_that_would_fill_the_context_otherwise():
+    found = engine().sample([[9] * 250, [9]], Sampling(20), limits=[6, 20])
+    assert len(found[0][0].ids) <= 6
+
+
+@pytest.mark.parametrize("limits", [[1], [0, 4], [4, 21]])
+def test_limits_that_make_no_sense_are_refused(limits):
+    with pytest.raises(ValueError, match="1 limits for 2 prompts|must be between 1 and sampling.max_tokens, 20"):
+        engine().sample([[9], [10]], Sampling(20), limits=limits)
+
+
+def test_each_prompt_is_told_once_when_its_samples_are_complete():
+    e, told = engine(sample_rows=6), {}
+    e.tokens.stop_ids = frozenset(range(3, 260, 16))
+
+    def done(p, samples):
+        assert p not in told and all(s.finished or len(s.ids) == 30 for s in samples)
+        told[p] = [list(s.ids) for s in samples]
+
+    found = e.sample(PROMPTS, Sampling(30), n=3, seed=2, done=done)
+    assert [told[p] for p in range(4)] == [[s.ids for s in group] for group in found]
+    assert list(told) != [0, 1, 2, 3]
+
+
+def test_an_error_on_completion_comes_out_as_it_is():
+    def done(p, samples):
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        engine().sample(PROMPTS, Sampling(3), done=done)
 
 
 def test_an_empty_prompt_is_refused():

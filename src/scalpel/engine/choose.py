@@ -28,6 +28,11 @@ def choose(logits_RV: Tensor, u_R: Tensor, sampling: Sampling) -> tuple[Tensor, 
     most_R1 = logits_RV.amax(-1, keepdim=True)
     weight_RV = (logits_RV - most_R1).exp_()
     norm_R = weight_RV.sum(-1).log() + most_R1[:, 0]
+    if not bool(norm_R.isfinite().all()):
+        raise ValueError(
+            f"the model's logits are NaN or infinite in {int((~norm_R.isfinite()).sum())} of {len(norm_R)} rows, so "
+            "nothing can be drawn from them: its weights are broken, start from an earlier checkpoint"
+        )
     if sampling.temperature == 0:
         token_R = logits_RV.argmax(-1)
     else:

@@ -110,7 +110,7 @@ class Slots:
         """Twice the slots a row, up to the longest completion."""
         old = self.own_slots
         length = min(max(FIRST, 2 * old.shape[4]), self.limit)
-        self.own_slots = old.new_empty(*old.shape[:4], length, old.shape[5])
+        self.own_slots = old.new_zeros(*old.shape[:4], length, old.shape[5])
         self.own_slots[:, :, :, :, : old.shape[4]] = old
 
     def attend(self, layer: int, q_RHD: Tensor, k_RKD: Tensor, v_RKD: Tensor, scaling: float) -> Tensor:
@@ -158,8 +158,9 @@ class Slots:
 
     def _allocate(self, like: Tensor) -> None:
         _, K, d = like.shape
+        # zeros, since slots that a row has not filled are read with weight 0, and 0 · NaN would be NaN
         self.prompt = like.new_zeros(2, self.layers, self.groups, K, self.longest, d)
-        self.own_slots = like.new_empty(2, self.layers, self.rows, K, min(FIRST, self.limit), d)
+        self.own_slots = like.new_zeros(2, self.layers, self.rows, K, min(FIRST, self.limit), d)
 
 
 def closed(count: int, gone: Sequence[int]) -> list[int]:
