@@ -16,6 +16,7 @@ Source: the merge as in Juravsky et al. 2024 (Hydragen, arXiv 2402.05099), eq. 3
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -23,20 +24,75 @@ from torch import Tensor
 
 from scalpel.engine.layout import Above, Layout, Own
 
-ops = torch.ops.aten
+ROWS = 512  # queries of a node whose scores exist at one time, where there is no kernel for it
+flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+flash_backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
 
 
 def attend(q_BHTD: Tensor, k_BJUD: Tensor, v_BJUD: Tensor, causal: bool, scale: float) -> tuple[Tensor, Tensor]:
-    """Output [B, H, T, D] and log-sum-exp [B, H, T] of one part."""
-    return ops._scaled_dot_product_flash_attention_for_cpu(q_BHTD, k_BJUD, v_BJUD, 0.0, causal, scale=scale)
+    """Output [B, H, T, D] and log-sum-exp [B, H, T] of one part, in float32."""
+    run = flash if q_BHTD.device.type == "cpu" and q_BHTD.shape[-1] == v_BJUD.shape[-1] else blockwise
+    return run(q_BHTD, k_BJUD, v_BJUD, 0.0, causal, scale=scale)
 
 
 def attend_backward(
     grad_BHTD: Tensor, q: Tensor, k: Tensor, v: Tensor, out: Tensor, lse: Tensor, causal: bool, scale: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of one part, given output and log-sum-exp over all parts."""
-    backward = ops._scaled_dot_product_flash_attention_for_cpu_backward
-    return backward(grad_BHTD, q, k, v, out, lse, 0.0, causal, scale=scale)
+    run = flash_backward if q.device.type == "cpu" and q.shape[-1] == v.shape[-1] else blockwise_backward
+    return run(grad_BHTD, q, k, v, out, lse, 0.0, causal, scale=scale)
+
+
+def blocks(q: Tensor, k: Tensor, causal: bool, scale: float) -> Iterator[tuple[slice, int, Tensor]]:
+    """Scores q·kᵀ·scale [B, J, H/J, t, u] of some queries at a time: (the queries, keys that they see, scores)."""
+    B, J, U, D = k.shape
+    for t in range(0, q.shape[2], ROWS):
+        at = slice(t, min(t + ROWS, q.shape[2]))
+        u = at.stop if causal else U
+        q_BJx = q[:, :, at].reshape(B, J, -1, D)
+        scores = (q_BJx @ k[:, :, :u].transpose(2, 3) * scale).view(B, J, -1, at.stop - t, u)
+        if causal:
+            ahead = torch.ones(at.stop - t, at.stop - t, dtype=torch.bool, device=q.device).triu(1)
+            scores[..., t:].masked_fill_(ahead, -torch.inf)
+        yield at, u, scores
+
+
+def blockwise(q: Tensor, k: Tensor, v: Tensor, dropout: float, causal: bool, *, scale: float) -> tuple[Tensor, Tensor]:
+    """The same in plain tensor operations, for any device."""
+    outs, lses = [], []
+    for at, u, scores in blocks(q, k, causal, scale):
+        lse = scores.logsumexp(-1)
+        p_BJx = (scores - lse[..., None]).exp().flatten(2, 3)
+        outs.append((p_BJx @ v[:, :, :u]).view(*q[:, :, at].shape[:3], -1))
+        lses.append(lse.flatten(1, 2))
+    return torch.cat(outs, 2), torch.cat(lses, 2)
+
+
+def blockwise_backward(
+    grad: Tensor,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    out: Tensor,
+    lse: Tensor,
+    dropout: float,
+    causal: bool,
+    *,
+    scale: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """dv = pᵀ·do, ds = p∘(do·vᵀ − Σ do∘o), dq = ds·k·scale, dk = dsᵀ·q·scale."""
+    dq, dk, dv = torch.empty_like(q), torch.zeros_like(k), torch.zeros_like(v)
+    inner = (grad * out).sum(-1)
+    for at, u, scores in blocks(q, k, causal, scale):
+        per_head = scores.shape[:4]
+        p = (scores - lse[:, :, at].reshape(*per_head, 1)).exp()
+        g_BJx = grad[:, :, at].reshape(*per_head[:2], -1, v.shape[-1])
+        dv[:, :, :u] += p.flatten(2, 3).transpose(2, 3) @ g_BJx
+        dp = (g_BJx @ v[:, :, :u].transpose(2, 3)).view_as(p)
+        ds_BJx = (p * (dp - inner[:, :, at].reshape(*per_head, 1)) * scale).flatten(2, 3)
+        dq[:, :, at] = (ds_BJx @ k[:, :, :u]).view_as(q[:, :, at])
+        dk[:, :, :u] += ds_BJx.transpose(2, 3) @ q[:, :, at].reshape(*per_head[:2], -1, q.shape[-1])
+    return dq, dk, dv
 
 
 def parts(layout: Layout) -> list[tuple[slice, slice, int, bool]]:
@@ -57,46 +113,52 @@ def nodes(x_MHD: Tensor, at: slice, count: int) -> Tensor:
 
 
 class LayoutAttention(torch.autograd.Function):
-    """o = softmax(q·kᵀ·scale) v over what each place sees."""
+    """o = softmax(q·kᵀ·scale) v over what each place sees.
+
+    Softmax and sums are taken in float32 whatever comes in, as fused kernels do inside. On the CPU that is the
+    faster way too: its backward kernel takes two to three times as long in bfloat16, for short nodes far more.
+    """
 
     @staticmethod
     def forward(ctx: Any, q_MHD: Tensor, k_MJD: Tensor, v_MJD: Tensor, layout: Layout, scale: float) -> Tensor:
-        out_MHD = q_MHD.new_empty(*q_MHD.shape[:2], v_MJD.shape[2])
-        lse_MH = q_MHD.new_empty(q_MHD.shape[:2], dtype=torch.float32)
+        ctx.layout, ctx.scale = layout, scale
+        q, k, v = q_MHD.float(), k_MJD.float(), v_MJD.float()
+        out_MHD = q.new_empty(*q.shape[:2], v.shape[2])
+        lse_MH = q.new_empty(q.shape[:2])
         for at, keys, count, causal in parts(layout):
-            k, v = nodes(k_MJD, keys, count), nodes(v_MJD, keys, count)
-            o, lse = attend(nodes(q_MHD, at, count), k, v, causal, scale)
+            q_BHTD, k_BJUD, v_BJUD = nodes(q, at, count), nodes(k, keys, count), nodes(v, keys, count)
+            o, lse = attend(q_BHTD, k_BJUD, v_BJUD, causal, scale)
             o, lse = o.transpose(1, 2).flatten(0, 1), lse.transpose(1, 2).flatten(0, 1)
             if causal:
                 out_MHD[at], lse_MH[at] = o, lse
             else:
                 merge_(out_MHD[at], lse_MH[at], o, lse)
+        out_MHD = out_MHD.to(q_MHD.dtype)
         ctx.save_for_backward(q_MHD, k_MJD, v_MJD, out_MHD, lse_MH)
-        ctx.layout, ctx.scale = layout, scale
         return out_MHD
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad_MHD: Tensor) -> tuple[Tensor | None, ...]:
         q_MHD, k_MJD, v_MJD, out_MHD, lse_MH = ctx.saved_tensors
-        grads = [torch.empty_like(x) for x in (q_MHD, k_MJD, v_MJD)]
+        q, k, v, out, grad = (x.float() for x in (q_MHD, k_MJD, v_MJD, out_MHD, grad_MHD))
+        grads = [torch.empty_like(x) for x in (q, k, v)]
         for at, keys, count, causal in parts(ctx.layout):
-            k, v = nodes(k_MJD, keys, count), nodes(v_MJD, keys, count)
-            of_queries = [nodes(x, at, count) for x in (grad_MHD, q_MHD, out_MHD)]
+            g, q_BHTD, o = (nodes(x, at, count) for x in (grad, q, out))
             lse = lse_MH[at].unflatten(0, (count, -1)).transpose(1, 2)
-            found = attend_backward(of_queries[0], of_queries[1], k, v, of_queries[2], lse, causal, ctx.scale)
+            k_BJUD, v_BJUD = nodes(k, keys, count), nodes(v, keys, count)
+            found = attend_backward(g, q_BHTD, k_BJUD, v_BJUD, o, lse, causal, ctx.scale)
             for whole, part, where in zip(grads, found, (at, keys, keys), strict=True):
                 part = part.transpose(1, 2).flatten(0, 1)
                 if causal:
                     whole[where] = part
                 else:
                     whole[where] += part
-        return *grads, None, None
+        return *(x.to(q_MHD.dtype) for x in grads), None, None
 
 
 def merge_(out_MHD: Tensor, lse_MH: Tensor, more_MHD: Tensor, more_lse_MH: Tensor) -> None:
     """Adds a part to what is there already."""
     both_MH = torch.logaddexp(lse_MH, more_lse_MH)
-    share_MH1 = (more_lse_MH - both_MH).exp()[..., None].to(out_MHD.dtype)
-    out_MHD.lerp_(more_MHD, share_MH1)
+    out_MHD.lerp_(more_MHD, (more_lse_MH - both_MH).exp_()[..., None])
     lse_MH.copy_(both_MH)

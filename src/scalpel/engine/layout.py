@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 WORTH = 64  # tokens that sharing a beginning must save, else one more attention call isn't worth its overhead
+SHORTEST = 4  # tokens of a beginning that is shared: looking at it costs all that follow a pass, however short it is
 DEEPEST = 8  # levels of the tree
 Ids = list[int]
 
@@ -96,7 +97,7 @@ def overlaps(ids: Sequence[Ids]) -> list[int]:
 
 def tree(ids: Sequence[Ids], worth: float = WORTH) -> list[Node]:
     """The prefix tree of sequences as its topmost nodes, siblings by length, longest first. A node is split off
-    where sharing it saves at least `worth` tokens."""
+    where sharing it saves at least `worth` tokens and it isn't too short."""
     order = sorted((s for s in range(len(ids)) if len(ids[s])), key=lambda s: tuple(ids[s]))
     overlap = overlaps([ids[s] for s in order])
 
@@ -112,7 +113,8 @@ def tree(ids: Sequence[Ids], worth: float = WORTH) -> list[Node]:
             first, last = runs.pop()
             alone = last - first == 1
             stop = min(overlap[first + 1 : last], default=len(ids[order[first]]))
-            if alone or ((last - first - 1) * (stop - start) >= worth and level < DEEPEST):
+            saved = (last - first - 1) * (stop - start)
+            if alone or (saved >= worth and stop - start >= SHORTEST and level < DEEPEST):
                 below = [] if alone else grow(cut(first, last, stop), stop, level + 1)
                 grown.append(Node(order[first:last], start, stop, below))
             else:
