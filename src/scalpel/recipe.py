@@ -121,7 +121,7 @@ class StageSpec(Strict):
     steps: int = Field(100, gt=0)
     batch: int = Field(16, gt=0)  # prompts an optimiser step
     accumulation: int = Field(1, gt=0)  # at least so many micro-batches an optimiser step
-    micro_tokens: int = Field(16384, gt=0)  # padded tokens of a micro-batch, at most
+    micro_tokens: int = Field(16384, gt=0)  # tokens of a forward pass, at most; padding counts where there is any
     checkpointing: Literal["auto"] | bool = "auto"  # layers run twice and keep less; auto: where memory would not do
     budget: BudgetSpec | None = None  # in place of steps: stop when so much is spent
     # how
