@@ -89,8 +89,15 @@ def test_a_resumed_run_finds_the_numbers_that_it_would_have_had(at, tmp_path):
 
     with pytest.raises(InterruptedError):
         train(recipe, Run(tmp_path / "cut"), tell=stop)
-    found, lines = ran(recipe, tmp_path / "cut", resume=True)
+    known = []
+
+    def watch(job, stage, progress) -> bool:
+        known.append(len(stage.reference.logp_n))
+        return False
+
+    found, lines = ran(recipe, tmp_path / "cut", resume=True, watch=watch)
     assert lines == log and equal(found, expected)
+    assert known[0] == 2 * 15 and len(log) - len(known) == EPOCH  # both answers of every row, from the first step on
 
 
 def test_each_stage_remembers_for_itself(at):
