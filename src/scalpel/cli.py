@@ -218,10 +218,15 @@ def build(
     seed: int = 0,
     device: Device = "auto",
     items: Annotated[int, typer.Option(min=1, help="Test items of each ability on the card.")] = 500,
+    start: Annotated[
+        Path | None, typer.Option(help="A model that goes on; take another seed.")
+    ] = None,
+    more: Annotated[list[str] | None, typer.Option(help="More of a task, as in boxes=4.")] = None,
     resume: Resume = False,
 ) -> None:
     """Pretrain a model of the world from scratch, and write its card."""
     from scalpel.world.build import build as pretrain
+    from scalpel.world.corpus import factors
 
     with Progress() as progress:
         bar = progress.bar("pretraining", steps)
@@ -234,6 +239,8 @@ def build(
             seed=seed,
             device=device,
             items=items,
+            start=start,
+            more=factors(more or ()),
             resume=resume,
             tell=lambda record: bar.to(record["step"], loss=record["loss"]),
         )

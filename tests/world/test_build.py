@@ -88,7 +88,8 @@ def test_the_card_states_every_ability_and_what_is_kept_back(built):
     assert {f"world/{name}" for name in (*card["abilities"], *card["held_back"])} == {
         f"world/{name}" for name in (*cards.ABILITIES, *cards.HELD_BACK)
     }
-    assert card["pretraining"]["steps"] == 4 and card["pretraining"]["tokens_trained"] > 0
+    (only,) = card["pretraining"]
+    assert only["steps"] == 4 and only["tokens_trained"] > 0
     assert card["parameters"] == sum(p.numel() for p in untrained("world-300k").parameters())
     page = (built / "README.md").read_text()
     assert all(f"| {name} |" in page for name in (*card["abilities"], *card["held_back"]))
@@ -133,3 +134,19 @@ def test_an_unfinished_build_goes_on_only_when_told(tmp_path):
     (run / "metrics.jsonl").write_text('{"step": 1}\n')
     with pytest.raises(ValueError, match="already holds a run: go on with --resume"):
         build(tmp_path / "small", "world-300k", steps=1, batch=1, device="cpu", items=1)
+
+
+def test_a_model_that_goes_on_starts_from_its_weights_and_its_card_tells_both_passes(built, tmp_path):
+    out = tmp_path / "more"
+    build(out, "world-300k", steps=1, batch=2, learning_rate=1e-9, seed=1, start=built, more={"boxes": 5.0}, threads=1,
+          device="cpu", items=2)  # fmt: skip
+    before, after = (models.load(folder)[0].state_dict() for folder in (built, out))
+    assert all(torch.allclose(before[k], after[k], atol=1e-6) for k in before)
+    passes = json.loads((out / "card.json").read_text())["pretraining"]
+    assert [(p["steps"], p["more"]) for p in passes] == [(4, {}), (1, {"boxes": 5.0})]
+    assert "2 documents, 5 × boxes," in (out / "README.md").read_text()
+
+
+def test_a_start_of_another_size_is_refused(built, tmp_path):
+    with pytest.raises(ValueError, match="not a model of size world-1m"):
+        build(tmp_path / "out", "world-1m", steps=1, start=built)

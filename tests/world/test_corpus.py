@@ -6,7 +6,8 @@ import pytest
 
 import scalpel.world  # noqa: F401
 from scalpel.registry import lookup
-from scalpel.world.corpus import CORPUS, WEIGHTS, Documents, corpus_example
+from scalpel.tasks import make
+from scalpel.world.corpus import CORPUS, WEIGHTS, Documents, corpus_example, factors
 from scalpel.world.people import KNOWN, NEW
 from scalpel.world.vocabulary import MAX_LENGTH, render
 
@@ -88,3 +89,22 @@ def test_the_corpus_scores_its_own_answers():
     for example in CORPUS.examples("test", 100):
         assert CORPUS.score(example.completion, example) == 1.0
         assert CORPUS.score("nonsense", example) == 0.0
+
+
+def test_more_of_a_task_is_a_larger_share_of_it():
+    task = make({"name": "world/corpus", "more": {"boxes": 100.0}})
+    found = [e.prompt[-1]["content"] if e.prompt else e.completion for e in task.examples("train", 200)]
+    assert sum("boxes:" in text for text in found) > 150
+    assert CORPUS.examples("train", 3)[0] == corpus_example(0)
+
+
+@pytest.mark.parametrize("more, words", [({"boxs": 2.0}, "did you mean 'boxes'"), ({"boxes": -1.0}, "0 or more")])
+def test_more_of_what_is_not_there_is_refused(more, words):
+    with pytest.raises(ValueError, match=words):
+        make({"name": "world/corpus", "more": more})
+
+
+def test_factors_are_read_as_they_are_typed():
+    assert factors(["boxes=4", "add=0.5"]) == {"boxes": 4.0, "add": 0.5}
+    with pytest.raises(ValueError, match="boxes=4"):
+        factors(["boxes"])

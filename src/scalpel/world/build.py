@@ -8,10 +8,14 @@ from there. The same seed, threads and machine give the same weights.
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
+
+from transformers import PreTrainedModel
 
 from scalpel import models
 from scalpel.example import Example
@@ -46,33 +50,54 @@ def build(
     device: str = "auto",
     threads: int = 0,
     items: int = 500,
+    start: str | Path | None = None,
+    more: Mapping[str, float] = MappingProxyType({}),
     resume: bool = False,
     tell: Tell = lambda record: None,
 ) -> Path:
     """Pretrains a model of that size on the corpus, writes its folder and its card, and returns the folder.
 
-    `items` is how many test items the card measures of each ability.
+    `items` is how many test items the card measures of each ability. With `start`, a model of the same size goes on
+    instead; give another seed then, or it reads the same documents again. `more` weighs tasks up in the mixture.
     """
     out = Path(out)
     if out.exists():
         raise ValueError(f"{out} is there already, and a build would replace it: choose another folder, or remove it")
     work = out.with_name(f"{out.name}.run")
-    recipe = pretraining(work / "start", size, steps, batch, learning_rate, seed, device, threads)
+    recipe = pretraining(work / "start", size, steps, batch, learning_rate, seed, device, threads, more)
     if not resume or not (work / "start").exists():
         run = Run(work)
-        models.save(untrained(size, seed), Tokens(tokenizer()), work / "start")
+        models.save(first(size, seed, start), Tokens(tokenizer()), work / "start")
     else:
         run = Run(work, resume=True)
     job = pretrain(recipe, run, resume=resume, tell=tell)
     folder = models.save(job.engine.model.cpu(), job.engine.tokens, out)
-    write_json(folder / "pretraining.json", account(recipe, job))
+    write_json(folder / "pretraining.json", account(recipe, job, start))
     card(folder, items=items)
     shutil.rmtree(work / "start")
     return folder
 
 
+def first(size: str, seed: int, start: str | Path | None) -> PreTrainedModel:
+    """The weights from which it begins."""
+    if start is None:
+        return untrained(size, seed)
+    found, new = models.load(start)[0], untrained(size, seed)
+    if {k: x.shape for k, x in found.state_dict().items()} != {k: x.shape for k, x in new.state_dict().items()}:
+        raise ValueError(f"{start} is not a model of size {size}: start from one of that size, or from none")
+    return found
+
+
 def pretraining(
-    start: Path, size: str, steps: int, batch: int, learning_rate: float, seed: int, device: str, threads: int
+    start: Path,
+    size: str,
+    steps: int,
+    batch: int,
+    learning_rate: float,
+    seed: int,
+    device: str,
+    threads: int,
+    more: Mapping[str, float] = MappingProxyType({}),
 ) -> Recipe:
     """The recipe of a pretraining run: demonstrations of the corpus, all weights, one pass."""
     return parse(
@@ -81,7 +106,7 @@ def pretraining(
             "seed": seed,
             "threads": threads,
             "model": {"path": str(start), "dtype": "float32", "precision": "float32", "device": device},
-            "task": {"name": "world/corpus"},
+            "task": {"name": "world/corpus", **({"more": dict(more)} if more else {})},
             "data": {"items": steps * batch, "seed": seed},
             "train": {
                 "method": "sft",
@@ -111,10 +136,11 @@ def pretrain(recipe: Recipe, run: Run | None, *, resume: bool = False, tell: Tel
     return train(recipe, run, resume=resume, watch=watch, tell=tell)
 
 
-def account(recipe: Recipe, job: Job) -> dict[str, Any]:
-    """What the card says of the pretraining."""
-    spec = recipe.stages[0]
-    return {
+def account(recipe: Recipe, job: Job, start: str | Path | None) -> list[dict[str, Any]]:
+    """What the card says of the pretraining: each pass, the first one first."""
+    spec, earlier = recipe.stages[0], Path(start) / "pretraining.json" if start else None
+    before = json.loads(earlier.read_text()) if earlier and earlier.is_file() else []
+    last = {
         "size": recipe.name,
         "seed": recipe.seed,
         "steps": spec.steps,
@@ -122,4 +148,6 @@ def account(recipe: Recipe, job: Job) -> dict[str, Any]:
         "learning_rate": spec.learning_rate,
         "tokens_trained": job.engine.meter.tokens_trained,
         "flops": job.engine.meter.flops,
+        "more": dict(recipe.task.get("more", {})),
     }
+    return [*before, last]

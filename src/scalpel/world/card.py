@@ -86,10 +86,11 @@ def page(name: str, written: dict[str, Any]) -> str:
         "itself. Greedy decoding, 95% Wilson intervals; pass@1 is one sample at temperature 1.",
         "",
     ]
-    if (made := written["pretraining"]) is not None:
+    for made in written["pretraining"] or ():
+        more = "".join(f", {factor:g} × {task}" for task, factor in made["more"].items())
         lines += [
-            f"Pretraining: {made['steps']:,} steps of {made['batch']} documents, {made['tokens_trained']:,} trained",
-            f"tokens, learning rate {made['learning_rate']:g}, seed {made['seed']}.",
+            f"Pretraining: {made['steps']:,} steps of {made['batch']} documents{more},",
+            f"{made['tokens_trained']:,} trained tokens, learning rate {made['learning_rate']:g}, seed {made['seed']}.",
             "",
         ]
     lines += ["## Abilities", "", *table(written["abilities"]), "", "## Kept back for post-training", ""]

@@ -8,14 +8,15 @@ back for post-training, and the people who are new, don't occur.
 from __future__ import annotations
 
 from bisect import bisect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import accumulate
 from random import Random
+from types import MappingProxyType
 from typing import overload
 
 from scalpel.example import Example, Message, Split
-from scalpel.registry import register
+from scalpel.registry import register, unknown
 from scalpel.world.task import WorldTask, example_of, final
 from scalpel.world.tasks.boxes import BOXES
 from scalpel.world.tasks.chat import CHAT
@@ -47,13 +48,36 @@ WEIGHTS: dict[WorldTask, float] = {
 KNOWLEDGE = (FACTS_A, FACTS_B, SENTENCES_TASK)
 WHOLE = 0.1  # share of documents of which the prompt is trained too, so that the model can write its own questions
 TURN = {"user": "<user>{}", "assistant": "<bot>{}<end>"}
-TASKS, BOUNDS = tuple(WEIGHTS), tuple(accumulate(WEIGHTS.values()))
+TASKS = tuple(WEIGHTS)
+Bounds = tuple[float, ...]  # weights added up, in the order of the tasks
 
 
-def corpus_example(i: int, seed: int = 0, split: Split = "train") -> Example:
+def bounds(more: Mapping[str, float] = MappingProxyType({})) -> Bounds:
+    """The mixture in which the named tasks weigh so many times as much."""
+    known = {task.name.removeprefix("world/"): task for task in TASKS}
+    for name, factor in more.items():
+        if name not in known:
+            raise ValueError(f"the corpus can't have more of it: {unknown('task', name, known)}")
+        if factor < 0:
+            raise ValueError(f"{name} can't weigh {factor} times as much: give 0 or more")
+    return tuple(accumulate(weight * more.get(name, 1.0) for name, weight in zip(known, WEIGHTS.values(), strict=True)))
+
+
+def factors(words: Sequence[str]) -> dict[str, float]:
+    """What is written as boxes=4."""
+    try:
+        return {name: float(factor) for name, _, factor in (word.partition("=") for word in words)}
+    except ValueError:
+        raise ValueError(f"{', '.join(words)}: write a task and how many times as much of it, as in boxes=4") from None
+
+
+BOUNDS = bounds()
+
+
+def corpus_example(i: int, seed: int = 0, split: Split = "train", bounds: Bounds = BOUNDS) -> Example:
     """Document i of the mixture."""
     rng = Random(f"corpus:{split}:{seed}:{i}")
-    task = TASKS[bisect(BOUNDS, rng.random() * BOUNDS[-1])]
+    task = TASKS[bisect(bounds, rng.random() * bounds[-1])]
     draft = task.draft(rng, None if task in KNOWLEDGE and split == "train" else split)
     example = example_of(draft, f"world/corpus:{split}:{seed}:{i}")
     if rng.random() < WHOLE:
@@ -82,8 +106,8 @@ def whole(example: Example) -> Example:
 class Documents(Sequence[Example]):
     """The first n documents of a split as a sequence that makes each one when it is asked for."""
 
-    def __init__(self, n: int, seed: int = 0, split: Split = "train") -> None:
-        self.n, self.seed, self.split = n, seed, split
+    def __init__(self, n: int, seed: int = 0, split: Split = "train", bounds: Bounds = BOUNDS) -> None:
+        self.n, self.seed, self.split, self.bounds = n, seed, split, bounds
 
     def __len__(self) -> int:
         return self.n
@@ -97,7 +121,7 @@ class Documents(Sequence[Example]):
             return [self[j] for j in range(*i.indices(self.n))]
         if not -self.n <= i < self.n:
             raise IndexError(f"document {i} of {self.n}")
-        return corpus_example(i % self.n, self.seed, self.split)
+        return corpus_example(i % self.n, self.seed, self.split, self.bounds)
 
 
 class Corpus:
@@ -105,9 +129,16 @@ class Corpus:
 
     name = "world/corpus"
 
+    def __init__(self, more: Mapping[str, float] = MappingProxyType({})) -> None:
+        self.bounds = bounds(more)
+
+    def at(self, *, more: Mapping[str, float]) -> Corpus:
+        """The corpus with more of some tasks, as in more = {boxes = 4}."""
+        return Corpus(more)
+
     def examples(self, split: Split, n: int, seed: int = 0) -> Sequence[Example]:
         """The first n documents, each made when it is asked for: pretraining reads millions."""
-        return Documents(n, seed, split)
+        return Documents(n, seed, split, self.bounds)
 
     def score(self, completion: str, example: Example) -> float:
         """1 where the final answer is right; a whole document has none and must come back as it is."""
