@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
 import time
 from collections.abc import Callable, Sequence
@@ -15,6 +14,7 @@ from typing import Any
 
 from scalpel.progress import Bar
 from scalpel.progress import Progress as Shown
+from scalpel.threads import cores, settle
 
 GRACE = 10.0  # seconds for a step and a checkpoint when the crew is dismissed early
 Report = Callable[[float], None]  # how far a job is, in [0, 1]
@@ -44,7 +44,7 @@ class Crew:
             self.manager = context.Manager()
             self.news = self.manager.Queue()
             self.others = {child.pid for child in multiprocessing.active_children()}
-            self.pool = ProcessPoolExecutor(self.workers, context, initializer=settle, initargs=(self.threads,))
+            self.pool = ProcessPoolExecutor(self.workers, context, initializer=begin, initargs=(self.threads,))
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -114,16 +114,8 @@ def attempt_apart(job: Job, k: int, news: Any) -> Any:
     return attempt(job, lambda share: news.put((k, share)))
 
 
-def settle(threads: int) -> None:
+def begin(threads: int) -> None:
     """Gives a worker its threads, before it computes anything. Ctrl-C is for its loop alone, which then writes a
     checkpoint; elsewhere the crew ends it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    import torch
-
-    torch.set_num_threads(threads)
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"
-
-
-def cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    settle(threads)

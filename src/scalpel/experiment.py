@@ -29,6 +29,7 @@ from scalpel.progress import Bar
 from scalpel.progress import Progress as Shown
 from scalpel.recipe import Recipe, write
 from scalpel.runs import Run, environment, whole, write_json, write_text
+from scalpel.threads import settle
 from scalpel.train import Progress, share_done, train
 
 
@@ -48,7 +49,7 @@ def run_recipe(
     share that is done."""
     shown, run = progress or Shown(quiet=True), Run(Path(folder), resume)
     if recipe.threads:
-        torch.set_num_threads(recipe.threads)
+        settle(recipe.threads)
     if not run.checkpoints():  # else what is there belongs to them
         write_text(run.folder / "recipe.toml", write(recipe))
     write_json(run.folder / "environment.json", environment())

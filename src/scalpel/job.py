@@ -29,6 +29,7 @@ from scalpel.rendered import Rendered, truncate
 from scalpel.rewards import Rewards, TrainerState
 from scalpel.scope import Hands
 from scalpel.stage import StageRun
+from scalpel.threads import settle
 from scalpel.tokens import Tokens
 from scalpel.validate import Validation, accuracy
 
@@ -40,7 +41,8 @@ class Job:
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
-        torch.set_num_threads(recipe.threads or torch.get_num_threads())
+        if recipe.threads:
+            settle(recipe.threads)
         torch.manual_seed(derive(recipe.seed, "start") % 2**63)
         self.plans = [assemble(spec, recipe) for spec in recipe.stages for _ in range(spec.repeat)]
         if not self.plans:
