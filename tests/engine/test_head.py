@@ -173,10 +173,10 @@ def test_micro_batches_add_up_and_hooks_see_each():
 @pytest.mark.parametrize("ahead", [False, True])
 def test_a_frozen_head_gets_no_gradient_and_passes_it_on(ahead):
     moving = watched(lambda: results(head.fused, Model(), ["logp"], ahead=ahead))[1]
-    assert ("new_zeros.default", (V, D)) in moving
+    assert ("new_zeros.default", (V, D), torch.float32) in moving
     model = Model(bias=True).requires_grad_(False)
     seen = watched(lambda: results(head.fused, model, ["logp"], ahead=ahead))[1]
-    assert ("new_zeros.default", (V, D)) not in seen
+    assert ("new_zeros.default", (V, D), torch.float32) not in seen
     assert_same(results(head.fused, model, ["logp"], ahead=ahead), results(head.plain, model, ["logp"]))
 
 
@@ -224,17 +224,17 @@ def test_weights_in_bfloat16_get_gradients_in_bfloat16():
 
 
 class Watch(TorchDispatchMode):
-    """Records the operation and the shape of every tensor that it gives, views apart."""
+    """Records every tensor that an operation gives, views apart: by which one, its shape and type."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.seen: set[tuple[str, tuple[int, ...]]] = set()
+        self.seen: set[tuple[str, tuple[int, ...], torch.dtype]] = set()
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         out = func(*args, **(kwargs or {}))
         for x in out if isinstance(out, tuple | list) else [out]:
             if isinstance(x, Tensor) and not x._is_view():
-                self.seen.add((func.__name__, tuple(x.shape)))
+                self.seen.add((func.__name__, tuple(x.shape), x.dtype))
         return out
 
 
@@ -249,12 +249,16 @@ def test_no_pass_ever_holds_whole_logits(ahead, bf16, monkeypatch):
     model, needs, n = Model(), ["logp"] if ahead else ["logp", "entropy"], 200
     monkeypatch.setattr(fused_head, "KEPT", n * V * 2)  # just enough for bfloat16
 
-    def largest(path, **more) -> int:
+    def largest(path, **more) -> dict[torch.dtype, int]:
         seen = watched(lambda: results(path, model, needs, n, bf16=bf16, **more))[1]
-        return max(shape[0] for _, shape in seen if shape[1:] == (V,) and shape[0] != D)
+        tokens = [(dtype, shape[0]) for _, shape, dtype in seen if shape[1:] == (V,) and shape[0] != D]
+        return {dtype: max(count for of, count in tokens if of == dtype) for dtype, _ in tokens}
 
-    assert largest(head.fused, ahead=ahead) == 7
-    assert largest(head.plain) == n
+    keeps = bf16 and not ahead  # the only whole logits are those that may be kept
+    assert largest(head.fused, ahead=ahead) == (
+        {torch.float32: 3, torch.bfloat16: n if keeps else 7} if bf16 else {torch.float32: 7}
+    )
+    assert largest(head.plain)[torch.float32] == n
 
 
 def test_blocks_are_cut_by_the_vocabulary(monkeypatch):

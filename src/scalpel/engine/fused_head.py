@@ -28,7 +28,8 @@ from scalpel.part import Need
 KEPT = 256 * 2**20  # bytes of logits that one forward pass may keep
 SLAB = 4096  # rows of ∂L/∂W made at once on a CPU, so that the product is still in the cache when it is added
 ROUNDING = 1e-5  # relative, between ∂L/∂log p as it was expected and as it came
-Raw = tuple[Tensor, dict[str, Tensor]]  # raw logits of a chunk, by the model and by the others
+OWN = ""  # the role of the model itself
+Raw = dict[str, Tensor]  # raw logits by role
 
 
 @dataclass(frozen=True)
@@ -53,17 +54,24 @@ class Asked:
         logits = len(self.target_n) * weight_VD.shape[0] * (1 + len(self.others))
         return self.moves and self.ahead_n is None and logits * weight_VD.element_size() <= KEPT
 
-    def raw(self, hidden_nD: Tensor, cut: slice) -> Raw:
-        beside = {role: readout.raw(other_nD[cut]) for role, (readout, other_nD) in self.others.items()}
-        return self.readout.raw(hidden_nD[cut]), beside
+    def room(self, tokens: int) -> Raw:
+        """Memory for raw logits."""
+        readouts = {OWN: self.readout, **{role: readout for role, (readout, _) in self.others.items()}}
+        return {role: r.weight_VD.new_empty(tokens, len(r.weight_VD)) for role, r in readouts.items()}
+
+    def raw(self, hidden_nD: Tensor, cut: slice, room: Raw) -> Raw:
+        """The raw logits of a chunk, which fill the room."""
+        raw = {OWN: self.readout.raw(hidden_nD[cut], room[OWN])}
+        return raw | {role: r.raw(other_nD[cut], room[role]) for role, (r, other_nD) in self.others.items()}
 
     def blocks(self, raw: Raw, cut: slice) -> Iterator[tuple[slice, Block]]:
         """The rows of a chunk, a few at a time, with their place in it."""
-        (raw_CV, others), target_C, B = raw, self.target_n[cut], sizes(self.readout)[1]
-        for b in range(0, max(len(raw_CV), 1), B):
+        target_C, B = self.target_n[cut], sizes(self.readout)[1]
+        finish = {OWN: self.readout.finish, **{role: readout.finish for role, (readout, _) in self.others.items()}}
+        for b in range(0, max(len(target_C), 1), B):
             rows = slice(b, b + B)
-            beside = {role: self.others[role][0].finish.logits(x_CV[rows]) for role, x_CV in others.items()}
-            yield rows, Block(self.readout.finish.logits(raw_CV[rows]), target_C[rows], beside)
+            logits = {role: finish[role].logits(raw_CV[rows]) for role, raw_CV in raw.items()}
+            yield rows, Block(logits.pop(OWN), target_C[rows], logits)
 
     def slope(self, block: Block, given: Mapping[Need, Tensor]) -> Tensor:
         return self.readout.finish.back(block.slope(given), block.logits_BV)
@@ -110,22 +118,22 @@ class FusedHead(torch.autograd.Function):
     ) -> tuple[Tensor, ...]:
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(hidden_nD, weight_VD)  # the weight only so that a change of it is noticed
-        ctx.asked, ctx.kept, ctx.made = asked, [], None
+        ctx.asked, ctx.made = asked, None
         ahead_n = asked.ahead_n if asked.moves else None
         if ahead_n is not None:
             ctx.made = Gradients(hidden_nD, asked.readout, *ctx.needs_input_grad[1:3])
+        room = asked.room(len(hidden_nD) if asked.keeps else min(len(hidden_nD), sizes(asked.readout)[0]))
+        ctx.kept = room if asked.keeps else None
         parts: list[list[Tensor]] = [[] for _ in asked.named]
         for cut in asked.cuts:
-            raw = asked.raw(hidden_nD, cut)
+            raw = asked.raw(hidden_nD, cut, place(room, cut, len(hidden_nD), asked.keeps))
             for rows, block in asked.blocks(raw, cut):
                 for part, need in zip(parts, asked.named, strict=True):
                     part.append(block.number(need))
                 if ahead_n is not None:
-                    raw[0][rows] = asked.slope(block, {"logp": ahead_n[cut][rows]})
+                    raw[OWN][rows] = asked.slope(block, {"logp": ahead_n[cut][rows]})
             if ctx.made:
-                ctx.made.add(cut, raw[0], hidden_nD[cut])
-            if asked.keeps:
-                ctx.kept.append(raw)
+                ctx.made.add(cut, raw[OWN], hidden_nD[cut])
         outputs = tuple(torch.cat(part) for part in parts)
         ctx.mark_non_differentiable(*(x for x in outputs if not x.is_floating_point()))
         return outputs
@@ -142,15 +150,22 @@ class FusedHead(torch.autograd.Function):
 
 
 def gradients(ctx: Any, asked: Asked, hidden_nD: Tensor, given_n: Mapping[Need, Tensor]) -> Gradients:
-    """From logits that were kept or are computed again."""
+    """From logits that were kept or are computed again; slopes take the place of the latter."""
     made = Gradients(hidden_nD, asked.readout, *ctx.needs_input_grad[1:3])
-    for k, cut in enumerate(asked.cuts):
-        raw = ctx.kept[k] if ctx.kept else asked.raw(hidden_nD, cut)
-        slope_CV = torch.empty_like(raw[0]) if ctx.kept else raw[0]
+    room = asked.room(min(len(hidden_nD), sizes(asked.readout)[0]))
+    for cut in asked.cuts:
+        here = place(room, cut, len(hidden_nD), whole=False)
+        raw = place(ctx.kept, cut, len(hidden_nD), whole=True) if ctx.kept else asked.raw(hidden_nD, cut, here)
         for rows, block in asked.blocks(raw, cut):
-            slope_CV[rows] = asked.slope(block, {need: g[cut][rows] for need, g in given_n.items()})
-        made.add(cut, slope_CV, hidden_nD[cut])
+            here[OWN][rows] = asked.slope(block, {need: g[cut][rows] for need, g in given_n.items()})
+        made.add(cut, here[OWN], hidden_nD[cut])
     return made
+
+
+def place(room: Raw, cut: slice, n: int, whole: bool) -> Raw:
+    """Where a chunk of n tokens stands: among all, or at the beginning of a room for one."""
+    at = cut if whole else slice(0, min(cut.stop, n) - cut.start)
+    return {role: room_CV[at] for role, room_CV in room.items()}
 
 
 def expected(given_n: Mapping[Need, Tensor], ahead_n: Tensor) -> bool:

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from transformers import PretrainedConfig, PreTrainedModel
 
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
@@ -51,8 +50,10 @@ class Readout:
         bias_V = None if self.bias_V is None else self.bias_V.detach().to(dtype)
         return replace(self, weight_VD=self.weight_VD.detach().to(dtype), bias_V=bias_V)
 
-    def raw(self, hidden_CD: Tensor) -> Tensor:
-        return F.linear(hidden_CD.to(self.weight_VD.dtype), self.weight_VD, self.bias_V)
+    def raw(self, hidden_CD: Tensor, into_CV: Tensor) -> Tensor:
+        """W h + b, written over `into_CV`, so that the room is taken once a pass."""
+        torch.mm(hidden_CD.to(self.weight_VD.dtype), self.weight_VD.t(), out=into_CV)
+        return into_CV if self.bias_V is None else into_CV.add_(self.bias_V)
 
 
 def readout_of(model: PreTrainedModel) -> Readout:
