@@ -115,10 +115,10 @@ class Slots:
 
     def attend(self, layer: int, q_RHD: Tensor, k_RKD: Tensor, v_RKD: Tensor, scaling: float) -> Tensor:
         """softmax(q·kᵀ·scaling) v over the row's prompt and its own tokens: [R, heads, d]."""
-        R, H, d = q_RHD.shape
-        K = k_RKD.shape[1]
+        (R, H, d), K = q_RHD.shape, k_RKD.shape[1]
+        q_RHD = q_RHD.to(self.own_slots.dtype)
         key, value = self.own_slots[:, layer, :R].unbind()
-        key[self.row_R, :, self.at_R], value[self.row_R, :, self.at_R] = k_RKD, v_RKD
+        key[self.row_R, :, self.at_R], value[self.row_R, :, self.at_R] = k_RKD.to(key.dtype), v_RKD.to(key.dtype)
         key, value = (x[:, :, : self.T].flatten(0, 1) for x in (key, value))
         shared_key, shared_value = self.prompt[:, layer, : len(self.length), :, : self.P].flatten(1, 2).unbind()
         own = torch.bmm(q_RHD.reshape(R * K, H // K, d), key.mT).view(R, H, self.T)
@@ -145,6 +145,7 @@ class Slots:
         """Causal attention inside each prompt, whose keys and values stay: [M, heads, d]."""
         if not self.prompt.numel():
             self._allocate(v_MKD)
+        q_MHD, k_MKD = q_MHD.to(v_MKD.dtype), k_MKD.to(v_MKD.dtype)
         out = torch.empty_like(q_MHD)
         for run in self.runs:
             cut = slice(run.start, run.start + run.count * run.length)
@@ -158,9 +159,11 @@ class Slots:
 
     def _allocate(self, like: Tensor) -> None:
         _, K, d = like.shape
+        # scores and the two halves of a sum would be rounded in between; where float32 is as fast it avoids that
+        dtype = torch.float32 if self.device.type == "cpu" else like.dtype
         # zeros, since slots that a row has not filled are read with weight 0, and 0 · NaN would be NaN
-        self.prompt = like.new_zeros(2, self.layers, self.groups, K, self.longest, d)
-        self.own_slots = like.new_zeros(2, self.layers, self.rows, K, min(FIRST, self.limit), d)
+        self.prompt = like.new_zeros(2, self.layers, self.groups, K, self.longest, d, dtype=dtype)
+        self.own_slots = like.new_zeros(2, self.layers, self.rows, K, min(FIRST, self.limit), d, dtype=dtype)
 
 
 def closed(count: int, gone: Sequence[int]) -> list[int]:
@@ -198,7 +201,7 @@ def attention(
     if asked or mask is not None or query.shape[0] != 1:
         raise Unsupported(f"its attention takes {', '.join(asked) or 'a mask of its own'}")
     slots = _current.get()
-    q, k, v = (x[0].transpose(0, 1).to(value.dtype) for x in (query, key, value))
+    q, k, v = (x[0].transpose(0, 1) for x in (query, key, value))
     scaling = q.shape[-1] ** -0.5 if scaling is None else scaling
     with torch.autocast(q.device.type, enabled=False):
         out = (slots.read if slots.runs else slots.attend)(int(module.layer_idx), q, k, v, scaling)  # type: ignore[arg-type]
