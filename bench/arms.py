@@ -1,7 +1,7 @@
 """K arms of a comparison on one machine cost no more than K times one.
 
 The one alone may have all cores, or one like each of the K: the faster counts. Every side is a whole `scalpel compare`,
-from loading to report. Takes about 10 minutes on two cores.
+from loading to report. Takes about 15 minutes on two cores.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ CALL = "bench.sides.arms:comparison"
 def main() -> None:
     parser = options(__doc__, model="world-1m")
     parser.add_argument("--arms", type=int, nargs="+", default=[2, 4])
-    parser.add_argument("--train", type=int, default=40, help="optimiser steps of each arm (%(default)s)")
+    parser.add_argument("--train", type=int, default=80, help="optimiser steps of each arm (%(default)s)")
     args = parsed(parser)
     asked = {"model": args.model, "device": args.device, "seed": args.seed, "train": args.train}
     asked |= {"steps": args.steps + 1, "folder": args.scratch.name}
@@ -35,6 +35,7 @@ def main() -> None:
         f"{k} arms take {time / single:.2f} times as long as one"
         for (k, _, _), time in zip(plans[2:], times[2:], strict=True)
     ]
+    notes.append("peak memory is that of the process that leads; workers have theirs beside it")
     concluded("arms", args, [run_of(r) for r in ran], notes=notes)
 
 
