@@ -85,18 +85,22 @@ class Pretence:
     meter: Meter = field(default_factory=Meter)
     cache: float = 0.0
 
-    def sample(self, prompts: Sequence[Sequence[int]], n: int, seed: int) -> list[list[Sample]]:
+    def sample(
+        self, prompts: Sequence[Sequence[int]], n: int, seed: int, limits: Sequence[int] | None = None
+    ) -> list[list[Sample]]:
         few = list(prompts[: max(1, ROWS // n)])
         long = self.sampling.max_tokens
+        ends = [long] * len(prompts) if limits is None else [min(limit, long) for limit in limits]
         first, second = (timed(partial(self.drawn, few, n, seed, min(t, long))) for t in (SHORT, LONG))
         each = max(second - first, 0.0) / max(min(LONG, long) - min(SHORT, long), 1)
-        self.seconds += (first + each * (long - min(SHORT, long))) * len(prompts) / len(few)
+        self.seconds += sum(first + each * (end - min(SHORT, end)) for end in ends) / len(few)
         lengths = [len(p) for p in prompts]
-        self.meter.sampled(self.engine.model, lengths, [long] * (n * len(prompts)))
-        self.sampled += n * long * len(prompts)
+        self.meter.sampled(self.engine.model, lengths, [end for end in ends for _ in range(n)])
+        self.sampled += n * sum(ends)
         at_once = min(self.engine.sample_rows, n * len(prompts))
         self.cache = max(self.cache, cache_bytes(self.engine, at_once * (max(lengths) + long)))
-        return [[Sample(self.other(p[-1], k, long), [0.0] * long, finished=True) for k in range(n)] for p in prompts]
+        drawn = [[self.other(p[-1], k, end) for k in range(n)] for p, end in zip(prompts, ends, strict=True)]
+        return [[Sample(ids, [0.0] * len(ids), finished=True) for ids in group] for group in drawn]
 
     def other(self, token: int, k: int, length: int) -> list[int]:
         """The k-th completion of a prompt that ends in that token."""
