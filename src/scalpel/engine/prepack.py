@@ -41,6 +41,7 @@ def prepared(module: nn.Module, precision: str) -> Callable[[Tensor], Tensor] | 
     """The module's forward pass with its weight prepared, or None where there is nothing to gain."""
     if type(module) not in (nn.Linear, LeanLinear) or "forward" in vars(module):
         return None
+    assert isinstance(module, nn.Linear)
     weight, bias = module.weight.detach(), module.bias
     dtype = torch.bfloat16 if precision == "bfloat16" else weight.dtype
     cast_bias = None if bias is None else bias.detach().to(dtype)

@@ -7,7 +7,7 @@ choose    a minimal pair or a multiple choice is kept while the right choice is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Any, Protocol
@@ -25,7 +25,8 @@ Row = tuple[list[int], list[int]]
 class Ability(Protocol):
     """Something the base can do, as items of one or more yes-or-no units."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def __len__(self) -> int: ...
 
@@ -89,7 +90,7 @@ def make_sets(
 
 
 def make_set(
-    spec: Mapping[str, Any], tokens: Tokens, make_task: MakeTask, asked: set[tuple[str, ...]] = frozenset()
+    spec: Mapping[str, Any], tokens: Tokens, make_task: MakeTask, asked: Collection[tuple[str, ...]] = ()
 ) -> Ability:
     """One ability from its table; `asked` are choices that are taken already."""
     found = dict(spec)
