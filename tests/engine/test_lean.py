@@ -5,6 +5,7 @@ from copy import deepcopy
 import pytest
 import torch
 from torch import nn
+from torch.multiprocessing.reductions import StorageWeakRef
 from transformers import PreTrainedModel
 
 import tiny
@@ -113,6 +114,17 @@ def test_checkpointed_layers_stay_lean_when_they_run_again():
     expected = ran(thin)[1]
     with running_twice(thin):
         assert distance(ran(thin)[1], expected) == 0.0
+
+
+def test_checkpointed_layers_hold_nothing_of_what_their_modules_gave():
+    thin = pairs("llama")[1]
+    given: list[StorageWeakRef] = []
+    for layer in thin.model.layers:
+        for module in (layer.input_layernorm, layer.mlp.gate_proj, layer.self_attn.q_proj):
+            module.register_forward_hook(lambda *x: given.append(StorageWeakRef(x[-1].untyped_storage())))
+    with running_twice(thin):
+        hidden = thin.base_model(IDS, use_cache=False).last_hidden_state
+    assert hidden.requires_grad and len(given) == 6 and all(storage.expired() for storage in given)
 
 
 @pytest.mark.parametrize("kind", ["gemma2", "gemma3_text", "gpt2"])

@@ -43,7 +43,7 @@ class _Linear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, again: Again | None) -> Tensor:
         kind = arithmetic(x)
-        ctx.kind, ctx.again, x = kind, again, x.to(kind)
+        ctx.kind, ctx.run, x = kind, again.run if again else None, x.to(kind)  # not the sources: autograd keeps them
         ctx.save_for_backward(weight, *(again.sources if again else [x] if weight.requires_grad else []))
         return F.linear(x, weight.to(kind), None if bias is None else bias.to(kind))
 
@@ -57,7 +57,7 @@ class _Linear(torch.autograd.Function):
         if to_x:
             grad_x = (g_NO @ weight.to(ctx.kind)).view(*g.shape[:-1], -1)
         if to_weight:
-            x = ctx.again.run(*sources) if ctx.again else sources[0]
+            x = ctx.run(*sources) if ctx.run else sources[0]
             grad_weight = (g_NO.t() @ x.reshape(-1, x.shape[-1])).to(weight.dtype)
         return grad_x, grad_weight, g_NO.sum(0).to(weight.dtype) if to_bias else None, None
 
