@@ -24,8 +24,8 @@ COMMANDS = {
     "methods": {"documents", "--markdown", "--check"},
     "report": {"runs"},
     "world build": {
-        "folder", "--size", "--steps", "--batch", "--learning-rate", "--seed", "--device", "--items", "--start", "--more",
-        "--resume",
+        "folder", "--size", "--steps", "--batch", "--learning-rate", "--seed", "--device", "--items", "--start",
+        "--more", "--resume",
     },
     "world card": {"folder", "--items"},
 }  # fmt: skip
