@@ -218,9 +218,7 @@ def build(
     seed: int = 0,
     device: Device = "auto",
     items: Annotated[int, typer.Option(min=1, help="Test items of each ability on the card.")] = 500,
-    start: Annotated[
-        Path | None, typer.Option(help="A model that goes on; take another seed.")
-    ] = None,
+    start: Annotated[Path | None, typer.Option(help="A model that goes on; take another seed.")] = None,
     more: Annotated[list[str] | None, typer.Option(help="More of a task, as in boxes=4.")] = None,
     resume: Resume = False,
 ) -> None:
