@@ -1,5 +1,9 @@
-"""One thread, so that numbers repeat; this folder on the path, so that every test finds its helpers."""
+"""One thread, so that numbers repeat; no test depends on how fast the machine is; this folder on the path, so that every
+test finds its helpers."""
 
 import torch
+from hypothesis import HealthCheck, settings
 
 torch.set_num_threads(1)
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
