@@ -1,5 +1,5 @@
-"""One thread, so that numbers repeat; no test depends on how fast the machine is; this folder on the path, so that every
-test finds its helpers."""
+"""One thread, so that numbers repeat; no test that fails on a slow machine; this folder on the path, so that every test
+finds its helpers."""
 
 import torch
 from hypothesis import HealthCheck, settings
