@@ -9,10 +9,12 @@ from typing import Any
 import torch
 
 import tiny
+from scalpel.assemble import assemble
 from scalpel.draw import derive
 from scalpel.job import Job
 from scalpel.recipe import Recipe, merge, parse
 from scalpel.runs import Run
+from scalpel.stage import StageRun
 from scalpel.train import train
 
 REWARD = '''
@@ -57,6 +59,13 @@ def tables(at: Path, train: dict[str, Any] | list[dict[str, Any]], kind: str = "
         "stages": stages,
     }
     return parse(merge(raw, over))
+
+
+def opened(job: Job, stage: dict[str, Any]) -> StageRun:
+    """The stage, entered in a job over that material."""
+    recipe = tables(job.at, stage)  # type: ignore[attr-defined]
+    job.plans = [assemble(recipe.stages[0], recipe)]
+    return job.enter(0)
 
 
 def weights(job: Job) -> dict[str, torch.Tensor]:

@@ -110,3 +110,9 @@ ROWS: dict[str, Row] = {
         {"signals": one("labelled", ["constant"], "kto"), "learning_rate": 5e-7},
     ),
 }
+
+# What a floor adds to a stage that names nothing to steer: text that the base wrote, held by the divergence on it.
+FLOOR: dict[str, Mapping[str, Any]] = {
+    "signal": {"name": "keep", "source": {"name": "self-written"}},
+    "anchor": {"name": "kl", "estimator": "exact-forward", "beta": 1.0, "on": "keep"},
+}

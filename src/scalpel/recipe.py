@@ -16,10 +16,9 @@ from typing import Any, Literal
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from scalpel.methods import ROWS
+from scalpel.methods import FLOOR, ROWS
 from scalpel.registry import unknown
 
-KEEP = "keep"  # the signal that a floor adds
 SHORT = {"model": "path", "source": "name", "objective": "name", "scope": "name"}  # tables that a text stands for
 
 
@@ -288,15 +287,15 @@ def with_floor(stage: dict[str, Any], shared: Mapping[str, Any] | None) -> dict[
     stage = {**stage, "keep": keep}
     if not keep.get("floor", KeepSpec().floor) or keep.get("steer"):
         return stage
-    if any(isinstance(signal, Mapping) and signal.get("name") == KEEP for signal in stage.get("signals", [])):
-        raise ValueError(f"the floor would add a signal {KEEP!r}, but there is one: name it in keep.steer")
+    name = FLOOR["signal"]["name"]
+    if any(isinstance(signal, Mapping) and signal.get("name") == name for signal in stage.get("signals", [])):
+        raise ValueError(f"the floor would add a signal {name!r}, but there is one: name it in keep.steer")
     written = {key: keep[key] for key in ("documents", "max_tokens") if key in keep}
-    signal: dict[str, Any] = {"name": KEEP, "source": {"name": "self-written", **written}}
+    signal = merge(FLOOR["signal"], {"source": written})
     if "batch" in keep:
         signal["batch"] = keep["batch"]
-    anchor = {"name": "kl", "estimator": "exact-forward", "beta": 1.0, "on": KEEP}
-    more = {"signals": [*stage.get("signals", []), signal], "anchors": [*stage.get("anchors", []), anchor]}
-    return {**stage, **more, "keep": {**keep, "steer": [KEEP]}}
+    more = {"signals": [*stage.get("signals", []), signal], "anchors": [*stage.get("anchors", []), FLOOR["anchor"]]}
+    return {**stage, **more, "keep": {**keep, "steer": [name]}}
 
 
 def merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,9 +2,18 @@
 
 import pytest
 
-from running import prepare
+from running import prepare, tables
+from scalpel.job import Job
 
 
 @pytest.fixture(scope="session")
 def at(tmp_path_factory):
     return prepare(tmp_path_factory.mktemp("material"))
+
+
+@pytest.fixture(scope="module")
+def job(at) -> Job:
+    """A job into which a test opens stages of its own (`running.opened`)."""
+    made = Job(tables(at, {"method": "sft"}))
+    made.at = at
+    return made

@@ -7,14 +7,13 @@ import torch
 from torch import Tensor
 
 import material
-from running import tables
+from running import opened, tables
 from scalpel.ahead import slope_ahead, steady
 from scalpel.assemble import assemble
 from scalpel.batch import Batch
 from scalpel.engine import fused_head, head
 from scalpel.job import Job
 from scalpel.part import Out
-from scalpel.stage import StageRun
 from scalpel.step import Tally, backward, clean, filled, prepare
 
 LOSSES = [p for axis in ("objective", "anchor") for p in material.parts(axis) if p.part.steady]
@@ -39,19 +38,6 @@ def test_what_is_declared_steady_is(bound):
     for seed in range(3):
         torch.manual_seed(seed)
         torch.testing.assert_close(slope(bound, -5 * torch.rand_like(nowhere_N), batch), here_N)
-
-
-@pytest.fixture(scope="module")
-def job(at) -> Job:
-    made = Job(tables(at, {"method": "sft"}))
-    made.at = at
-    return made
-
-
-def opened(job: Job, stage: dict) -> StageRun:
-    recipe = tables(job.at, stage)
-    job.plans = [assemble(recipe.stages[0], recipe)]
-    return job.enter(0)
 
 
 def passed(job: Job, flow, batch: Batch, accumulation: int = 1) -> dict:

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from running import equal, ran, tables, weights
+from running import equal, opened, ran, tables, weights
 from scalpel import step
-from scalpel.assemble import Signal, assemble
+from scalpel.assemble import Signal
 from scalpel.batch import Batch
 from scalpel.due import Due, due, known_credits
 from scalpel.job import Job
@@ -23,19 +23,6 @@ ONCE = (
     "    here = trainer_state.global_step == 0\n"
     "    return [float(here and k % 2) for k in range(len(completions))]\n"
 )
-
-
-@pytest.fixture(scope="module")
-def job(at) -> Job:
-    made = Job(tables(at, {"method": "sft"}))
-    made.at = at
-    return made
-
-
-def opened(job: Job, stage: dict) -> StageRun:
-    recipe = tables(job.at, stage)
-    job.plans = [assemble(recipe.stages[0], recipe)]
-    return job.enter(0)
 
 
 def plain(flow, batch: Batch, progress: float) -> Due:
