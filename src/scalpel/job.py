@@ -20,6 +20,7 @@ from scalpel.completions import completion_rows
 from scalpel.device import choose_device, choose_dtype, choose_precision
 from scalpel.draw import Draw, derive, window
 from scalpel.engine import Engine, Sample, Sampling
+from scalpel.engine.forward import context
 from scalpel.engine.reach import reach
 from scalpel.example import Example, Task
 from scalpel.keep import Begin, Dual, Floor, make_sets, write_documents
@@ -324,10 +325,6 @@ def probes_of(recipe: Recipe) -> list[Probe]:
     """The probes of the ledger; a recipe may have none."""
     spec = recipe.measure
     return make_probes(spec.probes, spec.target, tasks.make) if spec.probes else []
-
-
-def context(model: PreTrainedModel) -> int:
-    return getattr(model.config.get_text_config(), "max_position_embeddings", None) or 2**20
 
 
 def vocabulary(model: PreTrainedModel) -> int:

@@ -40,6 +40,11 @@ def hidden_before(model: PreTrainedModel, input_N: Tensor, seq_N: Tensor, at_n: 
     return hidden_SLD[seq_N[at_n], p_N[at_n] - 1]
 
 
+def context(model: PreTrainedModel) -> int:
+    """How many tokens the model can look back on; a large number where its configuration sets no limit."""
+    return getattr(model.config.get_text_config(), "max_position_embeddings", None) or 2**20
+
+
 def device_of(model: PreTrainedModel) -> torch.device:
     return next(model.parameters()).device
 

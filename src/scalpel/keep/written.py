@@ -12,6 +12,7 @@ from typing import Literal
 
 from scalpel.draw import derive
 from scalpel.engine import Engine, Sampling
+from scalpel.engine.forward import context
 from scalpel.example import Message
 from scalpel.rendered import Rendered
 from scalpel.tokens import Tokens
@@ -36,7 +37,7 @@ def write_documents(
     Source: for conversations, Xu et al. 2024 (arXiv 2406.08464), Magpie; for rehearsal on a network's own output,
     Robins 1995 (Connection Science 7, 123-146).
     """
-    sampling = Sampling(max_tokens=min(max_tokens, room(engine) - 1), temperature=temperature)
+    sampling = Sampling(max_tokens=min(max_tokens, context(engine.model) - 1), temperature=temperature)
     chats = 0 if begin == "document" else n if begin == "chat" else n // 2
     opening = user_opening(engine.tokens) if chats else []
     if begin == "chat" and not opening:
@@ -64,15 +65,10 @@ def conversations(engine: Engine, opening: list[int], n: int, sampling: Sampling
     questions = [engine.tokens.text(text.ids[len(opening) :]).strip() for text in asked]
     messages: list[tuple[Message, ...]] = [({"role": "user", "content": q},) for q in questions if q]
     prompts = [engine.tokens.prompt(message) for message in messages]
-    kept = [k for k, prompt in enumerate(prompts) if len(prompt) + sampling.max_tokens <= room(engine)]
+    kept = [k for k, prompt in enumerate(prompts) if len(prompt) + sampling.max_tokens <= context(engine.model)]
     answered = continued(engine, [prompts[k] for k in kept], sampling, derive(seed, "answer"))
     spoken = [text for text, question in zip(asked, questions, strict=True) if question]
     return [with_question(spoken[k], answer) for k, answer in zip(kept, answered, strict=True)]
-
-
-def room(engine: Engine) -> int:
-    """The length of the model's context."""
-    return getattr(engine.model.config.get_text_config(), "max_position_embeddings", None) or 2**20
 
 
 def with_question(question: Rendered, answer: Rendered) -> Rendered:
