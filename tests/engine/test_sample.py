@@ -218,7 +218,7 @@ def test_a_prompt_beyond_the_context_is_refused_with_both_numbers():
 def test_no_prompts_give_no_samples_and_no_rows_no_numbers():
     e = engine()
     assert e.sample([], Sampling(4)) == []
-    assert (e.logps([]), e.kl([], e), e.argmax_right([])) == ([], [], [])
+    assert (e.logps([]), e.kl([], e), e.first_choices([])) == ([], [], [])
 
 
 def test_sampling_in_bfloat16_runs_and_keeps_its_promises_of_length():

@@ -249,10 +249,6 @@ class Engine:
         assert argmax_N is not None
         return [[x == 1.0 for x in row] for row in per_row((argmax_N.cpu() == batch.ids_N).float(), rows)]
 
-    def argmax_right(self, rows: Rows) -> list[bool]:
-        """Whether every completion token is the model's first choice."""
-        return [all(row) for row in self.first_choices(rows)]
-
     def kl(self, rows: Rows, reference: Engine) -> list[float]:
         """Exact KL(this ‖ reference) in nats, averaged over the completion tokens of each row."""
         if not rows:
