@@ -30,7 +30,8 @@ def bench(kind: str, doc: str | None, *, batch: int, dtype: str = "float32", gro
     asked = asked_of(args, kind, group)
     plan = prepared(args, kind, asked)
     sequences = args.batch * {"grpo": group, "dpo": 2}.get(kind, 1)
-    common = asked | {"model": plan["model"], "rows": f"{args.scratch.name}/rows.jsonl"}
+    given = {"model": plan["model"], "rows": f"{args.scratch.name}/rows.jsonl", "steps_planned": planned(args)}
+    common = asked | given
     mine = Side("scalpel", OURS, common, "default", ours=True)
     theirs = wanted(args, [peer(common, args, *s) for s in settings(sequences // (2 if kind == "dpo" else 1))])
     tries = [tried(side, args, plan, kind) for side in theirs + [lean(mine, args.batch, group)]]
@@ -63,9 +64,13 @@ def asked_of(args: argparse.Namespace, kind: str, group: int) -> dict[str, Any]:
 
 def prepared(args: argparse.Namespace, kind: str, asked: dict[str, Any]) -> dict[str, Any]:
     source = data_file(args.data, *FILES.get(kind, GSM8K))
-    steps = 1 + max(args.steps, args.trials)
-    given = {"model": args.model, "source": str(source), "folder": args.scratch.name, "steps_planned": steps}
+    given = {"model": args.model, "source": str(source), "folder": args.scratch.name, "steps_planned": planned(args)}
     return alone(PREPARE, args.threads, {**asked, **given, "steps": 0}).end
+
+
+def planned(args: argparse.Namespace) -> int:
+    """Steps for which there are rows: the longest run's, with its warm-up."""
+    return 1 + max(args.steps, args.trials)
 
 
 def settings(n: int) -> list[tuple[int, int, bool]]:

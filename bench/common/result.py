@@ -38,10 +38,22 @@ def result(
     **more: Any,
 ) -> dict[str, Any]:  # fmt: skip
     """Everything that a bench has to say."""
-    return {
-        "bench": bench, "command": " ".join(command), "date": datetime.now(UTC).strftime("%Y-%m-%d"), **place,
-        "settings": dict(settings), "runs": list(runs), **more,
+    said = {
+        "bench": bench, "command": " ".join(map(placeless, command)), "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        **place, "settings": dict(settings), "runs": list(runs), **more,
     }  # fmt: skip
+    return {key: placeless(value) for key, value in said.items()}
+
+
+def placeless(value: Any) -> Any:
+    """The value with every absolute path cut to its last name: a result is read on other machines."""
+    if isinstance(value, Mapping):
+        return {key: placeless(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [placeless(inner) for inner in value]
+    if isinstance(value, str | Path) and Path(value).is_absolute():
+        return Path(value).name
+    return value
 
 
 def save(found: Mapping[str, Any], path: Path) -> None:

@@ -21,9 +21,10 @@ STAGES: dict[str, dict[str, Any]] = {
 def recipe(
     *, kind: str, model: str, rows: str, batch: int, steps: int, max_length: int, device: str, dtype: str,
     precision: str, seed: int, threads: int, group: int = 8, tokens: int = 64, accumulation: int = 1,
-    micro_tokens: int | None = None, **other: Any,
+    micro_tokens: int | None = None, steps_planned: int = 0, **other: Any,
 ) -> Recipe:  # fmt: skip
-    """Plain AdamW at a constant rate, clipped at 1, on rows that are read once."""
+    """Plain AdamW at a constant rate, clipped at 1, on rows that are read once. `steps_planned` is for a run that ends
+    before all rows are read: their order depends on how many there are."""
     how = {"learning_rate": RATES[kind], "schedule": "constant", "warmup": 0.0, "clip": 1.0, "weight_decay": 0.0}
     stage = {**STAGES[kind], **how, "steps": steps, "batch": batch, "accumulation": accumulation}
     stage |= {"max_length": max_length, "truncation": "error"} if kind != "grpo" else {}
@@ -33,7 +34,11 @@ def recipe(
         {
             "model": {"path": model, "device": device, "dtype": dtype, "precision": precision},
             "task": {"name": "jsonl", "files": {"train": rows}},
-            "data": {"items": batch * steps, "seed": seed, "rewards": [REWARD] if kind == "grpo" else []},
+            "data": {
+                "items": batch * max(steps, steps_planned),
+                "seed": seed,
+                "rewards": [REWARD] if kind == "grpo" else [],
+            },
             "train": stage,
             "seed": seed,
             "threads": threads,

@@ -10,6 +10,8 @@ import torch
 from torch import nn
 
 SMALL = 20_000_000  # parameters; below it bfloat16 arithmetic gains nothing on a CPU
+MICRO_TOKENS = 16384
+FILLED = 2048  # tokens that keep a CPU's matrix products at their rate; more only take memory
 
 
 def choose_device(asked: str) -> torch.device:
@@ -38,6 +40,14 @@ def choose_precision(asked: str, model: nn.Module, device: torch.device) -> str:
     if device.type == "cuda":
         return "bfloat16" if size >= SMALL and torch.cuda.is_bf16_supported() else "float32"
     return "bfloat16" if device.type == "cpu" and size >= SMALL and bfloat16_is_faster() else "float32"
+
+
+def choose_micro_tokens(asked: int | str, model: nn.Module, device: torch.device) -> int:
+    """How many tokens a forward pass takes: few where a large model on a CPU gains nothing from more."""
+    if isinstance(asked, int):
+        return asked
+    size = sum(p.numel() for p in model.parameters())
+    return FILLED if device.type == "cpu" and size >= SMALL else MICRO_TOKENS
 
 
 @lru_cache(maxsize=1)

@@ -17,7 +17,7 @@ from scalpel.adapters import adapt
 from scalpel.assemble import assemble
 from scalpel.batch import Batch
 from scalpel.completions import completion_rows
-from scalpel.device import choose_device, choose_dtype, choose_precision
+from scalpel.device import choose_device, choose_dtype, choose_micro_tokens, choose_precision
 from scalpel.draw import Draw, derive, window
 from scalpel.engine import Engine, Sample, Sampling
 from scalpel.engine.forward import context
@@ -88,7 +88,7 @@ class Job:
         beside = sorted(plan.roles - self.engine.off.keys())
         self.engine.others = {role: self.other(role, plan.spec, start) for role in beside}
         self.engine.verify_heads()
-        self.engine.micro_tokens = plan.spec.micro_tokens
+        self.engine.micro_tokens = choose_micro_tokens(plan.spec.micro_tokens, model, self.device)
         self.engine.owned = self.modules(index)
         stage = StageRun(
             index=index,

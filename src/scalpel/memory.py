@@ -85,7 +85,7 @@ def memory_of(job: Job, stage: StageRun, activations: float) -> Memory:
         activations=activations,
         free=free_bytes(job.device),
         moving=whole / weights,
-        micro_tokens=stage.spec.micro_tokens,
+        micro_tokens=job.engine.micro_tokens,
     )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -120,7 +120,8 @@ class StageSpec(Strict):
     steps: int = Field(100, gt=0)
     batch: int = Field(16, gt=0)  # prompts an optimiser step
     accumulation: int = Field(1, gt=0)  # at least so many micro-batches an optimiser step
-    micro_tokens: int = Field(16384, gt=0)  # tokens of a forward pass, at most; padding counts where there is any
+    # tokens of a forward pass, at most; padding counts where there is any; auto: by model and device
+    micro_tokens: Annotated[int, Field(gt=0)] | Literal["auto"] = "auto"
     checkpointing: Literal["auto"] | bool = "auto"  # layers run twice and keep less; auto: where memory would not do
     budget: BudgetSpec | None = None  # in place of steps: stop when so much is spent
     # how

@@ -14,7 +14,7 @@ from bench import sample, speed, training
 from bench.common import flops, numbers, options, result, table, turns
 from bench.common.machine import peak_bytes
 from bench.common.turns import Ran, Side
-from bench.sides import made, prepare
+from bench.sides import made, prepare, recipes
 from scalpel.engine import Engine, Sampling
 from scalpel.engine.meter import matrix_parameters
 from scalpel.tokens import Tokens
@@ -174,6 +174,13 @@ def test_rows_are_met_once_and_fit():
         prepare.chosen(rows, 3, 5, tokens, 0, 1, seed=0)
 
 
+def test_a_shorter_run_meets_the_rows_in_the_order_of_the_planned_one():
+    asked = dict(kind="sft", model="m", rows="r", batch=4, max_length=9, device="cpu", dtype="float32",
+                 precision="float32", seed=0, threads=1)  # fmt: skip
+    whole, part = (recipes.recipe(**asked, steps=steps, steps_planned=6) for steps in (6, 2))
+    assert whole.data == part.data and part.stages[0].steps == 2
+
+
 # --- models that stop when told ---------------------------------------------------------------------------
 
 
@@ -270,6 +277,13 @@ def test_a_result_is_read_back_as_it_was_written(tmp_path):
     assert path.name == "sft-some-cpu-tm-9.json"
     result.save(found(), path)
     assert result.load(tmp_path) == [found()] and json.loads(path.read_text())["runs"][0]["warmup"][0]["seconds"] == 3.0
+
+
+def test_a_result_holds_no_place_of_this_machine(tmp_path):
+    run = {"options": {"model": str(tmp_path / "model"), "micro": 4, "lengths": [1, 2]}, "setting": "1×16"}
+    made = result.result("sft", ["scripts/bench sft", "--data", "/some/data"], {"cores": 2}, {"data": tmp_path}, [run])
+    assert str(tmp_path) not in json.dumps(made) and made["command"] == "scripts/bench sft --data data"
+    assert made["runs"] == [{**run, "options": {"model": "model", "micro": 4, "lengths": [1, 2]}}]
 
 
 def test_the_page_says_where_a_result_comes_from():
