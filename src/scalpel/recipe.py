@@ -1,7 +1,7 @@
 """A recipe: one TOML file, one experiment. Parse, refuse, override, write back.
 
 Unknown keys are refused with the nearest known one. A stage that names a `method` starts from that row of the
-table (methods.py); every key that the user sets goes over it.
+table (methods/); every key that the user sets goes over it.
 """
 
 from __future__ import annotations

@@ -1,0 +1,26 @@
+"""The table of methods: each published one is a row, a point on the axes with its vetted settings.
+
+A row is data in the recipe's own language. Keys that a user sets go over it, so every other point of the space
+is one override away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from scalpel.methods import hybrid, own_samples, policy_gradient, preference, supervised
+from scalpel.methods.row import Row, one
+
+__all__ = ["FLOOR", "ROWS", "Row", "one"]
+
+ROWS: dict[str, Row] = {}
+for family in (supervised, own_samples, policy_gradient, hybrid, preference):
+    assert not ROWS.keys() & family.ROWS.keys(), "a method's name is taken"
+    ROWS |= family.ROWS
+
+# What a floor adds to a stage that names nothing to steer: text that the base wrote, held by the divergence on it.
+FLOOR: dict[str, Mapping[str, Any]] = {
+    "signal": {"name": "keep", "source": {"name": "self-written"}},
+    "anchor": {"name": "kl", "estimator": "exact-forward", "beta": 1.0, "on": "keep"},
+}
