@@ -10,11 +10,11 @@ from scalpel.engine.layout import lay_out
 ROWS = [[5] * 9 + [1, 2, 3], [5] * 9 + [4] * 7, [5] * 9 + [4] * 5 + [6, 6], [7] * 6, [8] * 6]
 
 
-def layout():
+def layout(bundle: int = 0):
     ids_N = torch.tensor([x for row in ROWS for x in row])
     seq_N = torch.repeat_interleave(torch.arange(len(ROWS)), torch.tensor([len(row) for row in ROWS]))
     at_n = (seq_N.diff(prepend=seq_N[:1] - 1) == 0).nonzero()[:, 0]
-    return lay_out(ids_N, seq_N, at_n, worth=3)
+    return lay_out(ids_N, seq_N, at_n, worth=3, bundle=bundle)
 
 
 def seen(laid) -> torch.Tensor:
@@ -27,6 +27,10 @@ def seen(laid) -> torch.Tensor:
             )
     for above in laid.above:
         sees[above.start : above.stop, above.key_start : above.key_stop] = True
+    if (w := laid.bundles) is not None:
+        for place_W, real_W, mask_1WW in zip(w.place_BW, w.real_BW, w.mask_B1WW, strict=True):
+            n = int(real_W.sum())
+            sees[place_W[0] : place_W[0] + n, place_W[0] : place_W[0] + n] = mask_1WW[0, :n, :n] == 0
     return sees
 
 
@@ -44,13 +48,15 @@ def drawn(H, J, D, E, M):
 
 @pytest.mark.parametrize(("H", "J", "D", "E"), [(4, 4, 8, 8), (6, 2, 16, 16), (3, 1, 8, 8), (4, 2, 8, 12)])
 @pytest.mark.parametrize("kernel", ["of the device", "in blocks", "in small blocks"])
-def test_each_place_attends_to_what_it_sees(H, J, D, E, kernel, monkeypatch):
+@pytest.mark.parametrize("bundle", [0, 8, 64])
+def test_each_place_attends_to_what_it_sees(H, J, D, E, kernel, bundle, monkeypatch):
     if kernel != "of the device":
         monkeypatch.setattr(attention, "flash", attention.blockwise)
         monkeypatch.setattr(attention, "flash_backward", attention.blockwise_backward)
         monkeypatch.setattr(attention, "ROWS", 4 if "small" in kernel else 512)
-    laid = layout()
-    assert len(laid.above) == 2 and max(own.count for own in laid.own) > 1
+    laid = layout(bundle)
+    assert bundle or (len(laid.above) == 2 and max(own.count for own in laid.own) > 1)
+    assert bool(laid.own) == (bundle < 64) and bool(laid.bundles) == (bundle > 0)
     qkv = drawn(H, J, D, E, laid.M)
     weight = torch.randn(laid.M, H, E)
     expected, found = written_out(qkv, seen(laid), 0.3), LayoutAttention.apply(*qkv, laid, 0.3)
@@ -73,6 +79,8 @@ def test_bfloat16_comes_and_goes_and_sums_are_taken_in_float32():
 
 
 def test_every_place_sees_itself_and_all_before_it_in_its_sequence():
+    bundleed = layout(64)
+    assert torch.equal(seen(bundleed).sum(1), bundleed.position_M + 1)
     laid = layout()
     counts = seen(laid).sum(1)
     assert torch.equal(counts, laid.position_M + 1) and seen(laid).diagonal().all()

@@ -59,8 +59,8 @@ def plain(model, b: Batch) -> torch.Tensor:
     return hidden_before(model, b.input_N, b.seq_N, asked(b), 0)
 
 
-def ours(model, b: Batch, worth: float = 8) -> torch.Tensor:
-    return packed.hidden_packed(model, b.input_N, lay_out(b.input_N, b.seq_N, asked(b), worth))
+def ours(model, b: Batch, worth: float = 8, bundle: int = 0) -> torch.Tensor:
+    return packed.hidden_packed(model, b.input_N, lay_out(b.input_N, b.seq_N, asked(b), worth, bundle))
 
 
 def gradients(model, hidden_nD: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -72,8 +72,8 @@ def gradients(model, hidden_nD: torch.Tensor) -> dict[str, torch.Tensor]:
     return found
 
 
-def assert_equal(model, b: Batch, worth: float = 8, tolerance: float = 1e-5) -> None:
-    expected, found = plain(model, b), ours(model, b, worth)
+def assert_equal(model, b: Batch, worth: float = 8, tolerance: float = 1e-5, bundle: int = 0) -> None:
+    expected, found = plain(model, b), ours(model, b, worth, bundle)
     torch.testing.assert_close(found, expected, atol=tolerance, rtol=tolerance)
     a, c = gradients(model, expected), gradients(model, found)
     assert a.keys() == c.keys() and a
@@ -83,14 +83,15 @@ def assert_equal(model, b: Batch, worth: float = 8, tolerance: float = 1e-5) -> 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", BATCHES)
-def test_it_is_the_plain_pass_in_values_and_gradients(kind, name):
-    assert_equal(model(kind), batch(name))
+@pytest.mark.parametrize("bundle", [0, 24, 256])
+def test_it_is_the_plain_pass_in_values_and_gradients(kind, name, bundle):
+    assert_equal(model(kind), batch(name), bundle=bundle)
 
 
 @pytest.mark.parametrize("name", ["groups", "a system prompt"])
 def test_sharing_changes_nothing_but_the_work(name):
     m, b = model(), batch(name)
-    shared, apart = (lay_out(b.input_N, b.seq_N, asked(b), worth) for worth in (8, float("inf")))
+    shared, apart = (lay_out(b.input_N, b.seq_N, asked(b), worth, 0) for worth in (8, float("inf")))
     assert shared.M < 0.75 * apart.M and shared.above and not apart.above
     torch.testing.assert_close(ours(m, b, 8), ours(m, b, float("inf")), atol=1e-5, rtol=1e-5)
 

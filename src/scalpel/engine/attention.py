@@ -29,21 +29,33 @@ flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 flash_backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
 
 
-def attend(q_BHTD: Tensor, k_BJUD: Tensor, v_BJUD: Tensor, causal: bool, scale: float) -> tuple[Tensor, Tensor]:
-    """Output [B, H, T, D] and log-sum-exp [B, H, T] of one part, in float32."""
+def attend(
+    q_BHTD: Tensor, k_BJUD: Tensor, v_BJUD: Tensor, causal: bool, scale: float, mask_B1TU: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Output [B, H, T, D] and log-sum-exp [B, H, T] of one part, in float32. A mask is added to the scores."""
     run = flash if q_BHTD.device.type == "cpu" and q_BHTD.shape[-1] == v_BJUD.shape[-1] else blockwise
-    return run(q_BHTD, k_BJUD, v_BJUD, 0.0, causal, scale=scale)
+    return run(q_BHTD, k_BJUD, v_BJUD, 0.0, causal, attn_mask=mask_B1TU, scale=scale)
 
 
 def attend_backward(
-    grad_BHTD: Tensor, q: Tensor, k: Tensor, v: Tensor, out: Tensor, lse: Tensor, causal: bool, scale: float
+    grad_BHTD: Tensor,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    out: Tensor,
+    lse: Tensor,
+    causal: bool,
+    scale: float,
+    mask_B1TU: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of one part, given output and log-sum-exp over all parts."""
     run = flash_backward if q.device.type == "cpu" and q.shape[-1] == v.shape[-1] else blockwise_backward
-    return run(grad_BHTD, q, k, v, out, lse, 0.0, causal, scale=scale)
+    return run(grad_BHTD, q, k, v, out, lse, 0.0, causal, attn_mask=mask_B1TU, scale=scale)
 
 
-def blocks(q: Tensor, k: Tensor, causal: bool, scale: float) -> Iterator[tuple[slice, int, Tensor]]:
+def blocks(
+    q: Tensor, k: Tensor, causal: bool, scale: float, mask_B1TU: Tensor | None
+) -> Iterator[tuple[slice, int, Tensor]]:
     """Scores q·kᵀ·scale [B, J, H/J, t, u] of some queries at a time: (the queries, keys that they see, scores)."""
     B, J, U, D = k.shape
     for t in range(0, q.shape[2], ROWS):
@@ -54,13 +66,24 @@ def blocks(q: Tensor, k: Tensor, causal: bool, scale: float) -> Iterator[tuple[s
         if causal:
             ahead = torch.ones(at.stop - t, at.stop - t, dtype=torch.bool, device=q.device).triu(1)
             scores[..., t:].masked_fill_(ahead, -torch.inf)
+        if mask_B1TU is not None:
+            scores += mask_B1TU[:, :, None, at, :u]
         yield at, u, scores
 
 
-def blockwise(q: Tensor, k: Tensor, v: Tensor, dropout: float, causal: bool, *, scale: float) -> tuple[Tensor, Tensor]:
+def blockwise(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    dropout: float,
+    causal: bool,
+    *,
+    attn_mask: Tensor | None = None,
+    scale: float,
+) -> tuple[Tensor, Tensor]:
     """The same in plain tensor operations, for any device."""
     outs, lses = [], []
-    for at, u, scores in blocks(q, k, causal, scale):
+    for at, u, scores in blocks(q, k, causal, scale, attn_mask):
         lse = scores.logsumexp(-1)
         p_BJx = (scores - lse[..., None]).exp().flatten(2, 3)
         outs.append((p_BJx @ v[:, :, :u]).view(*q[:, :, at].shape[:3], -1))
@@ -78,12 +101,13 @@ def blockwise_backward(
     dropout: float,
     causal: bool,
     *,
+    attn_mask: Tensor | None = None,
     scale: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """dv = pᵀ·do, ds = p∘(do·vᵀ − Σ do∘o), dq = ds·k·scale, dk = dsᵀ·q·scale."""
     dq, dk, dv = torch.empty_like(q), torch.zeros_like(k), torch.zeros_like(v)
     inner = (grad * out).sum(-1)
-    for at, u, scores in blocks(q, k, causal, scale):
+    for at, u, scores in blocks(q, k, causal, scale, attn_mask):
         per_head = scores.shape[:4]
         p = (scores - lse[:, :, at].reshape(*per_head, 1)).exp()
         g_BJx = grad[:, :, at].reshape(*per_head[:2], -1, v.shape[-1])
@@ -125,6 +149,10 @@ class LayoutAttention(torch.autograd.Function):
         q, k, v = q_MHD.float(), k_MJD.float(), v_MJD.float()
         out_MHD = q.new_empty(*q.shape[:2], v.shape[2])
         lse_MH = q.new_empty(q.shape[:2])
+        if (w := layout.bundles) is not None:
+            o, lse = attend(w.take(q), w.take(k), w.take(v), False, scale, w.mask_B1WW)
+            w.put(out_MHD, o)
+            w.put(lse_MH, lse)
         for at, keys, count, causal in parts(layout):
             q_BHTD, k_BJUD, v_BJUD = nodes(q, at, count), nodes(k, keys, count), nodes(v, keys, count)
             o, lse = attend(q_BHTD, k_BJUD, v_BJUD, causal, scale)
@@ -143,6 +171,12 @@ class LayoutAttention(torch.autograd.Function):
         q_MHD, k_MJD, v_MJD, out_MHD, lse_MH = ctx.saved_tensors
         q, k, v, out, grad = (x.float() for x in (q_MHD, k_MJD, v_MJD, out_MHD, grad_MHD))
         grads = [torch.empty_like(x) for x in (q, k, v)]
+        if (w := ctx.layout.bundles) is not None:
+            o_and_lse = w.take(out), w.take(lse_MH)
+            given = w.take(grad), w.take(q), w.take(k), w.take(v)
+            found = attend_backward(*given, *o_and_lse, False, ctx.scale, w.mask_B1WW)
+            for whole, part in zip(grads, found, strict=True):
+                w.put(whole, part)
         for at, keys, count, causal in parts(ctx.layout):
             g, q_BHTD, o = (nodes(x, at, count) for x in (grad, q, out))
             lse = lse_MH[at].unflatten(0, (count, -1)).transpose(1, 2)

@@ -19,7 +19,7 @@ from scalpel.engine.decode import rows_for
 from scalpel.engine.forward import autocast, device_of, scatter
 from scalpel.engine.head import head, head_agrees
 from scalpel.engine.kept import kept_a_token, running_twice
-from scalpel.engine.layout import WORTH, Layout, lay_out
+from scalpel.engine.layout import WORTH, Layout, distinct, lay_out
 from scalpel.engine.lean import lean
 from scalpel.engine.meter import Meter
 from scalpel.engine.micro import packed_pieces, padded_pieces
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("scalpel")
 Rows = Sequence[tuple[Sequence[int], Sequence[int]]]  # (prompt ids, completion ids)
 LOGP: frozenset[Need] = frozenset({"logp"})
+EVERY: Tensor | slice = slice(None)
 WORTH_A_PASS = {"cpu": 1024}  # padded tokens from which a micro-batch is worth its overhead, by device
 WORTH_A_LAUNCH = 65536  # the same where a pass is many kernel launches
 
@@ -97,16 +98,20 @@ class Engine:
             return Out(zero_N, zero_N, zero_N.long(), zero_N[:, None], {t: zero_N for t in terms_of(needs)})
         with self.autocast():
             layout = self.layout(batch)
+            asked_n, again_n = at_n, EVERY
+            if not torch.is_grad_enabled():
+                asked_n, layout, again_n = distinct(at_n, layout, batch.ids_N)
             with self.sparing(layout.M):
-                h_nD = self._hidden(self.model, batch, at_n, layout)
+                h_nD = self._hidden(self.model, batch, asked_n, layout)
             beside = {}
             with torch.no_grad():
                 for role in sorted({t.other for t in terms_of(needs) if t.other}):
                     with self.model_of(role) as other:
-                        beside[role] = (other, self._hidden(other, batch, at_n, layout))
+                        beside[role] = (other, self._hidden(other, batch, asked_n, layout))
             ahead_n = None if ahead_N is None else ahead_N.to(self.device)[at_n]
-            outputs = head(self.model, h_nD, batch.ids_N[at_n], needs, beside, ahead_n)
-            value_nK = self.owned["value"](h_nD.float()) if "value" in needs else None
+            found = head(self.model, h_nD, batch.ids_N[asked_n], needs, beside, ahead_n)
+            outputs = {need: x_n[again_n] for need, x_n in found.items()}
+            value_nK = self.owned["value"](h_nD.float())[again_n] if "value" in needs else None
         for model, _ in beside.values():
             self.meter.forward(model, layout.spans)
         spent = self.meter.forward(self.model, layout.spans)
