@@ -104,7 +104,7 @@ def taken(at: Path, stage: dict[str, Any], seed: int = 0) -> list[dict[str, Any]
         return False
 
     train(recipe, watch=watch, tell=lambda record: records.append(dict(record)))
-    assert len(records) == 2
+    assert len(records) == 2 * len(recipe.stages)
     assert all(isinstance(v, str) or abs(v) < float("inf") for r in records for v in r.values()), records
     return records
 

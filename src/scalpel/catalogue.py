@@ -33,6 +33,8 @@ def rows() -> list[tuple[str, ...]]:
 def row_of(name: str, row: Row) -> tuple[str, ...]:
     stage = StageSpec.model_validate(row.stage)
     signals = " + ".join(signal_in_words(signal) for signal in stage.signals)
+    around = [[f"`{other['method']}`" for other in others] for others in (row.before, row.after)]
+    signals = " → ".join([*around[0], signals, *around[1]])
     anchors = ", ".join(spec_in_words(a.model_dump()) for a in stage.anchors) or "–"
     scope = spec_in_words(stage.scope.model_dump())
     return name, row.title, signals, scope, anchors, f"{stage.learning_rate:g}", row.cite

@@ -20,6 +20,7 @@ from scalpel.methods import FLOOR, ROWS
 from scalpel.registry import unknown
 
 SHORT = {"model": "path", "source": "name", "objective": "name", "scope": "name"}  # tables that a text stands for
+OWN = ("method", "name", "signals", "start", "repeat", "keep_optimiser")  # keys of a row's own stage alone
 
 
 class Strict(BaseModel):
@@ -55,6 +56,8 @@ class SignalSpec(Strict):
     task: dict[str, Any] | None = None  # where its prompts come from, if not from the recipe's task
     batch: int | None = Field(None, gt=0)  # prompts an optimiser step, if not the stage's
     reuse: int = Field(1, gt=0)  # optimiser steps taken on one batch
+    lag: int = Field(0, ge=0)  # how many batches the source is ahead: samples are as many updates old, as in an
+    # asynchronous run
 
 
 class SamplingSpec(Strict):
@@ -128,6 +131,7 @@ class StageSpec(Strict):
     optimizer: Literal["adamw", "rmsprop", "sgd"] = "adamw"
     learning_rate: float = Field(1e-5, gt=0)
     owned_rate: float = Field(10.0, gt=0)  # times it, for modules that parts own, such as a value head
+    owned_first: float = Field(0.0, ge=0, lt=1)  # share of the run at its beginning in which only they move
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = Field(1e-8, gt=0)
     weight_decay: float = Field(0.0, ge=0)
@@ -263,21 +267,30 @@ def parse(raw: Mapping[str, Any], overrides: Sequence[str] = (), name: str = "ru
     else:
         place = "stages.0"
     shared = tables.get("keep")
-    tables["stages"] = [with_floor(over_row(stage), shared) for stage in tables.get("stages", [])]
+    stages = [made for stage in tables.get("stages", []) for made in over_row(stage)]
+    tables["stages"] = [with_floor(stage, shared) for stage in stages]
     try:
         return validated(Recipe, tables)
     except ValueError as error:
         raise ValueError(str(error).replace("stages.0", place)) from None
 
 
-def over_row(stage: Mapping[str, Any]) -> dict[str, Any]:
-    """The stage's tables over those of its method's row."""
+def over_row(stage: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The stage's tables over those of its method's row. Where the row has stages around its own, what the user sets
+    goes over all of them, but for what makes its own stage what it is; and the first one starts where the user says."""
     method = stage.get("method")
     if method is None:
-        return dict(stage)
+        return [dict(stage)]
     if method not in ROWS:
         raise ValueError(unknown("method", str(method), ROWS))
-    return merge(ROWS[method].stage, stage)
+    row = ROWS[method]
+    if not (row.before or row.after):
+        return [merge(row.stage, stage)]
+    own = merge(row.stage, {"name": method, **{k: v for k, v in stage.items() if k not in ("method", "start")}})
+    shared = {k: v for k, v in stage.items() if k not in OWN}
+    around = lambda tables: [made for table in tables for made in over_row(merge(table, shared))]  # noqa: E731
+    first, *rest = [*around(row.before), own, *around(row.after)]
+    return [{**first, "start": stage["start"]} if "start" in stage else first, *rest]
 
 
 def with_floor(stage: dict[str, Any], shared: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scalpel.methods import ROWS
+from scalpel.methods import ROWS, Row
 from scalpel.recipe import merge, parse, put, read, write
 
 BARE = {"model": "m", "task": {"name": "world/reverse"}, "train": {"method": "sft"}}
@@ -162,6 +162,39 @@ def test_every_row_parses_and_its_resolved_recipe_reads_back_the_same(method):
 
 
 # --- stages ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def several(monkeypatch):
+    """A row whose paper has a stage before its own and one after it."""
+    own = {"signals": ROWS["sft"].stage["signals"], "learning_rate": 3e-5}
+    row = Row("", "", own, before=({"method": "dft", "steps": 7},), after=({"method": "grpo"},))
+    monkeypatch.setitem(ROWS, "several", row)
+
+
+def test_a_row_of_several_stages_stands_for_all_of_them(several):
+    found = recipe("train.method='several'")
+    assert [(s.method, s.name, s.steps) for s in found.stages] == [
+        ("dft", "", 7),
+        (None, "several", 100),
+        ("grpo", "", 100),
+    ]
+    assert [s.learning_rate for s in found.stages] == [5e-5, 3e-5, 1e-6]
+    assert parse(tomllib.loads(write(found))) == found
+
+
+def test_what_a_user_sets_goes_over_all_stages_of_a_row_and_what_makes_its_own_stage_over_that_one(several):
+    over = ("train.steps=5", "train.scope='lora'", "train.start='there'", "train.signals.0.batch=3", "train.repeat=2")
+    found = recipe("train.method='several'", *over)
+    assert [(s.steps, s.scope.name) for s in found.stages] == [(5, "lora")] * 3
+    assert [s.start for s in found.stages] == ["there", "previous", "previous"]
+    assert [s.signals[0].batch for s in found.stages] == [None, 3, None]
+    assert [s.repeat for s in found.stages] == [1, 2, 1]
+
+
+def test_each_stage_of_a_row_has_the_floor(several):
+    found = recipe("train.method='several'", "keep.floor=0.9")
+    assert [s.signals[-1].name for s in found.stages] == ["keep"] * 3
 
 
 def test_an_optimiser_can_only_be_kept_where_there_is_one_of_the_same_kind():
