@@ -27,7 +27,13 @@ from scalpel.rendered import Rendered
 from scalpel.step import clean, filled
 from scalpel.tokens import Tokens
 
-READ = {"old": "old_N", "old_value": "old_value_N", "reference": "reference_N", "reward": "reward_SK"}
+READ = {
+    "old": "old_N",
+    "old_value": "old_value_N",
+    "reference": "reference_N",
+    "behaviour": "behaviour_N",
+    "reward": "reward_SK",
+}
 
 
 def parts(axis: str) -> list[Any]:
@@ -68,6 +74,7 @@ def batch(groups: int = 3, seed: int = 0, dtype: torch.dtype = torch.float64) ->
         old_value_N=noise(),
         reference_N=-noise().abs(),
         reward_N=torch.where(made.train_N, 0.1 * noise(), 0.0),
+        behaviour_N=-noise().abs(),
     )
 
 
@@ -152,6 +159,10 @@ def draw(
     """A step's material; a sample is rewarded by its parity, so that right and wrong ones are plenty."""
     sampling = Sampling(max_tokens=max_tokens)
 
+    def sample(prompts, n, seed, limits=None, writer="policy"):
+        with policy.standing_in(writer):
+            return [[ended(s) for s in group] for group in policy.sample(prompts, sampling, n, seed, limits)]
+
     def fit(rendered: Rendered) -> Rendered:
         return rendered
 
@@ -160,9 +171,7 @@ def draw(
         seed=seed,
         progress=0.5,
         tokens=policy.tokens,
-        sample=lambda prompts, n, seed, limits=None: [
-            [ended(s) for s in group] for group in policy.sample(prompts, sampling, n, seed, limits)
-        ],
+        sample=sample,
         reward=lambda examples, samples: [[[float(sum(s.ids) % 2)] for s in group] for group in samples],
         fit=fit,
         max_tokens=max_tokens,

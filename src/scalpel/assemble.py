@@ -12,13 +12,15 @@ import scalpel.anchors
 import scalpel.credits
 import scalpel.objectives
 import scalpel.scopes
+import scalpel.selections
 import scalpel.sources  # noqa: F401  (importing an axis registers its parts)
-from scalpel.part import Bound, HeadTerm, Need, Part, Unit, bind
+from scalpel.part import SHAPES, Bound, HeadTerm, Need, Part, Unit, bind
 from scalpel.recipe import PartSpec, Recipe, SignalSpec, StageSpec
 from scalpel.registry import AXES, lookup, unknown
+from scalpel.rewards.judge import roles as judges
 
 SCORED = frozenset({"old", "old_value", "reference"})  # fields that the loop fills by itself
-SHAPES = ("linear", "cosine")  # of a schedule
+BESIDE = frozenset({"reference", "previous", "earlier"})  # roles that the run itself fills
 UNITS: tuple[Unit, ...] = ("token", "sequence", "pair", "group")
 
 
@@ -52,6 +54,9 @@ class Flow:
     batch: int
     reuse: int
     signals: tuple[Signal, ...]
+    lag: int = 0
+    rewards: Sequence[str | Mapping[str, Any]] = ()
+    select: Bound | None = None
 
     @property
     def parts(self) -> tuple[Bound, ...]:
@@ -62,6 +67,12 @@ class Flow:
 
     def reads(self, progress: float) -> frozenset[str]:
         return frozenset().union(*(p.declared("reads", progress) for p in self.parts))
+
+    @property
+    def compares(self) -> Literal["group", "run"] | None:
+        """Among which samples rewards have to differ for a part to learn from them; None if no part reads them."""
+        reading = [p for p in self.parts if "reward" in p.declared("reads")]
+        return None if not reading else "group" if any(p.part.couples == "group" for p in reading) else "run"
 
     def vanishing(self, progress: float) -> Literal["token", "sequence"] | None:
         """The unit that may be left out where its credits are zero; None if something learns from it all the same."""
@@ -91,12 +102,20 @@ class Plan:
     steered: frozenset[int] = frozenset()  # identities of the parts whose strength follows the floor
 
     @property
+    def remembering(self) -> tuple[Bound, ...]:
+        """The parts that remember something along the run, each once."""
+        every = [p for flow in self.flows for p in (flow.source, *flow.parts)] + list(self.on_parameters)
+        return tuple({id(p): p for p in every if p.part.state is not None}.values())
+
+    @property
     def roles(self) -> frozenset[str]:
         """The other models that this stage runs."""
         needs = [need for flow in self.flows for need in flow.needs(0.0)]
         roles = {need.other for need in needs if isinstance(need, HeadTerm) and need.other}
         if any("reference" in flow.reads(0.0) for flow in self.flows):
             roles.add("reference")
+        for flow in self.flows:
+            roles |= (flow.source.declared("asks") - {"policy"}) | judges(flow.rewards)
         return frozenset(roles)
 
     @property
@@ -130,7 +149,7 @@ def assemble(spec: StageSpec, recipe: Recipe) -> Plan:
             raise ValueError(f"an anchor acts on signal {on!r}, but the signals are {', '.join(sorted(names))}")
     plan = Plan(
         spec,
-        tuple(flow_of(s, signals, spec) for s, signals in flows),
+        tuple(flow_of(s, signals, spec, recipe) for s, signals in flows),
         bound("scope", spec.scope),
         tuple(a for _, a in anchors if a.part.over == "parameters"),
         steered(spec, [signal for _, signals in flows for signal in signals], [a for _, a in anchors]),
@@ -152,10 +171,14 @@ def steered(spec: StageSpec, signals: Sequence[Signal], anchors: Sequence[Bound]
     return frozenset(found)
 
 
-def flow_of(s: SignalSpec, signals: Sequence[Signal], spec: StageSpec) -> Flow:
+def flow_of(s: SignalSpec, signals: Sequence[Signal], spec: StageSpec, recipe: Recipe) -> Flow:
     assert s.source is not None
     corrupt = tuple(bound("corruption", c) for c in s.corrupt)
-    return Flow(bound("source", s.source), corrupt, s.task, s.batch or spec.batch, s.reuse, tuple(signals))
+    given: list[str | dict[str, Any]] = recipe.data.rewards or ["task"]
+    rewards = tuple(r for spec in s.rewards or ["data"] for r in (given if spec == "data" else [spec]))
+    select = bound("selection", s.select) if s.select else None
+    source, batch = bound("source", s.source), s.batch or spec.batch
+    return Flow(source, corrupt, s.task, batch, s.reuse, tuple(signals), s.lag, rewards, select)
 
 
 def bound(axis: str, spec: PartSpec, ignore: Iterable[str] = ()) -> Bound:
@@ -183,13 +206,16 @@ def checked_value(what: str, value: Any, wanted: Any) -> Any:
 
 
 def checked_schedule(what: str, value: Mapping[str, Any], wanted: Any) -> dict[str, Any]:
-    """A schedule {from, to, over}, whose two ends are numbers of the wanted kind."""
-    for key in sorted(set(value) - {"from", "to", "over"}):
-        raise ValueError(f"{what} is a schedule: {unknown('key', key, ('from', 'to', 'over'))}")
+    """A schedule {from, to, over, until}, whose two ends are numbers of the wanted kind."""
+    for key in sorted(set(value) - {"from", "to", "over", "until"}):
+        raise ValueError(f"{what} is a schedule: {unknown('key', key, ('from', 'to', 'over', 'until'))}")
     if not {"from", "to"} <= set(value):
         raise ValueError(f"{what} is a schedule with only one end: it needs both 'from' and 'to'")
     if value.get("over", "linear") not in SHAPES:
         raise ValueError(f"{what} is a schedule: {unknown('shape', str(value['over']), SHAPES)}")
+    until = checked_value(f"{what}, 'until',", value.get("until", 1.0), float)
+    if not 0 < until <= 1:
+        raise ValueError(f"{what} is a schedule until {until} of the run: that share must be above 0, at most 1")
     if float not in (wanted, *get_args(wanted)):
         raise ValueError(f"{what} is a schedule, but only a real number can change along a run: give one value")
     return {**value, **{end: checked_value(f"{what}, {end!r},", value[end], float) for end in ("from", "to")}}
@@ -208,7 +234,7 @@ def refuse(plan: Plan, recipe: Recipe) -> None:
         for signal in flow.signals:
             if signal.objective is None and not signal.anchors:
                 raise ValueError(f"signal {signal.name!r} has neither an objective nor an anchor on it")
-    for role in sorted(plan.roles - {"reference"} - set(recipe.models)):
+    for role in sorted(plan.roles - BESIDE - set(recipe.models)):
         raise ValueError(
             f'this stage asks a {role!r} model: name one under [models], as in {role} = "folder or hub id"'
         )

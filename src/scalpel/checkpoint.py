@@ -31,6 +31,7 @@ class Progress:
     idle: int = 0  # steps in a row that spent nothing
     ended: bool = False  # the stage was ended before its steps or budget were spent
     held: dict[int, Batch] = field(default_factory=dict)  # flow → its batch, while it is reused
+    waiting: dict[int, list[Batch]] = field(default_factory=dict)  # flow → batches drawn ahead, under a lag
 
 
 class Saver:
@@ -67,14 +68,25 @@ def clear_automatic(run: Run, recipe: Recipe) -> None:
 
 def state(job: Job, stage: StageRun, progress: Progress) -> dict[str, Any]:
     """Everything a resumed run needs."""
-    held = {k: {**vars(batch), "columns": plain(batch.columns)} for k, batch in progress.held.items()}
-    return {"recipe": write(job.recipe), "progress": {**vars(progress), "held": held}, **job.state(stage)}
+    held = {k: fields(batch) for k, batch in progress.held.items()}
+    waiting = {k: [fields(batch) for batch in batches] for k, batches in progress.waiting.items()}
+    where = {**vars(progress), "held": held, "waiting": waiting}
+    return {"recipe": write(job.recipe), "progress": where, **job.state(stage)}
 
 
 def restored(saved: Mapping[str, Any]) -> Progress:
-    batches = saved["progress"]["held"].items()
-    held = {k: Batch(**{**fields, "columns": tuple(fields["columns"])}) for k, fields in batches}
-    return Progress(**{**saved["progress"], "held": held})
+    where = saved["progress"]
+    held = {k: batch_of(batch) for k, batch in where["held"].items()}
+    waiting = {k: [batch_of(batch) for batch in batches] for k, batches in where["waiting"].items()}
+    return Progress(**{**where, "held": held, "waiting": waiting})
+
+
+def fields(batch: Batch) -> dict[str, Any]:
+    return {**vars(batch), "columns": plain(batch.columns)}
+
+
+def batch_of(saved: Mapping[str, Any]) -> Batch:
+    return Batch(**{**saved, "columns": tuple(saved["columns"])})
 
 
 def plain(value: Any) -> Any:

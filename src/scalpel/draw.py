@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import torch
 
@@ -27,10 +27,16 @@ def unwritten(n: int, max_tokens: int, temperature: float, begin: str) -> Sequen
 
 
 class Sampled(Protocol):
-    """n samples of each prompt, of at most `limits[p]` tokens where that is given."""
+    """n samples of each prompt, of at most `limits[p]` tokens where that is given; by the policy, or by the model of
+    another role."""
 
     def __call__(
-        self, prompts: Sequence[Sequence[int]], n: int, seed: int, limits: Sequence[int] | None = None
+        self,
+        prompts: Sequence[Sequence[int]],
+        n: int,
+        seed: int,
+        limits: Sequence[int] | None = None,
+        writer: str = "policy",
     ) -> list[list[Sample]]: ...
 
 
@@ -38,10 +44,12 @@ class Sampled(Protocol):
 class Draw:
     """One step's material.
 
-    `examples` are this step's prompts; `sample(prompts, n, seed, limits)` samples from the policy; `reward(examples,
-    samples)` gives a list of rewards for each sample; `fit` cuts a rendered sequence to the stage's maximal
-    length, or drops it (None); `seed` is this step's own. `written(n, max_tokens, temperature, begin)` gives n texts
-    that the base wrote by itself before the run.
+    `examples` are this step's prompts; `sample(prompts, n, seed, limits)` samples from the policy, `by(writer)` from
+    another model that the source asks; `reward(examples, samples)` gives a list of rewards for each sample; `fit` cuts
+    a rendered sequence to the stage's maximal length, or drops it (None); `seed` is this step's own.
+    `written(n, max_tokens, temperature, begin)` gives n texts that the base wrote by itself before the run.
+    `more(at, n)` gives the examples at … at + n − 1 of a shuffle of all those that are not this step's; fewer where it
+    ends.
     """
 
     examples: Sequence[Example]
@@ -53,6 +61,16 @@ class Draw:
     fit: Callable[[Rendered], Rendered | None]
     max_tokens: int  # the longest completion that `sample` gives
     written: Callable[[int, int, float, str], Sequence[Rendered]] = unwritten
+    more: Callable[[int, int], Sequence[Example]] = lambda at, n: ()
+    on_trial: Callable[[Sequence[Example], Sequence[Sequence[Sample]]], list[list[list[float]]]] | None = None
+
+    def score(self, examples: Sequence[Example], samples: Sequence[Sequence[Sample]]) -> list[list[list[float]]]:
+        """The rewards of what is only a trial: none of it is noted, and rewards that shape others don't apply."""
+        return (self.on_trial or self.reward)(examples, samples)
+
+    def by(self, writer: str) -> Sampled:
+        """How the model of that role samples."""
+        return self.sample if writer == "policy" else cast("Sampled", partial(self.sample, writer=writer))
 
 
 @lru_cache(maxsize=8)
@@ -66,3 +84,10 @@ def window(items: Sequence[Any], step: int, size: int, seed: int) -> list[Any]:
     a resumed run goes on where it stopped."""
     places = range(step * size, (step + 1) * size)
     return [items[permutation(len(items), seed, place // len(items))[place % len(items)]] for place in places]
+
+
+def others(items: Sequence[Any], chosen: Sequence[Any], seed: int, at: int, n: int) -> list[Any]:
+    """n items from place `at` on of a seeded shuffle of those that are not among the chosen."""
+    taken = {id(item) for item in chosen}
+    left = [items[place] for place in permutation(len(items), seed, 0) if id(items[place]) not in taken]
+    return left[at : at + n]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -14,26 +15,31 @@ from transformers import PreTrainedModel
 
 from scalpel import models, tasks
 from scalpel.adapters import adapt
-from scalpel.assemble import assemble
+from scalpel.assemble import assemble, bound
 from scalpel.batch import Batch
 from scalpel.completions import completion_rows
 from scalpel.device import choose_device, choose_dtype, choose_micro_tokens, choose_precision
-from scalpel.draw import Draw, derive, window
+from scalpel.draw import Draw, derive, others, window
 from scalpel.engine import Engine, Sample, Sampling
+from scalpel.engine.embed import embed
 from scalpel.engine.forward import context
 from scalpel.engine.reach import reach
-from scalpel.example import Example, Task
+from scalpel.engine.squares import squared_slopes
+from scalpel.example import Example, Prompt, Task
 from scalpel.keep import Begin, Dual, Floor, make_sets, write_documents
 from scalpel.measure.probes import Probe, make_probes
-from scalpel.recipe import ModelSpec, Recipe, StageSpec
+from scalpel.opening import Opening
+from scalpel.recipe import ModelSpec, PartSpec, Recipe, StageSpec
 from scalpel.rendered import Rendered, truncate
 from scalpel.rewards import Rewards, TrainerState
 from scalpel.scope import Hands
+from scalpel.spread import Spread
 from scalpel.stage import StageRun
 from scalpel.threads import settle
 from scalpel.tokens import Tokens
 from scalpel.validate import Validation, accuracy
 
+log = logging.getLogger("scalpel")
 Reward = Callable[[Sequence[Example], Sequence[Sequence[Sample]]], list[list[list[float]]]]
 
 
@@ -50,6 +56,8 @@ class Job:
             raise ValueError('this recipe trains nothing: add [train] with a method, as in method = "sft"')
         self.device = choose_device(recipe.model.device)
         self.task = tasks.make(recipe.task)
+        self._frozen: Engine | None = None  # the base, where texts are compared as vectors
+        self.recalled: dict[str, dict[str, Any]] = {}  # what reward functions remember, by the data that they reward
         self._written: dict[tuple, Sequence[Rendered]] = {}
         self._examples: dict[str, tuple[Task, list[Example], Rewards]] = {}
         model, tokens = self.load(recipe.model)
@@ -58,6 +66,7 @@ class Job:
         self.engine = Engine(model, tokens, precision=precision)
         self.touched: set[str] = set()  # parameters that have moved since the start
         self.earlier: StageRun | None = None  # the stage before, where the next one goes on with its optimiser
+        self.ends: dict[str, dict[str, Tensor]] = {}  # weights at the end of the previous stage and of an earlier one
         self.floors: list[dict[str, Any]] = []  # what became of each stage's floor
         self.noted: dict[str, float] = {}  # what reward functions logged in this step
         self.completions: list[dict[str, Any]] = []  # some of what the policy wrote in this step, with its rewards
@@ -83,6 +92,8 @@ class Job:
             self.start_from(plan.spec.start)
         start = dict(model.state_dict())  # no copy: a scope adds to these weights, or moves them once training begins
         scope = plan.scope(model, Hands(derive(self.recipe.seed, "scope", index) % 2**31, partial(adapt, model)))
+        if saved is not None:
+            self.ends = dict(saved["ends"])
         own = scope.off is not None and "reference" in plan.roles and self.refers_to_its_start(index)
         self.engine.off = {"reference": scope.off} if own and scope.off else {}
         beside = sorted(plan.roles - self.engine.off.keys())
@@ -94,7 +105,7 @@ class Job:
             index=index,
             name=self.stage_name(index),
             plan=plan,
-            data=[self.data(flow.task) for flow in plan.flows],
+            data=[self.data(flow.task, flow.rewards) for flow in plan.flows],
             scope=scope,
             owned=self.engine.owned,
             spent_at_start=self.spent(plan.spec.budget.unit, seconds) if plan.spec.budget else 0.0,
@@ -108,22 +119,38 @@ class Job:
             stage.restore(saved["stage"])
         elif plan.spec.keep_optimiser and self.earlier:
             stage.inherit(self.earlier)
-        self.moves(stage)
+        self.moves(stage, moved=index > 0)
         return stage
 
     def modules(self, index: int) -> nn.ModuleDict:
         """What the stage's parts own: made anew, or the earlier stage's own where its optimiser is kept."""
-        plan, width = self.plans[index], self.engine.model.config.get_text_config().hidden_size
+        plan = self.plans[index]
         torch.manual_seed(derive(self.recipe.seed, "owned", index))
-        made = {name: make(width).to(self.device) for name, make in plan.owned.items()}
+        made = {name: make(width_of(self.engine.model, name)).to(self.device) for name, make in plan.owned.items()}
         if plan.spec.keep_optimiser and self.earlier:
             made |= {name: m for name, m in self.earlier.owned.items() if name in made}
         return nn.ModuleDict(made)
 
-    def moves(self, stage: StageRun) -> None:
-        """Notes what moves now: for checkpoints, and for the cost of a backward pass."""
+    def moves(self, stage: StageRun, moved: bool) -> None:
+        """Notes what moves now: for checkpoints, for the cost of a backward pass, for anchors that weigh it. `moved`:
+        whether the policy is no longer the base."""
         self.touched |= {m.name for m in stage.scope.moving}
         self.engine.reach = reach(self.engine.model)
+        for p in stage.plan.on_parameters:
+            new = {m.name: m.weight for m in stage.scope.moving if m.name not in (p.memory.state or {})}
+            if p.part.weigh is not None and new:
+                texts, squares = partial(self.texts, stage, moved), partial(squared_slopes, self.engine, new)
+                p.memory.state = p.part.weigh(p.memory.state, Opening(frozenset(new), texts, squares), **p.at(0.0))
+
+    def texts(
+        self, stage: StageRun, moved: bool, source: str | dict[str, Any], task: Mapping[str, Any] | None, n: int
+    ) -> Batch:
+        """A batch from any source on n examples, beside what the stage learns from."""
+        drawing, (_, examples, rewards) = bound("source", PartSpec.model_validate(source)), self.data(task)
+        seed = derive(self.recipe.seed, "texts", stage.index) % 2**31
+        reward = partial(self.reward, rewards, TrainerState(), 0)
+        material = self.material(stage, window(examples, 0, n, seed), reward, seed, 0.0)
+        return drawing(replace(material, written=partial(self.written, int(moved))), progress=0.0)
 
     def spent(self, unit: str, seconds: float) -> float:
         """What the run has spent so far, in the unit of a budget."""
@@ -141,6 +168,9 @@ class Job:
         stage.scope.fold()
         after = self.plans[stage.index + 1 :]
         self.earlier = stage if after and after[0].spec.keep_optimiser else None
+        if any({"previous", "earlier"} & plan.roles for plan in after):
+            now = {name: p.detach().to("cpu", copy=True) for name, p in self.engine.model.named_parameters()}
+            self.ends = {**({"earlier": self.ends["previous"]} if self.ends else {}), "previous": now}
 
     def validate(self, stage: StageRun, step: int) -> dict[str, float]:
         """Accuracy on tuning items after this step of the stage, where it is due; nothing where it isn't."""
@@ -208,10 +238,13 @@ class Job:
         return "reference" not in self.recipe.models and spec.reference in starts - {"previous"}
 
     def other(self, role: str, spec: StageSpec, start: Mapping[str, Tensor]) -> PreTrainedModel:
-        """A frozen model for a role: a named one, or the reference that the stage asks for; `start` are the weights
-        with which the stage starts."""
+        """A frozen model for a role: a named one, what an earlier stage ended with (the base, where there was none), or
+        the reference that the stage asks for; `start` are the weights with which the stage starts."""
         if role in self.recipe.models:
             found = self.load(self.recipe.models[role])[0]
+        elif role in ("previous", "earlier"):
+            found = self.load(self.recipe.model)[0]
+            overwrite(found, self.ends.get(role, {}))
         else:
             found = self.load(self.model_at(spec.reference))[0]
             if spec.reference == "start":
@@ -222,16 +255,54 @@ class Job:
 
     # --- data -------------------------------------------------------------------------------------------
 
-    def data(self, spec: Mapping[str, Any] | None) -> tuple[Task, list[Example], Rewards]:
+    def data(
+        self, spec: Mapping[str, Any] | None, rewards: Sequence[str | Mapping[str, Any]] | None = None
+    ) -> tuple[Task, list[Example], Rewards]:
         """A task, its training items, and how completions are rewarded; opened once."""
-        key = repr(spec)
+        chosen = tuple(self.recipe.data.rewards if rewards is None else rewards)
+        key = repr((spec, chosen))
         if key not in self._examples:
             task = self.task if spec is None else tasks.make(dict(spec))
             examples = task.examples("train", self.recipe.data.items, self.recipe.data.seed)
             if not examples:
                 raise ValueError(f"task {task.name!r} has no training items")
-            self._examples[key] = (task, examples, Rewards(self.recipe.data.rewards, task))
+            memory = self.recalled.setdefault(key, {})
+            self._examples[key] = (task, examples, Rewards(chosen, task, self.chances, self.vectors, memory))
         return self._examples[key]
+
+    def chances(self, role: str, prompts: Sequence[Prompt], answers: Sequence[str]) -> list[list[float]]:
+        """For each prompt how likely each of these answers is to the model of a role, if it gives one of them."""
+        tokens = self.engine.tokens
+        rows = [(tokens.prompt(prompt), tokens.completion(a, prompt)) for prompt in prompts for a in answers]
+        with self.engine.standing_in(role):
+            logp = torch.tensor([sum(row) for row in self.engine.logps(rows)], dtype=torch.float64)
+        return logp.view(len(prompts), len(answers)).softmax(1).tolist()
+
+    def vectors(self, texts: Sequence[str]) -> Tensor:
+        """Where texts lie in the base's own space, which stays as it was while the policy learns."""
+        if self._frozen is None:
+            self._frozen = self.engine_of(self.base())
+        self._frozen.meter = self.engine.meter
+        room = context(self.engine.model) - 1
+        return embed(self._frozen, [self.engine.tokens.prompt(text)[-room:] for text in texts])
+
+    def select(self, stage: StageRun) -> None:
+        """Lets the flows that choose their prompts do so, once, with the policy as it is when the stage begins."""
+        for k, flow in enumerate(stage.plan.flows):
+            if flow.select is None:
+                continue
+            _, examples, rewards = stage.data[k]
+            reward = partial(self.reward, rewards, TrainerState(), 0, trial=True)
+            seed = derive(self.recipe.seed, "select", stage.index, k) % 2**31
+            keeps = flow.select(self.material(stage, examples, reward, seed, 0.0))
+            kept = [i for i, keep in enumerate(keeps) if keep]
+            log.info("%s: %d of %d prompts selected", stage.name, len(kept), len(examples))
+            if not kept:
+                raise ValueError(
+                    f"selection {flow.select.part.name!r} keeps none of {len(examples)} prompts: take easier ones or "
+                    "more samples of each, ask less of them, or begin with a method that shows how, such as prefix-rft"
+                )
+            stage.narrow(k, kept)
 
     def draw(
         self, stage: StageRun, k: int, step: int, total: int, done: float, hand: Callable[[Draw], Draw] = lambda d: d
@@ -244,27 +315,49 @@ class Job:
         chosen = window(examples, step // flow.reuse, flow.batch, order)
         epoch = (step // flow.reuse) * flow.batch / len(examples)
         state = TrainerState(total, sum(plan.spec.steps for plan in self.plans), epoch)
-        reward = partial(self.reward, rewards, state, stage.spec.log_completions)
-        material = replace(self.material(stage.spec, chosen, reward, seed, done), written=partial(self.written, total))
+        judge = partial(self.reward, rewards, state, stage.spec.log_completions)
+        reward = partial(noted, stage.spreads[k], judge)
+        material = replace(self.material(stage, chosen, reward, seed, done), written=partial(self.written, total))
+        trial = partial(self.reward, rewards, state, 0, trial=True)
+        material = replace(material, more=partial(others, examples, chosen, seed), on_trial=trial)
         batch = flow.source(hand(material), progress=done)
+        self.noted |= stage.thermostat.settle() if stage.thermostat else {}
         for c, corruption in enumerate(flow.corrupt):
-            mask_id = self.engine.tokens.mask_id
-            batch = corruption(batch, mask_id=mask_id, seed=derive(seed, c) % 2**31, progress=done)
+            handed: dict[str, Any] = {"mask_id": self.engine.tokens.mask_id, "seed": derive(seed, c) % 2**31}
+            if needs := corruption.declared("needs", done):
+                handed["out"] = self.engine.score(batch, needs=needs)
+            batch = corruption(batch, progress=done, **handed)
         return batch
 
-    def material(self, spec: StageSpec, examples: Sequence[Example], reward: Reward, seed: int, done: float) -> Draw:
+    def material(self, stage: StageRun, examples: Sequence[Example], reward: Reward, seed: int, done: float) -> Draw:
+        spec, thermostat = stage.spec, stage.thermostat
         sampling = self.sampling(spec)
+        if thermostat:
+            sampling = replace(sampling, temperature=thermostat.temperature, entropy=True)
 
         def fit(rendered: Rendered) -> Rendered | None:
             room = spec.max_length or context(self.engine.model)
             return truncate(rendered, room, spec.truncation)
+
+        def sample(
+            prompts: Sequence[Sequence[int]],
+            n: int,
+            seed: int,
+            limits: Sequence[int] | None = None,
+            writer: str = "policy",
+        ) -> list[list[Sample]]:
+            with self.engine.standing_in(writer):
+                found = self.engine.sample(prompts, sampling, n, seed, limits)
+            if thermostat and writer == "policy":
+                thermostat.note(found)
+            return found
 
         return Draw(
             examples=examples,
             seed=seed,
             progress=done,
             tokens=self.engine.tokens,
-            sample=lambda prompts, n, seed, limits=None: self.engine.sample(prompts, sampling, n, seed, limits),
+            sample=sample,
             reward=reward,
             fit=fit,
             max_tokens=sampling.max_tokens,
@@ -281,16 +374,18 @@ class Job:
         most: int,
         examples: Sequence[Example],
         samples: Sequence[Sequence[Sample]],
+        trial: bool = False,
     ) -> list[list[list[float]]]:
         """The weighted rewards of each sample of each example; what the functions logged goes into the record, and
-        the samples of the first `most` examples into the table of completions."""
+        the samples of the first `most` examples into the table of completions. Of a trial nothing is noted."""
         rows = [(example, sample.ids) for example, group in zip(examples, samples, strict=True) for sample in group]
         texts = [self.engine.tokens.text(ids) for _, ids in rows]
         asked = [example for example, _ in rows]
-        scored = rewards(asked, texts, [ids for _, ids in rows], state)
-        self.noted |= scored.metrics
-        self.completions += completion_rows(asked, texts, scored, most)
-        flat = iter(scored.weighted_SK.tolist())
+        scored = rewards(asked, texts, [ids for _, ids in rows], state, trial)
+        if not trial:
+            self.noted |= scored.metrics
+            self.completions += completion_rows(asked, texts, scored, most)
+        flat = iter(scored.marks)
         return [[next(flat) for _ in group] for group in samples]
 
     # --- checkpoints ------------------------------------------------------------------------------------
@@ -303,28 +398,56 @@ class Job:
             "meter": self.engine.meter.state(),
             "precision": self.engine.precision,
             "stage": stage.state(),
+            "ends": self.ends,
+            "recalled": self.recalled,
         }
         if stage.index and stage.spec.reference == "start" and "reference" in self.engine.others:
             state["reference"] = dict(self.engine.others["reference"].named_parameters())
         return state
 
-    @torch.no_grad()
     def restore(self, saved: Mapping[str, Any]) -> None:
         self.touched = set(saved["weights"])
         pairs = [(self.engine.model, saved["weights"])]
         if "reference" in saved:
             pairs.append((self.engine.others["reference"], saved["reference"]))
         for model, weights in pairs:
-            for name, value in weights.items():
-                model.get_parameter(name).copy_(value)
+            overwrite(model, weights)
         vars(self.engine.meter).update(saved["meter"])
+        for key, memory in saved["recalled"].items():
+            self.recalled.setdefault(key, {}).update(memory)
         self.engine.precision = saved["precision"]  # "auto" measures the machine, and might find otherwise today
+
+
+def noted(
+    spread: Spread, judge: Reward, examples: Sequence[Example], samples: Sequence[Sequence[Sample]]
+) -> list[list[list[float]]]:
+    """Rewards, of which is noted whether they differ."""
+    rewards = judge(examples, samples)
+    spread.note(rewards)
+    return rewards
 
 
 def probes_of(recipe: Recipe) -> list[Probe]:
     """The probes of the ledger; a recipe may have none."""
     spec = recipe.measure
     return make_probes(spec.probes, spec.target, tasks.make) if spec.probes else []
+
+
+@torch.no_grad()
+def overwrite(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    for name, value in weights.items():
+        model.get_parameter(name).copy_(value)
+
+
+def width_of(model: PreTrainedModel, name: str) -> int:
+    """The width of what the model's head reads, and a module beside it. Raises ValueError if it can't carry one."""
+    head = model.get_output_embeddings()
+    if not isinstance(getattr(head, "weight", None), Tensor) or head.weight.dim() != 2:  # type: ignore[union-attr]
+        raise ValueError(
+            f"the model ({type(model).__name__}) has no linear head whose input a {name} head could read too: take a "
+            "method without one, such as grpo or rloo, or another model"
+        )
+    return int(head.weight.shape[1])  # type: ignore[union-attr,index]
 
 
 def vocabulary(model: PreTrainedModel) -> int:

@@ -75,7 +75,8 @@ def memory_of(job: Job, stage: StageRun, activations: float) -> Memory:
     gradients += bytes_of(stage.owned.parameters())
     momentum = stage.spec.optimizer != "sgd" or stage.spec.betas[0] > 0
     whole = bytes_of(m.weight for m in stage.scope.moving)
-    copies = whole * (bool(stage.plan.on_parameters) + stage.validation.keeps)
+    anchors = stage.plan.on_parameters
+    copies = whole * (bool(anchors) + sum(p.part.weigh is not None for p in anchors) + stage.validation.keeps)
     return Memory(
         weights=weights,
         others=bytes_of(p for other in job.engine.others.values() for p in other.parameters()),

@@ -33,9 +33,15 @@ class HeadTerm:
     options: tuple[tuple[str, Any], ...] = ()
 
 
+@dataclass(frozen=True)
+class OwnedHead(HeadTerm):
+    """A number per token that a module of the parts' own reads from the hidden state before it: `name` is the
+    module's in `owns`. Unlike a value it is no expectation of reward, so that both may stand on one batch."""
+
+
 Need = str | HeadTerm  # "logp" | "entropy" | "argmax" | "value" | HeadTerm
-HANDED = ("stat", "mask_id", "seed")  # keywords that the loop fills in, not the recipe
-READABLE = ("old", "old_value", "reference", "reward", "label", "pair", "demonstration")
+HANDED = ("stat", "state", "mask_id", "seed", "out")  # keywords that the loop fills in, not the recipe
+READABLE = ("old", "old_value", "reference", "behaviour", "reward", "label", "pair", "demonstration", "progress")
 
 
 @dataclass(frozen=True)
@@ -68,8 +74,14 @@ class Part:
                itself, so that it is known before the forward pass
     statistic  for couples="step": f(out, batch, *, …) over the whole step, without gradients; its result is
                handed back as the keyword `stat`
+    state      f(*, …) → what the part remembers at first, tables of tensors and plain values; it is handed back as the
+               keyword `state`, and is in the checkpoints
+    follow     f(state, seen, batch, *, …) → the state after a step; `seen` are the step's means of what its batches
+               offered and of the part's own metrics, `batch` is the first one of which the part had a share
+    weigh      for anchors on parameters: f(state, opening, *, …) → the state, when weights begin to move
     owns       name → function (width) → module, for parts that bring parameters of their own
     gives      for sources: the readable fields that its batches carry
+    asks       for sources: the roles of those that write for it, or a function of the hyper-parameters that gives them
     over       for anchors: "output" (per token) or "parameters" (once an optimiser step)
     limits     yields the values that the docstring promises, as rows (the function's two arguments, its
                hyper-parameters, what is expected): for an objective and an anchor on outputs (out, batch, hyper,
@@ -87,8 +99,12 @@ class Part:
     by_credit: Literal["token", "sequence"] | None = None
     steady: bool = False
     statistic: Callable[..., Any] | None = None
+    state: Callable[..., Any] | None = None
+    follow: Callable[..., Any] | None = None
+    weigh: Callable[..., Any] | None = None
     owns: Mapping[str, Callable[[int], torch.nn.Module]] = field(default_factory=dict)
     gives: frozenset[str] = frozenset()
+    asks: Iterable[str] | Callable[..., Iterable[str]] = ()
     over: Literal["output", "parameters"] = "output"
     limits: Callable[[], Iterable[tuple]] | None = None
 
@@ -122,12 +138,27 @@ COUNTS: dict[str, Callable[[Batch], float]] = {
 }
 
 
+@dataclass
+class Memory:
+    """What a part remembers along a run; the loop replaces it."""
+
+    state: Any = None
+
+
+SHAPES: dict[str, Callable[[float, float], float]] = {  # of a schedule, before it arrives
+    "linear": lambda progress, until: progress / until,
+    "cosine": lambda progress, until: 0.5 * (1 - cos(pi * progress / until)),
+    "jump": lambda progress, until: progress,  # as if it took the whole run, then at once all the rest
+}
+
+
 @dataclass(frozen=True)
 class Bound:
-    """A part with its hyper-parameters. A number may be a schedule {from, to, over} along the run."""
+    """A part with its hyper-parameters. A number may be a schedule {from, to, over, until} along the run."""
 
     part: Part
     hyper: Mapping[str, Any]
+    memory: Memory = field(default_factory=Memory, compare=False)
 
     def at(self, progress: float) -> dict[str, Any]:
         """The hyper-parameters at `progress` in [0, 1]."""
@@ -147,22 +178,34 @@ class Bound:
         return COUNTS[c](batch) if isinstance(c, str) else float(c(batch, **self.at(progress)))
 
     def __call__(self, *args: Any, progress: float = 0.0, **handed: Any) -> Any:
+        if self.part.state is not None:
+            handed = {"state": self.memory.state, **handed}
         return self.part.fn(*args, **self.at(progress), **handed)
+
+    def follow(self, seen: Mapping[str, float], batch: Batch, progress: float) -> None:
+        """Remembers a step, if the part does."""
+        if self.part.follow is not None:
+            self.memory.state = self.part.follow(self.memory.state, seen, batch, **self.at(progress))
 
 
 def bind(axis: str, name: str, **hyper: Any) -> Bound:
     """The part under that name with these hyper-parameters over its defaults."""
     found: Part = lookup(axis, name)
     defaults = {k: p.default for k, p in found.schema.items()}
-    return Bound(found, {**defaults, **hyper})
+    made = Bound(found, {**defaults, **hyper})
+    if found.state is not None:
+        made.memory.state = found.state(**made.at(0.0))
+    return made
 
 
 def scheduled(value: Any, progress: float) -> Any:
-    """A schedule's number now: `from` + (`to` − `from`)·shape(progress), shape linear or half a cosine."""
+    """A schedule's number now: `from` + (`to` − `from`)·shape. It has arrived at the share `until` of the run, the
+    whole of it unless said, and stays there."""
     if not (isinstance(value, Mapping) and "from" in value and "to" in value):
         return value
-    shape = progress if value.get("over", "linear") == "linear" else 0.5 * (1 - cos(pi * progress))
-    return value["from"] + (value["to"] - value["from"]) * shape
+    until = value.get("until", 1.0)
+    share = SHAPES[value.get("over", "linear")](progress, until) if progress < until else 1.0
+    return value["from"] + (value["to"] - value["from"]) * share
 
 
 def mean_of(x: Tensor, weight: Tensor | None = None) -> tuple[Tensor, Tensor | float]:

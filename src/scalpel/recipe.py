@@ -24,7 +24,8 @@ OWN = ("method", "name", "signals", "start", "repeat", "keep_optimiser")  # keys
 
 
 class Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    # an infinite number stays one: as JSON has it, it would be none
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), ser_json_inf_nan="constants")
 
 
 class PartSpec(BaseModel):
@@ -54,6 +55,9 @@ class SignalSpec(Strict):
     objective: PartSpec | None = None
     weight: float | dict[str, Any] = 1.0
     task: dict[str, Any] | None = None  # where its prompts come from, if not from the recipe's task
+    rewards: list[str | dict[str, Any]] | None = None  # how completions are rewarded; "data" stands for
+    # what [data] says
+    select: PartSpec | None = None  # which prompts it learns from
     batch: int | None = Field(None, gt=0)  # prompts an optimiser step, if not the stage's
     reuse: int = Field(1, gt=0)  # optimiser steps taken on one batch
     lag: int = Field(0, ge=0)  # how many batches the source is ahead: samples are as many updates old, as in an
@@ -66,6 +70,14 @@ class SamplingSpec(Strict):
     top_p: float = Field(1.0, gt=0, le=1)
     top_k: int = Field(0, ge=0)
     stop: list[str] = []
+    entropy: float | None = Field(None, gt=0)  # nats a token that is kept by the temperature, from where it starts
+    pace: float = Field(0.3, gt=0, le=1)  # of the temperature, a batch
+
+    @model_validator(mode="after")
+    def something_to_follow(self) -> SamplingSpec:
+        if self.entropy and not self.temperature:
+            raise ValueError("at temperature 0 there is no entropy to keep: start from a temperature above it")
+        return self
 
 
 class ValidateSpec(Strict):
@@ -288,9 +300,12 @@ def over_row(stage: Mapping[str, Any]) -> list[dict[str, Any]]:
         return [merge(row.stage, stage)]
     own = merge(row.stage, {"name": method, **{k: v for k, v in stage.items() if k not in ("method", "start")}})
     shared = {k: v for k, v in stage.items() if k not in OWN}
-    around = lambda tables: [made for table in tables for made in over_row(merge(table, shared))]  # noqa: E731
-    first, *rest = [*around(row.before), own, *around(row.after)]
-    return [{**first, "start": stage["start"]} if "start" in stage else first, *rest]
+    before, after = ([merge(table, shared) for table in around] for around in (row.before, row.after))
+    found = [made for table in before for made in over_row(table)]
+    found += [own, *(made for table in after for made in over_row(table))]
+    if "start" in stage:
+        found[0]["start"] = stage["start"]
+    return found
 
 
 def with_floor(stage: dict[str, Any], shared: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -19,6 +19,8 @@ from scalpel.recipe import StageSpec
 from scalpel.remembered import Remembered
 from scalpel.rewards import Rewards
 from scalpel.scope import Carry, Moving, Scope
+from scalpel.spread import Spread
+from scalpel.thermostat import Thermostat
 from scalpel.validate import Validation
 
 
@@ -36,11 +38,17 @@ class StageRun:
     validation: Validation
     floor: Floor | None = None
     optimiser: torch.optim.Optimizer = field(init=False)
+    selected: dict[int, list[int]] = field(default_factory=dict)  # of each flow that chooses, the items it learns from
+    spreads: list[Spread] = field(init=False)  # of each flow's rewards
+    thermostat: Thermostat | None = field(init=False)  # of the temperature at which it samples
     reference: Remembered = field(default_factory=Remembered)  # its log-probs on fixed data
     home: dict[str, Tensor] = field(default_factory=dict)  # whole weights as they were before they moved
 
     def __post_init__(self) -> None:
         self.optimiser = make_optimiser(self.spec, self.scope.moving, self.owned)
+        self.spreads = [Spread(flow.source.part.name, flow.compares) for flow in self.plan.flows]
+        warm = self.spec.sampling
+        self.thermostat = Thermostat(warm.entropy, warm.pace, warm.temperature) if warm.entropy else None
         self.settle()
 
     @property
@@ -51,6 +59,11 @@ class StageRun:
         """Everything the optimiser moves, by name."""
         moving = {m.name: m.value for m in self.scope.moving}
         return moving | {f"owned.{name}": p for name, p in self.owned.named_parameters()}
+
+    def narrow(self, k: int, kept: list[int]) -> None:
+        """From now on flow k learns from these of its items only."""
+        task, examples, rewards = self.data[k]
+        self.selected[k], self.data[k] = kept, (task, [examples[i] for i in kept], rewards)
 
     def factor(self, p: Bound) -> float:
         """What the part's loss is multiplied with: under a floor, what is steered grows at the cost of all else."""
@@ -66,10 +79,11 @@ class StageRun:
                 self.home[m.name] = m.weight.detach().clone()
             self.validation.also(m.name, m.weight)
 
-    def at_home(self) -> dict[str, Tensor]:
-        """The values at home of the entries that move now."""
-        flat = {m.name: self.home[m.name] for m in self.scope.moving if m.name in self.home}
-        return {m.name: flat[m.name] if m.index is None else flat[m.name].view(-1)[m.index] for m in self.scope.moving}
+    def at(self, whole: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Of whole weights, such as those at home, the entries that move now."""
+        return {
+            m.name: whole[m.name] if m.index is None else whole[m.name].view(-1)[m.index] for m in self.scope.moving
+        }
 
     def finite(self) -> bool:
         """Whether everything that moves is still a number."""
@@ -109,6 +123,10 @@ class StageRun:
             "spent_at_start": self.spent_at_start,
             "validation": self.validation.state(),
             "floor": self.floor.state() if self.floor else None,
+            "remembered": [p.memory.state for p in self.plan.remembering],
+            "spreads": [spread.state() for spread in self.spreads],
+            "selected": self.selected,
+            "temperature": self.thermostat.temperature if self.thermostat else None,
         }
 
     def restore(self, saved: Mapping[str, Any]) -> None:
@@ -124,5 +142,20 @@ class StageRun:
         self.validation.restore(saved["validation"], device)
         if self.floor:
             self.floor.restore(saved["floor"])
+        for k, kept in saved["selected"].items():
+            self.narrow(k, kept)
+        for spread, state in zip(self.spreads, saved["spreads"], strict=True):
+            spread.restore(state)
+        if self.thermostat:
+            self.thermostat.temperature = saved["temperature"]
+        for p, state in zip(self.plan.remembering, saved["remembered"], strict=True):
+            p.memory.state = moved(state, device)
         self.optimiser = make_optimiser(self.spec, self.scope.moving, self.owned)
         restore_states(self.optimiser, self.named(), saved["optimiser"])
+
+
+def moved(tree: Any, device: torch.device) -> Any:
+    """Nested tables with their tensors on a device."""
+    if isinstance(tree, Mapping):
+        return {key: moved(value, device) for key, value in tree.items()}
+    return tree.to(device) if isinstance(tree, Tensor) else tree

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from scalpel.ahead import slope_ahead
 from scalpel.assemble import Flow, Signal
-from scalpel.batch import Batch, group_moments
+from scalpel.batch import POLICY, Batch, group_moments
 from scalpel.due import due
 from scalpel.engine import Engine
 from scalpel.part import Bound, Metrics, Out, mean_of, scheduled
@@ -32,15 +32,22 @@ class NonFiniteLoss(RuntimeError):
 
 @dataclass
 class Tally:
-    """Metrics of a whole step: sums and counts, added over micro-batches, divided once."""
+    """Metrics of a whole step: sums and counts, added over micro-batches, divided once. Those of a part that follows
+    the run are in a tally of its own, too."""
 
     sums: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     counts: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    own: dict[int, Tally] = field(default_factory=dict)  # by the part's identity
 
     def add(self, prefix: str, metrics: Metrics) -> None:
         for name, (total, count) in metrics.items():
             self.sums[prefix + name] += float(total)
             self.counts[prefix + name] += float(count)
+
+    def note(self, p: Bound, metrics: Metrics) -> None:
+        """What a part is told of the step once it is over."""
+        if p.part.follow is not None:
+            self.own.setdefault(id(p), Tally()).add("", metrics)
 
     def means(self) -> dict[str, float]:
         return {name: self.sums[name] / self.counts[name] for name in self.sums if self.counts[name]}
@@ -117,6 +124,9 @@ def backward(
         loss = loss_of(tally, out)
         if out.entropy_N is not None:
             tally.add("", {"entropy": (out.entropy_N.detach().sum(), float(micro.train_N.sum()))})
+        if "behaviour" in flow.reads(progress) and micro.behaviour_N is not None:
+            drawn_N = micro.train_N & (micro.author_N == POLICY)
+            tally.add("", {"staleness": mean_of(micro.behaviour_N - filled(micro, out).old_N, drawn_N)})
         if not torch.isfinite(loss):
             raise NonFiniteLoss(f"the loss is {float(loss.detach())} on {described(engine, micro)}")
         if loss.requires_grad:
@@ -146,6 +156,7 @@ def summed(
             share, metrics = call(p, out, ready, progress, stats)
             loss = loss + factor(p) * weight * share / max(counts[id(p)], 1e-8)
             tally.add(prefix, metrics)
+            tally.note(p, metrics)
     return loss
 
 
@@ -175,15 +186,18 @@ def prepare(engine: Engine, flow: Flow, batch: Batch, progress: float, remembere
 def parameter_penalty(
     anchors: tuple[Bound, ...],
     now: Mapping[str, Tensor],
+    at: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]],
     home: Mapping[str, Tensor],
     progress: float,
     tally: Tally,
     factor: Factor = unsteered,
 ) -> float:
-    """Adds the gradients of anchors on parameters, once an optimiser step, to those gathered already."""
+    """Adds the gradients of anchors on parameters, once an optimiser step, to those gathered already. `at` takes whole
+    weights to the entries that move."""
     total = 0.0
     for p in anchors:
-        penalty, metrics = p(now, home, progress=progress)
+        weighed = {"state": at(p.memory.state)} if p.part.weigh else {}
+        penalty, metrics = p(now, at(home), progress=progress, **weighed)
         penalty = factor(p) * penalty
         penalty.backward()
         tally.add("", metrics)

@@ -16,10 +16,12 @@ from scalpel.draw import derive
 from scalpel.job import Job
 from scalpel.memory import memory_of, ran_out, room_of
 from scalpel.optimise import set_rate
+from scalpel.part import Bound
 from scalpel.recipe import Recipe
 from scalpel.runs import Run, interruptible
 from scalpel.stage import StageRun
-from scalpel.step import NonFiniteLoss, Tally, backward, outlook, parameter_penalty, prepare
+from scalpel.step import NonFiniteLoss, Tally, backward, outlook, parameter_penalty
+from scalpel.supply import drawn
 from scalpel.track import tracker
 
 PATIENCE = 100  # steps in a row that may spend nothing of a budget: batches that are empty, or without any credit
@@ -59,10 +61,11 @@ def train(
     with interruptible() as wish:
         for index in range(progress.stage, len(job.plans)):
             if index != progress.stage:
-                progress = replace(progress, stage=index, step=0, ended=False, held={})
+                progress = replace(progress, stage=index, step=0, ended=False, held={}, waiting={})
             stage = job.enter(index, saved, progress.seconds)
             job.engine.keep_within(room_of(job, stage))
             if saved is None:
+                job.select(stage)
                 progress.ended = watch(job, stage, progress)
             saved = None
             while not progress.ended and share_done(job, stage, progress) < 1.0:
@@ -118,18 +121,26 @@ def take_step(job: Job, stage: StageRun, progress: Progress) -> dict[str, Any]:
     job.engine.model.train()
     job.noted.clear()
     job.completions.clear()
+    first: dict[int, tuple[Bound, Batch]] = {}  # parts, with the first batch of which they had a share
     for k, flow in enumerate(stage.plan.flows):
         batch = drawn(job, stage, k, progress, done)
-        tally.add("", outlook(batch))
+        tally.add("", offer := outlook(batch))
+        stage.spreads[k].after_step(stage.spec.sampling.temperature)
+        for p in (flow.source, *flow.parts):
+            tally.note(p, offer)
+            first.setdefault(id(p), (p, batch))
         if bool(batch.train_N.any()):
             loss += backward(job.engine, flow, batch, done, stage.spec.accumulation, tally, stage.factor)
     for moving in stage.scope.moving:
         moving.gather()
     if stage.plan.on_parameters:
         now: dict[str, Tensor] = {m.name: m.value for m in stage.scope.moving}
-        loss += parameter_penalty(stage.plan.on_parameters, now, stage.at_home(), done, tally, stage.factor)
+        loss += parameter_penalty(stage.plan.on_parameters, now, stage.at, stage.home, done, tally, stage.factor)
     if (own := stage.scope.penalty()) is not None:
         own.backward()
+    if done < stage.spec.owned_first:
+        for moving in stage.scope.moving:
+            moving.value.grad = None
     moved = [p for p in stage.named().values() if p.grad is not None]
     norm = torch.nn.utils.clip_grad_norm_(moved, stage.spec.clip or float("inf"))
     learning_rate = set_rate(stage.optimiser, stage.spec, done)
@@ -140,19 +151,9 @@ def take_step(job: Job, stage: StageRun, progress: Progress) -> dict[str, Any]:
         raise NonFiniteLoss(f"the gradient norm is {float(norm)}")
     for moving in stage.scope.moving:
         moving.scatter()
+    for p, batch in first.values():
+        p.follow(tally.own[id(p)].means() if id(p) in tally.own else {}, batch, done)
     if stage.refresh(progress.step + 1):
-        job.moves(stage)
+        job.moves(stage, moved=True)
     cost = {"gradient_norm": float(norm), "learning_rate": learning_rate, **asdict(job.engine.meter)}
     return {"loss": loss, **tally.means(), **job.noted, **cost}
-
-
-def drawn(job: Job, stage: StageRun, k: int, progress: Progress, done: float) -> Batch:
-    """A new batch from flow k, or the held one while it is reused."""
-    flow = stage.plan.flows[k]
-    if progress.step % flow.reuse and k in progress.held:
-        return progress.held[k]
-    fresh = job.draw(stage, k, progress.step, progress.total, done)
-    batch = prepare(job.engine, flow, fresh, done, stage.reference)
-    if flow.reuse > 1:
-        progress.held[k] = batch
-    return batch

@@ -41,7 +41,8 @@ def loaded(code: CodeType) -> set[str]:
 
 @pytest.mark.parametrize("part", PARTS)
 def test_every_hyper_parameter_has_a_vetted_default_and_is_read(part: Part) -> None:
-    readers = [f for f in (part.fn, part.statistic, part.count, part.needs, part.reads) if inspect.isfunction(f)]
+    callables = (part.fn, part.statistic, part.count, part.needs, part.reads, part.state, part.follow, part.weigh)
+    readers = [f for f in callables if inspect.isfunction(f)]
     read = set().union(*(loaded(f.__code__) for f in readers))
     for name, parameter in part.schema.items():
         assert parameter.default is not inspect.Parameter.empty, name

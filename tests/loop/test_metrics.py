@@ -36,6 +36,8 @@ def logged(at) -> set[str]:
     for method in ROWS:
         for anchor in ("kl", "l2"):
             train(tables(at, {"method": method, "steps": 2, "anchors": [anchor], "validate": CHECKED}), tell=tell)
+    for anchor in ({"name": "adaptive-kl", "target": 0.1}, {"name": "elastic", "texts": 2}):
+        train(tables(at, {"method": "sft", "steps": 2, "anchors": [anchor]}), tell=tell)
     pairs = at / "of-metrics.jsonl"
     pairs.write_text("".join(f'{{"good": "{i} a", "bad": "{i} B"}}\n' for i in range(60)))
     floor = {"every": 1, "sets": [{"name": "<set>", "kind": "choose", "path": str(pairs)}], "documents": 4}

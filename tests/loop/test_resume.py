@@ -21,8 +21,23 @@ RUNS = {
     "masked thought": ("llama", {"method": "masked-thought"}),
     "grpo": ("llama", {"method": "grpo", **KL}),
     "prefix-rft": ("llama", {"method": "prefix-rft"}),
+    "a temperature that follows the entropy": ("llama", {"method": "grpo", "sampling": {"entropy": 2.0}}),
+    "shown blended with its own guesses": ("llama", {"method": "ift"}),
     "ppo, each batch twice": ("llama", {"method": "ppo"}),
     "ppo, each batch thrice": ("llama", {"method": "ppo", "signals": {"0": {"reuse": 3}}, **KL}),
+    "a warm start": ("llama", {"method": "wsrl", "owned_first": 0.5}),
+    "a moving baseline, an adaptive divergence, batches drawn ahead": (
+        "llama",
+        {
+            "method": "reinforce",
+            "signals": {"0": {"lag": 2, "credit": ["moving-baseline", "importance"]}},
+            "anchors": [{"name": "adaptive-kl", "estimator": "k3"}],
+        },
+    ),
+    "elastic weights, redrawn": (
+        "gpt2",
+        {"method": "sft", "scope": {"name": "hft", "round": 2}, "anchors": [{"name": "elastic", "texts": 3}]},
+    ),
     "kto": ("llama", {"method": "kto", "optimizer": "rmsprop"}),
     "lift": ("llama", {"method": "sft", "scope": {"name": "lift", "interval": 2}, "anchors": ["l2"]}),
     "hft": ("gpt2", {"method": "sft", "scope": {"name": "hft", "round": 2}, "anchors": ["l2"]}),

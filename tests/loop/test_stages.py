@@ -124,7 +124,7 @@ def test_home_is_where_each_weight_was_when_the_stage_began_however_often_the_sc
     def watch(job, stage, progress) -> bool:
         for m in stage.scope.moving:
             whole = base[m.name] if m.index is None else base[m.name].view(-1)[m.index]
-            assert torch.equal(stage.at_home()[m.name], whole)
+            assert torch.equal(stage.at(stage.home)[m.name], whole)
             seen.add((progress.total, m.name))
         return False
 

@@ -4,7 +4,6 @@ gradient of every weight.
 TRL's own loss code runs on a trainer made for a tiny model; ours goes through engine, credits, objective and step.
 """
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,49 +14,16 @@ from transformers import AutoModelForCausalLM
 
 import material
 import tiny
-from scalpel.assemble import Flow, assemble
-from scalpel.batch import Batch
+from beside_trl import QUIET, advantages, agree, as_trl, flow_of, nothing, ours, rows
 from scalpel.engine import Engine
-from scalpel.recipe import parse
-from scalpel.step import Tally, backward, prepare
+from scalpel.step import prepare
 from scalpel.tokens import Tokens
 
 trl = pytest.importorskip("trl")
 datasets = pytest.importorskip("datasets")
 pytestmark = pytest.mark.filterwarnings("ignore")
 
-QUIET: dict[str, Any] = dict(report_to=[], use_cpu=True, bf16=False, gradient_checkpointing=False, disable_tqdm=True)
 PREFERENCES = [dict(prompt="a", chosen="b", rejected="c"), dict(prompt="d", chosen="e", rejected="f")]
-
-
-def flow_of(**train: Any) -> Flow:
-    recipe = parse({"model": "m", "task": {"name": "t"}, "train": train})
-    return assemble(recipe.stages[0], recipe).flows[0]
-
-
-def ours(engine: Engine, flow: Flow, batch: Batch, pieces: int = 1) -> tuple[float, dict[str, torch.Tensor]]:
-    """Our loss and gradients; in two micro-batches or more if asked, which must change nothing."""
-    batch = prepare(engine, flow, batch, 0.0) if batch.reference_N is None else batch
-    loss = backward(engine, flow, batch, 0.0, pieces, Tally())
-    return loss, {n: p.grad for n, p in engine.model.named_parameters() if p.grad is not None}
-
-
-def agree(trainer: Any, theirs: torch.Tensor, mine: tuple[float, dict[str, torch.Tensor]]) -> None:
-    loss, gradients = mine
-    theirs.backward()
-    assert loss == pytest.approx(float(theirs.detach()), rel=1e-5, abs=1e-7)
-    found = {n: p.grad for n, p in trainer.model.named_parameters() if p.grad is not None}
-    assert found.keys() == gradients.keys() and any(float(g.abs().max()) > 1e-4 for g in gradients.values())
-    for name, gradient in gradients.items():
-        torch.testing.assert_close(gradient, found[name], rtol=1e-4, atol=1e-6)
-
-
-def rows(batch: Batch) -> Iterator[tuple[list[int], list[int]]]:
-    """Prompt and completion ids of each sequence."""
-    for s in range(batch.S):
-        ids, train = batch.ids_N[batch.seq_N == s].tolist(), batch.train_N[batch.seq_N == s].tolist()
-        at = train.index(True)
-        yield ids[:at], ids[at:]
 
 
 @pytest.mark.parametrize("pieces", [1, 3])
@@ -134,45 +100,8 @@ def test_grpo_its_averages_and_its_penalty_are_trl_s(
         train_dataset=datasets.Dataset.from_list([dict(prompt="a")] * 4), processing_class=tiny.tokenizer(None),
     )  # fmt: skip
     trainer.current_gradient_accumulation_steps = 1
-    theirs = trainer._compute_loss(trainer.model, as_trl(batch, method))
+    theirs = trainer._compute_loss(trainer.model, as_trl(batch, advantages(batch, 4, scaled=method == "grpo")))
     agree(trainer, theirs, ours(engine, flow, batch))
-
-
-def nothing(completions: list[str], **columns: Any) -> list[float]:
-    """A reward function that TRL wants to be given."""
-    return [0.0] * len(completions)
-
-
-def as_trl(batch: Batch, method: str) -> dict[str, torch.Tensor]:
-    """The batch as TRL lays it: prompts padded left, completions right; advantages by its formula."""
-    found = list(rows(batch))
-    P, T = (max(len(pair[side]) for pair in found) for side in (0, 1))
-    made: dict[str, list[list[int]]] = {
-        k: [] for k in ("prompt_ids", "prompt_mask", "completion_ids", "completion_mask")
-    }
-    for prompt, completion in found:
-        before, after = P - len(prompt), T - len(completion)
-        made["prompt_ids"].append([0] * before + prompt)
-        made["prompt_mask"].append([0] * before + [1] * len(prompt))
-        made["completion_ids"].append(completion + [0] * after)
-        made["completion_mask"].append([1] * len(completion) + [0] * after)
-    reward_GK = batch.reward_S.view(-1, 4)
-    advantage_GK = reward_GK - reward_GK.mean(1, keepdim=True)
-    if method == "grpo":
-        advantage_GK = advantage_GK / (reward_GK.std(1, keepdim=True) + 1e-4)
-    inputs = {k: torch.tensor(v) for k, v in made.items()} | {"advantages": advantage_GK.reshape(-1)}
-
-    def laid(x_N: torch.Tensor) -> torch.Tensor:
-        x_ST = torch.zeros(batch.S, T)
-        for s, (_, completion) in enumerate(found):
-            x_ST[s, : len(completion)] = x_N[(batch.seq_N == s) & batch.train_N]
-        return x_ST
-
-    assert batch.old_N is not None
-    inputs["old_per_token_logps"] = laid(batch.old_N)
-    if batch.reference_N is not None:
-        inputs["ref_per_token_logps"] = laid(batch.reference_N)
-    return inputs
 
 
 @pytest.mark.parametrize(("method", "loss_type"), [("sft", "nll"), ("dft", "dft")])

@@ -10,7 +10,7 @@ from scalpel.batch import Batch
 from scalpel.limits import case
 from scalpel.part import HeadTerm, Metrics, Need, Out, mean_of, part
 
-Estimator = Literal["k1", "k2", "k3", "exact-reverse", "exact-forward"]
+Estimator = Literal["k1", "k2", "k3", "k3-forward", "exact-reverse", "exact-forward"]
 FAR = 20.0  # log-ratios beyond it count as it and get no gradient, so that k3 stays finite
 EXACT = {"exact-reverse": HeadTerm("reverse_kl", "reference"), "exact-forward": HeadTerm("forward_kl", "reference")}
 
@@ -30,13 +30,15 @@ def divergence(out: Out, batch: Batch, estimator: Estimator) -> Tensor:
     d_N = (out.logp_N - batch.reference_N).clamp(-FAR, FAR)
     if estimator == "k1":
         return d_N
-    return 0.5 * d_N**2 if estimator == "k2" else (-d_N).exp() - 1 + d_N
+    if estimator == "k2":
+        return 0.5 * d_N**2
+    return d_N.exp() - 1 - d_N if estimator == "k3-forward" else (-d_N).exp() - 1 + d_N
 
 
 def limits() -> Iterator[tuple]:
     home = [[-1.0, -2.0]]
     away = case([[0.0, -2.0]], reference=home)  # d = 1, 0
-    for estimator, at_one in {"k1": 1.0, "k2": 0.5, "k3": 1 / e}.items():
+    for estimator, at_one in {"k1": 1.0, "k2": 0.5, "k3": 1 / e, "k3-forward": e - 2}.items():
         yield *case(home, reference=home), {"estimator": estimator}, 0.0
         yield *away, {"estimator": estimator, "beta": 1.0}, at_one / 2
     for estimator, term in EXACT.items():
@@ -49,10 +51,12 @@ def kl(out: Out, batch: Batch, *, beta: float = 0.1, estimator: Estimator = "exa
 
         exact-reverse  KL(π ‖ π_ref) over the vocabulary       exact-forward  KL(π_ref ‖ π) over the vocabulary
         k1  d        k2  ½ d²        k3  exp(−d) − 1 + d       d = log π(y_t) − log π_ref(y_t)
+        k3-forward  exp(d) − 1 − d
 
-    The exact forms hold for any text, at the cost of the reference's logits. The estimates hold only for text
-    that the policy itself just wrote. There k1 and k3 are unbiased for the value of KL(π ‖ π_ref). As a loss, k2
-    has its gradient; k1 has none on average; k3 has the gradient of KL(π_ref ‖ π).
+    The exact forms hold for any text, at the cost of the reference's logits. k1, k2 and k3 hold only for text that the
+    policy itself just wrote. There k1 and k3 are unbiased for the value of KL(π ‖ π_ref). As a loss, k2 has its
+    gradient; k1 has none on average; k3 has the gradient of KL(π_ref ‖ π). k3-forward is for text that the reference
+    wrote: there it is unbiased for KL(π_ref ‖ π), and so is its gradient.
 
     Reads    the head term against role `reference`, or logp and reference.
     Limits   0 where model and reference agree; β = 0 is no anchor.

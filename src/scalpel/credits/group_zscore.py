@@ -10,14 +10,19 @@ from scalpel.limits import case
 from scalpel.part import Out, part
 
 
-def moments(name: str, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation [S] of each sequence's group. Raises ValueError if a group has no spread to show."""
-    mean_S, std_S, size_S = group_moments(batch.reward_S, batch.dense_group_S())
+def refuse_single(name: str, size_S: Tensor) -> None:
+    """Raises ValueError if a group has no spread to show."""
     if bool((size_S < 2).any()):
         raise ValueError(
             f"credit {name!r} needs a spread of rewards, but a group has one sample: set size to 2 or more in the "
-            "source, or take credit 'reward'"
+            "source, or take credit 'reward' or 'moving-baseline'"
         )
+
+
+def moments(name: str, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation [S] of each sequence's group. Raises ValueError if a group has no spread to show."""
+    mean_S, std_S, size_S = group_moments(batch.reward_S, batch.dense_group_S())
+    refuse_single(name, size_S)
     return mean_S, std_S
 
 

@@ -1,8 +1,39 @@
 """Policy gradients: own samples, weighed by their rewards."""
 
+from typing import Any
+
 from scalpel.methods.row import Row, one
 
+PROXIMAL: list[dict[str, Any]] = [
+    {
+        "name": "policy",
+        "source": "groups",
+        "credit": ["gae"],
+        "objective": {"name": "clipped-pg", "average": "token"},
+        "reuse": 2,
+    },
+    {"name": "value", "objective": "value", "weight": 0.1},
+]
+BY_SEQUENCE: dict[str, Any] = {"name": "clipped-sequence-pg"}
+
 ROWS: dict[str, Row] = {
+    "reinforce": Row(
+        "REINFORCE with a moving baseline",
+        "Williams 1992, Machine Learning 8, 229-256",
+        {"signals": one({"name": "groups", "size": 1}, ["moving-baseline"], "nll"), "learning_rate": 1e-6},
+    ),
+    "rloo": Row(
+        "REINFORCE, leave one out",
+        "Ahmadian et al. 2024, arXiv 2402.14740",
+        {
+            "signals": one(
+                {"name": "groups", "size": 4},
+                ["leave-one-out"],
+                {**BY_SEQUENCE, "ratio": "product", "epsilon": 0.2, "epsilon_high": 0.2},
+            ),
+            "learning_rate": 1e-6,
+        },
+    ),
     "grpo": Row(
         "Group relative policy optimisation",
         "Shao et al. 2024, arXiv 2402.03300",
@@ -16,21 +47,61 @@ ROWS: dict[str, Row] = {
             "learning_rate": 1e-6,
         },
     ),
+    "dapo": Row(
+        "Decoupled clip and dynamic sampling",
+        "Yu et al. 2025, arXiv 2503.14476",
+        {
+            "signals": one(
+                {"name": "groups", "size": 16, "rounds": 10, "overlong": 0.2},
+                ["group-zscore"],
+                {"name": "clipped-pg", "epsilon": 0.2, "epsilon_high": 0.28, "average": "token"},
+            ),
+            "learning_rate": 1e-6,
+        },
+    ),
+    "gspo": Row(
+        "Group sequence policy optimisation",
+        "Zheng et al. 2025, arXiv 2507.18071",
+        {"signals": one("groups", ["group-zscore"], BY_SEQUENCE), "learning_rate": 1e-6},
+    ),
+    "gspo-token": Row(
+        "GSPO with gradients of tokens",
+        "Zheng et al. 2025, arXiv 2507.18071",
+        {"signals": one("groups", ["group-zscore"], {**BY_SEQUENCE, "per_token": True}), "learning_rate": 1e-6},
+    ),
+    "luspo": Row(
+        "Length-unbiased sequence policy optimisation",
+        "Liu et al. 2026, arXiv 2602.05261",
+        {
+            "signals": one("groups", ["group-zscore"], {**BY_SEQUENCE, "average": "constant", "length": 1}),
+            "learning_rate": 1e-6,
+        },
+    ),
+    "grpo-d": Row(
+        "GRPO with a dynamic divergence",
+        "Liu et al. 2025, arXiv 2503.16081",
+        {
+            "signals": one("groups", ["group-zscore"], "clipped-pg"),
+            "anchors": [{"name": "kl", "estimator": "k3", "beta": {"from": 0.0, "to": 0.04}}],
+            "learning_rate": 1e-6,
+        },
+    ),
+    "grpo-async": Row(
+        "GRPO on samples that are a few updates old",
+        "Noukhovitch et al. 2024, arXiv 2410.18252; Espeholt et al. 2018, arXiv 1802.01561",
+        {
+            "signals": one("groups", ["group-zscore", "importance"], "clipped-pg", lag=1),
+            "learning_rate": 1e-6,
+        },
+    ),
     "ppo": Row(
         "Proximal policy optimisation",
         "Schulman et al. 2017, arXiv 1707.06347",
-        {
-            "signals": [
-                {
-                    "name": "policy",
-                    "source": "groups",
-                    "credit": ["gae"],
-                    "objective": {"name": "clipped-pg", "average": "token"},
-                    "reuse": 2,
-                },
-                {"name": "value", "objective": "value", "weight": 0.1},
-            ],
-            "learning_rate": 1e-6,
-        },
-    ),  # fmt: skip
+        {"signals": PROXIMAL, "learning_rate": 1e-6},
+    ),
+    "wsrl": Row(
+        "PPO from a warm start: the value head learns first",
+        "Zhou et al. 2024, arXiv 2412.07762",
+        {"signals": PROXIMAL, "owned_first": 0.1, "learning_rate": 1e-6},
+    ),
 }

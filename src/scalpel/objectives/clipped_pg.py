@@ -31,6 +31,8 @@ def limits() -> Iterator[tuple]:
     yield *case(doubled, old=[[0.0]]), {"epsilon_high": 0.28}, -1.28
     yield *case(doubled, old=[[0.0]], credit=[[-1.0]]), {}, 2.0  # the worse of both, unclipped
     yield *case(doubled, old=[[0.0]]), {"epsilon": 9.0}, -2.0
+    far = case([[log(8.0)], [log(8.0)]], old=[[0.0], [0.0]], credit=[[-1.0], [1.0]])
+    yield *far, {"dual": 3.0}, 0.9  # (3 − 1.2) / 2: what is pushed down counts 3 at most, what is pushed up as ever
 
 
 @part(
@@ -50,6 +52,7 @@ def clipped_pg(
     *,
     epsilon: float = 0.2,
     epsilon_high: float | None = None,
+    dual: float | None = None,
     average: Average = "sequence",
     length: int = 64,
 ) -> tuple[Tensor, Metrics]:
@@ -58,19 +61,22 @@ def clipped_pg(
         L = −Σ_i w_i Σ_t min(ρ_t Â_t, clip(ρ_t, 1−ε, 1+ε_high) Â_t),   ρ_t = exp(log π(y_t) − log π_old(y_t))
 
     `average` "sequence": w_i = 1/|y_i| over the number of sequences (GRPO); "token": w_i = 1 over all tokens
-    (DAPO); "constant": w_i = 1 over sequences · `length` (Dr. GRPO).
+    (DAPO); "constant": w_i = 1 over sequences · `length` (Dr. GRPO). `dual` c > 1 + ε bounds the other side: where
+    Â_t < 0 a ratio above c counts as c, and gets no gradient.
 
     Reads    logp, old, credit.
     Limits   old = current: the gradient is that of −Σ w Â log π; ε → ∞ is the unclipped surrogate.
     Fails    ratios leave the trust region: `clip_share` rises. Credits all 0: `surrogate` stays 0.
     Source   Schulman et al. 2017 (arXiv 1707.06347), eq. 7; averages as in arXiv 2402.03300, eq. 3, and
-             arXiv 2503.20783, section 3.1.
+             arXiv 2503.20783, section 3.1; dual clip Ye et al. 2019 (arXiv 1912.09729), eq. 11.
     """
     assert batch.credit_N is not None and batch.old_N is not None
     high = epsilon if epsilon_high is None else epsilon_high
     ratio_N = (out.logp_N - batch.old_N).clamp(-FAR, FAR).exp()
     clipped_N = ratio_N.clamp(1 - epsilon, 1 + high)
     gain_N = torch.minimum(ratio_N * batch.credit_N, clipped_N * batch.credit_N)
+    if dual is not None:
+        gain_N = torch.where(batch.credit_N < 0, torch.maximum(gain_N, dual * batch.credit_N), gain_N)
     weight_N = batch.spread(1 / batch.length_S.clamp(min=1)) if average == "sequence" else 1.0
     loss = -torch.where(batch.train_N, weight_N * gain_N, 0.0).sum()
     clipped = (ratio_N * batch.credit_N > clipped_N * batch.credit_N).float()

@@ -1,25 +1,71 @@
 """Own samples in groups."""
 
-from scalpel.batch import Batch, lay
-from scalpel.draw import Draw
+from dataclasses import replace
+
+from scalpel.batch import Batch, Row, lay
+from scalpel.draw import Draw, derive
+from scalpel.engine.sample import Sample
+from scalpel.example import Example
 from scalpel.part import part
-from scalpel.sources.sampled import judged, sample_row
+from scalpel.sources.sampled import Judged, judged, sample_row, total
+
+Group = tuple[Example, list[int], Judged]  # an example, its prompt's ids, samples with their rewards
 
 
-@part("source", "groups", gives=frozenset({"reward"}))
-def groups(draw: Draw, *, size: int = 8) -> Batch:
+def sampled(draw: Draw, size: int) -> list[Group]:
+    return list(zip(draw.examples, *judged(draw, size), strict=True))
+
+
+def informative(group: Group) -> bool:
+    return len({total(rewards) for _, rewards in group[2]}) > 1
+
+
+def filled(draw: Draw, found: list[Group], size: int, rounds: int) -> list[Group]:
+    """As many informative groups as the step has prompts; the others, and where other prompts end, what was found."""
+    kept, wanted = [group for group in found if informative(group)], len(draw.examples)
+    for k in range(rounds):
+        examples = draw.more(k * wanted, wanted) if len(kept) < wanted else ()
+        if not examples:
+            break
+        again = replace(draw, examples=examples, seed=derive(draw.seed, "round", k) % 2**31)
+        kept += [group for group in sampled(again, size) if informative(group)]
+    return kept[:wanted] or found
+
+
+def lateness(sample: Sample, most: int, share: float) -> float:
+    """The soft penalty on length: 0 up to (1 − share)·most tokens, then down to −1 at `most`."""
+    return -min(max((len(sample.ids) - (1 - share) * most) / (share * most), 0.0), 1.0)
+
+
+def row_of(draw: Draw, group: Group, number: int, k: int, overlong: float, train_cut: bool) -> Row:
+    example, prompt, samples = group
+    sample, rewards = samples[k]
+    earned = [*rewards, lateness(sample, draw.max_tokens, overlong)] if overlong else rewards
+    row = sample_row(prompt, sample, example, number, earned)
+    return row if train_cut or sample.finished else replace(row, train=[False] * len(row.ids))
+
+
+@part("source", "groups", gives=frozenset({"reward", "behaviour"}))
+def groups(draw: Draw, *, size: int = 8, rounds: int = 0, overlong: float = 0.0, train_cut: bool = True) -> Batch:
     """`size` samples of the policy for each prompt, with their rewards.
+
+    `rounds` > 0: groups whose rewards are all equal are dropped, and at most so many times other prompts are sampled,
+    until there are as many groups as the step has prompts. `overlong` > 0 adds a reward that falls from 0 to −1 over
+    that last share of the longest answer. Without `train_cut`, samples that were cut off are not trained.
 
     Reads    prompts; the reward functions.
     Limits   size 1 is plain policy gradient on single samples: credits that need a spread refuse it.
-    Fails    all rewards of a group equal: nothing to learn there; `reward/equal_groups` shows the share.
-    Source   Shao et al. 2024 (arXiv 2402.03300), section 4.1.
+    Fails    all rewards of a group equal: nothing to learn there; `reward/equal_groups` shows the share. Under
+             `rounds` the mean reward is that of the groups which were kept.
+    Source   Shao et al. 2024 (arXiv 2402.03300), section 4.1; the other three from Yu et al. 2025 (arXiv 2503.14476),
+             eq. 11 and eq. 13, and its overlong filtering.
     """
-    prompts, found = judged(draw, size)
-    return lay(
-        [
-            sample_row(prompt, sample, example, group, rewards)
-            for group, (example, prompt, samples) in enumerate(zip(draw.examples, prompts, found, strict=True))
-            for sample, rewards in samples
-        ]
-    )
+    if not 0 <= overlong <= 1 or rounds < 0 or size < 1:
+        raise ValueError(
+            f"source 'groups' has size {size}, rounds {rounds}, overlong {overlong}: give a size of 1 or more, rounds "
+            "of 0 or more, and for overlong a share of the longest answer in 0 … 1"
+        )
+    found = sampled(draw, size)
+    found = filled(draw, found, size, rounds) if rounds else found
+    places = [(group, number, k) for number, group in enumerate(found) for k in range(size)]
+    return lay([row_of(draw, *place, overlong, train_cut) for place in places])

@@ -1,0 +1,68 @@
+"""Divergence from the reference, kept at a target."""
+
+from collections.abc import Iterator, Mapping
+from math import e
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from scalpel.anchors.kl import EXACT, Estimator, divergence, needs, reads
+from scalpel.batch import Batch
+from scalpel.limits import case
+from scalpel.part import Metrics, Out, mean_of, part
+
+STEP = 0.2  # of the relative error, at most
+
+
+def first(*, beta: float, target: float, **other: Any) -> float:
+    if target <= 0:
+        raise ValueError(
+            f"anchor 'adaptive-kl' has target {target}: give the divergence a token that is allowed, in nats, above 0; "
+            "to hold the policy at the reference take anchor 'kl' with a high beta"
+        )
+    return beta
+
+
+def followed(
+    state: float, seen: Mapping[str, float], batch: Batch, *, target: float, rate: float, **other: Any
+) -> float:
+    """β ← β · (1 + rate · clip(kl / target − 1, ±0.2))."""
+    error = seen["kl"] / target - 1 if "kl" in seen else 0.0
+    return state * (1 + rate * min(max(error, -STEP), STEP))
+
+
+def limits() -> Iterator[tuple]:
+    home = [[-1.0, -2.0]]
+    away = case([[0.0, -2.0]], reference=home)  # d = 1, 0
+    yield *case(home, reference=home), {"estimator": "k3"}, 0.0
+    yield *away, {"estimator": "k3", "beta": 1.0}, 1 / e / 2  # before any step: β times `kl`
+    for estimator, term in EXACT.items():
+        yield *case(home, terms={term: [[0.2, 0.4]]}), {"estimator": estimator, "beta": 0.5}, 0.15
+
+
+@part("anchor", "adaptive-kl", needs=needs, reads=reads, state=first, follow=followed, limits=limits)
+def adaptive_kl(
+    out: Out,
+    batch: Batch,
+    *,
+    state: float,
+    beta: float = 0.1,
+    target: float = 0.05,
+    rate: float = 0.1,
+    estimator: Estimator = "exact-reverse",
+) -> tuple[Tensor, Metrics]:
+    """Holds the divergence from the reference near `target` nats a token, by a strength β that follows it.
+
+        L = β_k Σ_t D_t,   β_{k+1} = β_k · (1 + rate · clip(D̄_k / target − 1, −0.2, 0.2)),   β_0 = beta
+
+    D is that of anchor `kl`, D̄_k its mean over the trained tokens of step k.
+
+    Reads    as `kl`; its own mean of the steps before.
+    Limits   rate 0 is `kl`; 0 where model and reference agree.
+    Fails    rate · 0.2 a step is slower than the policy drifts: `kl` stays above the target while `kl_beta` grows.
+    Source   Ziegler et al. 2019 (arXiv 1909.08593), section 2.2; there the target is nats a sequence.
+    """
+    divergence_N = divergence(out, batch, estimator)
+    beta_now = (torch.tensor(state, dtype=torch.float64), 1.0)
+    return state * divergence_N.sum(), {"kl": mean_of(divergence_N, batch.train_N), "kl_beta": beta_now}

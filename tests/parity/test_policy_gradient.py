@@ -1,0 +1,227 @@
+"""Policy gradients beside TRL's trainers, and by hand where TRL has none: the same weights and tokens give the same
+loss and
+the same gradient of every weight."""
+
+from dataclasses import replace
+from math import exp, log
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+import material
+import tiny
+from beside_trl import QUIET, advantages, agree, as_trl, flow_of, laid, nothing, ours
+from scalpel.batch import Batch
+from scalpel.engine import Engine, Sample
+from scalpel.engine.squares import squared_slopes
+from scalpel.limits import case
+from scalpel.opening import Opening
+from scalpel.part import bind
+from scalpel.sources.groups import lateness
+from scalpel.step import prepare
+
+trl = pytest.importorskip("trl")
+datasets = pytest.importorskip("datasets")
+pytestmark = pytest.mark.filterwarnings("ignore")
+SIZE = 4
+
+
+def sampled(engine: Engine, flow: Any, spread: float) -> Batch:
+    """Samples of the policy, as if it had moved since: ratios on both sides of the clip."""
+    batch = flow.source(material.draw(engine))
+    moved_N = spread * torch.randn(batch.N, generator=torch.Generator().manual_seed(3))
+    return prepare(engine, flow, replace(batch, old_N=engine.score(batch).logp_N + moved_N), 0.0)
+
+
+def grpo_trainer(at: Path, **config: Any) -> Any:
+    args = trl.GRPOConfig(
+        str(at), max_completion_length=8, num_generations=SIZE, per_device_train_batch_size=12, **config, **QUIET
+    )
+    trainer = trl.GRPOTrainer(
+        AutoModelForCausalLM.from_pretrained(tiny.folder(at / "base")), nothing, args,
+        train_dataset=datasets.Dataset.from_list([dict(prompt="a")] * 4), processing_class=tiny.tokenizer(None),
+    )  # fmt: skip
+    trainer.current_gradient_accumulation_steps = 1
+    return trainer
+
+
+def row(method: str, **objective: Any) -> Any:
+    """The row's flow with groups of four and these keys of its objective over the row's own."""
+    signal: dict[str, Any] = {"source": {"name": "groups", "size": SIZE}, "objective": objective}
+    return flow_of(method=method, signals={"0": signal})
+
+
+@pytest.mark.parametrize("pieces", [1, 3])
+@pytest.mark.parametrize(
+    ("method", "config", "spread"),
+    [
+        ("gspo", dict(loss_type="grpo", importance_sampling_level="sequence"), 2e-3),
+        ("gspo-token", dict(loss_type="grpo", importance_sampling_level="sequence"), 2e-3),
+        ("luspo", dict(loss_type="luspo", importance_sampling_level="sequence"), 2e-3),
+        ("dapo", dict(loss_type="dapo"), 0.4),
+    ],
+)
+def test_sequence_ratios_and_dapo_are_trl_s(
+    tmp_path: Path, method: str, config: dict[str, Any], spread: float, pieces: int
+) -> None:
+    engine, flow = material.engine(seed=0), row(method)
+    assert flow.signals[0].objective is not None
+    hyper = flow.signals[0].objective.hyper
+    batch = sampled(engine, flow, spread)
+    trainer = grpo_trainer(tmp_path, beta=0.0, epsilon=hyper["epsilon"], epsilon_high=hyper["epsilon_high"], **config)
+    inputs = as_trl(batch, advantages(batch, SIZE, scaled=True))
+    inputs["num_items_in_batch"] = batch.train_N.sum()
+    agree(trainer, trainer._compute_loss(trainer.model, inputs), ours(engine, flow, batch, pieces))
+
+
+def test_the_dual_clip_is_trl_s_two_sided_one(tmp_path: Path) -> None:
+    engine, flow = material.engine(seed=0), row("grpo", dual=1.5)
+    batch = sampled(engine, flow, 1.0)
+    trainer = grpo_trainer(tmp_path, loss_type="grpo", beta=0.0, delta=1.5)
+    inputs = as_trl(batch, advantages(batch, SIZE, scaled=True))
+    mine = ours(engine, flow, batch)
+    assert mine[0] != pytest.approx(ours(material.engine(seed=0), row("grpo"), batch)[0])
+    agree(trainer, trainer._compute_loss(trainer.model, inputs), mine)
+
+
+@pytest.mark.parametrize("level", ["token", "sequence"])
+@pytest.mark.parametrize("outside", ["truncate", "mask"])
+def test_the_importance_correction_is_trl_s(tmp_path: Path, level: str, outside: str) -> None:
+    engine = material.engine(seed=0)
+    keys = dict(name="importance", level=level, outside=outside, low=0.6, high=1.5)
+    signal: dict[str, Any] = {"source": {"name": "groups", "size": SIZE}, "credit": ["group-zscore", keys]}
+    flow = flow_of(method="grpo-async", signals={"0": signal})
+    batch = sampled(engine, flow, 0.3)
+    trainer = grpo_trainer(tmp_path, loss_type="grpo", beta=0.0)
+    trainer.use_vllm, trainer.vllm_importance_sampling_correction = True, True
+    difference_ST = laid(batch, batch.old_N) - laid(batch, batch.behaviour_N)
+    if level == "sequence":
+        difference_ST = difference_ST.sum(1, keepdim=True)
+    ratio_ST = difference_ST.exp()
+    far_ST = (ratio_ST < 0.6) | (ratio_ST > 1.5)
+    assert bool(far_ST.any()) and not bool(far_ST.all())
+    inputs = as_trl(batch, advantages(batch, SIZE, scaled=True))
+    kept_ST = ratio_ST.clamp(0.6, 1.5) if outside == "truncate" else ratio_ST.masked_fill(far_ST, 0.0)
+    inputs["importance_sampling_ratio"] = kept_ST
+    agree(trainer, trainer._compute_loss(trainer.model, inputs), ours(engine, flow, batch))
+
+
+@pytest.mark.parametrize("kl_beta", [0.0, 0.3])
+def test_rloo_is_trl_s_with_its_penalty_in_the_reward(tmp_path: Path, kl_beta: float) -> None:
+    engine = material.engine(seed=0, reference=1)
+    signal: dict[str, Any] = {"credit": [{"name": "leave-one-out", "kl_beta": kl_beta}]}
+    flow = flow_of(method="rloo", signals={"0": signal})
+    batch = sampled(engine, flow, 0.1)
+    args = trl.RLOOConfig(
+        str(tmp_path), epsilon=0.2, beta=0.0, max_completion_length=8, num_generations=SIZE,
+        per_device_train_batch_size=12, **QUIET,
+    )  # fmt: skip
+    trainer = trl.RLOOTrainer(
+        AutoModelForCausalLM.from_pretrained(tiny.folder(tmp_path / "base")), nothing, args,
+        train_dataset=datasets.Dataset.from_list([dict(prompt="a")] * 4), processing_class=tiny.tokenizer(None),
+    )  # fmt: skip
+    reward_S = batch.reward_S
+    if kl_beta:
+        assert batch.old_N is not None and batch.reference_N is not None
+        reward_S = reward_S - kl_beta * laid(batch, batch.old_N - batch.reference_N).sum(1)
+    reward_GK = reward_S.view(-1, SIZE)
+    baseline_GK = (reward_GK.sum(1, keepdim=True) - reward_GK) / (SIZE - 1)
+    inputs = as_trl(batch, (reward_GK - baseline_GK).reshape(-1))
+    inputs["old_logps"] = inputs.pop("old_per_token_logps").sum(1)
+    agree(trainer, trainer._compute_loss(trainer.model, inputs), ours(engine, flow, batch))
+
+
+def test_the_soft_penalty_on_length_is_trl_s() -> None:
+    from trl.rewards import get_soft_overlong_punishment
+
+    punished = get_soft_overlong_punishment(max_completion_len=20, soft_punish_cache=4)
+    for length in (1, 15, 16, 17, 19, 20):
+        (theirs,) = punished(completion_ids=[[0] * length])
+        assert lateness(Sample([0] * length), 20, 0.2) == pytest.approx(theirs)
+
+
+def test_reinforce_is_the_mean_of_minus_reward_less_baseline_times_log_prob() -> None:
+    engine, flow = material.engine(seed=0), flow_of(method="reinforce")
+    flow.signals[0].credits[0].memory.state = {"reward": 0.05, "weight": 0.1}  # b = ½
+    batch = flow.source(material.draw(engine))
+    assert len(material.EXAMPLES) == batch.S  # one sample a prompt
+    loss, gradients = ours(engine, flow, batch)
+    model = tiny.model(seed=0)
+    total = torch.zeros(())
+    for s in range(batch.S):
+        ids, trained = batch.ids_N[batch.seq_N == s], batch.train_N[batch.seq_N == s]
+        logp = model(ids[None]).logits[0, :-1].log_softmax(-1).gather(1, ids[1:, None])[:, 0]
+        total = total - (batch.reward_S[s] - 0.5) * logp[trained[1:]].sum() / batch.train_N.sum()
+    total.backward()
+    assert loss == pytest.approx(float(total.detach()), rel=1e-5)
+    for name, p in model.named_parameters():
+        torch.testing.assert_close(gradients[name], p.grad, rtol=1e-4, atol=1e-6)
+
+
+def test_ppo_on_three_tokens_is_the_arithmetic() -> None:
+    # γ = 1, λ = ½, V_old = (0.2, 0.4, 0.6), reward 1 at the end, kl_beta 0.1 with log π_old/π_ref = (1, 0, −1)
+    # r = (−0.1, 0, 1 + 0.1);  δ = (−0.1 + 0.4 − 0.2, 0.6 − 0.4, 1.1 − 0.6) = (0.1, 0.2, 0.5)
+    # Â = (0.1 + ½·0.45, 0.2 + ½·0.5, 0.5) = (0.325, 0.45, 0.5);  R = Â + V_old = (0.525, 0.85, 1.1)
+    ratio = [1.5, 1.0, 0.5]  # clipped to 1.2, and where the advantage is positive a low ratio stays: 0.5
+    old = [-1.0, -1.0, -1.0]
+    numbers: dict[str, Any] = dict(
+        old=[old], old_value=[[0.2, 0.4, 0.6]], reference=[[-2.0, -1.0, 0.0]], reward=[1.0],
+        value=[[0.3, 0.9, 0.6]],
+    )  # fmt: skip
+    out, batch = case([[o + log(r) for o, r in zip(old, ratio, strict=True)]], **numbers)
+    hyper = dict(lam=0.5, kl_beta=0.1)
+    credit = bind("credit", "gae", whiten=False, **hyper)
+    assert credit.part.statistic is not None
+    stat = credit.part.statistic(out, batch, gamma=1.0, whiten=False, **hyper)
+    credit_N = credit(out, batch, stat=stat)
+    assert credit_N[batch.train_N].tolist() == pytest.approx([0.325, 0.45, 0.5])
+    pushed = bind("objective", "clipped-pg", average="token")
+    loss, _ = pushed(out, replace(batch, credit_N=credit_N))
+    assert float(loss) / 3 == pytest.approx(-(1.2 * 0.325 + 1.0 * 0.45 + 0.5 * 0.5) / 3)
+    # V held within 0.2 of V_old: (0.3, 0.6, 0.6); the worse of both squares: (0.225², max(0.05², 0.25²), 0.5²) / 2
+    taught, _ = bind("objective", "value", **hyper)(out, batch)
+    assert float(taught) == pytest.approx((0.225**2 + 0.25**2 + 0.5**2) / 2)
+
+
+def test_the_adaptive_coefficient_is_ziegler_s() -> None:
+    anchor = bind("anchor", "adaptive-kl", beta=0.2, target=0.1, rate=0.1, estimator="k3")
+    out, batch = case([[-1.0]], reference=[[-1.0]])
+    expected = 0.2
+    for kl, error in ((0.11, 0.1), (0.5, 0.2), (0.0, -0.2), (0.1, 0.0)):  # errors of more than a fifth count as one
+        anchor.follow({"kl": kl}, batch, 0.0)
+        expected *= 1 + 0.1 * error
+        assert anchor.memory.state == pytest.approx(expected)
+    away, there = case([[0.0]], reference=[[-1.0]])
+    assert float(anchor(away, there)[0]) == pytest.approx(expected / exp(1.0))
+
+
+def test_elastic_weights_are_the_mean_squared_gradient_of_each_text_s_log_likelihood() -> None:
+    engine = material.engine(seed=0)
+    batch = bind("source", "demonstrations")(material.draw(engine))
+    model = tiny.model(seed=0)
+    expected = {name: torch.zeros_like(p) for name, p in model.named_parameters()}
+    for s in range(batch.S):
+        ids, trained = batch.ids_N[batch.seq_N == s], batch.train_N[batch.seq_N == s]
+        logp = model(ids[None]).logits[0, :-1].log_softmax(-1).gather(1, ids[1:, None])[:, 0]
+        slopes = torch.autograd.grad(logp[trained[1:]].sum(), list(model.parameters()))
+        for name, g in zip(expected, slopes, strict=True):
+            expected[name] += g**2 / batch.S
+    weights = dict(engine.model.named_parameters())
+    opening = Opening(frozenset(weights), lambda *asked: batch, lambda b: squared_slopes(engine, weights, b))
+    anchor = bind("anchor", "elastic", strength=2.0)
+    assert anchor.part.weigh is not None
+    fisher = anchor.part.weigh({}, opening, **anchor.hyper)
+    for name in expected:
+        torch.testing.assert_close(fisher[name], expected[name], rtol=1e-3, atol=1e-7)
+    assert all(p.grad is None for p in weights.values())
+    home = {name: p.detach() for name, p in weights.items()}
+    now = {name: (p + 0.5).requires_grad_() for name, p in home.items()}
+    penalty, _ = anchor(now, home, state=fisher)
+    size, whole = sum(f.numel() for f in fisher.values()), sum(float(f.sum()) for f in fisher.values())
+    assert float(penalty) == pytest.approx(0.5 * 2.0 * 0.25 * size, rel=1e-4)  # Σ F̂ is the number of weights
+    penalty.backward()
+    for name, f in fisher.items():
+        torch.testing.assert_close(now[name].grad, 2.0 * f * size / whole * 0.5, rtol=1e-4, atol=1e-6)
