@@ -53,7 +53,7 @@ def tables(at: Path, train: dict[str, Any] | list[dict[str, Any]], kind: str = "
     stages = [merge(small, stage) for stage in (train if isinstance(train, list) else [train])]
     raw = {
         "model": {"path": str(at / kind), "device": "cpu"},
-        "models": {"teacher": str(at / "teacher")},
+        "models": {role: str(at / "teacher") for role in ("teacher", "weak", "judge")},
         "task": {"name": "jsonl", "path": str(at / "rows.jsonl"), "verify": "exact"},
         "data": {"rewards": [f"{at / 'reward.py'}:spread"]},
         "stages": stages,

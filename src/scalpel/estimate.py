@@ -86,7 +86,18 @@ class Pretence:
     cache: float = 0.0
 
     def sample(
-        self, prompts: Sequence[Sequence[int]], n: int, seed: int, limits: Sequence[int] | None = None
+        self,
+        prompts: Sequence[Sequence[int]],
+        n: int,
+        seed: int,
+        limits: Sequence[int] | None = None,
+        writer: str = "policy",
+    ) -> list[list[Sample]]:
+        with self.engine.standing_in(writer):
+            return self.pretended(prompts, n, seed, limits)
+
+    def pretended(
+        self, prompts: Sequence[Sequence[int]], n: int, seed: int, limits: Sequence[int] | None
     ) -> list[list[Sample]]:
         few = list(prompts[: max(1, ROWS // n)])
         long = self.sampling.max_tokens
@@ -113,7 +124,7 @@ class Pretence:
         return [[[float(k % 2 == 0)] + [0.0] * (self.rewards - 1) for k in range(len(group))] for group in samples]
 
     def hand(self, draw: Draw) -> Draw:
-        return replace(draw, sample=self.sample, reward=self.reward)
+        return replace(draw, sample=self.sample, reward=self.reward, on_trial=None)
 
 
 def estimate(job: Job, stage: StageRun) -> Estimate:

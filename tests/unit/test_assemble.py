@@ -20,7 +20,7 @@ def signals(source="groups", credit=("group-zscore",), objective="clipped-pg", *
 
 @pytest.mark.parametrize("method", sorted(ROWS))
 def test_every_row_assembles(method):
-    assert plan({"method": method}, {"teacher": "t"}).flows
+    assert plan({"method": method}, {"teacher": "t", "weak": "w"}).flows
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ arguments. With it the head keeps no graph over the vocabulary; a term without o
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from scalpel.registry import register
@@ -41,3 +42,17 @@ def reverse_kl_slope(logits_CV: Tensor, other_CV: Tensor, target_C: Tensor) -> T
     p, q = logits_CV.log_softmax(-1), other_CV.log_softmax(-1)
     ratio, p = p - q, p.exp()
     return p * (ratio - (p * ratio).sum(-1, keepdim=True))
+
+
+@register("term", "own_choice")
+def own_choice(logits_CV: Tensor, other_CV: Tensor | None, target_C: Tensor) -> Tensor:
+    """−log max_v p_v: how far the model is from being sure of its own first choice. Source: Burns et al. 2023 (arXiv
+    2312.09390), section 4.3, the hardened prediction."""
+    return logits_CV.logsumexp(-1) - logits_CV.max(-1).values
+
+
+@register("slope", "own_choice")
+def own_choice_slope(logits_CV: Tensor, other_CV: Tensor | None, target_C: Tensor) -> Tensor:
+    """∂/∂z_v = p_v − 1[v = the first choice]."""
+    first_C1 = logits_CV.argmax(-1, keepdim=True)
+    return logits_CV.softmax(-1).scatter_add(1, first_C1, -torch.ones_like(first_C1, dtype=logits_CV.dtype))

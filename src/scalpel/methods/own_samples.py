@@ -1,11 +1,141 @@
-"""Supervised on what the model itself wrote."""
+"""Supervised on what the model itself wrote, and on labels that no person gave."""
+
+from math import inf
+from typing import Any
 
 from scalpel.methods.row import Row, one
+
+EQUATION = r"[-+*/(). \d]+=\s*-?[.\d]+"
+BEST: dict[str, Any] = {"name": "accepted-samples", "size": 16, "threshold": -inf, "keep": 1, "order": "best"}
+
+
+def played(earlier: float, beta: float) -> list[dict[str, Any]]:
+    """SPIN's signal in one of its iterations."""
+    return one({"name": "self-play", "earlier": earlier}, ["constant"], {"name": "dpo", "beta": beta})
+
+
+SPIN: dict[str, Any] = {"name": "spin", "reference": "start", "optimizer": "rmsprop"}
 
 ROWS: dict[str, Row] = {
     "rejection-sampling": Row(
         "Rejection-sampling fine-tuning",
         "Yuan et al. 2023, arXiv 2308.01825",
         {"signals": one("accepted-samples", ["constant"], "nll"), "learning_rate": 1e-5},
+    ),
+    "rft": Row(
+        "Rejection-sampling fine-tuning as augmentation: supervised, sampled, then anew from the base",
+        "Yuan et al. 2023, arXiv 2308.01825",
+        {
+            "signals": [
+                {
+                    "name": "own",
+                    "source": {
+                        "name": "accepted-samples",
+                        "writer": "previous",
+                        "size": 32,  # anew in each of the paper's 3 epochs, in place of 100 once
+                        "keep": 32,
+                        "key": EQUATION,
+                        "order": "apart",
+                    },
+                    "credit": ["constant"],
+                    "objective": "nll",
+                },
+                {"name": "gold", "source": "demonstrations", "credit": ["constant"], "objective": "nll"},
+            ],
+            "start": "base",
+            "learning_rate": 1e-5,
+            "sampling": {"temperature": 0.7},
+        },
+        before=[{"method": "sft", "learning_rate": 1e-5}],
+    ),
+    "expert-iteration": Row(
+        "Expert iteration: rounds, each on what the round before could do",
+        "Anthony et al. 2017, arXiv 1705.08439",
+        {
+            "signals": one({"name": "accepted-samples", "writer": "reference"}, ["constant"], "nll"),
+            "reference": "start",
+            "repeat": 3,
+            "learning_rate": 1e-5,
+        },
+    ),
+    "rest-em": Row(
+        "Reinforced self-training by expectation maximisation: each round anew from the base",
+        "Singh et al. 2023, arXiv 2312.06585",
+        {
+            "signals": one(
+                {"name": "accepted-samples", "writer": "previous", "size": 32, "keep": 10}, ["constant"], "nll"
+            ),
+            "start": "base",
+            "repeat": 3,
+            "learning_rate": 1e-5,
+            "sampling": {"temperature": 0.7, "top_k": 40},
+        },
+    ),
+    "best-of-n": Row(
+        "Reward-ranked fine-tuning: the best of n samples",
+        "Dong et al. 2023, arXiv 2304.06767",
+        {"signals": one(BEST, ["constant"], "nll"), "learning_rate": 1e-5},
+    ),
+    "superhf": Row(
+        "Supervised human feedback: the best of n samples, held near the base",
+        "Mukobi et al. 2023, arXiv 2310.16763",
+        {
+            "signals": one(BEST, ["constant"], "nll"),
+            "anchors": [{"name": "kl", "estimator": "exact-forward", "beta": 0.35}],
+            "learning_rate": 1e-5,
+            "sampling": {"top_p": 0.95},
+        },
+    ),
+    "s3ft": Row(
+        "Selective self-to-supervised fine-tuning",
+        "Gupta et al. 2025, arXiv 2502.08130",
+        {
+            "signals": one("own-or-gold", ["constant"], "nll"),
+            "learning_rate": 1e-5,
+            "sampling": {"temperature": 0.0},
+        },
+    ),
+    "spin": Row(
+        "Self-play fine-tuning",
+        "Chen et al. 2024, arXiv 2401.01335",
+        {**SPIN, "signals": played(0.0, 0.1), "learning_rate": 5e-7},
+        after=[
+            {**SPIN, "signals": played(0.5, 0.1), "learning_rate": 5e-7},
+            {**SPIN, "signals": played(0.5, 0.1), "learning_rate": 1e-7},
+            {**SPIN, "signals": played(0.5, 5.0), "learning_rate": 1e-7},
+        ],
+    ),
+    "self-judged": Row(
+        "Self-judged: the best of n samples by the model's own verdict",
+        "Yuan et al. 2024, arXiv 2401.10020",
+        {"signals": one({**BEST, "size": 8}, ["constant"], "nll", rewards=["judge"]), "learning_rate": 1e-5},
+    ),
+    "self-consistency": Row(
+        "Self-improvement: samples that say what most of them say",
+        "Huang et al. 2022, arXiv 2210.11610",
+        {
+            "signals": one("accepted-samples", ["constant"], "nll", rewards=["agreement"]),
+            "learning_rate": 1e-5,
+            "sampling": {"temperature": 0.7},
+        },
+    ),
+    "weak-to-strong": Row(
+        "Weak-to-strong, with the auxiliary confidence loss",
+        "Burns et al. 2023, arXiv 2312.09390",
+        {
+            "signals": one(
+                "answers", ["constant"], {"name": "confidence", "alpha": {"from": 0.0, "to": 0.5, "until": 0.1}}
+            ),
+            "learning_rate": 1e-5,
+            "sampling": {"temperature": 0.0},
+        },
+    ),
+    "sequence-distillation": Row(
+        "Distillation by sequences: a teacher's answers",
+        "Kim & Rush 2016, arXiv 1606.07947",
+        {
+            "signals": one({"name": "answers", "writer": "teacher"}, ["constant"], "nll"),
+            "learning_rate": 2e-5,
+        },
     ),
 }

@@ -1,33 +1,88 @@
 """Own samples that were accepted."""
 
-from scalpel.batch import Batch, Row, lay
+import re
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import Literal
+
+import numpy as np
+
+from scalpel.batch import Batch, lay
 from scalpel.draw import Draw
+from scalpel.engine.sample import Sample
 from scalpel.part import part
-from scalpel.sources.sampled import judged, sample_row, total
+from scalpel.sources.sampled import Judged, judged, sample_row, total, writers
+
+Order = Literal["first", "best", "apart"]
 
 
-@part("source", "accepted-samples", gives=frozenset({"reward"}))
-def accepted_samples(draw: Draw, *, size: int = 8, threshold: float = 1.0, keep: int = 4, dedupe: bool = True) -> Batch:
-    """Of `size` samples a prompt, those with a reward of `threshold` or more, each text once, at most `keep`.
+def edits(a: Sequence[int], b: Sequence[int]) -> int:
+    """Levenshtein's distance: the fewest tokens to insert, delete or replace that turn a into b."""
+    other, place = np.asarray(b), np.arange(len(b) + 1)
+    row = place
+    for i, token in enumerate(a):
+        above = np.minimum(row[1:] + 1, row[:-1] + (other != token))
+        row = np.minimum.accumulate(np.append(i + 1, above) - place) + place
+    return int(row[-1])
+
+
+def marks(key: str, text: Callable[[Sequence[int]], str], found: Judged) -> list[Hashable]:
+    """What makes samples count as the same: all matches of the key in their texts, or the texts."""
+    try:
+        same = re.compile(key)
+    except re.error as error:
+        raise ValueError(f"'key' of source 'accepted-samples' is {key!r}, no regular expression: {error}") from None
+    return [tuple(same.findall(text(sample.ids))) if key else text(sample.ids) for sample, _ in found]
+
+
+def apart(one: Sample, others: Iterable[Sample]) -> int:
+    return sum(edits(one.ids, other.ids) for other in others)
+
+
+def taken(found: Judged, mark: Sequence[Hashable], keep: int, order: Order) -> Judged:
+    """Of the samples with one mark a single one, at most `keep` in all."""
+    pairs = list(zip(mark, found, strict=True))
+    if order == "best":
+        pairs.sort(key=lambda pair: -total(pair[1][1]))
+    kept: dict[Hashable, tuple[Sample, list[float]]] = {}
+    for m, new in pairs:
+        held = kept.setdefault(m, new)
+        if order == "apart" and held is not new:
+            others = [other for k, (other, _) in kept.items() if k != m]
+            kept[m] = max(held, new, key=lambda one: apart(one[0], others))
+    return list(kept.values())[:keep]
+
+
+@part("source", "accepted-samples", gives=frozenset({"reward"}), asks=writers())
+def accepted_samples(
+    draw: Draw,
+    *,
+    size: int = 8,
+    threshold: float = 1.0,
+    keep: int = 4,
+    dedupe: bool = True,
+    key: str = "",
+    order: Order = "first",
+    writer: str = "policy",
+) -> Batch:
+    """Of `size` samples a prompt, those with a reward of `threshold` or more, no two alike, at most `keep`.
 
     A sample that was cut off is not accepted: it would teach not to stop. `keep` bounds the weight of easy prompts.
+    Alike are samples of one text, or with one list of matches of the expression `key` (say, of their equations);
+    without `dedupe` none are. `order` says which are kept: the "first" ones, the "best" by reward, or, of those alike,
+    the one that is farthest "apart" from all others kept, counted in edits. `writer` is the policy or another role:
+    "previous", the model as the stage before left it; "reference"; or one of [models].
 
     Reads    prompts; the reward functions.
-    Limits   threshold −∞, without dedupe and cap: imitation of itself. With `nll` it is one step of expert iteration.
-    Fails    nothing is accepted where the policy never succeeds: the batch is empty and teaches nothing;
+    Limits   threshold −∞, without dedupe and cap: imitation of itself; with keep 1 and "best": best of n. With `nll` it
+             is one step of expert iteration.
+    Fails    nothing is accepted where the writer never succeeds: the batch is empty and teaches nothing;
              `tokens_trained_share` is missing from the log.
     Source   Yuan et al. 2023 (arXiv 2308.01825), section 3.3; cap as in Singh et al. 2023 (arXiv 2312.06585).
     """
-    rows: list[Row] = []
-    prompts, found = judged(draw, size)
+    rows = []
+    prompts, found = judged(draw, size, writer)
     for group, (example, prompt, samples) in enumerate(zip(draw.examples, prompts, found, strict=True)):
-        seen: set[str] = set()
-        taken = 0
-        for sample, rewards in samples:
-            text = draw.tokens.text(sample.ids)
-            if total(rewards) < threshold or not sample.finished or taken == keep or (dedupe and text in seen):
-                continue
-            seen.add(text)
-            taken += 1
-            rows.append(sample_row(prompt, sample, example, group, rewards))
+        right = [(s, rewards) for s, rewards in samples if s.finished and total(rewards) >= threshold]
+        mark = marks(key, draw.tokens.text, right) if dedupe else range(len(right))
+        rows += [sample_row(prompt, s, example, group, rewards) for s, rewards in taken(right, mark, keep, order)]
     return lay(rows)

@@ -1,6 +1,6 @@
 """Rows made of the policy's own samples; shared by the sources that sample."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from scalpel.batch import DEMONSTRATION, ENVIRONMENT, NEITHER, POLICY, Row
 from scalpel.draw import Draw
@@ -11,12 +11,28 @@ from scalpel.rendered import Rendered
 Judged = list[tuple[Sample, list[float]]]  # the samples of one prompt with their rewards
 
 
-def judged(draw: Draw, size: int) -> tuple[list[list[int]], list[Judged]]:
+def writers(default: str = "policy") -> Callable[..., set[str]]:
+    """What a source asks whose key `writer` names the one that samples."""
+    return lambda writer=default, **other: {writer}
+
+
+def judged(draw: Draw, size: int, writer: str = "policy") -> tuple[list[list[int]], list[Judged]]:
     """The prompts' ids, and `size` samples of each with their rewards."""
     prompts = [draw.tokens.prompt(example.prompt) for example in draw.examples]
-    samples = draw.sample(prompts, size, draw.seed)
+    samples = draw.by(writer)(prompts, size, draw.seed)
     rewards = draw.reward(draw.examples, samples)
     return prompts, [list(zip(*pair, strict=True)) for pair in zip(samples, rewards, strict=True)]
+
+
+def demonstrated(draw: Draw, source: str) -> list[Rendered | None]:
+    """The examples' demonstrations, fitted; None where one was dropped for its length."""
+    for i, example in enumerate(draw.examples):
+        if example.completion is None:
+            raise ValueError(
+                f"source {source!r} needs demonstrations, but example {example.id or i!r} has no completion: add a "
+                "column 'completion', or take source 'accepted-samples', which needs none"
+            )
+    return [draw.fit(draw.tokens.demonstration(example)) for example in draw.examples]
 
 
 def total(rewards: Sequence[float]) -> float:

@@ -1,0 +1,87 @@
+"""Labels without a verifier: a model judges completions, or they vote."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from inspect import signature
+from typing import Any
+
+from scalpel.example import Example, Prompt
+from scalpel.registry import unknown
+from scalpel.rewards.verifiers import found
+
+# (role, prompts, answers) → for each prompt how likely the model of that role holds each answer, of them all
+Ask = Callable[[str, Sequence[Prompt], Sequence[str]], list[list[float]]]
+Scoring = Callable[[Sequence[Example], Sequence[str], Any], list[float]]
+
+
+def asking(prompt: Prompt, completion: str, question: str) -> Prompt:
+    """The question put behind what was said: in a conversation the user asks."""
+    if isinstance(prompt, str):
+        return f"{prompt}{completion}\n{question}\n"
+    return (*prompt, {"role": "assistant", "content": completion}, {"role": "user", "content": question})
+
+
+def judge(
+    ask: Ask | None,
+    *,
+    role: str = "policy",
+    question: str = "Is that right? Answer yes or no.",
+    yes: str = "yes",
+    no: str = "no",
+) -> Scoring:
+    """How likely a model says that a completion is right: p(yes) / (p(yes) + p(no)), asked behind it.
+
+    `role` is the policy itself, "reference", or one of [models]: a frozen judge.
+
+    Source   Kadavath et al. 2022 (arXiv 2207.05221), P(True); for training Yuan et al. 2024 (arXiv 2401.10020)
+    """
+
+    def score(examples: Sequence[Example], completions: Sequence[str], handed: Any) -> list[float]:
+        assert ask is not None, "rewards were made without a model to ask"
+        prompts = [asking(e.prompt, text, question) for e, text in zip(examples, completions, strict=True)]
+        return [chances[0] for chances in ask(role, prompts, (yes, no))]
+
+    return score
+
+
+def agreement(ask: Ask | None, *, pattern: str = "") -> Scoring:
+    """1 where a completion says what most of the completions to its prompt say: the whole text, or the group of the
+    last match of `pattern`. Of equally many the first one wins; where nothing matches, it has no vote.
+
+    Source   Huang et al. 2022 (arXiv 2210.11610); as a reward Zuo et al. 2025 (arXiv 2504.16084)
+    """
+
+    def score(examples: Sequence[Example], completions: Sequence[str], handed: Any) -> list[float]:
+        said = [found(pattern, text) if pattern else text.strip() for text in completions]
+        votes: dict[int, Counter[str | None]] = {}
+        for example, answer in zip(examples, said, strict=True):
+            votes.setdefault(id(example), Counter())[answer] += answer is not None
+        most = {place: count.most_common(1)[0][0] for place, count in votes.items()}
+        return [float(a is not None and a == most[id(e)]) for e, a in zip(examples, said, strict=True)]
+
+    return score
+
+
+JUDGES: dict[str, Callable[..., Scoring]] = {"judge": judge, "agreement": agreement}
+
+
+def make(table: Mapping[str, Any], ask: Ask | None) -> Scoring:
+    """A judge from its table: {name = "judge", role = "judge", question = "…"}."""
+    name, options = table["name"], {k: v for k, v in table.items() if k != "name"}
+    known = [p.name for p in signature(JUDGES[name]).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    for key, value in options.items():
+        if key not in known:
+            raise ValueError(f"reward {name!r}: {unknown('key', key, known)}")
+        if not isinstance(value, str):
+            raise ValueError(f"reward {name!r} has {key} = {value!r}: it must be text")
+    return JUDGES[name](ask, **options)
+
+
+def roles(specs: Sequence[str | Mapping[str, Any]]) -> frozenset[str]:
+    """The models that these rewards ask, besides the policy."""
+    tables = [{"name": s} if isinstance(s, str) else s for s in specs]
+    inside = [table[key] for table in tables for key in ("of", "where") if key in table]
+    own = frozenset(str(table.get("role", "policy")) for table in tables if table.get("name") == "judge")
+    return (own - {"policy"}) | (roles(inside) if inside else frozenset())

@@ -1,0 +1,66 @@
+"""Own answers where they are right, demonstrations where they are not."""
+
+import re
+
+from scalpel.batch import Batch, Row, lay
+from scalpel.draw import Draw, derive
+from scalpel.engine.sample import Sample
+from scalpel.example import Example, Prompt
+from scalpel.part import part
+from scalpel.sources.sampled import demonstrated, rendered_row, sample_row, total, writers
+
+TEMPLATE = "{prompt}\nThe right answer: {completion}\nThe same answer in your own words:\n"
+
+
+def retold(template: str, example: Example) -> Prompt:
+    """The prompt that asks for a paraphrase of the demonstration; in a conversation the last message asks."""
+
+    def filled(prompt: str) -> str:
+        given = {"prompt": prompt, "completion": example.completion or ""}
+        return re.sub(r"\{(prompt|completion)\}", lambda place: given[place[1]], template)
+
+    if isinstance(example.prompt, str):
+        return filled(example.prompt)
+    *before, last = example.prompt
+    return (*before, {**last, "content": filled(last["content"])})
+
+
+def right(places: list[int], found: list[list[Sample]], rewards: list[list[list[float]]], least: float) -> dict:
+    """The samples that are right, by the places of their examples."""
+    judged = zip(places, found, rewards, strict=True)
+    return {i: s for i, (s,), (r,) in judged if s.finished and total(r) >= least}
+
+
+@part("source", "own-or-gold", gives=frozenset({"demonstration"}), asks=writers("reference"))
+def own_or_gold(draw: Draw, *, writer: str = "reference", threshold: float = 1.0, paraphrase: str = TEMPLATE) -> Batch:
+    """The model's own answer where it is right, else its paraphrase of the demonstration, else the demonstration.
+
+        y = ŷ if r(ŷ) ≥ threshold;   else ỹ if r(ỹ) ≥ threshold;   else y*
+        ŷ ~ π_writer(· | x),   ỹ ~ π_writer(· | template(x, y*))
+
+    What the model would say anyway is changed as little as the task allows. `paraphrase` is the template, with
+    {prompt} and {completion}; "" leaves that step out.
+
+    Reads    prompts and `completion`; the reward functions, which judge.
+    Limits   a writer that is never right: `demonstrations`; one that always is: imitation of itself.
+    Fails    a judge that accepts what is wrong; its share is not to be seen in the loss.
+    Source   Gupta et al. 2025 (arXiv 2502.08130), section 3.
+    """
+    if paraphrase and "{completion}" not in paraphrase:
+        raise ValueError(f"the template {paraphrase!r} has no place for the answer: write {{completion}} into it")
+    golden = demonstrated(draw, "own-or-gold")
+    prompts, sample = [draw.tokens.prompt(example.prompt) for example in draw.examples], draw.by(writer)
+    found = sample(prompts, 1, draw.seed)
+    own = right(list(range(len(prompts))), found, draw.reward(draw.examples, found), threshold)
+    left = [i for i in range(len(prompts)) if i not in own and paraphrase]
+    if left:
+        asking = [draw.tokens.prompt(retold(paraphrase, draw.examples[i])) for i in left]
+        found = sample(asking, 1, derive(draw.seed, "paraphrase") % 2**31)
+        own |= right(left, found, draw.score([draw.examples[i] for i in left], found), threshold)
+    rows: list[Row] = []
+    for group, (example, gold) in enumerate(zip(draw.examples, golden, strict=True)):
+        if group in own:
+            rows.append(sample_row(prompts[group], own[group], example, group))
+        elif gold is not None:
+            rows.append(rendered_row(gold, example, group))
+    return lay(rows)

@@ -1,0 +1,52 @@
+"""A demonstration against what an earlier self answers."""
+
+from typing import Any
+
+from scalpel.batch import PREFERRED, REJECTED, Batch, lay
+from scalpel.draw import Draw, derive
+from scalpel.engine.sample import Sample
+from scalpel.part import part
+from scalpel.sources.sampled import demonstrated, rendered_row, sample_row
+
+
+def asked(writer: str = "reference", earlier: float = 0.0, **other: Any) -> set[str]:
+    return {writer, "earlier"} if earlier else {writer}
+
+
+def answered(draw: Draw, writer: str, prompts: list[list[int]], places: list[int], seed: int) -> dict[int, Sample]:
+    """What the writer says to the prompts at these places, by place."""
+    found = draw.by(writer)([prompts[i] for i in places], 1, seed)
+    return {i: sample for i, (sample,) in zip(places, found, strict=True)}
+
+
+@part("source", "self-play", gives=frozenset({"pair", "demonstration"}), asks=asked)
+def self_play(draw: Draw, *, writer: str = "reference", earlier: float = 0.0) -> Batch:
+    """Pairs of a demonstration, preferred, and an answer that the model gave before, rejected.
+
+        (y_w, y_l) = (y*, ŷ),   ŷ ~ π_writer(· | x)
+
+    With reference = "start" the writer "reference" is the model as it was when the stage began, so that each stage
+    plays against the one before. For the share `earlier` of the prompts the opponent is the model of the stage before
+    that: the earlier stage's pairs go on being trained on.
+
+    Reads    prompts and `completion`; no reward.
+    Limits   an opponent that answers as the demonstrations do: no gradient on average, the fixed point.
+    Fails    `accuracy` near 1 from the start: the opponent is told from the data by its form, and form is all that is
+             learnt.
+    Source   Chen et al. 2024 (arXiv 2401.01335), algorithm 1; earlier pairs as in section 6.1.
+    """
+    if not 0 <= earlier <= 1:
+        raise ValueError(f"earlier is {earlier}, but it is a share of the prompts: set 0 to 1")
+    prompts = [draw.tokens.prompt(example.prompt) for example in draw.examples]
+    golden = demonstrated(draw, "self-play")
+    old = [i for i in range(len(prompts)) if int((i + 1) * earlier) > int(i * earlier)]
+    new = [i for i in range(len(prompts)) if i not in old]
+    said = answered(draw, writer, prompts, new, draw.seed)
+    if old:
+        said |= answered(draw, "earlier", prompts, old, derive(draw.seed, "earlier") % 2**31)
+    rows = []
+    for group, (example, prompt, gold) in enumerate(zip(draw.examples, prompts, golden, strict=True)):
+        if gold is not None:
+            rows.append(rendered_row(gold, example, group, PREFERRED))
+            rows.append(sample_row(prompt, said[group], example, group, label=REJECTED))
+    return lay(rows)

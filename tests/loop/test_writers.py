@@ -1,0 +1,132 @@
+"""Those that write for a source: the policy, the models of earlier stages, and others of the recipe."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from running import equal, ran, tables, weights
+from scalpel.draw import Draw
+from scalpel.engine import Engine, Sampling
+from scalpel.estimate import estimate
+from scalpel.job import Job
+from scalpel.runs import Run
+from scalpel.stage import StageRun
+from scalpel.train import train
+
+PLAY = {"name": "self-play", "writer": "previous", "earlier": 0.5}
+STAGE: dict[str, Any] = {
+    "signals": [{"source": PLAY, "credit": ["constant"], "objective": "dpo"}],
+    "steps": 2,
+    "warmup": 0.0,
+}
+
+
+def of(job: Job, role: str) -> dict[str, torch.Tensor]:
+    return {name: p.detach().clone() for name, p in job.engine.others[role].named_parameters()}
+
+
+def handed(job: Job, stage: StageRun) -> tuple[Draw, list[list[int]]]:
+    """What the stage's source is handed, and its prompts."""
+    seen: list[Draw] = []
+
+    def hand(draw: Draw) -> Draw:
+        seen.append(draw)
+        return draw
+
+    job.draw(stage, 0, 0, 0, 0.0, hand)
+    return seen[0], [job.engine.tokens.prompt(e.prompt) for e in seen[0].examples]
+
+
+@pytest.mark.parametrize("start", ["previous", "base"])
+def test_previous_and_earlier_are_what_the_last_two_stages_ended_with(at, start):
+    job = Job(tables(at, [STAGE, STAGE, {**STAGE, "start": start}]))
+    base = weights(job)
+    ends: list[dict[str, torch.Tensor]] = []
+    for index in range(3):
+        stage = job.enter(index)
+        before = [base, base, *ends]
+        assert equal(of(job, "previous"), before[-1]) and equal(of(job, "earlier"), before[-2])
+        with torch.no_grad():
+            next(iter(stage.scope.moving)).weight.add_(1.0)
+        job.leave(stage)
+        ends.append(weights(job))
+    assert not job.engine.off
+
+
+def test_nothing_is_kept_of_a_stage_that_nobody_asks_for(at):
+    job = Job(tables(at, [{"method": "sft"}, {"method": "sft"}]))
+    job.leave(job.enter(0))
+    assert job.ends == {}
+
+
+def test_what_a_role_writes_is_what_its_model_writes_and_it_is_paid_for(at):
+    job = Job(tables(at, {"method": "sequence-distillation"}))
+    draw, prompts = handed(job, job.enter(0))
+    teacher = Engine(job.load(job.recipe.models["teacher"])[0], job.engine.tokens)
+    before = job.engine.meter.tokens_sampled
+    found = draw.by("teacher")(prompts, 2, 5)
+    assert found == teacher.sample(prompts, Sampling(6), 2, 5) != draw.by("policy")(prompts, 2, 5)
+    written = sum(len(s.ids) for group in found for s in group)
+    assert job.engine.meter.tokens_sampled >= before + written
+
+
+def test_with_adapters_the_reference_that_writes_is_the_policy_without_them(at):
+    lora = {"method": "spin", "scope": "lora"}
+    job = Job(tables(at, lora))
+    stage = job.enter(0)
+    assert job.engine.off.keys() == {"reference"} and not job.engine.others
+    draw, prompts = handed(job, stage)
+    before = draw.by("policy")(prompts, 2, 5)
+    with torch.no_grad():
+        for m in stage.scope.moving:
+            m.value.add_(0.3)
+    assert draw.by("reference")(prompts, 2, 5) == before != draw.by("policy")(prompts, 2, 5)
+
+
+@pytest.mark.parametrize("method", ["spin", "rest-em", "rft"])
+def test_a_run_over_several_stages_is_resumed_bit_for_bit(at, tmp_path, method):
+    rewarded = {"method": method, "steps": 2, "learning_rate": 1e-2, "checkpoint_every": 1, "batch": 3}
+    if method != "spin":
+        rewarded["signals"] = {"0": {"source": {"size": 4, "threshold": 0.0}}}
+    recipe = tables(at, rewarded)
+    expected, log = ran(recipe, tmp_path / "whole")
+
+    def stop(record) -> None:
+        if record["step"] == len(log) - 1:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        train(recipe, Run(tmp_path / "cut"), tell=stop)
+    found, lines = ran(recipe, tmp_path / "cut", resume=True)
+    assert lines == log and equal(found, expected)
+    stages = list(dict.fromkeys(line["stage"] for line in log))
+    assert len(log) == 2 * len(stages) and len(stages) > 1
+
+
+def test_the_estimate_counts_what_another_model_writes(at):
+    job = Job(tables(at, {"method": "sequence-distillation"}))
+    found = estimate(job, job.enter(0))
+    assert found.sampled_a_step == 4 * 6 and found.trained_a_step > 0
+
+
+def test_a_judge_of_the_recipe_is_asked_in_the_loop_and_paid_for(at, tmp_path):
+    signals = {"0": {"source": {"size": 3}, "rewards": [{"name": "judge", "role": "judge"}]}}
+    recipe = tables(at, {"method": "self-judged", "signals": signals, "steps": 1})
+    job = Job(recipe)
+    stage = job.enter(0)
+    processed = job.engine.meter.tokens_processed
+    job.draw(stage, 0, 0, 0, 0.0)
+    assert job.engine.meter.tokens_processed > processed
+    _, (line,) = ran(recipe, tmp_path / "run")
+    assert 0.0 < line["rewards/judge/mean"] < 1.0
+
+
+def test_chances_are_those_of_the_answers_among_each_other(at):
+    job = Job(tables(at, {"method": "sft"}))
+    job.enter(0)
+    tokens = job.engine.tokens
+    (found,) = job.chances("policy", ["ab"], ["yes", "no", "so"])
+    logp = [sum(job.engine.logps([(tokens.prompt("ab"), tokens.completion(a, "ab"))])[0]) for a in ("yes", "no", "so")]
+    expected = torch.tensor(logp, dtype=torch.float64).softmax(0).tolist()
+    assert found == pytest.approx(expected, rel=1e-5) and sum(found) == pytest.approx(1.0)

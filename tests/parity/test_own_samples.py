@@ -1,0 +1,181 @@
+"""Methods that learn from what a model wrote itself, beside TRL where it has the loss, else beside the formula in plain
+torch: the same weights and tokens give the same loss and the same gradient of every weight."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from math import inf
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy, kl_div, one_hot
+from transformers import PreTrainedModel
+
+import material
+import tiny
+from scalpel.assemble import Flow, assemble
+from scalpel.batch import REJECTED, Batch
+from scalpel.engine import Engine, Sampling
+from scalpel.part import bind
+from scalpel.recipe import parse
+from scalpel.step import Tally, backward, prepare
+
+
+def flow_of(stage: int = 0, **train: Any) -> Flow:
+    models = {role: {"path": role} for role in ("weak", "teacher")}
+    recipe = parse({"model": "m", "models": models, "task": {"name": "t"}, "train": train})
+    return assemble(recipe.stages[stage], recipe).flows[0]
+
+
+def gradients(model: PreTrainedModel) -> dict[str, Tensor]:
+    return {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
+
+
+def agree(engine: Engine, flow: Flow, batch: Batch, pieces: int, theirs: Tensor, model: PreTrainedModel) -> None:
+    """Our loss and gradients, in so many micro-batches, are those of `theirs`, a loss on the same weights."""
+    mine = backward(engine, flow, prepare(engine, flow, batch, 1.0), 1.0, pieces, Tally())
+    theirs.backward()
+    assert mine == pytest.approx(float(theirs.detach()), rel=1e-5, abs=1e-7)
+    found, expected = gradients(engine.model), gradients(model)
+    assert found.keys() == expected.keys() and any(float(g.abs().max()) > 1e-4 for g in found.values())
+    for name, gradient in found.items():
+        torch.testing.assert_close(gradient, expected[name], rtol=1e-4, atol=1e-6)
+
+
+def rows(batch: Batch) -> Iterator[tuple[list[int], list[int]]]:
+    """Prompt and completion ids of each sequence."""
+    for s in range(batch.S):
+        ids, train = batch.ids_N[batch.seq_N == s].tolist(), batch.train_N[batch.seq_N == s].tolist()
+        at = train.index(True)
+        yield ids[:at], ids[at:]
+
+
+def logits_of(model: PreTrainedModel, batch: Batch) -> tuple[Tensor, Tensor]:
+    """The model's logits for every trained token, one sequence at a time, and these tokens."""
+    logits, targets = [], []
+    for prompt, completion in rows(batch):
+        out = model(torch.tensor([prompt + completion])).logits[0]
+        logits.append(out[len(prompt) - 1 : -1].double())
+        targets += completion
+    return torch.cat(logits), torch.tensor(targets)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("pieces", [1, 3])
+@pytest.mark.parametrize("iteration", [0, 3])
+def test_spin_is_trl_s_dpo_of_the_demonstration_over_the_reference_s_own_answer(
+    tmp_path: Path, iteration: int, pieces: int
+) -> None:
+    trl, datasets = pytest.importorskip("trl"), pytest.importorskip("datasets")
+    engine = material.engine(seed=0, reference=1, earlier=2)
+    flow = flow_of(iteration, method="spin")
+    beta = (0.1, 5.0)[iteration > 0]
+    batch = flow.source(material.draw(engine))
+    found = list(rows(batch))
+    args = trl.DPOConfig(
+        str(tmp_path), beta=beta, loss_type=["sigmoid"], report_to=[], use_cpu=True, bf16=False,
+        gradient_checkpointing=False, disable_tqdm=True,
+    )  # fmt: skip
+    data = datasets.Dataset.from_list([dict(prompt="a", chosen="b", rejected="c")])
+    trainer = trl.DPOTrainer(
+        tiny.model(seed=0), tiny.model(seed=1), args, train_dataset=data, processing_class=tiny.tokenizer(None)
+    )
+    pairs = [
+        dict(prompt_ids=w[0], chosen_ids=w[1], rejected_ids=l[1]) for w, l in zip(found[::2], found[1::2], strict=True)
+    ]
+    theirs = trainer.compute_loss(trainer.model, trainer.data_collator(pairs))
+    agree(engine, flow, batch, pieces, theirs, trainer.model)
+
+
+def test_spin_s_losers_are_what_the_reference_writes_and_for_half_of_the_prompts_what_the_earlier_one_does() -> None:
+    engine = material.engine(seed=0, reference=1, earlier=2)
+    prompts = [engine.tokens.prompt(e.prompt) for e in material.EXAMPLES]
+    draw = material.draw(engine)
+
+    def losers(batch: Batch) -> list[list[int]]:
+        return [c for s, (_, c) in enumerate(rows(batch)) if batch.label_S[s] == REJECTED]
+
+    said = draw.by("reference")(prompts, 1, draw.seed)
+    assert losers(bind("source", "self-play")(draw)) == [s.ids for (s,) in said]
+    half = losers(bind("source", "self-play", earlier=0.5)(draw))
+    at_first = draw.by("reference")([prompts[0], prompts[2]], 1, draw.seed)
+    assert [half[0], half[2]] == [s.ids for (s,) in at_first]
+    assert half[1] not in [s.ids for (s,) in said]
+
+
+@pytest.mark.parametrize("pieces", [1, 2])
+@pytest.mark.parametrize(("labels", "alpha"), [("soft", 0.5), ("soft", 0.0), ("hard", 0.75)])
+def test_weak_to_strong_mixes_the_weak_labels_with_its_own_hardened_prediction(
+    labels: str, alpha: float, pieces: int
+) -> None:
+    engine = material.engine(seed=0, weak=1)
+    objective = {"name": "confidence", "alpha": alpha, "labels": labels}
+    flow = flow_of(method="weak-to-strong", signals={"0": {"objective": objective}})
+    batch = flow.source(material.draw(engine))
+    strong, weak = tiny.model(seed=0), tiny.model(seed=1)
+    z_nV, y_n = logits_of(strong, batch)
+    with torch.no_grad():
+        w_nV = logits_of(weak, batch)[0].softmax(-1)
+    own_nV = one_hot(z_nV.argmax(-1), z_nV.shape[1]).double()
+    if labels == "hard":
+        w_nV = one_hot(y_n, z_nV.shape[1]).double()
+    target_nV = (1 - alpha) * w_nV + alpha * own_nV  # as the paper has it: one cross entropy to a mixed target
+    theirs = cross_entropy(z_nV, target_nV)
+    entropy = -(w_nV * w_nV.clamp(min=1e-30).log()).sum(-1).mean()  # ours is a divergence: 0 where the two agree
+    agree(engine, flow, batch, pieces, theirs - (1 - alpha) * entropy, strong)
+
+
+@pytest.mark.parametrize("pieces", [1, 2])
+def test_superhf_is_cross_entropy_on_the_best_samples_and_the_divergence_of_the_reference(pieces: int) -> None:
+    engine = material.engine(seed=0, reference=1)
+    flow = flow_of(method="superhf")
+    draw = replace(material.draw(engine), reward=lambda e, groups: [[[-float(s.ids[0])] for s in g] for g in groups])
+    batch = flow.source(draw)
+    prompts = [draw.tokens.prompt(e.prompt) for e in draw.examples]
+    written = [[s for s in group if s.finished] for group in draw.sample(prompts, 16, draw.seed)]
+    best = [min(group, key=lambda s: s.ids[0]).ids for group in written if group]
+    assert [completion for _, completion in rows(batch)] == best and batch.S == 3
+    policy, reference = tiny.model(seed=0), tiny.model(seed=1)
+    z_nV, y_n = logits_of(policy, batch)
+    with torch.no_grad():
+        r_nV = logits_of(reference, batch)[0].log_softmax(-1)
+    divergence = kl_div(z_nV.log_softmax(-1), r_nV, log_target=True, reduction="batchmean")
+    agree(engine, flow, batch, pieces, cross_entropy(z_nV, y_n) + 0.35 * divergence.clamp(min=0.0), policy)
+
+
+@pytest.mark.parametrize("pieces", [1, 2])
+@pytest.mark.parametrize("method", ["rejection-sampling", "rest-em", "expert-iteration", "best-of-n", "s3ft"])
+def test_the_gradient_on_kept_samples_is_that_of_cross_entropy(method: str, pieces: int) -> None:
+    engine = material.engine(seed=0, reference=1, previous=2)
+    flow = flow_of(method=method)
+    batch = flow.source(material.draw(engine))
+    assert batch.S >= 3
+    policy = tiny.model(seed=0)
+    agree(engine, flow, batch, pieces, cross_entropy(*logits_of(policy, batch)), policy)
+
+
+def test_expert_iteration_is_policy_gradient_with_rewards_of_0_and_1_but_for_the_average() -> None:
+    engine = material.engine()
+    draw = material.draw(engine)
+    kept = bind("source", "accepted-samples", size=6, keep=6, dedupe=False, threshold=-inf)(draw)
+    assert kept.reward_SK is not None
+    right = kept.pick((kept.reward_S == 1).nonzero()[:, 0])
+    imitated = flow_of(method="rejection-sampling")
+    backward(engine, imitated, right, 0.0, 1, Tally())
+    expected = gradients(engine.model)
+    engine.model.zero_grad(set_to_none=True)
+    signal = dict(source="groups", credit=["reward"], objective="nll")
+    backward(engine, flow_of(signals=[signal]), kept, 0.0, 1, Tally())
+    scale = float(kept.train_N.sum() / right.train_N.sum())
+    for name, gradient in gradients(engine.model).items():
+        torch.testing.assert_close(scale * gradient, expected[name], rtol=1e-4, atol=1e-6)
+
+
+def test_samples_of_another_model_are_those_that_it_writes_itself() -> None:
+    engine, alone = material.engine(seed=0, weak=1), material.engine(seed=1)
+    prompts = [engine.tokens.prompt(e.prompt) for e in material.EXAMPLES]
+    with engine.standing_in("weak"):
+        found = engine.sample(prompts, Sampling(8), 2, seed=4)
+    assert found == alone.sample(prompts, Sampling(8), 2, seed=4)
