@@ -1,4 +1,5 @@
-"""Whether the rewards of a run ever differ. Where they don't, nothing can be learnt from them, and the log says so."""
+"""Whether a run has anything to learn from: whether its source ever gives a token to train, and whether the rewards
+ever differ. Where they don't, the log says so early."""
 
 from __future__ import annotations
 
@@ -25,6 +26,7 @@ class Spread:
     least: float = inf
     most: float = -inf
     differed: bool = False
+    trained: bool = False  # whether a batch had anything to train
 
     def note(self, rewards: Sequence[Sequence[Sequence[float]]]) -> None:
         """A step's rewards: of each group, of each sample, of each function; NaN where one does not apply."""
@@ -37,11 +39,24 @@ class Spread:
         within = any(max(group) > min(group) for group in totals if group)
         self.differed = self.differed or (within if self.among == "group" else self.most > self.least)
 
-    def after_step(self, temperature: float) -> None:
-        """Says once, after a few steps, that no rewards have differed."""
-        self.steps += 1
-        if self.steps == ENOUGH and self.among and self.samples and not self.differed:
+    def after_step(self, temperature: float, trains: bool) -> None:
+        """Says once, after a few steps, that there was nothing to train, or that no rewards have differed."""
+        self.steps, self.trained = self.steps + 1, self.trained or trains
+        if self.steps != ENOUGH:
+            return
+        if not self.trained:
+            log.warning("%s", self.words_of_nothing(temperature))
+        elif self.among and self.samples and not self.differed:
             log.warning("%s", self.words(temperature))
+
+    def words_of_nothing(self, temperature: float) -> str:
+        judged = f"of {self.samples} samples (pass rate {self.solved / self.samples:.0%}) " if self.samples else ""
+        return (
+            f"after {self.steps} steps source {self.source!r} has kept nothing {judged}to train on: if samples are cut "
+            "off, raise sampling.max_tokens; if none is right, take easier items, a lower threshold, a higher "
+            f"temperature (now {temperature:g}), or method 'prefix-rft', which begins from demonstrations; if rows are "
+            "too long, raise max_length"
+        )
 
     def words(self, temperature: float) -> str:
         rate = self.solved / self.samples

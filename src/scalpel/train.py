@@ -125,11 +125,12 @@ def take_step(job: Job, stage: StageRun, progress: Progress) -> dict[str, Any]:
     for k, flow in enumerate(stage.plan.flows):
         batch = drawn(job, stage, k, progress, done)
         tally.add("", offer := outlook(batch))
-        stage.spreads[k].after_step(stage.spec.sampling.temperature)
+        trains = bool(batch.train_N.any())
+        stage.spreads[k].after_step(stage.spec.sampling.temperature, trains)
         for p in (flow.source, *flow.parts):
             tally.note(p, offer)
             first.setdefault(id(p), (p, batch))
-        if bool(batch.train_N.any()):
+        if trains:
             loss += backward(job.engine, flow, batch, done, stage.spec.accumulation, tally, stage.factor)
     for moving in stage.scope.moving:
         moving.gather()

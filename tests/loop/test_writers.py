@@ -130,3 +130,46 @@ def test_chances_are_those_of_the_answers_among_each_other(at):
     logp = [sum(job.engine.logps([(tokens.prompt("ab"), tokens.completion(a, "ab"))])[0]) for a in ("yes", "no", "so")]
     expected = torch.tensor(logp, dtype=torch.float64).softmax(0).tolist()
     assert found == pytest.approx(expected, rel=1e-5) and sum(found) == pytest.approx(1.0)
+
+
+# --- nothing accepted -----------------------------------------------------------------------------------------
+
+
+def warned(caplog) -> list[str]:
+    return [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+def test_a_run_that_accepts_nothing_says_so_early_and_once(at, tmp_path, caplog, resumed):
+    signals = {"0": {"source": {"size": 3, "threshold": 2.0}}}
+    stage = {"method": "rejection-sampling", "steps": 8, "batch": 2, "signals": signals, "checkpoint_every": 1}
+    recipe = tables(at, stage)
+
+    def stop(record) -> None:
+        if resumed and record["step"] == 3:
+            raise InterruptedError
+
+    if resumed:
+        with pytest.raises(InterruptedError):
+            train(recipe, Run(tmp_path / "run"), tell=stop)
+        assert not warned(caplog)
+    train(recipe, Run(tmp_path / "run", resumed), resume=resumed)
+    (words,) = warned(caplog)
+    # 3 samples of 2 prompts, 5 times
+    assert "source 'accepted-samples' has kept nothing of 30 samples (pass rate" in words
+    assert all(way in words for way in ("max_tokens", "easier items", "threshold", "'prefix-rft'", "max_length"))
+
+
+def test_a_run_that_accepts_something_or_takes_what_is_given_says_nothing(at, caplog):
+    signals = {"0": {"source": {"size": 8, "threshold": 0.0}}}
+    stages = [{"method": "rejection-sampling", "steps": 6, "signals": signals}, {"method": "sft", "steps": 6}]
+    job = train(tables(at, stages[0]))
+    assert job.engine.meter.tokens_trained > 0 and not warned(caplog)
+    train(tables(at, stages[1]))
+    assert not warned(caplog)
+
+
+def test_a_source_that_nobody_judges_says_so_without_a_pass_rate(at, caplog):
+    train(tables(at, {"method": "sft", "steps": 6, "max_length": 2, "truncation": "drop"}))
+    (words,) = warned(caplog)
+    assert "source 'demonstrations' has kept nothing to train on" in words and "raise max_length" in words
