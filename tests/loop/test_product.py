@@ -10,7 +10,8 @@ from scalpel.methods import ROWS
 from scalpel.registry import AXES, lookup
 
 SPACE = list(rows_scopes_anchors())
-SAMPLE = [SPACE[k] for k in permutation(len(SPACE), 2026, 0)[:60]]
+ORDER = [SPACE[k] for k in permutation(len(SPACE), 2026, 0)]
+SAMPLE = list({stage["method"]: stage for stage in ORDER}.values())  # each row once
 
 
 def name(stage: dict) -> str:

@@ -129,6 +129,19 @@ def test_a_share_of_earlier_opponents_that_is_none_is_refused() -> None:
         bind("source", "self-play", earlier=1.5)(said("y"))
 
 
+# --- pairs --------------------------------------------------------------------------------------------------
+
+
+def test_pairs_of_extremes_are_the_best_and_the_worst_sample_of_whoever_is_asked() -> None:
+    heard: list = []
+    extremes = bind("source", "preference-pairs", make="samples", size=4, choose="extremes", writer="reference")
+    batch = extremes(said("y", "yyy", "no", "yy", heard=heard))
+    assert texts(batch) == ["yyy", "no"] and batch.label_S.tolist() == [1, -1]
+    assert {writer for writer, _ in heard} == {"reference"} == extremes.declared("asks")
+    assert extremes(said("y", "ny", "yn", "y")).S == 0
+    assert bind("source", "preference-pairs", make="given", writer="weak").declared("asks") == set()
+
+
 # --- own or gold --------------------------------------------------------------------------------------------
 
 

@@ -107,8 +107,24 @@ ROWS: dict[str, Row] = {
     ),
     "self-judged": Row(
         "Self-judged: the best of n samples by the model's own verdict",
-        "Yuan et al. 2024, arXiv 2401.10020",
+        "Kadavath et al. 2022, arXiv 2207.05221",
         {"signals": one({**BEST, "size": 8}, ["constant"], "nll", rewards=["judge"]), "learning_rate": 1e-5},
+    ),
+    "self-rewarding": Row(
+        "Self-rewarding: rounds on pairs of the best and the worst sample by the model's own verdict",
+        "Yuan et al. 2024, arXiv 2401.10020",
+        {
+            "signals": one(
+                {"name": "preference-pairs", "make": "samples", "size": 4, "choose": "extremes", "writer": "reference"},
+                ["constant"],
+                "dpo",
+                rewards=[{"name": "judge", "role": "reference"}],
+            ),
+            "reference": "start",
+            "repeat": 2,
+            "learning_rate": 1e-6,
+            "sampling": {"temperature": 0.7, "top_p": 0.9},
+        },
     ),
     "self-consistency": Row(
         "Self-improvement: samples that say what most of them say",

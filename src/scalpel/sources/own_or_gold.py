@@ -43,7 +43,7 @@ def own_or_gold(draw: Draw, *, writer: str = "reference", threshold: float = 1.0
 
     Reads    prompts and `completion`; the reward functions, which judge.
     Limits   a writer that is never right: `demonstrations`; one that always is: imitation of itself.
-    Fails    a judge that accepts what is wrong; its share is not to be seen in the loss.
+    Fails    a judge that accepts what is wrong. `rewards/…/mean` says how often the model's own answer was right.
     Source   Gupta et al. 2025 (arXiv 2502.08130), section 3.
     """
     if paraphrase and "{completion}" not in paraphrase:

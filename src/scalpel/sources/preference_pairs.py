@@ -1,14 +1,16 @@
 """Preference pairs."""
 
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
 from scalpel.batch import PREFERRED, REJECTED, Batch, Row, lay
 from scalpel.draw import Draw
+from scalpel.engine.sample import Sample
 from scalpel.part import part
-from scalpel.sources.sampled import judged, rendered_row, sample_row, total
+from scalpel.sources.sampled import Judged, judged, rendered_row, sample_row, total
 
 Make = Literal["auto", "given", "samples"]
+Choose = Literal["threshold", "extremes"]
 
 
 def from_samples(draw: Draw, make: Make, missing: Callable[..., bool], columns: str) -> bool:
@@ -35,24 +37,44 @@ def given(draw: Draw) -> list[Row]:
     return rows
 
 
-def sampled(draw: Draw, size: int, threshold: float) -> list[Row]:
+def apart(samples: Judged, choose: Choose, threshold: float) -> Sequence[Sample]:
+    """A better and a worse one of the samples; none where there is no difference."""
+    best, worst = (by(samples, key=lambda judged: total(judged[1])) for by in (max, min))
+    if choose == "extremes":
+        return (best[0], worst[0]) if total(best[1]) > total(worst[1]) else ()
+    right = [sample for sample, rewards in samples if total(rewards) >= threshold]
+    wrong = [sample for sample, rewards in samples if total(rewards) < threshold]
+    return (right[0], wrong[0]) if right and wrong else ()
+
+
+def sampled(draw: Draw, size: int, threshold: float, choose: Choose, writer: str) -> list[Row]:
     rows: list[Row] = []
-    prompts, found = judged(draw, size)
+    prompts, found = judged(draw, size, writer)
     for group, (example, prompt, samples) in enumerate(zip(draw.examples, prompts, found, strict=True)):
-        right = next((s for s, rewards in samples if total(rewards) >= threshold), None)
-        wrong = next((s for s, rewards in samples if total(rewards) < threshold), None)
-        if right is not None and wrong is not None:
-            rows.append(sample_row(prompt, right, example, group, label=PREFERRED))
-            rows.append(sample_row(prompt, wrong, example, group, label=REJECTED))
+        for sample, label in zip(apart(samples, choose, threshold), (PREFERRED, REJECTED), strict=False):
+            rows.append(sample_row(prompt, sample, example, group, label=label))
     return rows
 
 
-@part("source", "preference-pairs", gives=frozenset({"pair"}))
-def preference_pairs(draw: Draw, *, make: Make = "auto", size: int = 8, threshold: float = 1.0) -> Batch:
+def asked(make: Make = "auto", writer: str = "policy", **other: Any) -> set[str]:
+    return set() if make == "given" else {writer}
+
+
+@part("source", "preference-pairs", gives=frozenset({"pair"}), asks=asked)
+def preference_pairs(
+    draw: Draw,
+    *,
+    make: Make = "auto",
+    size: int = 8,
+    threshold: float = 1.0,
+    choose: Choose = "threshold",
+    writer: str = "policy",
+) -> Batch:
     """Two answers to each prompt, one labelled as preferred and one as rejected; each pair is a group.
 
     `make` "given": the data's own; "samples": the first of `size` samples with a reward of `threshold` or more
-    against the first with less, prompts without both being skipped; "auto": given where the data has pairs.
+    against the first with less, or, to `choose` the "extremes", the best against the worst, prompts where they don't
+    differ being skipped; "auto": given where the data has pairs. `writer` is the policy or another role that samples.
 
     Reads    `chosen` and `rejected`; or prompts and the reward functions.
     Limits   what DPO and its relatives learn from.
@@ -61,4 +83,4 @@ def preference_pairs(draw: Draw, *, make: Make = "auto", size: int = 8, threshol
     Source   Rafailov et al. 2023 (arXiv 2305.18290), section 3; own samples as in Guo et al. 2024 (arXiv 2402.04792).
     """
     sampling = from_samples(draw, make, lambda e: e.chosen is None or e.rejected is None, "'chosen' or 'rejected'")
-    return lay(sampled(draw, size, threshold) if sampling else given(draw))
+    return lay(sampled(draw, size, threshold, choose, writer) if sampling else given(draw))
