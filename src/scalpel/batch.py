@@ -33,6 +33,7 @@ class Row:
     label: int = NEITHER
     rewards: Sequence[float] | None = None
     behaviour: Sequence[float] | None = None  # log-probs at sampling time, 0 where not sampled
+    inside: Sequence[float] | None = None  # rewards within the sequence
     columns: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -60,6 +61,8 @@ class Batch:
     old_N: Tensor | None = None  # log-probs by the trainer, before the first update on this batch
     old_value_N: Tensor | None = None
     reference_N: Tensor | None = None  # log-probs by the reference model
+    mix_ids_N: Tensor | None = None  # shown blended with input_N: (1 − mix) · E[input] + mix · E[mix_ids]
+    mix_N: Tensor | None = None
     whole_S: Tensor | None = None  # trained tokens of each sequence, where some of them were left out of `train_N`
     columns: tuple[Mapping[str, Any], ...] = ()
 
@@ -131,7 +134,7 @@ class Batch:
 def lay(rows: Sequence[Row]) -> Batch:
     """Lays rows end to end. The first token of each row becomes untrained, whatever the row says."""
     for row in rows:
-        lists = (row.train, row.author, row.turn, row.behaviour)
+        lists = (row.train, row.author, row.turn, row.behaviour, row.inside)
         assert all(x is None or len(x) == len(row.ids) for x in lists), f"lists of unequal length in {row}"
     flat = lambda name: [x for row in rows for x in getattr(row, name)]  # noqa: E731
     length_S = torch.tensor([len(row.ids) for row in rows], dtype=torch.long)
@@ -142,11 +145,6 @@ def lay(rows: Sequence[Row]) -> Batch:
         starts = (length_S.cumsum(0) - length_S)[length_S > 0]
         train_N[starts] = False
     turn = [t for row in rows for t in (row.turn if row.turn is not None else [0] * len(row.ids))]
-    behaviour = None
-    if any(row.behaviour is not None for row in rows):
-        behaviour = torch.tensor(
-            [b for row in rows for b in (row.behaviour if row.behaviour is not None else [0.0] * len(row.ids))]
-        )
     rewards = None
     if rows and all(row.rewards is not None for row in rows):
         rewards = torch.tensor([list(row.rewards or ()) for row in rows], dtype=torch.float32)
@@ -160,9 +158,18 @@ def lay(rows: Sequence[Row]) -> Batch:
         group_S=torch.tensor([row.group for row in rows], dtype=torch.long),
         label_S=torch.tensor([row.label for row in rows], dtype=torch.long),
         reward_SK=rewards,
-        behaviour_N=behaviour,
+        reward_N=numbers(rows, "inside"),
+        behaviour_N=numbers(rows, "behaviour"),
         columns=tuple(row.columns for row in rows),
     )
+
+
+def numbers(rows: Sequence[Row], name: str) -> Tensor | None:
+    """[N]: a list of each row, 0 for those without one; None where no row has one."""
+    lists = [getattr(row, name) for row in rows]
+    if all(x is None for x in lists):
+        return None
+    return torch.tensor([v for row, x in zip(rows, lists, strict=True) for v in (x or [0.0] * len(row.ids))])
 
 
 def group_moments(reward_S: Tensor, group_S: Tensor) -> tuple[Tensor, Tensor, Tensor]:

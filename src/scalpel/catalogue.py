@@ -20,7 +20,7 @@ from scalpel.part import Part
 from scalpel.recipe import SignalSpec, StageSpec
 from scalpel.registry import AXES
 
-SHOWN = ("source", "corruption", "credit", "objective", "scope", "anchor")
+SHOWN = ("selection", "source", "corruption", "credit", "objective", "scope", "anchor")
 HEADINGS = ("method", "title", "source × credit × objective", "scope", "anchor", "learning rate", "paper")
 BLOCK = re.compile(r"(<!-- scalpel methods: (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 
@@ -33,7 +33,7 @@ def rows() -> list[tuple[str, ...]]:
 def row_of(name: str, row: Row) -> tuple[str, ...]:
     stage = StageSpec.model_validate(row.stage)
     signals = " + ".join(signal_in_words(signal) for signal in stage.signals)
-    around = [[f"`{other['method']}`" for other in others] for others in (row.before, row.after)]
+    around = [[f"`{other.get('method', other.get('name'))}`" for other in others] for others in (row.before, row.after)]
     signals = " → ".join([*around[0], signals, *around[1]])
     anchors = ", ".join(spec_in_words(a.model_dump()) for a in stage.anchors) or "–"
     scope = spec_in_words(stage.scope.model_dump())
@@ -42,7 +42,7 @@ def row_of(name: str, row: Row) -> tuple[str, ...]:
 
 def signal_in_words(signal: SignalSpec) -> str:
     """`groups × group-zscore × clipped-pg`; what stands on the batch of the signal before has no source."""
-    source = [spec_in_words(signal.source.model_dump())] if signal.source else []
+    source = [spec_in_words(spec.model_dump()) for spec in (signal.select, signal.source) if spec]
     corrupt = [spec_in_words(spec.model_dump()) for spec in signal.corrupt]
     credits = [spec_in_words(spec.model_dump()) for spec in signal.credit]
     objective = [spec_in_words(signal.objective.model_dump())] if signal.objective else []

@@ -24,11 +24,14 @@ def case(
     group: Sequence[int] | None = None,
     label: Sequence[int] | None = None,
     reward: Sequence[float] | None = None,
+    turn: Sequence[Sequence[int]] | None = None,
+    inside: Nested | None = None,
     **per_token: Nested,
 ) -> tuple[Out, Batch]:
     """Sequences of which each begins with one untrained token; its trained ones have these numbers.
 
-    `per_token` fills fields of the batch: credit, old, old_value, reference, behaviour; credit is 1 unless given.
+    `per_token` fills fields of the batch: credit, old, old_value, reference, behaviour; credit is 1 unless
+    given; `inside` are rewards within a sequence.
     """
     rows = [
         Row(
@@ -37,7 +40,9 @@ def case(
             author=[DEMONSTRATION, *(author[s] if author else [DEMONSTRATION] * len(sequence))],
             group=group[s] if group else s,
             label=label[s] if label else NEITHER,
+            turn=[0, *turn[s]] if turn else None,
             rewards=[reward[s]] if reward else None,
+            inside=[0.0, *inside[s]] if inside else None,
         )
         for s, sequence in enumerate(logp)
     ]

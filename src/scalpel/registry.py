@@ -11,7 +11,7 @@ from typing import Any
 AXES: dict[str, dict[str, Any]] = {
     axis: {}
     for axis in (
-        "source", "corruption", "credit", "objective", "scope", "anchor", "term", "slope", "task", "probe"
+        "selection", "source", "corruption", "credit", "objective", "scope", "anchor", "term", "slope", "task", "probe"
     )
 }  # fmt: skip
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from scalpel.example import Example
 from scalpel.registry import unknown
+from scalpel.rewards.equations import true_share
 from scalpel.rewards.mathematics import equal
 
 Verifier = Callable[[str, Example], float]
@@ -45,8 +46,40 @@ def math_verify(completion: str, example: Example, *, seconds: int = 5) -> float
     return float(equal(completion, answer_of(example), seconds=seconds))
 
 
+def verbatim(completion: str, example: Example) -> float:
+    """1 where the completion is the answer and nothing else, to the letter: for answers without a thought before them.
+
+    Source   Li et al. 2025 (arXiv 2503.16188), reward without thinking
+    """
+    return float(completion == answer_of(example).strip())
+
+
+def think_format(completion: str, example: Example, *, thought: str = "think", answer: str = "answer") -> float:
+    """1 where the completion is a thought and an answer in their tags, <think>…</think><answer>…</answer>, whole.
+
+    Source   Li et al. 2025 (arXiv 2503.16188), format reward
+    """
+    form = rf"<{thought}>.*?</{thought}>\s*<{answer}>.*?</{answer}>"
+    return float(re.fullmatch(form, completion, re.DOTALL) is not None)
+
+
+def think_answer(completion: str, example: Example, *, answer: str = "answer") -> float:
+    """1 where what stands between the first answer tags is the answer, whatever its case.
+
+    Source   Li et al. 2025 (arXiv 2503.16188), accuracy reward
+    """
+    said = re.search(rf"<{answer}>(.*?)</{answer}>", completion, re.DOTALL)
+    return 0.0 if said is None else exact(said[1], example, ignore_case=True)
+
+
+def equations(completion: str, example: Example) -> float:
+    """The share of the equations written in the completion, such as 3+4=7, that hold; 0 where there is none."""
+    return true_share(completion)
+
+
 VERIFIERS: dict[str, Callable[..., float]] = {
-    "exact": exact, "contains": contains, "pattern": pattern, "math-verify": math_verify,
+    "exact": exact, "contains": contains, "pattern": pattern, "math-verify": math_verify, "verbatim": verbatim,
+    "think-format": think_format, "think-answer": think_answer, "equations": equations,
 }  # fmt: skip
 
 

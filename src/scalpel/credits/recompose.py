@@ -1,0 +1,60 @@
+"""Short right answers and long wrong ones."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from scalpel.batch import Batch
+from scalpel.limits import case
+from scalpel.part import Out, part
+
+
+def again_S(batch: Batch) -> Tensor:
+    """[S]: whether a sequence was learnt from before, as its column `replayed` says."""
+    said = [bool(row.get("replayed", False)) for row in batch.columns] or [False] * batch.S
+    return torch.tensor(said, device=batch.group_S.device)
+
+
+def first_by(key_S: Tensor, unit_S: Tensor, share: float) -> Tensor:
+    """[S]: whether it is among the first `share` of its unit, one at least; equal keys count together."""
+    chosen_S = torch.zeros_like(unit_S, dtype=torch.bool)
+    for unit in torch.unique(unit_S).tolist():
+        key_s = key_S[unit_S == unit]
+        k = min(len(key_s), max(1, round(share * len(key_s))))
+        chosen_S |= (unit_S == unit) & (key_S <= key_s.sort().values[k - 1])
+    return chosen_S
+
+
+def limits() -> Iterator[tuple]:
+    lengths = [[-1.0] * n for n in (1, 2, 1, 2)]
+    four: dict[str, Any] = dict(logp=lengths, group=[0] * 4, reward=[1.0, 1.0, 0.0, 0.0])
+    yield *case(**four), {}, [1.0, 0.0, 0.0, 0.0, 1.0, 1.0]  # the short right one, the long wrong one
+    yield *case(**four), {"share": 1.0}, [1.0] * 6
+    even: dict[str, Any] = dict(logp=[[-1.0]] * 2, group=[0, 0], reward=[1.0, 1.0])
+    yield *case(**even), {}, [1.0, 1.0]  # equally short
+    yield *case(**even), {"threshold": 2.0}, [1.0, 1.0]  # equally long
+
+
+@part("credit", "recompose", reads={"reward"}, couples="group", limits=limits)
+def recompose(out: Out, batch: Batch, *, share: float = 0.5, threshold: float = 0.5) -> Tensor:
+    """Of each group only the shortest right answers and the longest wrong ones count, so that brevity shows.
+
+        credit_t = 1 if y is among the `share` shortest of the group's right ones, or longest of its wrong ones, else 0
+
+    An answer is right from a reward of `threshold` on. Rewards stay as they are, and so do the other credits: give it
+    beside one that compares rewards. Answers that source `replayed-groups` brings back count the other way round: what
+    was left out before is learnt from now.
+
+    Reads    reward_S, group_S, lengths, column `replayed`.
+    Limits   share 1 is `constant` on fresh answers.
+    Fails    share too small: `completion_length` falls and `reward` with it. What has no credit costs no forward pass.
+    Source   Li et al. 2025 (arXiv 2509.25958), priority and compensation batches; the share is not stated there for a
+             single group.
+    """
+    right_S = batch.reward_S >= threshold
+    unit_S = 2 * batch.dense_group_S() + right_S.long()
+    length_S = batch.length_S
+    chosen_S = first_by(torch.where(right_S, length_S, -length_S), unit_S, share)
+    return batch.spread((chosen_S != again_S(batch)).to(out.logp_N.dtype))

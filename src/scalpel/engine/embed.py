@@ -1,0 +1,30 @@
+"""Texts as vectors: the mean of a model's last hidden states."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from scalpel.engine.engine import Engine
+
+
+@torch.no_grad()
+def embed(engine: Engine, rows: Sequence[Sequence[int]]) -> Tensor:
+    """[S, D] of unit length, on the CPU in float32: where each text of ids lies in the model's own space."""
+    if not rows:
+        return torch.zeros(0, engine.model.config.get_text_config().hidden_size)
+    # a hidden state is asked for by the token after it, so each text gets one more at its end
+    batch = engine.completions([(ids[:1], [*ids[1:], engine.tokens.end_id]) for ids in rows])
+    found_S: list[Tensor | None] = [None] * len(rows)
+    with engine.quiet(), engine.autocast():
+        for index_s in engine.micro(batch, "sequence"):
+            piece = batch.pick(index_s).to(engine.device)
+            at_n, layout = piece.train_N.nonzero()[:, 0], engine.layout(piece)
+            h_nD = engine._hidden(engine.model, piece, at_n, layout).float()
+            engine.meter.forward(engine.model, layout.spans)
+            sum_sD = h_nD.new_zeros(len(index_s), h_nD.shape[1]).index_add(0, piece.seq_N[at_n], h_nD)
+            for s, x_D in zip(index_s.tolist(), torch.nn.functional.normalize(sum_sD, dim=1).cpu(), strict=True):
+                found_S[s] = x_D
+    return torch.stack([x for x in found_S if x is not None])

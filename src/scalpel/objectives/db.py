@@ -1,0 +1,65 @@
+"""Detailed balance."""
+
+from collections.abc import Iterator
+from math import log
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from scalpel.batch import Batch
+from scalpel.limits import case
+from scalpel.objectives.flows import FLOW, Unit, count_of, flow_head, log_reward, reads, transitions
+from scalpel.part import Metrics, Out, mean_of, part
+
+
+def count(batch: Batch, *, unit: Unit = "token", **other: Any) -> float:
+    return count_of(batch, unit)
+
+
+def successors(flow_M: Tensor, seq_M: Tensor, log_R_S: Tensor) -> Tensor:
+    """log F of the state after each transition; after the last one of a sequence it is log R."""
+    last_M = torch.ones_like(seq_M, dtype=torch.bool)
+    last_M[:-1] = seq_M[1:] != seq_M[:-1]
+    return torch.where(last_M, log_R_S[seq_M].to(flow_M), flow_M.roll(-1))
+
+
+def limits() -> Iterator[tuple]:
+    at = case([[-1.0, -2.0]], reward=[1.0], terms={FLOW: [[3.0, 2.0]]})
+    yield *at, {}, 0.0  # 3 − 1 = 2, 2 − 2 = log 1
+    off = case([[-1.0, -2.0]], reward=[1.0], terms={FLOW: [[3.0, 4.0]]})
+    yield *off, {}, (4.0 + 4.0) / 2  # 3 − 1 − 4 = −2, 4 − 2 − 0 = 2
+    yield *off, {"unit": "turn"}, 0.0  # one turn: 3 − 3 = log 1, and the flow in between is passed over
+    yield *case([[0.0]], reward=[0.0], terms={FLOW: [[0.0]]}), {"floor": 0.1}, log(0.1) ** 2
+
+
+@part(
+    "objective",
+    "db",
+    needs={"logp", FLOW},
+    reads=reads,
+    count=count,
+    couples="sequence",
+    owns={"flow": flow_head},
+    limits=limits,
+)
+def db(
+    out: Out, batch: Batch, *, unit: Unit = "token", floor: float = 1e-3, sharpness: float = 1.0, prior: float = 0.0
+) -> tuple[Tensor, Metrics]:
+    """Samples answers in proportion to their reward, by balancing each step on its own.
+
+        L = Σ_k (log F(s_k) + log P_F(s_{k+1} | s_k) − log F(s_{k+1}))²,   F(answer) = R
+
+    A step is a token, or with `unit` "turn" a whole turn or episode: log P_F is then Σ c_t log π over its tokens.
+    R is max(r, floor)^sharpness · π_ref^prior.
+
+    Reads    logp, head term `flow`; reward_S, turn_N; reference if prior > 0; a credit c weighs tokens.
+    Limits   one step an answer: `tb` and `subtb`. Balanced everywhere → 0, and π samples in proportion to R.
+    Fails    the reward reaches the first tokens only as fast as the flows before the end have learnt it: `residual`
+             falls while `reward` stands still.
+    Source   Bengio et al. 2023 (arXiv 2111.09266), detailed balance with P_B = 1; for language models Kang et al. 2025
+             (arXiv 2503.06514).
+    """
+    flow_M, logp_M, seq_M = transitions(out, batch, unit)
+    residual_M = flow_M + logp_M - successors(flow_M, seq_M, log_reward(batch, floor, sharpness, prior))
+    return (residual_M**2).sum(), {"flow": mean_of(flow_M), "residual": mean_of(residual_M.abs())}

@@ -1,0 +1,76 @@
+"""Sub-trajectory balance."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from scalpel.batch import Batch
+from scalpel.limits import case
+from scalpel.objectives.flows import FLOW, Unit, flow_head, log_reward, reads, transitions
+from scalpel.part import Metrics, Out, mean_of, part
+
+
+def imbalance(flow_T: Tensor, logp_T: Tensor, log_R: Tensor, decay: float) -> Tensor:
+    """The weighted mean of the squared residuals of all stretches i < j of one answer. With A_k = Σ_{l<k} log P_F that
+    of a stretch is h_i − h_j, h_k = log F(s_k) − A_k."""
+    ahead_K = torch.cat([logp_T.new_zeros(1), logp_T.cumsum(0)])
+    h_K = torch.cat([flow_T, log_R[None].to(flow_T)]) - ahead_K
+    place_K = torch.arange(len(h_K), device=h_K.device)
+    gap_KK = place_K - place_K[:, None]
+    weight_KK = torch.where(gap_KK > 0, decay ** (gap_KK - 1).clamp(min=0).to(h_K.dtype), 0.0)
+    return (weight_KK * (h_K[:, None] - h_K) ** 2).sum() / weight_KK.sum()
+
+
+def limits() -> Iterator[tuple]:
+    at = case([[-1.0, -2.0]], reward=[1.0], terms={FLOW: [[3.0, 2.0]]})
+    yield *at, {}, 0.0
+    off = case([[-1.0, -2.0]], reward=[1.0], terms={FLOW: [[3.0, 4.0]]})  # h = 3, 5, 3
+    yield *off, {"decay": 1.0}, (4.0 + 4.0 + 0.0) / 3
+    yield *off, {"decay": 0.5}, (4.0 + 4.0) / 2.5
+    yield *off, {"decay": 0.0}, 4.0  # the mean of detailed balance
+    yield *off, {"unit": "turn"}, 0.0  # trajectory balance: log Z = 3
+    two = case([[-1.0], [-1.0]], reward=[1.0, 1.0], terms={FLOW: [[3.0], [1.0]]})
+    yield *two, {}, 2.0  # (3 − 1)² and (1 − 1)²
+
+
+@part(
+    "objective",
+    "subtb",
+    needs={"logp", FLOW},
+    reads=reads,
+    count="sequences",
+    couples="sequence",
+    owns={"flow": flow_head},
+    limits=limits,
+)
+def subtb(
+    out: Out,
+    batch: Batch,
+    *,
+    decay: float = 0.9,
+    unit: Unit = "token",
+    floor: float = 1e-3,
+    sharpness: float = 1.0,
+    prior: float = 0.0,
+) -> tuple[Tensor, Metrics]:
+    """Samples answers in proportion to their reward, by balancing every stretch of an answer.
+
+        L = Σ_i Σ_{j<k} λ^{k−j} (log F(s_j) + Σ_{j≤l<k} log P_F(s_{l+1} | s_l) − log F(s_k))² / Σ_{j<k} λ^{k−j}
+
+    λ is `decay`; F of a whole answer is R = max(r, floor)^sharpness · π_ref^prior. A step is a token, or with `unit`
+    "turn" a whole turn or episode.
+
+    Reads    logp, head term `flow`; reward_S, turn_N; reference if prior > 0; a credit c weighs tokens.
+    Limits   λ = 0 is `db`, averaged over each answer; one step an answer is `tb`.
+    Fails    λ near 1 on long answers is as noisy as `tb`; the work grows with the square of their length.
+    Source   Madan et al. 2023 (arXiv 2209.12782), SubTB(λ) with P_B = 1; for language models Hu et al. 2024
+             (arXiv 2310.04363) and Kang et al. 2025 (arXiv 2503.06514).
+    """
+    flow_M, logp_M, seq_M = transitions(out, batch, unit)
+    log_R_S = log_reward(batch, floor, sharpness, prior)
+    sequences, lengths = torch.unique_consecutive(seq_M, return_counts=True)
+    stretches = zip(flow_M.split(lengths.tolist()), logp_M.split(lengths.tolist()), log_R_S[sequences], strict=True)
+    found = [imbalance(flow_T, logp_T, log_R, decay) for flow_T, logp_T, log_R in stretches]
+    loss_S = torch.stack(found) if found else (flow_M + logp_M).sum()[None]
+    return loss_S.sum(), {"flow": mean_of(flow_M), "residual": mean_of(loss_S.detach().sqrt())}

@@ -1,0 +1,81 @@
+"""Trajectory balance."""
+
+from collections.abc import Iterator
+from math import log
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from scalpel.batch import Batch, group_moments
+from scalpel.limits import case
+from scalpel.objectives.flows import FLOW, flow_head, log_reward, reads
+from scalpel.part import Metrics, Need, Out, mean_of, part
+
+Partition = Literal["head", "group"]
+
+
+def needs(partition: Partition = "head", **other: Any) -> set[Need]:
+    return {"logp", FLOW} if partition == "head" else {"logp"}
+
+
+def first(x_N: Tensor, batch: Batch) -> Tensor:
+    """[S]: the number at each sequence's first trained token; 0 where it has none."""
+    at_n = batch.train_N.nonzero()[:, 0]
+    first_S = at_n.new_full((batch.S,), batch.N).scatter_reduce(0, batch.seq_N[at_n], at_n, "amin")
+    return torch.cat([x_N, x_N.new_zeros(1)])[first_S]
+
+
+def limits() -> Iterator[tuple]:
+    at = case([[-1.0, -2.0], [-3.0]], reward=[1.0, 1.0], group=[0, 0], terms={FLOW: [[0.5, 9.0], [0.5]]})
+    yield *at, {}, 2.5**2  # log Z − 3 − log 1, with the flow of the first state alone
+    yield *at, {"partition": "group"}, 0.0  # both are as likely as they are good
+    even = case([[log(0.5)], [log(0.5)]], reward=[1.0, 1.0], group=[0, 0], terms={FLOW: [[log(2.0)]] * 2})
+    yield *even, {}, 0.0  # π = R / Z
+    apart = case([[-1.0], [-1.0]], reward=[1.0, 0.0], group=[0, 0])
+    yield *apart, {"partition": "group", "floor": 0.1}, (log(0.1) / 2) ** 2  # the variance within the group
+    sharp = case([[-1.0], [-1.0]], reward=[1.0, 0.0], group=[0, 0], reference=[[-1.0], [-1.0 - 2 * log(0.1)]])
+    yield *sharp, {"partition": "group", "floor": 0.1, "sharpness": 2.0, "prior": 1.0}, 0.0  # π_ref·R² is even
+
+
+@part(
+    "objective",
+    "tb",
+    needs=needs,
+    reads=reads,
+    count="sequences",
+    couples="group",
+    owns={"flow": flow_head},
+    limits=limits,
+)
+def tb(
+    out: Out,
+    batch: Batch,
+    *,
+    partition: Partition = "head",
+    floor: float = 1e-3,
+    sharpness: float = 1.0,
+    prior: float = 0.0,
+) -> tuple[Tensor, Metrics]:
+    """Samples answers in proportion to their reward, not only the best one: all good answers stay likely.
+
+        L = Σ_i (log Z(x_i) + Σ_t c_t log π(y_t) − log R(y_i))²,   R = max(r, floor)^sharpness · π_ref(y)^prior
+
+    `partition` "head": log Z is read by a module of its own from where the prompt ends; "group": it is the mean of
+    log R − log π over the samples of a prompt, which makes the loss their variance.
+
+    Reads    logp; head term `flow`, or group_S; reward_S; reference if prior > 0; a credit c weighs tokens.
+    Limits   π = R / Z → 0. One transition an answer: `db` and `subtb`.
+    Fails    long answers: the residual's size is theirs, and its square is noise; take `subtb`. A floor too low: all
+             goes into making failures unlikely. `residual` doesn't fall.
+    Source   Malkin et al. 2022 (arXiv 2201.13259), trajectory balance with P_B = 1; log Z by group as in Zhang et al.
+             2023 (arXiv 2302.05446); for language models Kang et al. 2025 (arXiv 2503.06514).
+    """
+    assert batch.credit_N is not None
+    excess_S = batch.sum_S(batch.credit_N * out.logp_N) - log_reward(batch, floor, sharpness, prior)
+    if partition == "group":
+        log_Z_S = -group_moments(excess_S, batch.dense_group_S())[0]
+    else:
+        log_Z_S = first(out.terms[FLOW], batch)
+    residual_S = excess_S + log_Z_S
+    return (residual_S**2).sum(), {"log_z": mean_of(log_Z_S), "residual": mean_of(residual_S.abs())}

@@ -1,0 +1,111 @@
+"""Rewards that shape others: by length, and by an episodic memory.
+
+They see all completions of a step at once, what the functions that judge gave them, and what they themselves remember,
+which is in the checkpoints. They don't apply where a completion is only a trial.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from inspect import signature
+from math import cos, pi
+from typing import Any
+
+from torch import Tensor
+
+from scalpel.example import Example
+from scalpel.registry import unknown
+from scalpel.rewards.episodic import episodic
+
+Embed = Callable[[Sequence[str]], Tensor]  # texts → [S, D], of unit length
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a shaping reward sees of a step: completions as answers to examples, how long each is in tokens, what those
+    that judge gave each without their weights, its own memory, the step's number, and how texts become vectors."""
+
+    examples: Sequence[Example]
+    completions: Sequence[str]
+    lengths: Sequence[int]
+    earned: Sequence[float]
+    memory: dict[str, Any]
+    step: int
+    embed: Embed | None
+
+
+def brevity(seen: Seen, *, threshold: float = 0.5) -> list[float]:
+    """½ for the shortest of a prompt's completions, falling to −½ for the longest; a wrong one gets at most 0.
+
+    λ = ½ − (length − min) / (max − min); λ if it earned `threshold` or more, else min(0, λ); 0 where all are as long
+
+    Source   Kimi Team 2025 (arXiv 2501.12599), length penalty
+    """
+    ends: dict[int, list[int]] = {}
+    for example, length in zip(seen.examples, seen.lengths, strict=True):
+        ends.setdefault(id(example), []).append(length)
+    found = []
+    for example, length, earned in zip(seen.examples, seen.lengths, seen.earned, strict=True):
+        low, high = min(ends[id(example)]), max(ends[id(example)])
+        grade = 0.5 - (length - low) / (high - low) if high > low else 0.0
+        found.append(grade if earned >= threshold else min(0.0, grade))
+    return found
+
+
+def cosine_length(
+    seen: Seen,
+    *,
+    most: int = 64,
+    right_short: float = 2.0,
+    right_long: float = 1.0,
+    wrong_short: float = -10.0,
+    wrong_long: float = 0.0,
+    beyond: float = -10.0,
+    threshold: float = 0.5,
+) -> list[float]:
+    """Right answers earn more the shorter they are, wrong ones lose less the longer they thought, along a cosine.
+
+    from `…_short` at length 0 to `…_long` at `most` tokens; `beyond` from there on. What judges say decides whether
+    an answer is right: give them weight 0 where this stands in their place.
+
+    Source   Yeo et al. 2025 (arXiv 2502.03373), cosine reward, with its defaults
+    """
+
+    def grade(length: int, right: bool) -> float:
+        if length >= most:
+            return beyond
+        short, long = (right_short, right_long) if right else (wrong_short, wrong_long)
+        return long + 0.5 * (short - long) * (1 + cos(pi * length / most))
+
+    return [grade(n, e >= threshold) for n, e in zip(seen.lengths, seen.earned, strict=True)]
+
+
+SHAPES: dict[str, Callable[..., list[float]]] = {
+    "brevity": brevity, "cosine-length": cosine_length, "episodic": episodic,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A shaping reward with its options."""
+
+    name: str
+    options: Mapping[str, Any]
+
+    def __call__(self, seen: Seen) -> list[float]:
+        return SHAPES[self.name](seen, **self.options)
+
+
+def make(table: Mapping[str, Any]) -> Shape:
+    """A shaping reward from its table: {name = "cosine-length", most = 128}."""
+    name, options = str(table["name"]), {k: v for k, v in table.items() if k != "name"}
+    known = {p.name: p.default for p in signature(SHAPES[name]).parameters.values() if p.kind is p.KEYWORD_ONLY}
+    for key, value in options.items():
+        if key not in known:
+            raise ValueError(f"reward {name!r}: {unknown('key', key, known)}")
+        wanted = int if isinstance(known[key], int) else int | float
+        if isinstance(value, bool) or not isinstance(value, wanted):
+            kind = "a whole number" if wanted is int else "a number"
+            raise ValueError(f"reward {name!r} has {key} = {value!r}: it must be {kind}")
+    return Shape(name, options)

@@ -1,0 +1,27 @@
+"""Prompts from whose samples something can be learnt."""
+
+from scalpel.draw import Draw
+from scalpel.part import part
+from scalpel.sources.sampled import judged, total
+
+
+@part("selection", "learnable")
+def learnable(
+    draw: Draw, *, size: int = 8, threshold: float = 1.0, least: int = 1, most: int | None = None
+) -> list[bool]:
+    """Keeps the prompts of which at least `least` of `size` samples have a reward of `threshold` or more.
+
+    The policy that begins the stage samples, once. `most` drops prompts with more good samples than that, too: what
+    is always right teaches a group nothing either.
+
+    Reads    prompts; the reward functions.
+    Limits   least 0 keeps all.
+    Fails    few prompts are left, and they are the easy ones: `selected_share` says how many. A prompt that is hard,
+             but not hopeless, is dropped by chance: raise `size`.
+    Source   Lai et al. 2025 (arXiv 2507.05386), rollout-based instance filtering; size and threshold are ours.
+    """
+    if not 0 <= least <= size or (most is not None and most < least):
+        raise ValueError(f"least {least} and most {most} of {size} samples: set 0 ≤ least ≤ most ≤ size")
+    _, found = judged(draw, size)
+    good = [sum(total(rewards) >= threshold for _, rewards in samples) for samples in found]
+    return [least <= n <= (size if most is None else most) for n in good]

@@ -1,0 +1,45 @@
+"""How likely an answer is to end well, measured along the way; shared by the sources that probe."""
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from scalpel.draw import Draw, derive
+from scalpel.engine.sample import Sample
+from scalpel.sources.sampled import total
+from scalpel.tokens import Tokens
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A point of an answer at which the policy is made to stop and say its answer."""
+
+    prompt: int  # its place among the step's examples
+    ids: tuple[int, ...]  # what was thought until then
+
+
+def ends(tokens: Tokens, ids: Sequence[int], cut: str, most: int) -> list[int]:
+    """How many tokens there are at the end of each episode but the last one; of many, `most` − 1 spread evenly."""
+    seen = lambda n: tokens.text(ids[:n]).count(cut)  # noqa: E731
+    cuts = seen(len(ids))
+    wanted = range(1, cuts + 1) if cuts < most else [round(k * cuts / most) for k in range(1, most)]
+    found = [bisect_left(range(len(ids)), k, key=seen) for k in wanted]
+    return sorted({n for n in found if 0 < n < len(ids)})
+
+
+def chances(draw: Draw, probes: Sequence[Probe], force: str, provers: int, room: int) -> dict[Probe, float]:
+    """J of each probe: the mean reward of `provers` answers that go on from there behind the words `force`."""
+    asked = list(dict.fromkeys(probes))
+    if not asked:
+        return {}
+    prompts = [draw.tokens.prompt(example.prompt) for example in draw.examples]
+    stop = draw.tokens.completion(force, "")[:-1]
+    forced = [[*prompts[p.prompt], *p.ids, *stop] for p in asked]
+    limits = [min(room, draw.max_tokens)] * len(forced)
+    answers = draw.sample(forced, provers, derive(draw.seed, "prover") % 2**31, limits)
+    whole = [
+        [Sample([*p.ids, *stop, *a.ids], [0.0] * (len(p.ids) + len(stop)) + list(a.logp), a.finished) for a in said]
+        for p, said in zip(asked, answers, strict=True)
+    ]
+    rewards = draw.score([draw.examples[p.prompt] for p in asked], whole)
+    return {p: sum(map(total, found)) / len(found) for p, found in zip(asked, rewards, strict=True)}

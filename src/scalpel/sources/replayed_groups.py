@@ -1,0 +1,45 @@
+"""Own samples in groups, and now and then those of an earlier step once more."""
+
+from collections.abc import Mapping
+from random import Random
+from typing import Any
+
+from scalpel.batch import Batch
+from scalpel.draw import Draw
+from scalpel.part import part
+from scalpel.sources.groups import groups
+
+State = dict[str, list[dict[str, Any]]]  # batches, oldest first, each as tensors by field
+KEPT = ("ids_N", "input_N", "train_N", "author_N", "turn_N", "seq_N", "group_S", "label_S", "reward_SK", "behaviour_N")
+
+
+def nothing(**hyper: Any) -> State:
+    return {"kept": []}
+
+
+def keep(state: State, seen: Mapping[str, float], batch: Batch, *, capacity: int, **hyper: Any) -> State:
+    """The batches that may come back, oldest first: a fresh one joins them, one that came back has left."""
+    if any(row.get("replayed") for row in batch.columns):
+        return {"kept": state["kept"][1:]}
+    new = {name: getattr(batch, name).cpu() for name in KEPT if getattr(batch, name) is not None}
+    return {"kept": [*state["kept"], new][-capacity:] if batch.S and capacity else state["kept"]}
+
+
+@part("source", "replayed-groups", gives=frozenset({"reward", "behaviour"}), state=nothing, follow=keep)
+def replayed_groups(draw: Draw, *, state: State, size: int = 8, capacity: int = 8, chance: float = 0.25) -> Batch:
+    """`size` samples of the policy for each prompt; or, in some steps, the oldest of the last batches once more.
+
+    Once `capacity` batches are kept, a step brings the oldest back with probability `chance` in place of sampling. Its
+    rows have the column `replayed`, by which credit `recompose` knows them.
+
+    Reads    prompts; the reward functions.
+    Limits   capacity or chance 0 is `groups`.
+    Fails    a large capacity brings back samples that the policy would no longer write: weigh them by `behaviour`, or
+             keep fewer.
+    Source   Li et al. 2025 (arXiv 2509.25958), replay buffer of compensation batches; how often one is taken is not
+             stated clearly there.
+    """
+    if capacity and len(state["kept"]) >= capacity and Random(draw.seed).random() < chance:
+        oldest = state["kept"][0]
+        return Batch(**oldest, columns=({"replayed": True},) * len(oldest["group_S"]))
+    return groups(draw, size=size)

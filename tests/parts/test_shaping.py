@@ -1,0 +1,142 @@
+"""What the parts that shape the teaching of own samples do beyond the battery."""
+
+from functools import cache
+
+import pytest
+import torch
+
+import material
+from scalpel.batch import Batch
+from scalpel.draw import Draw
+from scalpel.engine import Sample
+from scalpel.engine.embed import embed
+from scalpel.part import Out, bind
+from scalpel.sources.probing import ends
+
+
+@cache
+def policy() -> material.Engine:
+    return material.engine()
+
+
+def after(bound, batch: Batch) -> None:
+    bound.follow({}, batch, 0.0)
+
+
+def test_batches_come_back_oldest_first_once_enough_are_kept() -> None:
+    source = bind("source", "replayed-groups", size=2, capacity=2, chance=1.0)
+    fresh = []
+    for seed in (1, 2):
+        fresh.append(source(material.draw(policy(), seed=seed)))
+        after(source, fresh[-1])
+    again = source(material.draw(policy(), seed=3))
+    assert torch.equal(again.ids_N, fresh[0].ids_N) and torch.equal(again.reward_S, fresh[0].reward_S)
+    assert all(row["replayed"] for row in again.columns)
+    after(source, again)
+    third = source(material.draw(policy(), seed=4))  # one is kept now, so this one is sampled
+    assert not any(row.get("replayed") for row in third.columns)
+    after(source, third)
+    assert torch.equal(source(material.draw(policy(), seed=5)).ids_N, fresh[1].ids_N)
+
+
+@pytest.mark.parametrize("hyper", [{"capacity": 0}, {"chance": 0.0, "capacity": 1}])
+def test_without_room_or_chance_replayed_groups_are_groups(hyper) -> None:
+    source = bind("source", "replayed-groups", size=3, **hyper)
+    for seed in (1, 2, 3):
+        batch = source(material.draw(policy(), seed=seed))
+        assert material.same(batch, bind("source", "groups", size=3)(material.draw(policy(), seed=seed)))
+        after(source, batch)
+
+
+def test_what_was_left_out_before_is_what_counts_when_a_batch_comes_back() -> None:
+    source = bind("source", "replayed-groups", size=6, capacity=1, chance=1.0)
+    unequal = lambda prompts, n, seed: [[Sample([9] * (1 + k), [0.0] * (1 + k), True) for k in range(n)]] * 3  # noqa: E731
+    fresh = source(material.draw(policy(), seed=1, sample=unequal))
+    after(source, fresh)
+    again = source(material.draw(policy(), seed=2))
+    credit = bind("credit", "recompose")
+    now, then = (credit(Out(torch.zeros(b.N)), b) for b in (again, fresh))
+    assert torch.equal(now + then, torch.ones(fresh.N)) and 0 < float(then.mean()) < 1
+
+
+def test_an_episode_ends_where_the_cut_ends_and_of_many_a_few_are_taken_evenly() -> None:
+    tokens = policy().tokens
+    ids = tokens.completion("a--bc--d--e--f", "")
+    assert ends(tokens, ids, "--", 9) == [3, 7, 10, 13]
+    assert ends(tokens, ids, "--", 3) == [3, 10] or ends(tokens, ids, "--", 3) == [7, 10]
+    assert ends(tokens, ids, "--", 1) == [] == ends(tokens, ids, "?", 4)
+    assert ends(tokens, tokens.completion("ab--", "")[:-1], "--", 4) == []  # nothing comes after it
+
+
+def test_progress_adds_up_to_the_reward_less_that_of_stopping_at_once() -> None:
+    source = bind("source", "probed-groups", size=3, cut="e", force="#", provers=2, room=2)
+    draw = material.draw(policy(), max_tokens=40, seed=3)
+    batch = source(draw)
+    assert batch.reward_N is not None and int(batch.turn_N.max()) > 0
+    gained_S = batch.sum_S(batch.reward_N) - batch.reward_S
+    for g in range(3):  # the same start in every sample of a group
+        assert len(gained_S[batch.group_S == g].unique()) == 1 and -1 <= float(gained_S[batch.group_S == g][0]) <= 0
+
+
+def test_forced_answers_are_scored_as_trials_and_the_samples_as_rewards() -> None:
+    calls: list[tuple[str, int]] = []
+
+    def told(kind: str):
+        def reward(examples, samples):
+            calls.append((kind, sum(map(len, samples))))
+            return [[[1.0] for _ in group] for group in samples]
+
+        return reward
+
+    draw = material.draw(policy(), reward=told("reward"), on_trial=told("trial"))
+    bind("source", "probed-groups", size=2, provers=3)(draw)
+    assert calls == [("trial", 3 * 3), ("reward", 3 * 2)]
+
+
+def test_a_probe_without_answers_or_episodes_is_refused() -> None:
+    with pytest.raises(ValueError, match="provers is 0 .* 1 or more"):
+        bind("source", "probed-groups", provers=0)(material.draw(policy()))
+
+
+def choosing(good: list[int]) -> Draw:
+    """A draw in which of each prompt's samples so many are right."""
+    sample = lambda prompts, n, seed, limits=None: [[Sample([9, 3], [0.0] * 2, True)] * n for _ in prompts]  # noqa: E731
+    reward = lambda examples, samples: [  # noqa: E731
+        [[float(k < right)] for k in range(len(group))] for right, group in zip(good, samples, strict=True)
+    ]
+    return material.draw(policy(), sample=sample, reward=reward)
+
+
+def test_prompts_are_kept_by_how_many_of_their_samples_are_right() -> None:
+    chosen = bind("selection", "learnable", size=4)
+    assert chosen(choosing([0, 1, 4])) == [False, True, True]
+    assert bind("selection", "learnable", size=4, most=3)(choosing([0, 1, 4])) == [False, True, False]
+    assert bind("selection", "learnable", size=4, least=2)(choosing([0, 1, 4])) == [False, False, True]
+    assert bind("selection", "learnable", size=4, least=0)(choosing([0, 1, 4])) == [True] * 3
+    with pytest.raises(ValueError, match="least 5 .* set 0 ≤ least ≤ most ≤ size"):
+        bind("selection", "learnable", size=4, least=5)(choosing([0, 1, 4]))
+
+
+def test_a_floor_of_nothing_is_refused_since_it_has_no_logarithm() -> None:
+    batch = material.batch()
+    for name in ("tb", "subtb", "db"):
+        bound = bind("objective", name, floor=0.0)
+        with pytest.raises(ValueError, match="one above 0"):
+            material.call(bound, material.numbers(batch, bound), batch)
+
+
+def test_only_a_prior_reads_the_reference_and_only_a_head_asks_for_one() -> None:
+    assert bind("objective", "tb").declared("reads") == {"reward"}
+    assert bind("objective", "db", prior=1.0).declared("reads") == {"reward", "reference"}
+    assert {"logp"} == bind("objective", "tb", partition="group").declared("needs")
+
+
+def test_the_vector_of_a_text_is_the_mean_of_its_hidden_states_and_does_not_depend_on_its_neighbours() -> None:
+    engine = policy()
+    texts = [engine.tokens.prompt(t) for t in ("abc", "a much longer text", "x")]
+    found = embed(engine, texts)
+    for ids, x_D in zip(texts, found, strict=True):
+        mean_D = engine.model.base_model(torch.tensor([ids])).last_hidden_state[0].mean(0)
+        torch.testing.assert_close(x_D, torch.nn.functional.normalize(mean_D, dim=0), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(embed(engine, [ids])[0], x_D, rtol=1e-4, atol=1e-5)
+    assert embed(engine, []).shape == (0, 16)
