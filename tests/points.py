@@ -26,6 +26,7 @@ SETTINGS: dict[tuple[str, str], dict[str, Any]] = {
     ("source", "accepted-samples"): {"threshold": 0.5},
     ("source", "groups"): {"size": 3},
     ("source", "prefix-groups"): {"size": 3},
+    ("source", "guided-groups"): {"size": 3},
 }
 CHOSEN = ("source", "corruption", "credit", "objective", "scope", "anchor")
 
@@ -96,8 +97,9 @@ def taken(at: Path, stage: dict[str, Any], seed: int = 0) -> list[dict[str, Any]
 
     def watch(job, run, progress) -> bool:
         now = dict(job.engine.model.named_parameters())
-        if progress.total == 0:
+        if progress.step == 0:  # of a stage: the one before has folded what it learnt
             before.update({name: p.detach().clone() for name, p in now.items()})
+            allowed.clear()
         changed = {name for name, p in now.items() if not torch.equal(p, before[name])}
         assert changed <= allowed, f"{sorted(changed - allowed)} moved, but are frozen"
         allowed.update(m.name for m in run.scope.moving)

@@ -63,7 +63,9 @@ class Remembered:
 
 
 def keys_of(batch: Batch) -> list[bytes | None]:
-    """A hash of each sequence's content; None where the policy wrote what is trained."""
+    """A hash of each sequence's content; None where the policy wrote what is trained, or what is shown of it."""
+    if batch.mix_N is not None:
+        return [None] * batch.S
     length_S = torch.bincount(batch.seq_N, minlength=batch.S).tolist()
     fields = (batch.input_N, batch.ids_N, batch.train_N, batch.author_N)
     found: list[bytes | None] = []

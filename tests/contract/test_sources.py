@@ -91,18 +91,31 @@ def test_an_example_without_what_it_reads_is_refused_with_the_alternative(bound:
             bound(material.draw(policy(), bare))
 
 
+def corrupted(bound: Bound, batch: Batch, seed: int = 3) -> Batch:
+    """As the loop does it: what the corruption needs to know of the model is computed before."""
+    needs = bound.declared("needs")
+    handed = {"out": policy().score(batch, needs=needs)} if needs and batch.N else {}
+    return bound(batch, mask_id=1, seed=seed, **handed)
+
+
+def shown(batch: Batch) -> torch.Tensor:
+    """[N, 3]: what the model is shown of each token, blended or not."""
+    mixed = (batch.input_N, torch.zeros(batch.N)) if batch.mix_ids_N is None else (batch.mix_ids_N, batch.mix_N)
+    return torch.stack([batch.input_N, *mixed], 1)
+
+
 @CORRUPTIONS
 def test_a_corruption_changes_only_what_is_shown_of_trained_tokens(bound: Bound) -> None:
     batch = material.batch()
-    shown = bound(batch, mask_id=1, seed=3)
-    assert material.same(replace(shown, input_N=batch.input_N), batch)
-    assert torch.equal(shown.input_N[~batch.train_N], batch.input_N[~batch.train_N])
-    assert not torch.equal(shown.input_N, batch.input_N)
+    found = corrupted(bound, batch)
+    assert material.same(replace(found, input_N=batch.input_N), batch)
+    before, after = shown(batch), shown(found)
+    assert torch.equal(after[~batch.train_N], before[~batch.train_N]) and not torch.equal(after, before)
 
 
 @CORRUPTIONS
-def test_a_corruption_follows_its_seed_and_takes_an_empty_batch(bound: Bound) -> None:
+def test_a_corruption_follows_its_seed_or_what_it_needs_and_takes_an_empty_batch(bound: Bound) -> None:
     batch = material.batch()
-    at = [bound(batch, mask_id=1, seed=s).input_N for s in (3, 3, 4)]
-    assert torch.equal(at[0], at[1]) and not torch.equal(at[0], at[2])
-    assert bound(lay([]), mask_id=1, seed=3).N == 0
+    at = [shown(corrupted(bound, batch, seed)) for seed in (3, 3, 4)]
+    assert torch.equal(at[0], at[1]) and torch.equal(at[0], at[2]) == bool(bound.declared("needs"))
+    assert corrupted(bound, lay([])).N == 0

@@ -11,6 +11,8 @@ from scalpel.train import train
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "metrics.md"
 CHECKED = {"every": 1, "items": 2}
+STAGES = [stage for row in ROWS.values() for stage in (*row.before, row.stage, *row.after)]
+SIGNALS = sorted({signal["name"] for stage in STAGES for signal in stage.get("signals", ()) if "name" in signal})
 
 
 def documented() -> set[str]:
@@ -30,7 +32,7 @@ def logged(at) -> set[str]:
 
     def tell(record) -> None:
         for key in record:
-            key = re.sub(r"^(policy|value|keep(?=/kl))/", "", key)
+            key = re.sub(rf"^({'|'.join(SIGNALS)}|keep(?=/kl))/", "", key)
             names.add(re.sub(r"^rewards/[^/]+/", "rewards/<function>/", key))
 
     for method in ROWS:

@@ -44,6 +44,11 @@ def choose(logits_RV: Tensor, u_R: Tensor, sampling: Sampling) -> tuple[Tensor, 
     return token_R, logits_RV.gather(1, token_R[:, None])[:, 0] - norm_R
 
 
+def entropies(logits_RV: Tensor, temperature: float) -> Tensor:
+    """The entropy of each row's distribution at a temperature, in nats."""
+    return torch.special.entr((logits_RV.float() / temperature).softmax(-1)).sum(-1)
+
+
 def least(weight_RV: Tensor, sampling: Sampling) -> Tensor:
     """The smallest weight that may be drawn: the k-th largest, and the one with which the largest first hold a share
     p of what top-k leaves. What ties with it may be drawn too, so the set depends on no order of sorting."""

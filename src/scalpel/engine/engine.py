@@ -135,8 +135,9 @@ class Engine:
         return running_twice(self.model)
 
     def layout(self, batch: Batch) -> Layout:
-        """What has to be computed for the trained tokens of a batch; common beginnings once, where that is allowed."""
-        worth = WORTH if shares(self.model) else inf
+        """What has to be computed for the trained tokens of a batch; common beginnings once, where that is allowed: the
+        same ids may be shown blended with others."""
+        worth = WORTH if shares(self.model) and batch.mix_N is None else inf
         return lay_out(batch.input_N, batch.seq_N, batch.train_N.nonzero()[:, 0], worth)
 
     def size(self, batch: Batch) -> int:

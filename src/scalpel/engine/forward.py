@@ -15,6 +15,8 @@ from transformers import PreTrainedModel
 
 from scalpel.part import HeadTerm, Need, Out
 
+Mix = tuple[Tensor, Tensor]  # ids to blend with what is shown, and their share
+
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager:
     """bfloat16 arithmetic over float32 weights, or plain float32."""
@@ -32,12 +34,27 @@ def rows(input_N: Tensor, seq_N: Tensor, S: int, pad: int) -> tuple[Tensor, Tens
     return padded_SL, p_N
 
 
-def hidden_before(model: PreTrainedModel, input_N: Tensor, seq_N: Tensor, at_n: Tensor, pad: int) -> Tensor:
+def hidden_before(
+    model: PreTrainedModel, input_N: Tensor, seq_N: Tensor, at_n: Tensor, pad: int, mix: Mix | None = None
+) -> Tensor:
     """Hidden states [n, D] from which the tokens `at_n` are predicted: those of the tokens before them."""
     S = int(seq_N.max()) + 1
     padded_SL, p_N = rows(input_N, seq_N, S, pad)
-    hidden_SLD = model.base_model(padded_SL, use_cache=False).last_hidden_state
+    shown: dict[str, Tensor] = {"input_ids": padded_SL}
+    if mix is not None:
+        mixed_SL, share_SL = padded_SL.clone(), torch.zeros(padded_SL.shape, device=padded_SL.device)
+        mixed_SL[seq_N, p_N], share_SL[seq_N, p_N] = mix
+        shown = blended(model, padded_SL, (mixed_SL, share_SL))
+    hidden_SLD = model.base_model(**shown, use_cache=False).last_hidden_state
     return hidden_SLD[seq_N[at_n], p_N[at_n] - 1]
+
+
+def blended(model: PreTrainedModel, ids: Tensor, mix: Mix) -> dict[str, Tensor]:
+    """What a model is shown in place of `ids` [...]: embeddings (1 − share) · E[ids] + share · E[others]."""
+    others, share = mix
+    embed = model.get_input_embeddings()
+    start, end = embed(ids), embed(others)
+    return {"inputs_embeds": start + share.unsqueeze(-1).to(start.dtype) * (end - start)}
 
 
 def context(model: PreTrainedModel) -> int:

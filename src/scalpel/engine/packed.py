@@ -21,7 +21,7 @@ from transformers import AttentionInterface, PreTrainedModel
 
 from scalpel.batch import Batch
 from scalpel.engine.attention import LayoutAttention
-from scalpel.engine.forward import device_of, hidden_before
+from scalpel.engine.forward import Mix, blended, device_of, hidden_before
 from scalpel.engine.layout import BUNDLE, Layout, lay_out
 
 log = logging.getLogger("scalpel")
@@ -105,20 +105,24 @@ def recomputing(model: nn.Module, configs: Sequence[Any], layout: Layout) -> Ite
             layer._gradient_checkpointing_func = checkpoint
 
 
-def hidden_packed(model: PreTrainedModel, input_N: Tensor, layout: Layout) -> Tensor:
+def hidden_packed(model: PreTrainedModel, input_N: Tensor, layout: Layout, mix: Mix | None = None) -> Tensor:
     """Hidden states [n, D] from which the asked tokens are predicted."""
-    base = model.base_model
+    base, ids_1M = model.base_model, input_N[layout.token_M][None]
+    shown: dict[str, Tensor] = {"input_ids": ids_1M}
+    if mix is not None:
+        shown = blended(model, ids_1M, (mix[0][layout.token_M][None], mix[1][layout.token_M][None]))
     configs = list({id(m.config): m.config for m in base.modules() if hasattr(m, "config")}.values())
     with attending(configs, layout), recomputing(base, configs, layout):
-        out = base(input_ids=input_N[layout.token_M][None], position_ids=layout.position_M[None], use_cache=False)
+        out = base(**shown, position_ids=layout.position_M[None], use_cache=False)
     return out.last_hidden_state[0, layout.place_n]
 
 
 def hidden(model: PreTrainedModel, batch: Batch, at_n: Tensor, layout: Layout, pad: int) -> Tensor:
     """The same, packed if the model takes it, else in padded rows."""
+    mix = None if batch.mix_ids_N is None or batch.mix_N is None else (batch.mix_ids_N, batch.mix_N)
     if packs(model) and layout.longest <= window(model):
-        return hidden_packed(model, batch.input_N, layout)
-    return hidden_before(model, batch.input_N, batch.seq_N, at_n, pad)
+        return hidden_packed(model, batch.input_N, layout, mix)
+    return hidden_before(model, batch.input_N, batch.seq_N, at_n, pad, mix)
 
 
 def packs(model: PreTrainedModel) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from scalpel.engine.choose import choose, uniforms
+from scalpel.engine.choose import choose, entropies, uniforms
 from scalpel.engine.decode import Rows
 
 MARGIN = 8  # tokens before a stop string that are decoded with it: the first may be part of a character
@@ -26,16 +26,18 @@ class Sampling:
     top_p: float = 1.0
     top_k: int = 0
     stop: tuple[str, ...] = ()
+    entropy: bool = False  # whether the entropy of what is drawn from is measured; temperature must not be 0 then
 
 
 @dataclass
 class Sample:
-    """A completion: its ids (the stop token included), their log-probs under the untempered policy, and
-    whether it ended by itself."""
+    """A completion: its ids (the stop token included), their log-probs under the untempered policy, whether it ended
+    by itself, and the summed entropy of the tempered distributions that it was drawn from, where that was asked."""
 
     ids: list[int] = field(default_factory=list)
     logp: list[float] = field(default_factory=list)
     finished: bool = False
+    entropy: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,9 @@ class Sampler:
         for sample, token, logp in zip(written, token_R.tolist(), logp_R.tolist(), strict=True):
             sample.ids.append(token)
             sample.logp.append(logp)
+        if self.sampling.entropy:
+            for sample, entropy in zip(written, entropies(logits_RV, self.sampling.temperature).tolist(), strict=True):
+                sample.entropy += entropy
         return token_R.to(device)
 
     def over(self, p: int, k: int) -> bool:

@@ -1,6 +1,28 @@
-"""Hybrids: demonstrations and own samples in one batch."""
+"""Hybrids: demonstrations and own samples together, in one batch or one after the other."""
+
+from typing import Any
 
 from scalpel.methods.row import Row, one
+
+CONSTANT = {"average": "constant"}
+OWN = {"name": "written-by", "author": "policy"}
+GIVEN = {"name": "written-by", "author": "demonstration"}
+AWAY: dict[str, Any] = {"name": "entropy-weight", "scale": 0.5, "slope": -1.0}
+TOWARDS: dict[str, Any] = {"name": "entropy-weight", "scale": 0.1, "slope": 1.0}
+BY_TOKEN = {"name": "clipped-pg", "average": "token"}
+KEPT = {"temperature": 0.85, "entropy": 0.3}  # the paper's rule, from the temperature at which it held
+
+
+FIRST_HALF = {"over": "cosine", "until": 0.5}
+
+
+def chord(policy: Any, imitation: Any, credit: str) -> list[dict[str, Any]]:
+    """(1 − μ) of the samples' signal and μ of the demonstrations', each on its own batch."""
+    return [
+        *one("groups", ["group-zscore"], "clipped-pg", name="policy", weight=policy),
+        *one("demonstrations", [credit], "nll", name="imitation", weight=imitation),
+    ]
+
 
 ROWS: dict[str, Row] = {
     "prefix-rft": Row(
@@ -10,9 +32,117 @@ ROWS: dict[str, Row] = {
             "signals": one(
                 "prefix-groups",
                 ["group-mean", "top-entropy-prefix"],
-                {"name": "clipped-pg", "average": "constant"},
+                {"name": "clipped-pg", "dual": 3.0, **CONSTANT},
             ),
             "learning_rate": 1e-6,
         },
-    ),  # fmt: skip
+    ),
+    "ift": Row(
+        "Intuitive fine-tuning",
+        "Hua et al. 2024, arXiv 2405.11870",
+        {
+            "signals": one("demonstrations", ["constant"], "propagated-nll", corrupt=["guess-blend"]),
+            "learning_rate": 5e-7,
+            "optimizer": "rmsprop",
+            "schedule": "cosine",
+            "warmup": 0.15,
+        },
+    ),
+    "sft-then-rl": Row(
+        "Supervised, then reinforced",
+        "Ouyang et al. 2022, arXiv 2203.02155",
+        {"signals": one("groups", ["group-zscore"], "clipped-pg"), "learning_rate": 1e-6},
+        before=[{"method": "sft"}],
+    ),
+    "acereason": Row(
+        "Supervised, then reinforced at a kept entropy",
+        "Liu et al. 2025, arXiv 2506.13284",
+        {
+            "signals": one("groups", ["group-zscore"], BY_TOKEN),
+            "sampling": KEPT,
+            "learning_rate": 1e-6,
+        },
+        before=[{"method": "sft"}],
+    ),
+    "luffy": Row(
+        "Mixed-policy GRPO with policy shaping",
+        "Yan et al. 2025, arXiv 2504.14945",
+        {
+            "signals": [
+                {
+                    "name": "own",
+                    "source": "guided-groups",
+                    "credit": ["group-mean", OWN],
+                    "objective": {"name": "clipped-pg", **CONSTANT},
+                },
+                {"name": "given", "credit": ["group-mean", GIVEN], "objective": {"name": "shaped-pg", **CONSTANT}},
+            ],
+            "learning_rate": 1e-6,
+        },
+    ),
+    "srft": Row(
+        "Supervised reinforcement fine-tuning",
+        "Fu et al. 2025, arXiv 2506.19767",
+        {
+            "signals": [
+                {
+                    "name": "imitation",
+                    "source": "guided-groups",
+                    "credit": [GIVEN, AWAY],
+                    "objective": {"name": "nll", "per": "demonstration"},
+                },
+                {
+                    "name": "given",
+                    "credit": ["group-zscore", GIVEN],
+                    "objective": {"name": "shaped-pg", "shape": "probability"},
+                },
+                {
+                    "name": "right",
+                    "credit": [{"name": "right-or-wrong", "wrong": 0.0}, OWN, TOWARDS],
+                    "objective": {"name": "nll", "per": "policy"},
+                },
+                {
+                    "name": "wrong",
+                    "credit": [{"name": "right-or-wrong", "right": 0.0}, OWN],
+                    "objective": {"name": "nll", "per": "policy"},
+                },
+            ],
+            "learning_rate": 1e-6,
+        },
+    ),
+    "hpt": Row(
+        "Hybrid post-training",
+        "Lv et al. 2025, arXiv 2509.04419",
+        {
+            "signals": [
+                {
+                    "name": "reinforced",
+                    "source": {"name": "guided-groups", "size": 9},
+                    "credit": ["prefix-advantage", "pass-gate", OWN],
+                    "objective": {"name": "clipped-pg", **CONSTANT},
+                },
+                {
+                    "name": "supervised",
+                    "credit": [{"name": "pass-gate", "side": "unsolved"}, GIVEN],
+                    "objective": {"name": "nll", "per": "demonstration"},
+                },
+            ],
+            "learning_rate": 5e-6,
+        },
+    ),
+    "chord-mu": Row(
+        "CHORD with a falling share of imitation",
+        "Zhang et al. 2025, arXiv 2508.11408",
+        {
+            "signals": chord(
+                {"from": 0.1, "to": 0.95, **FIRST_HALF}, {"from": 0.9, "to": 0.05, **FIRST_HALF}, "constant"
+            ),
+            "learning_rate": 1e-6,
+        },
+    ),
+    "chord": Row(
+        "CHORD with weighted tokens",
+        "Zhang et al. 2025, arXiv 2508.11408",
+        {"signals": chord(0.9, 0.1, "mid-probability"), "learning_rate": 1e-6},
+    ),
 }

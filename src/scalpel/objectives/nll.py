@@ -1,22 +1,37 @@
 """Negative log-likelihood."""
 
 from collections.abc import Iterator
+from typing import Literal
 
 from torch import Tensor
 
-from scalpel.batch import Batch
+from scalpel.batch import DEMONSTRATION, POLICY, Batch
 from scalpel.limits import case
-from scalpel.part import Metrics, Out, mean_of, part
+from scalpel.part import COUNTS, Metrics, Out, mean_of, part
+
+Per = Literal["all", "policy", "demonstration"]
+AUTHORS = {"policy": POLICY, "demonstration": DEMONSTRATION}
+
+
+def tokens(batch: Batch, *, per: Per = "all") -> float:
+    """What the loss is divided by: the trained tokens of all authors, or those of one."""
+    if per == "all":
+        return COUNTS["tokens"](batch)
+    return float((batch.train_N & (batch.author_N == AUTHORS[per])).sum())
 
 
 def limits() -> Iterator[tuple]:
     yield *case([[-1.0, -2.0], [-3.0]]), {}, 2.0  # (1 + 2 + 3) / 3
     yield *case([[-1.0, -2.0]], credit=[[0.5, 0.0]]), {}, 0.25  # 0.5·1 / 2
+    two = case([[-1.0, -2.0]], credit=[[0.5, 0.0]], author=[[DEMONSTRATION, POLICY]])
+    yield *two, {"per": "demonstration"}, 0.5  # 0.5·1 / 1
 
 
-@part("objective", "nll", needs={"logp"}, count="tokens", by_credit="token", steady=True, limits=limits)
-def nll(out: Out, batch: Batch) -> tuple[Tensor, Metrics]:
+@part("objective", "nll", needs={"logp"}, count=tokens, by_credit="token", steady=True, limits=limits)
+def nll(out: Out, batch: Batch, *, per: Per = "all") -> tuple[Tensor, Metrics]:
     """Makes the given tokens likelier: L = −Σ_t c_t · log π(y_t | y_<t), over the number of trained tokens.
+
+    Where samples and demonstrations share a batch, `per` divides by the tokens of one author, beside a gate for it.
 
     Reads    logp, credit.
     Limits   credit 1 is maximum likelihood; credit = the sample's reward is REINFORCE without a baseline.

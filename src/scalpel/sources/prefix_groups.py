@@ -1,82 +1,98 @@
 """Groups of own samples of which some continue the beginning of a demonstration."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from random import Random
 from typing import Any
 
 import torch
 
 from scalpel.batch import Batch, lay
 from scalpel.draw import Draw, derive
-from scalpel.engine.sample import Sample
-from scalpel.example import Example
 from scalpel.part import part, scheduled
+from scalpel.sources.given import continued, demonstrations_of
 from scalpel.sources.sampled import sample_row
 
 FALLING = {"from": 0.95, "to": 0.0, "over": "cosine"}
 
 
-def prefixes(draw: Draw, n: int, low: float, high: float) -> list[list[list[int]]]:
-    """For each example n beginnings of its demonstration: the first ⌊u·|y*|⌋ tokens, u ~ U(low, high)."""
-    found = []
+def lengths(n: int, low: float, high: float, alpha: float, beta: float, seed: int) -> list[float]:
+    """n shares of a demonstration: low + (high − low)·u, u ~ Beta(α, β)."""
+    if alpha == beta == 1:
+        u = torch.rand(n, generator=torch.Generator().manual_seed(seed % 2**63), dtype=torch.float64).tolist()
+    else:
+        random = Random(seed)
+        u = [random.betavariate(alpha, beta) for _ in range(n)]
+    return [low + (high - low) * x for x in u]
+
+
+def prefixes(
+    draw: Draw, n: int, low: float, high: float, alpha: float = 1.0, beta: float = 1.0, share: float = 1.0
+) -> list[list[list[int]]]:
+    """For each example n beginnings of its demonstrations, taken in turn; empty ones for the prompts that are left
+    without, which are the same in every epoch."""
+    found: list[list[list[int]]] = []
     for i, example in enumerate(draw.examples):
-        if example.completion is None:
-            raise ValueError(
-                f"source 'prefix-groups' continues demonstrations, but example {example.id or i!r} has no completion: "
-                "add a column 'completion', or take source 'groups', which needs none"
-            )
-        y = draw.tokens.completion(example.completion, example.prompt)
-        generator = torch.Generator().manual_seed(derive(draw.seed, "prefix", i) % 2**63)
-        shares = low + (high - low) * torch.rand(n, generator=generator, dtype=torch.float64)
-        longest = min(len(y), draw.max_tokens) - 1  # leaves at least one token to the policy
-        found.append([y[: max(0, min(int(share * len(y)), longest))] for share in shares.tolist()])
+        if derive("shown", example.id, example.prompt) % 2**32 >= share * 2**32:
+            found.append([[] for _ in range(n)])
+            continue
+        given = demonstrations_of(draw, example, i, "prefix-groups")
+        first = derive(draw.seed, "which", i) % len(given)
+        drawn = lengths(n, low, high, alpha, beta, derive(draw.seed, "prefix", i))
+        begun = []
+        for k, part_of in enumerate(drawn):
+            y = given[(first + k) % len(given)]
+            longest = min(len(y), draw.max_tokens) - 1  # leaves at least one token to the policy
+            begun.append(y[: max(0, min(int(part_of * len(y)), longest))])
+        found.append(begun)
     return found
 
 
-def continued(prefix: Sequence[int], sample: Sample) -> Sample:
-    """The completion as one: the prefix and what the policy added."""
-    return Sample([*prefix, *sample.ids], [*[0.0] * len(prefix), *sample.logp], sample.finished)
-
-
-@part("source", "prefix-groups", gives=frozenset({"reward", "demonstration"}))
+@part("source", "prefix-groups", gives=frozenset({"reward", "behaviour", "demonstration"}))
 def prefix_groups(
     draw: Draw,
     *,
     size: int = 8,
     continuations: int = 1,
+    each: int = 1,
     low: float | Mapping[str, Any] = FALLING,
     high: float = 0.95,
+    alpha: float = 1.0,
+    beta: float = 1.0,
+    share: float = 1.0,
 ) -> Batch:
-    """`size` samples a prompt, of which `continuations` go on from the beginning of the demonstration.
+    """`size` samples a prompt, of which some go on from the beginning of a demonstration.
 
-        y = y*_{<L} ∘ ŷ,  ŷ ~ π(· | x, y*_{<L}),  L = ⌊u·|y*|⌋,  u ~ U(low, high)
+        y = y*_{<L} ∘ ŷ,  ŷ ~ π(· | x, y*_{<L}),  L = ⌊l·|y*|⌋,  l ~ low + (high − low)·Beta(α, β)
 
-    Prefix tokens are trained as well, and marked as demonstration; all samples of a prompt are one group and have
-    the same budget of tokens. `low` falls to 0 along the run, so it moves from nearly whole demonstrations to
-    mostly own samples.
+    There are `continuations` beginnings a prompt with `each` samples from each; a column `demonstrations` may hold
+    several to take in turn. Prefix tokens are trained too, and marked as demonstrated; all samples of a prompt
+    are one group and have the same budget of tokens. `low` falls to 0 along the run, from nearly whole
+    demonstrations to mostly own samples. A `share` below 1 leaves that part of the prompts without prefixes.
 
     Reads    prompts and `completion`; the reward functions.
-    Limits   continuations 0 is `groups`.
+    Limits   continuations 0 or share 0 is `groups`; α = β = 1 is uniform, α > β favours long prefixes.
     Fails    only the continued samples ever succeed: `reward` falls back as the prefixes get shorter.
-    Source   Huang et al. 2025 (arXiv 2507.01679); window as in the authors' scheduler.
+    Source   Huang et al. 2025 (arXiv 2507.01679); window and Beta as in the authors' scheduler.
     """
-    if not 0 <= continuations <= size:
-        raise ValueError(f"{continuations} of {size} samples can't continue a demonstration: set 0 to {size}")
-    examples: Sequence[Example] = draw.examples
-    begun = prefixes(draw, continuations, scheduled(low, draw.progress), high)
-    prompts = [draw.tokens.prompt(example.prompt) for example in examples]
-    own = draw.sample(prompts, size - continuations, draw.seed) if continuations < size else [[] for _ in prompts]
+    begun_from = continuations * each
+    if not 0 <= begun_from <= size:
+        raise ValueError(f"{begun_from} of {size} samples can't continue a demonstration: set 0 to {size}")
+    begun = prefixes(draw, continuations, scheduled(low, draw.progress), high, alpha, beta, share)
+    begun = [[prefix for prefix in ways for _ in range(each)] for ways in begun]
+    prompts = [draw.tokens.prompt(example.prompt) for example in draw.examples]
+    own = draw.sample(prompts, size - begun_from, draw.seed) if begun_from < size else [[] for _ in prompts]
     longer = [[*prompt, *prefix] for prompt, ways in zip(prompts, begun, strict=True) for prefix in ways]
     budget = [draw.max_tokens - len(prefix) for ways in begun for prefix in ways]
     ends = iter(draw.sample(longer, 1, derive(draw.seed, "continue") % 2**31, budget) if longer else [])
     samples = [
         [*mine, *(continued(prefix, next(ends)[0]) for prefix in ways)] for mine, ways in zip(own, begun, strict=True)
     ]
-    rewards = draw.reward(examples, samples)
+    rewards = draw.reward(draw.examples, samples)
     shown = [[0] * len(mine) + [len(prefix) for prefix in ways] for mine, ways in zip(own, begun, strict=True)]
     return lay(
         [
             sample_row(prompts[g], sample, example, g, rewards[g][k], shown=shown[g][k])
-            for g, example in enumerate(examples)
+            for g, example in enumerate(draw.examples)
             for k, sample in enumerate(samples[g])
         ]
     )

@@ -1,0 +1,66 @@
+"""Only prompts that the policy already solves, or only those that it doesn't."""
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from scalpel.batch import DEMONSTRATION, POLICY, Batch
+from scalpel.credits.top_entropy_prefix import shown
+from scalpel.limits import case
+from scalpel.part import Out, part
+
+
+def unaided(batch: Batch) -> Tensor:
+    """[S]: whether the policy wrote the sequence without any demonstrated token."""
+    return batch.sum_S(shown(batch).float()) == 0
+
+
+def group_mean_of(batch: Batch, x_S: Tensor, among_S: Tensor) -> Tensor:
+    """Each sequence's group mean of x over the sequences `among` it; NaN where there is none."""
+    group_S = batch.dense_group_S()
+    sum_G, count_G = (
+        x_S.new_zeros(batch.S).index_add(0, group_S, y_S) for y_S in (torch.where(among_S, x_S, 0), among_S.to(x_S))
+    )
+    return (sum_G / count_G)[group_S]
+
+
+def limits() -> Iterator[tuple]:
+    d, p = DEMONSTRATION, POLICY
+    half: dict[str, Any] = dict(group=[0, 0, 0], author=[[d], [p], [p]], reward=[1.0, 1.0, 0.0])  # P = ½, own samples
+    none: dict[str, Any] = {**half, "reward": [1.0, 0.0, 0.0]}
+    yield *case([[-1.0]] * 3, **half), {}, [1.0, 1.0, 1.0]
+    yield *case([[-1.0]] * 3, **half), {"side": "unsolved"}, [0.0, 0.0, 0.0]
+    yield *case([[-1.0]] * 3, **half), {"side": "unsolved", "gate": 0.5}, [1.0, 1.0, 1.0]
+    yield *case([[-1.0]] * 3, **none), {}, [0.0, 0.0, 0.0]
+    yield *case([[-1.0]] * 3, **none), {"side": "unsolved"}, [1.0, 1.0, 1.0]
+
+
+@part("credit", "pass-gate", reads={"reward"}, couples="group", limits=limits)
+def pass_gate(
+    out: Out,
+    batch: Batch,
+    *,
+    side: Literal["solved", "unsolved"] = "solved",
+    gate: float = 0.0,
+    threshold: float = 1.0,
+) -> Tensor:
+    """A gate by success: a prompt counts if the policy's pass rate on it is above `gate`, or not above it.
+
+        credit_t = 1 if P_G > gate (solved) or P_G ≤ gate (unsolved), else 0
+        P_G the share of a prompt's own samples with a reward of `threshold` or more; demonstrations don't count
+
+    Reads    reward_S, group_S, author_N.
+    Limits   the two sides add up to `constant`; gate below 0: all is solved; gate 1: nothing is.
+    Fails    a gate too low for rewards by chance: hard prompts never see a demonstration; `reward` stays low.
+    Source   Lv et al. 2025 (arXiv 2509.04419), hybrid post-training; gate 0 as in the authors' scripts.
+    """
+    passed_S = (batch.reward_S >= threshold).to(out.logp_N.dtype)
+    rate_S = group_mean_of(batch, passed_S, unaided(batch))
+    if bool(rate_S.isnan().any()):
+        raise ValueError(
+            "credit 'pass-gate' takes the pass rate of a prompt's own samples, but a group has none: leave the policy "
+            "at least one sample without a demonstration in the source"
+        )
+    return batch.spread(((rate_S > gate) == (side == "solved")).to(passed_S))

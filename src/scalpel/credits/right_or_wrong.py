@@ -1,0 +1,34 @@
+"""One number for what is right, another for what is wrong."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from scalpel.batch import Batch
+from scalpel.limits import case
+from scalpel.part import Out, part
+
+
+def limits() -> Iterator[tuple]:
+    made = case([[-1.0], [-1.0, -1.0]], reward=[1.0, 0.5])
+    yield *made, {}, [1.0, -1.0, -1.0]
+    yield *made, {"wrong": 0.0}, [1.0, 0.0, 0.0]
+    yield *made, {"threshold": 0.5}, [1.0, 1.0, 1.0]
+
+
+@part("credit", "right-or-wrong", reads={"reward"}, limits=limits)
+def right_or_wrong(
+    out: Out, batch: Batch, *, right: float = 1.0, wrong: float = -1.0, threshold: float = 1.0
+) -> Tensor:
+    """A sample counts `right` if its reward reaches `threshold`, else `wrong`, whatever the others got.
+
+        credit_t = right if r_i ≥ threshold, else wrong
+
+    Reads    reward_S.
+    Limits   1 and 0 with rewards of 0 and 1 is `reward`; 1 and 1 is `constant`.
+    Fails    nearly all wrong: with `nll` a loss without a lower bound is all that is left, and `nll` grows.
+    Source   Fu et al. 2025 (arXiv 2506.19767), the objective on self-rollouts with rewards of 1 and −1.
+    """
+    yes, no = out.logp_N.new_tensor(right), out.logp_N.new_tensor(wrong)
+    return batch.spread(torch.where(batch.reward_S >= threshold, yes, no))

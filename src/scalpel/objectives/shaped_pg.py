@@ -1,0 +1,71 @@
+"""Policy gradient on tokens that someone else wrote."""
+
+from collections.abc import Iterator
+from math import log
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from scalpel.batch import Batch
+from scalpel.limits import case
+from scalpel.objectives.clipped_pg import Average, average_count
+from scalpel.part import Metrics, Out, mean_of, part
+
+Shape = Literal["damped", "probability", "log-probability"]
+
+
+def shaped(logp_N: Tensor, shape: Shape, gamma: float) -> Tensor:
+    if shape == "log-probability":
+        return logp_N
+    p_N = logp_N.exp()
+    return p_N if shape == "probability" else p_N / (p_N + gamma)
+
+
+def limits() -> Iterator[tuple]:
+    made = case([[log(0.1), 0.0], [log(0.3)]], credit=[[1.0, 1.0], [2.0]])
+    yield *made, {"shape": "probability"}, -0.575  # −((0.1 + 1) / 2 + 2·0.3) / 2
+    yield *made, {}, -(0.5 * (0.5 + 1 / 1.1) + 2 * 0.75) / 2  # p / (p + 0.1)
+    yield *made, {"gamma": 0.3}, -(0.5 * (0.25 + 1 / 1.3) + 2 * 0.5) / 2
+    logs = case([[-1.0, -2.0]], credit=[[1.0, 0.5]])
+    yield *logs, {"shape": "log-probability", "average": "token"}, 1.0  # (1 + 1) / 2
+    yield *case([[0.0, 0.0]]), {"shape": "probability", "average": "constant", "length": 4}, -0.5  # −2 / 4
+
+
+@part(
+    "objective",
+    "shaped-pg",
+    needs={"logp"},
+    count=average_count,
+    couples="sequence",
+    by_credit="token",
+    limits=limits,
+)
+def shaped_pg(
+    out: Out,
+    batch: Batch,
+    *,
+    shape: Shape = "damped",
+    gamma: float = 0.1,
+    average: Average = "sequence",
+    length: int = 64,
+) -> tuple[Tensor, Metrics]:
+    """Pushes each token by its credit through a function of its probability, in place of a ratio.
+
+        L = −Σ_i w_i Σ_t Â_t f(π_t)      damped  π / (π + γ)      probability  π      log-probability  log π
+
+    Who wrote the tokens is taken to have been certain of them, so π is the ratio; nothing is clipped. Its gradient
+    is that of log π times π, so unlikely tokens are hardly learnt; damped it is times γπ / (π + γ)², greatest at
+    π = γ; log-probability has it plain, as if the tokens had been sampled just now. Averages as in `clipped-pg`.
+
+    Reads    logp, credit.
+    Limits   damped: γ → 0 is constant, γ → ∞ is probability / γ. Log-probability: `clipped-pg` in its first update.
+    Fails    `probability` near 0 under shape "probability": the demonstrations teach nothing.
+    Source   Yan et al. 2025 (arXiv 2504.14945), policy shaping by regularised importance sampling; γ = 0.1.
+    """
+    assert batch.credit_N is not None
+    weight_N = batch.spread(1 / batch.length_S.clamp(min=1)) if average == "sequence" else 1.0
+    gain_N = batch.credit_N * shaped(out.logp_N, shape, gamma)
+    loss = -torch.where(batch.train_N, weight_N * gain_N, 0.0).sum()
+    credited_N = batch.train_N & (batch.credit_N != 0)
+    return loss, {"surrogate": mean_of(gain_N, batch.train_N), "probability": mean_of(out.logp_N.exp(), credited_N)}

@@ -1,0 +1,29 @@
+"""The demonstrations of an example, for sources that mix them with samples."""
+
+from collections.abc import Sequence
+
+from scalpel.draw import Draw
+from scalpel.engine.sample import Sample
+from scalpel.example import Example
+
+
+def demonstrations_of(draw: Draw, example: Example, place: int, reader: str) -> list[list[int]]:
+    """Its completion and those of a column `demonstrations`, each once, as ids. Raises ValueError if there is none."""
+    more = example.columns.get("demonstrations") or ()
+    if isinstance(more, str) or not all(isinstance(text, str) for text in more):
+        raise ValueError(
+            f"example {example.id or place!r} has demonstrations that are no list of texts: give a list, or one text "
+            "in a column 'completion'"
+        )
+    texts = dict.fromkeys([*([] if example.completion is None else [example.completion]), *more])
+    if not texts:
+        raise ValueError(
+            f"source {reader!r} goes by demonstrations, but example {example.id or place!r} has no completion: add a "
+            "column 'completion' or 'demonstrations', or take source 'groups', which needs none"
+        )
+    return [draw.tokens.completion(text, example.prompt) for text in texts]
+
+
+def continued(prefix: Sequence[int], sample: Sample) -> Sample:
+    """The completion as one: the prefix and what the policy added."""
+    return Sample([*prefix, *sample.ids], [*[0.0] * len(prefix), *sample.logp], sample.finished)

@@ -1,0 +1,29 @@
+"""Answers shown half as they are and half as the model guesses them."""
+
+from dataclasses import replace
+
+import torch
+
+from scalpel.batch import Batch
+from scalpel.part import Out, part
+
+
+@part("corruption", "guess-blend", needs={"argmax"})
+def guess_blend(batch: Batch, *, mask_id: int, seed: int, out: Out | None = None, rate: float = 0.2) -> Batch:
+    """Shows each answer token as a blend of its own embedding and that of the model's guess for it.
+
+        e_t = (1 − rate) · E[y_t] + rate · E[ŷ_t],   ŷ_t = argmax π(· | y_<t),   all targets stay
+
+    The guesses come from a pass without gradients over the batch as it was shown before. So the model learns to go
+    on from what it would have said itself, without sampling.
+
+    Reads    the likeliest token at each trained place; train_N.
+    Limits   rate 0 changes nothing; rate 1 shows the guesses alone; a model that is right is shown the answer.
+    Fails    a rate too high for a model that guesses badly: `nll` stays high, as nothing right is shown.
+    Source   Hua et al. 2024 (arXiv 2405.11870), temporal residual connection; greedy guesses as in the authors' code.
+    """
+    if out is None or out.argmax_N is None:
+        assert not bool(batch.train_N.any()), "no guesses were handed to a batch that has trained tokens"
+        return batch
+    guess_N = torch.where(batch.train_N, out.argmax_N.to(batch.ids_N), batch.input_N)
+    return replace(batch, mix_ids_N=guess_N, mix_N=rate * batch.train_N.float())

@@ -1,0 +1,42 @@
+"""Groups of own samples with demonstrations among them."""
+
+from scalpel.batch import Batch, lay
+from scalpel.draw import Draw
+from scalpel.engine.sample import Sample
+from scalpel.part import part
+from scalpel.sources.given import demonstrations_of
+from scalpel.sources.sampled import sample_row
+
+
+@part("source", "guided-groups", gives=frozenset({"reward", "demonstration"}))
+def guided_groups(draw: Draw, *, size: int = 8, demonstrations: int = 1) -> Batch:
+    """`size` answers a prompt, of which `demonstrations` are given and the others are the policy's own.
+
+    Demonstrations are judged like samples and marked as demonstrated. A column `demonstrations` may hold several;
+    where there are fewer than asked, each is there once and the group is smaller.
+
+    Reads    prompts and `completion`; the reward functions.
+    Limits   demonstrations 0 is `groups`; demonstrations = size asks the policy nothing.
+    Fails    demonstrations longer than `sampling.max_tokens` are cut, so they get no reward and teach not to stop.
+    Source   Yan et al. 2025 (arXiv 2504.14945), mixed-policy GRPO; seven samples and one demonstration.
+    """
+    if not 0 <= demonstrations <= size:
+        raise ValueError(f"{demonstrations} of {size} answers can't be demonstrations: set 0 to {size}")
+    prompts = [draw.tokens.prompt(example.prompt) for example in draw.examples]
+    own = draw.sample(prompts, size - demonstrations, draw.seed) if demonstrations < size else [[] for _ in prompts]
+    given: list[list[list[int]]] = [[] for _ in prompts]
+    if demonstrations:
+        known = [demonstrations_of(draw, example, i, "guided-groups") for i, example in enumerate(draw.examples)]
+        given = [[ids[: draw.max_tokens] for ids in ways[:demonstrations]] for ways in known]
+    answers = [
+        [*mine, *(Sample(ids, [0.0] * len(ids), finished=True) for ids in ways)]
+        for mine, ways in zip(own, given, strict=True)
+    ]
+    rewards = draw.reward(draw.examples, answers)
+    return lay(
+        [
+            sample_row(prompts[g], answer, example, g, rewards[g][k], shown=len(answer.ids) if k >= len(own[g]) else 0)
+            for g, example in enumerate(draw.examples)
+            for k, answer in enumerate(answers[g])
+        ]
+    )
