@@ -21,12 +21,26 @@ from scalpel.train import train
 
 # what a part needs beyond its defaults to have something to do within two steps of a tiny model
 SETTINGS: dict[tuple[str, str], dict[str, Any]] = {
+    ("anchor", "elastic"): {"texts": 2},
     ("scope", "hft"): {"round": 1},
     ("scope", "lift"): {"interval": 1},
     ("source", "accepted-samples"): {"threshold": 0.5},
     ("source", "groups"): {"size": 3},
     ("source", "prefix-groups"): {"size": 3},
+    ("source", "probed-groups"): {"size": 3, "provers": 2, "cut": "e", "force": "#", "room": 2},
+    ("source", "replayed-groups"): {"size": 3, "capacity": 1, "chance": 1.0},
     ("source", "guided-groups"): {"size": 3},
+    ("source", "feedback-samples"): {"size": 3},
+    ("source", "revisions"): {"sizes": [1, 3]},
+    ("source", "beneficial-steps"): {"size": 8, "threshold": 0.5, "imitate": False},
+    ("source", "interventions"): {
+        "locate": "tried",
+        "hard": 1.0,
+        "size": 16,
+        "tries": 2,
+        "boundary": "",
+        "threshold": 0.5,
+    },
 }
 CHOSEN = ("source", "corruption", "credit", "objective", "scope", "anchor")
 
@@ -106,7 +120,7 @@ def taken(at: Path, stage: dict[str, Any], seed: int = 0) -> list[dict[str, Any]
         return False
 
     train(recipe, watch=watch, tell=lambda record: records.append(dict(record)))
-    assert len(records) == 2 * len(recipe.stages)
+    assert len(records) == 2 * sum(stage.repeat for stage in recipe.stages)
     assert all(isinstance(v, str) or abs(v) < float("inf") for r in records for v in r.values()), records
     return records
 

@@ -234,6 +234,11 @@ def refuse(plan: Plan, recipe: Recipe) -> None:
         for signal in flow.signals:
             if signal.objective is None and not signal.anchors:
                 raise ValueError(f"signal {signal.name!r} has neither an objective nor an anchor on it")
+    if plan.spec.owned_first and not plan.owned:
+        raise ValueError(
+            f"owned_first is {plan.spec.owned_first:g}, but no part of this stage brings a module that could learn "
+            "first: leave it out, or add a signal with objective 'value'"
+        )
     for role in sorted(plan.roles - BESIDE - set(recipe.models)):
         raise ValueError(
             f'this stage asks a {role!r} model: name one under [models], as in {role} = "folder or hub id"'

@@ -60,8 +60,7 @@ class SignalSpec(Strict):
     select: PartSpec | None = None  # which prompts it learns from
     batch: int | None = Field(None, gt=0)  # prompts an optimiser step, if not the stage's
     reuse: int = Field(1, gt=0)  # optimiser steps taken on one batch
-    lag: int = Field(0, ge=0)  # how many batches the source is ahead: samples are as many updates old, as in an
-    # asynchronous run
+    lag: int = Field(0, ge=0)  # batches that the source is ahead of the updates, as asynchronous samplers are
 
 
 class SamplingSpec(Strict):

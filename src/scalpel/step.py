@@ -126,7 +126,8 @@ def backward(
             tally.add("", {"entropy": (out.entropy_N.detach().sum(), float(micro.train_N.sum()))})
         if "behaviour" in flow.reads(progress) and micro.behaviour_N is not None:
             drawn_N = micro.train_N & (micro.author_N == POLICY)
-            tally.add("", {"staleness": mean_of(micro.behaviour_N - filled(micro, out).old_N, drawn_N)})
+            old_N = out.logp_N if micro.old_N is None else micro.old_N
+            tally.add("", {"staleness": mean_of(micro.behaviour_N - old_N, drawn_N)})
         if not torch.isfinite(loss):
             raise NonFiniteLoss(f"the loss is {float(loss.detach())} on {described(engine, micro)}")
         if loss.requires_grad:

@@ -49,7 +49,7 @@ def elastic(
     home: Mapping[str, Tensor],
     *,
     state: Mapping[str, Tensor],
-    strength: float = 1.0,
+    strength: float = 0.1,
     source: str | dict[str, Any] | None = None,
     task: dict[str, Any] | None = None,
     texts: int = 64,

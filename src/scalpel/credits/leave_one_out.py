@@ -21,8 +21,8 @@ def limits() -> Iterator[tuple]:
     yield *case(**two, reward=[1.0, 0.0]), {}, [1.0, -1.0, -1.0]  # each other is the baseline
     three: dict[str, Any] = dict(group=[0, 0, 0], logp=[[-1.0]] * 3)
     yield *case(**three, reward=[3.0, 0.0, 0.0]), {}, [3.0, -1.5, -1.5]  # 3 − 0, 0 − (3 + 0)/2
-    far = dict(old=[[-1.0], [-1.0, -2.0]], reference=[[-2.0], [-2.0, -4.0]])  # Σ log π_old/π_ref = 1 and 1 + 2
-    yield *case(**two, reward=[1.0, 0.0], **far), {"kl_beta": 0.5}, [2.0, -2.0, -2.0]  # ½ and −1½
+    two |= dict(old=[[-1.0], [-1.0, -2.0]], reference=[[-2.0], [-2.0, -4.0]])  # Σ log π_old/π_ref = 1 and 1 + 2
+    yield *case(**two, reward=[1.0, 0.0]), {"kl_beta": 0.5}, [2.0, -2.0, -2.0]  # ½ and −1½
 
 
 @part("credit", "leave-one-out", reads=reads, couples="group", limits=limits)
