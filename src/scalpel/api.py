@@ -91,6 +91,29 @@ def compare(
     return folder
 
 
+def claim(
+    name: str,
+    overrides: Sequence[str] = (),
+    *,
+    claims: str | Path = "claims",
+    out: str | Path | None = None,
+    anew: bool = False,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Puts a claim to the test, in `runs/claims/<name>` unless said, and returns its result. What is finished there
+    is kept unless `anew`; with overrides it is another experiment, in a folder of its own, and the claim's result
+    stays as it is."""
+    from scalpel.claims import read, run_claim
+
+    found = read(name, Path(claims), overrides)
+    folder = Path(out) if out is not None else RUNS / "claims" / (f"{name}-changed" if overrides else name)
+    with progress or Progress(quiet=True) as shown, removed_unless_begun(folder):
+        try:
+            return run_claim(found, folder, anew=anew, progress=shown)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f"stopped; the same command goes on from what is finished in {folder}") from None
+
+
 def measure(
     tuned: str | Path,
     *,

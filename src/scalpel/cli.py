@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from typer.core import TyperGroup
 
 from scalpel import __version__
@@ -194,6 +195,33 @@ def methods(
         sys.stdout.write(catalogue.rows_block())
     elif not documents:
         out.print(tables.methods_table(catalogue.rows()))
+
+
+@app.command()
+def claim(
+    name: Annotated[str | None, typer.Argument(metavar="[ID]", help="Leave it out to list them.")] = None,
+    overrides: Overrides = None,
+    out_folder: Annotated[Path | None, typer.Option("--out", "-o", help="runs/claims/<ID> unless said.")] = None,
+    anew: Annotated[bool, typer.Option("--anew", help="Start over, though some or all of it has been run.")] = False,
+    claims: Annotated[Path, typer.Option(help="The folder of claims.")] = Path("claims"),
+    page: Annotated[Path | None, typer.Option(help="Bring this page up to date with all results.")] = None,
+    check: Annotated[bool, typer.Option("--check", help="Only say whether the page is up to date.")] = False,
+) -> None:
+    """Put what a paper claims to the test: replicates, doesn't, or not testable here."""
+    from scalpel import api, tables
+    from scalpel import claims as all_claims
+
+    if check and page is None:
+        raise ValueError("--check asks about a page: say which, as in --page docs/claims.md")
+    if name is not None:
+        found = api.claim(name, overrides or (), claims=claims, out=out_folder, anew=anew, progress=Progress())
+        out.print(tables.checks_table(found))
+        said = escape(" ".join(found["words"]))
+        out.print(f"[bold]{found['verdict'].capitalize()}.[/bold] {said}", highlight=False)
+    if page is not None and not all_claims.fill(page, claims, check=check) and check:
+        raise ValueError(f"out of date: {page}; run `scalpel claim --page {page}`")
+    if name is None and page is None:
+        out.print(tables.claims_table(all_claims.every(claims)))
 
 
 @app.command()

@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from scalpel.claims import Claim
     from scalpel.measure import Ledger
 
 
@@ -80,6 +81,27 @@ def ledger_row(book: Ledger) -> tuple[str, ...]:
         lost, control = came_back["lost"], came_back["control"]
         back = f"{lost['recovered']}/{lost['tested']} ({control['recovered']}/{control['tested']})"
     return book.probe, right, *counts, back, change, found.get("verdict", "measured")
+
+
+def claims_table(claims: Sequence[Claim]) -> Table:
+    """A line a claim: what it says, and what came of it."""
+    from scalpel.claims.page import minutes_of, verdict_of
+    from scalpel.claims.run import result_of
+
+    rows = []
+    for claim in claims:
+        found = result_of(claim)
+        said = f"{escape(claim.statement.title)}\n[dim]{escape(claim.statement.paper)}[/dim]"
+        rows.append((claim.id, said, verdict_of(found), minutes_of(found)))
+    return plain("", ("claim", "what it says", "verdict", "time"), rows)
+
+
+def checks_table(found: Mapping[str, Any]) -> Table:
+    """A line for each comparison of a claim: both numbers, their difference and what comes of it."""
+    from scalpel.claims.page import check_row
+
+    headings = ("", "", "numbers", "difference", "asked", "outcome")
+    return plain("", headings, [tuple(map(escape, check_row(row))) for row in found["checks"]])
 
 
 LEDGER_LEGEND = (

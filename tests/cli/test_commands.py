@@ -22,6 +22,7 @@ COMMANDS = {
         "model", "prompt", "--system", "--plain", "--max-tokens", "--temperature", "--seed", "--device",
     },
     "methods": {"documents", "--markdown", "--check"},
+    "claim": {"name", "overrides", "--out", "--anew", "--claims", "--page", "--check"},
     "report": {"runs"},
     "world build": {
         "folder", "--size", "--steps", "--batch", "--learning-rate", "--seed", "--device", "--items", "--start",

@@ -11,6 +11,7 @@ from scalpel.measure.probes.drift import Drift
 from scalpel.measure.probes.generate import Generate
 from scalpel.measure.probes.given import Given
 from scalpel.measure.probes.item import Probe, Role
+from scalpel.measure.probes.sampled import Sampled
 from scalpel.registry import AXES, unknown
 
 MakeTask = Callable[[Any], Task]
@@ -36,6 +37,7 @@ def make_probe(spec: Mapping[str, Any], role: Role, make_task: MakeTask) -> Prob
     choose    path of a JSONL file, n, seed, normalise
     given     task, n, split, seed
     drift     texts, or prompts, or a task whose prompts are taken (n, split, seed); max_tokens
+    sampled   task, of, n, k, split, seed, max_tokens, temperature, stop, pattern
     """
     found = dict(spec)
     name, kind = found.pop("name", ""), found.pop("kind", "generate")
@@ -78,6 +80,11 @@ def drift(name: str, role: Role, found: dict[str, Any]) -> Probe:
     return Drift(name, tuple(found.get("texts", ())), prompts, role=role, **rest)
 
 
+def sampled(name: str, role: Role, found: dict[str, Any]) -> Probe:
+    task = needed(name, found, "task")
+    return Sampled(name, task, role=role, **found | {"stop": tuple(found.get("stop", ()))})
+
+
 def needed(name: str, found: dict[str, Any], key: str) -> Any:
     if key not in found:
         raise ValueError(f"probe {name!r} has no {key!r}, from which its items would come; add it")
@@ -90,10 +97,12 @@ KEYS: dict[str, set[str]] = {
     "choose": {"path", "n", "seed", "normalise"},
     "given": ITEMS,
     "drift": ITEMS | {"texts", "prompts", "max_tokens"},
+    "sampled": ITEMS | {"of", "k", "max_tokens", "temperature", "stop", "pattern"},
 }
 MAKERS: dict[str, Callable[[str, Role, dict[str, Any]], Probe]] = {
     "generate": generate,
     "choose": choose,
     "given": given,
     "drift": drift,
+    "sampled": sampled,
 }

@@ -1,0 +1,7 @@
+"""Claims of papers, put to the test: a recipe of arms and seeds, what must be seen, and what was."""
+
+from scalpel.claims.claim import Claim, every, read
+from scalpel.claims.page import fill, page
+from scalpel.claims.run import result_of, run_claim
+
+__all__ = ["Claim", "every", "fill", "page", "read", "result_of", "run_claim"]

@@ -1,0 +1,49 @@
+"""Where a result comes from: the commits whose code ran, and the minutes that it took, breaks left out."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from scalpel.measure.files import read_json
+from scalpel.runs import write_json
+
+SOURCE = Path(__file__).parents[1]
+FILE = "origin.json"
+
+
+def commit() -> str:
+    """The commit of the code that runs, with a + where files of it differ; "unknown" outside a checkout."""
+    try:
+        head, changed = (
+            subprocess.run(["git", *words], cwd=SOURCE, capture_output=True, text=True, check=True).stdout.strip()
+            for words in (["rev-parse", "--short=12", "HEAD"], ["status", "--porcelain", "--", "."])
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return head + ("+" if changed else "")
+
+
+def origin(folder: Path) -> dict[str, Any]:
+    """What is known of the runs in that folder."""
+    path = folder / FILE
+    return read_json(path) if path.is_file() else {"commits": [], "seconds": 0.0}
+
+
+@contextmanager
+def counted(folder: Path) -> Iterator[None]:
+    """Adds this commit, and in the end the time, to what is known of the folder: an interrupted run may have several
+    of either."""
+    before, started = origin(folder), time.monotonic()
+    now = commit()
+    commits = [*before["commits"], *([] if now in before["commits"] else [now])]
+    try:
+        yield
+    finally:
+        if folder.is_dir():
+            spent = before["seconds"] + time.monotonic() - started
+            write_json(folder / FILE, {"commits": commits, "seconds": spent})

@@ -1,0 +1,73 @@
+"""Puts a claim to the test: runs its recipe, judges what came out, writes the result."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from scalpel.claims.claim import Claim
+from scalpel.claims.judge import judged
+from scalpel.claims.origin import counted, origin
+from scalpel.compare import compare
+from scalpel.measure import load
+from scalpel.measure.files import read_json
+from scalpel.progress import Progress
+from scalpel.recipe import write
+from scalpel.runs import write_json
+
+FORMAT = 1
+SHOWN = ("name", "gain", "forgetting", "learning_rate", "steps")  # of an arm's row in comparison.json
+
+
+def run_claim(claim: Claim, folder: Path, *, anew: bool = False, progress: Progress | None = None) -> dict[str, Any]:
+    """Runs what is not finished yet in that folder, and returns the result. It is written there, and beside the claim
+    unless overrides have made another experiment of it."""
+    if anew and folder.exists():
+        shutil.rmtree(folder)
+    begun = folder / "recipe.toml"
+    if begun.exists() and begun.read_text(encoding="utf-8") != write(claim.recipe):
+        raise ValueError(f"{folder} holds runs of another recipe than the claim's now: start over with --anew")
+    if not finished(folder):
+        with counted(folder):
+            compare(claim.recipe, folder, resume=begun.exists(), progress=progress)
+    found = result(claim, folder)
+    write_json(folder / "result.json", found)
+    if not claim.overrides:
+        write_json(claim.folder / "result.json", found)
+    return found
+
+
+def finished(folder: Path) -> bool:
+    """Whether the comparison in that folder ran to its end."""
+    path = folder / "comparison.json"
+    return path.is_file() and "verdict" in read_json(path)
+
+
+def result(claim: Claim, folder: Path) -> dict[str, Any]:
+    """What a finished comparison says of the claim."""
+    compared, made = read_json(folder / "comparison.json"), origin(folder)
+    arms = {arm.name: arm for arm in load(folder)}
+    spec = claim.recipe.compare
+    assert spec is not None, "a claim is read only if its recipe compares something"
+    return {
+        "format": FORMAT,
+        "claim": claim.id,
+        "digest": claim.digest,
+        **judged(claim, arms, compared["failed"]),
+        "arms": [{key: arm[key] for key in SHOWN} | {"cost": arm["cost"]} for arm in compared["arms"]],
+        "seeds": spec.seeds,
+        "command": " ".join(["scalpel claim", claim.id, *claim.overrides]),
+        "commits": made["commits"],
+        "minutes": made["seconds"] / 60,
+        "environment": read_json(folder / "environment.json"),
+    }
+
+
+def result_of(claim: Claim) -> dict[str, Any] | None:
+    """The committed result; None where there is none, or where the claim has changed since."""
+    path = claim.folder / "result.json"
+    if not path.is_file():
+        return None
+    found = read_json(path)
+    return found if found.get("format") == FORMAT and found.get("digest") == claim.digest else None

@@ -1,0 +1,121 @@
+"""Sample and count: several answers to each question, and one number of them.
+
+k samples y_1 … y_k ~ π(· | x) at a temperature, and of them, by `of`:
+
+  solved     share right                           how well it does without taking the likeliest (pass@1)
+  any        1 if one of them is right             what is within reach (pass@k)
+  distinct   distinct texts / k                    how much one question's answers differ
+  ways       distinct right texts / k              in how many ways it solves the question
+  pattern    share that a pattern is found in      how often it writes in some style
+
+There is no right and wrong for the item: these are means over samples.
+
+Source   pass@k: Chen et al. 2021 (arXiv 2107.03374), for n = k; diversity of the answers to one input: Kirk et al.
+         2023 (arXiv 2310.06452), section 4, with distinct texts as the measure.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Self
+
+from scalpel.example import Example, Split, Task
+from scalpel.measure.probes.generate import wanted
+from scalpel.measure.probes.item import ItemResult, Role, distinct, shown
+from scalpel.registry import register, unknown
+
+if TYPE_CHECKING:
+    from scalpel.engine import Engine
+
+Count = Callable[[Sequence[str], Sequence[bool]], float]  # of the texts, and of which of them are right
+COUNTS: dict[str, Count] = {
+    "solved": lambda texts, right: sum(right) / len(right),
+    "any": lambda texts, right: float(any(right)),
+    "distinct": lambda texts, right: len(set(texts)) / len(texts),
+    "ways": lambda texts, right: len({t for t, r in zip(texts, right, strict=True) if r}) / len(texts),
+}
+UNITS = {
+    "solved": "share of samples that are right",
+    "any": "share solved within k samples",
+    "distinct": "distinct texts / k",
+    "ways": "distinct right texts / k",
+    "pattern": "share of samples with the pattern",
+}
+
+
+@register("probe", "sampled")
+@dataclass(frozen=True)
+class Sampled:
+    """`k` samples of each of `n` items, and `of` them one number; `pattern` is what "pattern" looks for."""
+
+    name: str
+    task: Task
+    of: str = "solved"
+    n: int = 100
+    k: int = 16
+    split: Split = "test"
+    seed: int = 0
+    max_tokens: int = 64
+    temperature: float = 1.0
+    stop: tuple[str, ...] = ()
+    pattern: str = ""
+    role: Role = "keep"
+    ids: frozenset[str] | None = None
+    kind: str = field(default="sampled", init=False)
+
+    def __post_init__(self) -> None:
+        if self.of not in UNITS:
+            raise ValueError(f"probe {self.name!r}: {unknown('of', self.of, UNITS)}")
+        if bool(self.pattern) != (self.of == "pattern"):
+            raise ValueError(
+                f'probe {self.name!r}: pattern = {self.pattern!r} with of = "{self.of}"; give a pattern where, and '
+                'only where, of = "pattern"'
+            )
+        for key in ("n", "k", "max_tokens"):
+            if getattr(self, key) < 1:
+                raise ValueError(f"probe {self.name!r}: {key} = {getattr(self, key)}; it needs at least 1")
+        if not self.temperature > 0:
+            raise ValueError(f"probe {self.name!r}: at temperature {self.temperature} all samples are one; give more")
+        try:
+            re.compile(self.pattern)
+        except re.error as error:
+            raise ValueError(f"probe {self.name!r}: {self.pattern!r} is no regular expression: {error}") from None
+
+    @property
+    def unit(self) -> str:
+        return UNITS[self.of]
+
+    def items(self) -> list[Example]:
+        found = self.task.examples(self.split, self.n, self.seed)
+        distinct(self.name, [example.id for example in found])
+        return [example for example in found if self.ids is None or example.id in self.ids]
+
+    def only(self, ids: Collection[str]) -> Self:
+        return replace(self, ids=frozenset(ids))
+
+    def run(self, engine: Engine, reference: Engine | None = None) -> list[ItemResult]:
+        from scalpel.engine import Sampling
+
+        items = self.items()
+        if not items:
+            return []
+        sampling = Sampling(max_tokens=self.max_tokens, temperature=self.temperature, stop=self.stop)
+        prompts = [engine.tokens.prompt(example.prompt) for example in items]
+        groups = engine.sample(prompts, sampling, n=self.k, seed=self.seed)
+        return [
+            self.result(example, [engine.tokens.text(sample.ids) for sample in group])
+            for example, group in zip(items, groups, strict=True)
+        ]
+
+    def result(self, example: Example, texts: list[str]) -> ItemResult:
+        return ItemResult(
+            example.id, None, self.count(example, texts), texts[0], shown(example.prompt), wanted(example)
+        )
+
+    def count(self, example: Example, texts: list[str]) -> float:
+        if self.of == "pattern":
+            return sum(re.search(self.pattern, text) is not None for text in texts) / len(texts)
+        right = [self.task.score(text, example) >= 1.0 for text in texts]
+        return COUNTS[self.of](texts, right)

@@ -1,0 +1,109 @@
+"""Numbers of an arm, from run folders whose truth is known."""
+
+import json
+
+import numpy as np
+import pytest
+
+from folders import Truth, write_comparison
+from scalpel.claims.quantities import QUANTITIES, UNITS, Missing, by_seed, schema
+from scalpel.measure import Arm, load
+
+TRUTHS = {"sft": Truth(gain=0.9, lost=0.5), "grpo": Truth(gain=0.3, lost=0.1)}
+
+
+@pytest.fixture(scope="module")
+def arms(tmp_path_factory) -> dict[str, Arm]:
+    folder = tmp_path_factory.mktemp("runs")
+    write_comparison(folder, TRUTHS)
+    return {arm.name: arm for arm in load(folder)}
+
+
+def taken(arm: Arm, what: str, **keys):
+    return QUANTITIES[what](arm, **keys)
+
+
+def test_gain_and_forgetting_are_those_of_the_runs(arms):
+    assert taken(arms["sft"], "gain").mean == pytest.approx(0.9)
+    assert taken(arms["grpo"], "gain").mean == pytest.approx(0.3)
+    # 48 of 60 items were known, of which half and a tenth (5 of 48) were lost, in facts as in sort
+    assert taken(arms["sft"], "forgetting").mean == pytest.approx(24 / 48)
+    assert taken(arms["grpo"], "forgetting").mean == pytest.approx(5 / 48)
+    assert taken(arms["sft"], "forgetting", probe="facts").mean == pytest.approx(24 / 48)
+    assert taken(arms["sft"], "gain", probe="facts").mean == pytest.approx(-24 / 60)
+
+
+def test_accuracy_is_what_is_right_after_training_and_a_gap_is_a_difference_of_two(arms):
+    assert taken(arms["sft"], "accuracy", probe="facts").mean == pytest.approx(24 / 60)
+    assert taken(arms["sft"], "gap", probe="reverse-long", far="facts").mean == pytest.approx(0.9 - 24 / 60)
+
+
+def test_values_are_in_the_unit_of_their_probe(arms):
+    # drift of item i is lost + 0.01 · i, over 20 items: lost + 0.095; before it was 0
+    assert taken(arms["sft"], "value", probe="drift").mean == pytest.approx(0.595)
+    assert taken(arms["grpo"], "change", probe="drift").mean == pytest.approx(0.195)
+
+
+def test_lock_in_takes_the_larger_way_seed_by_seed(arms):
+    # a share of 0.195 is 0.805 of the other way
+    assert taken(arms["grpo"], "lock-in", probe="drift").mean == pytest.approx(0.805)
+    assert taken(arms["sft"], "lock-in", probe="drift").mean == pytest.approx(0.595)
+
+
+def test_forgetting_at_an_accuracy_is_read_off_the_path_of_the_checkpoints(arms):
+    # both grow in proportion: at gain 0.27 of 0.9 the loss is 0.3 · 0.5
+    assert taken(arms["sft"], "forgetting-at", accuracy=0.27).mean == pytest.approx(0.15)
+    with pytest.raises(Missing, match="grpo: reached 80% on the target in 0 of 2 seeds"):
+        taken(arms["grpo"], "forgetting-at", accuracy=0.8)
+
+
+def test_moved_is_over_all_weights_or_the_mean_over_some(arms):
+    assert taken(arms["sft"], "moved", components=["q"]).mean == pytest.approx(0.025)
+    assert taken(arms["sft"], "moved", components=["q"], layers=["0"]).mean == pytest.approx(0.02)
+    assert taken(arms["sft"], "moved", components=["down"]).mean == pytest.approx((0.01 + 0.1) / 2)
+    with pytest.raises(ValueError, match="unknown component 'querries'"):
+        taken(arms["sft"], "moved", components=["querries"])
+
+
+def test_cost_and_logged_metrics_are_read_from_the_runs(arms):
+    assert taken(arms["sft"], "cost", of="seconds").mean == 75.0
+    assert taken(arms["sft"], "logged", name="loss").mean == pytest.approx(1 / 10)  # the last of ten steps
+    assert taken(arms["sft"], "logged", name="loss", last=0.2).mean == pytest.approx((1 / 9 + 1 / 10) / 2)
+    with pytest.raises(Missing, match="reward logged in 0 of 2"):
+        taken(arms["sft"], "logged", name="reward")
+    with pytest.raises(ValueError, match="did you mean 'flops'"):
+        taken(arms["sft"], "cost", of="flop")
+
+
+def test_a_probe_that_is_not_there_or_not_judged_is_named(arms):
+    with pytest.raises(ValueError, match="did you mean 'facts'"):
+        taken(arms["sft"], "accuracy", probe="fact")
+    with pytest.raises(ValueError, match="no right and wrong"):
+        taken(arms["sft"], "accuracy", probe="drift")
+
+
+def test_two_arms_with_the_same_seeds_and_items_are_compared_in_pairs(arms):
+    # what all seeds and items share cancels: an arm against itself has no spread at all
+    itself = taken(arms["sft"], "gain").minus(taken(arms["sft"], "gain"))
+    assert itself.mean == 0 and not itself.replicates_B.any()
+    values = np.array([0.1, 0.5, 0.9])
+    three = Arm("three", (arms["sft"].runs[0],) * 3)
+    shifted = by_seed(three, values + 0.2, "").minus(by_seed(three, values, ""))
+    assert shifted.replicates_B == pytest.approx(0.2) and by_seed(three, values, "").replicates_B.std() > 0.1
+
+
+def test_every_quantity_says_what_it_is_and_has_a_unit():
+    for name, fn in QUANTITIES.items():
+        assert fn.__doc__ and name in UNITS
+    assert schema("gap") == {"probe": ..., "far": ...} and schema("gain") == {"probe": ""}
+    with pytest.raises(ValueError, match="did you mean 'gain'"):
+        schema("gains")
+
+
+def test_weight_change_that_is_not_known_is_missing(arms, tmp_path):
+    folder = write_comparison(tmp_path, {"bare": TRUTHS["sft"]}) or tmp_path
+    for path in folder.rglob("summary.json"):
+        if path.parent.name != "ledger":
+            path.write_text(json.dumps({"cost": {}}))
+    with pytest.raises(Missing, match="weight change is known in 0 of 2 seeds"):
+        taken(load(folder)[0], "moved")
