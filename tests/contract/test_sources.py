@@ -12,9 +12,14 @@ from scalpel.example import Example
 from scalpel.part import Bound
 
 UNASKED = ("self-written",)  # sources that take no prompt from the examples
+RETOLD = ("feedback-samples",)  # that put words before the prompt
+PARTLY = ("revisions", "beneficial-steps", "interventions")  # that train a part of what follows the prompt
+AIDED: dict[str, dict] = {  # for a model that follows no instruction
+    "interventions": {"locate": "tried", "hard": 1.0, "proposals": 4, "tries": 4, "boundary": ""}
+}
 SAMPLING = {"preference-pairs": {"make": "samples"}, "labelled": {"make": "samples"}}
 BOUND = [
-    material.bind("source", name, **hyper)
+    material.bind("source", name, **AIDED.get(name, {}), **hyper)
     for name in sorted(material.AXES["source"])
     for hyper in ({}, SAMPLING.get(name, {}))
     if not hyper or name in SAMPLING
@@ -25,7 +30,7 @@ CORRUPTIONS = pytest.mark.parametrize("bound", material.parts("corruption"), ids
 
 @cache
 def policy() -> material.Engine:
-    return material.engine()
+    return material.engine(reference=1, weak=2, earlier=3)
 
 
 def drawn(bound: Bound, seed: int = 5, n: int = 3, **changes) -> Batch:
@@ -35,7 +40,8 @@ def drawn(bound: Bound, seed: int = 5, n: int = 3, **changes) -> Batch:
 @EVERY
 def test_the_same_seed_draws_the_same_batch_and_sampling_follows_the_seed(bound: Bound) -> None:
     assert material.same(drawn(bound), drawn(bound))
-    samples = "reward" in bound.part.gives or bound.hyper.get("make") == "samples" or bound.part.name in UNASKED
+    asks = bound.declared("asks") - {"policy"} or bound.part.name in UNASKED
+    samples = "reward" in bound.part.gives or bound.hyper.get("make") == "samples" or bool(asks)
     assert torch.equal(drawn(bound).ids_N, drawn(bound, seed=6).ids_N) != samples
 
 
@@ -55,8 +61,10 @@ def test_prompts_are_shown_and_never_trained(bound: Bound) -> None:
         example = material.EXAMPLES[int(batch.group_S[s])]
         prompt = policy().tokens.prompt(example.prompt)
         mine_N = batch.seq_N == s
-        assert batch.ids_N[mine_N].tolist()[: len(prompt)] == prompt
-        assert batch.train_N[mine_N].tolist() == [False] * len(prompt) + [True] * (int(mine_N.sum()) - len(prompt))
+        ids, train = batch.ids_N[mine_N].tolist(), batch.train_N[mine_N].tolist()
+        end = train.index(True) if bound.part.name in RETOLD else len(prompt)
+        assert ids[end - len(prompt) : end] == prompt and not any(train[:end])
+        assert all(train[end:]) or bound.part.name in PARTLY
 
 
 @EVERY
@@ -83,7 +91,11 @@ def test_answers_stay_within_the_budget_of_tokens(bound: Bound) -> None:
 @EVERY
 def test_an_example_without_what_it_reads_is_refused_with_the_alternative(bound: Bound) -> None:
     bare = [Example("a", id="bare"), Example("b", id="bare too")]
-    samples = bound.part.name in ("groups", "accepted-samples") or "make" in bound.hyper
+    samples = (
+        bound.part.name in ("groups", "probed-groups", "replayed-groups", "accepted-samples", "answers")
+        or bound.part.name in ("feedback-samples", "revisions")
+        or "make" in bound.hyper
+    )
     if samples or bound.part.name in ("replay", *UNASKED):  # a text that stands alone can be replayed
         assert bound(material.draw(policy(), bare)).S >= 0
     else:

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from points import SETTINGS
 from running import tables
 from scalpel.assemble import assemble
 from scalpel.batch import Batch
@@ -20,7 +21,8 @@ SPLITS = [(1, 16384), (2, 16384), (3, 40), (1, 1)]  # accumulation, tokens of a 
 
 def opened(job: Job, stage: dict) -> StageRun:
     recipe = tables(job.at, stage)
-    job.plans = [assemble(recipe.stages[0], recipe)]
+    own = [spec for spec in recipe.stages if spec.name and spec.name == stage.get("method")]  # of a row of several
+    job.plans = [assemble([*own, *recipe.stages][0], recipe)]
     return job.enter(0)
 
 
@@ -72,7 +74,8 @@ def perturb(job: Job) -> None:
 @pytest.mark.parametrize("method", sorted(ROWS))
 def test_the_split_does_not_matter_to_a_row_with_an_anchor(job, method):
     source = ROWS[method].stage["signals"][0]["source"]
-    more = {"signals": {"0": {"source": {"threshold": 0.5}}}} if source == "accepted-samples" else {}
+    settings = SETTINGS.get(("source", source if isinstance(source, str) else source["name"]), {})
+    more = {"signals": {"0": {"source": settings}}} if settings else {}
     assert_split_does_not_matter(job, {"method": method, "anchors": ["kl"], "batch": 6, **more})
 
 

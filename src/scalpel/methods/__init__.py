@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from scalpel.methods import hybrid, own_samples, policy_gradient, preference, supervised
+from scalpel.methods import hybrid, own_samples, policy_gradient, preference, revision, shaping, supervised
 from scalpel.methods.row import Row, one
 
 __all__ = ["FLOOR", "ROWS", "Row", "one"]
 
 ROWS: dict[str, Row] = {}
-for family in (supervised, own_samples, policy_gradient, hybrid, preference):
+for family in (supervised, own_samples, policy_gradient, shaping, hybrid, preference, revision):
     assert not ROWS.keys() & family.ROWS.keys(), "a method's name is taken"
     ROWS |= family.ROWS
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 
 from scalpel.example import Example, Task
-from scalpel.rewards import user
+from scalpel.marks import Marks
+from scalpel.registry import unknown
+from scalpel.rewards import judge, shaping, user
 from scalpel.rewards.verifiers import make as make_verifier
 
 
@@ -43,6 +45,13 @@ class Scored:
         return self.reward_SK * self.weight_K
 
     @property
+    def marks(self) -> list[Marks]:
+        """The weighted rewards of each completion, with the words that functions logged as "feedback"."""
+        words = self.extra.get("feedback") or [None] * len(self.reward_SK)
+        rows = zip(self.weighted_SK.tolist(), words, strict=True)
+        return [Marks(rewards, "" if said is None else str(said)) for rewards, said in rows]
+
+    @property
     def reward_S(self) -> Tensor:
         """Σ_k w_k r_k over the functions that apply; 0 where none does."""
         return self.weighted_SK.nan_to_num(0.0).sum(1)
@@ -51,10 +60,20 @@ class Scored:
 class Rewards:
     """Several reward functions; `specs` are names or tables {name, weight = 1.0, …options}.
 
-    Names: "task" (the task's own verifier), "exact", "contains", "pattern", "math-verify", or "path.py:function".
+    Names: "task" (the task's own verifier), "exact", "contains", "pattern", "math-verify", "judge" (a model, of which
+    is asked by `ask`), "agreement" (the vote of a prompt's completions), those that shape what the ones before them
+    gave (`shaping`: "brevity", "cosine-length", "episodic", which compares texts by `embed`), "given" (one that counts
+    where another one holds), or "path.py:function". `memory` is what they remember, by name; it may be saved.
     """
 
-    def __init__(self, specs: Sequence[str | Mapping[str, Any]], task: Task | None = None) -> None:
+    def __init__(
+        self,
+        specs: Sequence[str | Mapping[str, Any]],
+        task: Task | None = None,
+        ask: judge.Ask | None = None,
+        embed: shaping.Embed | None = None,
+        memory: dict[str, dict[str, Any]] | None = None,
+    ) -> None:
         tables = [{"name": s} if isinstance(s, str) else dict(s) for s in specs or ["task"]]
         weights = [table.pop("weight", 1.0) for table in tables]
         for table, weight in zip(tables, weights, strict=True):
@@ -62,7 +81,8 @@ class Rewards:
                 raise ValueError(f"reward {table.get('name')!r} has weight {weight!r}: it must be a number")
         self.names = unique([label(table) for table in tables])
         self.weight_K = torch.tensor(weights, dtype=torch.float32)
-        self.functions = [function(table, task) for table in tables]
+        self.functions = [function(table, task, ask) for table in tables]
+        self.embed, self.memory = embed, {} if memory is None else memory
 
     def __call__(
         self,
@@ -70,21 +90,31 @@ class Rewards:
         completions: Sequence[str],
         completion_ids: Sequence[Sequence[int]],
         state: TrainerState | None = None,
+        trial: bool = False,
     ) -> Scored:
-        """Scores completion i as an answer to example i."""
+        """Scores completion i as an answer to example i. What shapes rewards doesn't apply on a `trial`."""
         if not len(examples) == len(completions) == len(completion_ids):
             raise ValueError(
                 f"{len(examples)} examples, {len(completions)} completions, {len(completion_ids)} id lists"
             )
         extra: dict[str, list[Any]] = {}
         metrics: dict[str, float] = {}
+        state = state or TrainerState()
         handed = {
             "completion_ids": [list(ids) for ids in completion_ids],
-            "trainer_state": state or TrainerState(),
+            "trainer_state": state,
             "log_extra": lambda column, values: extra.setdefault(str(column), []).extend(values),
             "log_metric": lambda name, value: metrics.__setitem__(str(name), float(value)),
         }
-        columns = [fn(examples, completions, handed) for fn in self.functions]
+        judging = [k for k, fn in enumerate(self.functions) if not isinstance(fn, shaping.Shape)]
+        judged = {k: self.functions[k](examples, completions, handed) for k in judging}
+        earned = [sum(r for r in row if r is not None) for row in zip(*judged.values(), strict=True)]
+        lengths = [len(ids) for ids in completion_ids]
+        seen = shaping.Seen(
+            examples, completions, lengths, earned or [0.0] * len(examples), {}, state.global_step, self.embed
+        )
+        every = range(len(self.functions))
+        columns = [judged[k] if k in judged else self.shaped(k, seen, trial) for k in every]
         for column, values in extra.items():
             if len(values) != len(examples):
                 raise ValueError(
@@ -96,17 +126,70 @@ class Rewards:
         reward_SK = torch.tensor(rows, dtype=torch.float32).reshape(len(examples), len(self.functions))
         return Scored(self.names, reward_SK, self.weight_K, extra, {**spread(self.names, reward_SK), **metrics})
 
+    def shaped(self, k: int, seen: shaping.Seen, trial: bool) -> list[float | None]:
+        """What the k-th function, a shaping one, gives beside the others; on a trial it doesn't apply."""
+        if trial:
+            return [None] * len(seen.examples)
+        memory = self.memory.setdefault(self.names[k], {})
+        return list(self.functions[k](replace(seen, memory=memory)))
 
-def function(table: Mapping[str, Any], task: Task | None) -> Any:
+
+def function(table: Mapping[str, Any], task: Task | None, ask: judge.Ask | None = None) -> Any:
     """A table as a function of (examples, completions, handed) → one value each."""
     name = table.get("name")
     if name == "task":
         if task is None:
             raise ValueError("reward 'task' stands for the task's own verifier, but there is no task here")
-        return by_row(task.score)
+        return by_task(task)
+    if name in judge.JUDGES:
+        return judge.make(table, ask)
+    if name in shaping.SHAPES:
+        return shaping.make(table)
+    if name == "given":
+        return given(table, task, ask)
     if isinstance(name, str) and ".py:" in name and len(table) == 1:
         return partial(_by_user, user.imported(name), name)
     return by_row(make_verifier(table))
+
+
+def given(table: Mapping[str, Any], task: Task | None, ask: judge.Ask | None) -> Any:
+    """{name = "given", of = …, where = …, least = 1.0}: reward `of` where reward `where` is `least` or more, else 0.
+    An outcome that counts only where the process behind it holds, or steps only where they lead to the right end."""
+    for key in table.keys() - {"name", "of", "where", "least"}:
+        raise ValueError(f"reward 'given': {unknown('key', key, ('of', 'where', 'least'))}")
+    if not {"of", "where"} <= table.keys():
+        raise ValueError(
+            "reward 'given' needs `of` and `where`: write {name = 'given', of = 'task', where = 'equations'}"
+        )
+    made = [{"name": table[key]} if isinstance(table[key], str) else table[key] for key in ("of", "where")]
+    for inner in made:
+        if not isinstance(inner, Mapping) or inner.get("name") in {*shaping.SHAPES, "given"}:
+            raise ValueError(
+                f"reward 'given' can't hold {inner!r}: `of` and `where` are rewards that judge, by name or table"
+            )
+    of, where = (function(inner, task, ask) for inner in made)
+    least = table.get("least", 1.0)
+
+    def score(examples: Sequence[Example], completions: Sequence[str], handed: Any) -> list[float | None]:
+        holds = where(examples, completions, handed)
+        earned = of(examples, completions, handed)
+        return [r if h is not None and h >= least else 0.0 for r, h in zip(earned, holds, strict=True)]
+
+    return score
+
+
+def by_task(task: Task) -> Any:
+    """The task's own verifier; where it can say what is wrong, its words are logged as "feedback"."""
+    score, say = by_row(task.score), getattr(task, "feedback", None)
+
+    def judge(examples: Sequence[Example], completions: Sequence[str], handed: Any) -> list[float]:
+        words = [say(text, e) for text, e in zip(completions, examples, strict=True)] if say else []
+        if any(words):
+            handed["log_extra"]("feedback", words)
+        scores: list[float] = score(examples, completions, handed)
+        return scores
+
+    return judge
 
 
 def by_row(verify: Any) -> Any:

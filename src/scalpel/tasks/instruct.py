@@ -86,6 +86,11 @@ class Instructed:
     def score(self, completion: str, example: Example) -> float:
         return self.task.score(self.instruction.answer(completion, example.answer), example)
 
+    def feedback(self, completion: str, example: Example) -> str:
+        """What the task says of the extracted answer."""
+        say = getattr(self.task, "feedback", None)
+        return say(self.instruction.answer(completion, example.answer), example) if say else ""
+
     def put(self, example: Example) -> Example:
         if example.messages is not None or (not example.prompt and example.completion is not None):
             return example  # whole conversations and plain texts stand as they are

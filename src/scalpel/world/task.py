@@ -32,6 +32,7 @@ class Draft(NamedTuple):
 
 
 Generator = Callable[..., Draft]
+Feedback = Callable[[str, Example], str]
 Conjugate = Callable[[Example], "tuple[Example, Callable[[str], str]] | None"]
 
 
@@ -58,6 +59,7 @@ class WorldTask:
         *,
         split: Callable[[Draft], Split] = by_content,
         conjugate: Conjugate | None = None,
+        feedback: Feedback | None = None,
         **difficulty: Any,
     ) -> None:
         self.name = name
@@ -65,6 +67,7 @@ class WorldTask:
         self.split = split
         self.difficulty = difficulty
         self._conjugate = conjugate
+        self._feedback = feedback
 
     def at(self, **difficulty: Any) -> WorldTask:
         """The same task at another difficulty, such as `at(most=10)`."""
@@ -78,6 +81,7 @@ class WorldTask:
             self.generate,
             split=self.split,
             conjugate=self._conjugate,
+            feedback=self._feedback,
             **{**self.difficulty, **difficulty},
         )
 
@@ -114,6 +118,10 @@ class WorldTask:
     def score(self, completion: str, example: Example) -> float:
         """1 where the final answer is exactly the right one."""
         return float(final(completion) == example.answer)
+
+    def feedback(self, completion: str, example: Example) -> str:
+        """What is wrong with a completion, in words; empty where nothing is, or where the task can't tell."""
+        return self._feedback(completion, example) if self._feedback else ""
 
     def conjugate(self, example: Example) -> tuple[Example, Callable[[str], str]] | None:
         """The same item in the world's other language, with what turns its completion back; None if there is none."""

@@ -9,11 +9,13 @@ that saw both uses both, and a later study can see which of them a method amplif
 
 from __future__ import annotations
 
+import re
 from random import Random
 from typing import Literal
 
+from scalpel.example import Example
 from scalpel.world.pick import number, pick
-from scalpel.world.task import MARKER, Draft, world_task
+from scalpel.world.task import MARKER, Draft, final, world_task
 
 Style = Literal["a", "b"]
 STYLES: tuple[Style, Style] = ("a", "b")
@@ -69,5 +71,21 @@ def multiply(rng: Random, *, least: int, most: int) -> Draft:
     return worked("multiply", key, f"multiply {a} {b}", steps, pick(rng, STYLES), variant=f"{a}*{b}")
 
 
-CHAINS = world_task("chains", chains, least=3, most=5, largest=20)
-MULTIPLY = world_task("multiply", multiply, least=11, most=59)
+def results(completion: str) -> list[str]:
+    """What each written step comes to, in either style."""
+    return [step.rpartition("=")[2].strip() for step in re.split("[;,]", completion.partition(MARKER)[0])]
+
+
+def first_fault(completion: str, example: Example) -> str:
+    """The first step that is not as in the right solution, in words; empty where there is none."""
+    said, right = results(completion), results(example.completion or "")
+    wrong = next((k for k, pair in enumerate(zip(said, right, strict=False), 1) if len(set(pair)) > 1), None)
+    if wrong is not None:
+        return f"step {wrong} is wrong."
+    if len(said) != len(right):
+        return "a step is missing." if len(said) < len(right) else "a step too many."
+    return "" if final(completion) == example.answer else "the answer is not the last result."
+
+
+CHAINS = world_task("chains", chains, feedback=first_fault, least=3, most=5, largest=20)
+MULTIPLY = world_task("multiply", multiply, feedback=first_fault, least=11, most=59)

@@ -1,0 +1,53 @@
+"""Revision: what a model learns from its own failures, from words about them and from steps that put them right."""
+
+from scalpel.methods.row import Row, one
+
+ROWS: dict[str, Row] = {
+    "leti": Row(
+        "Learning from textual interactions",
+        "Wang et al. 2023, arXiv 2305.10314",
+        {
+            "signals": [
+                {"source": "feedback-samples", "credit": ["constant"], "objective": "nll"},
+                {
+                    "name": "base",
+                    "source": {"name": "self-written", "documents": 256, "max_tokens": 64},
+                    "credit": ["constant"],
+                    "objective": "nll",
+                },
+            ],
+            "learning_rate": 1e-5,
+            "schedule": "constant",
+            "weight_decay": 0.01,
+        },
+    ),
+    "rise": Row(
+        "Recursive introspection",
+        "Qu et al. 2024, arXiv 2407.18219",
+        {
+            "signals": one("revisions", ["exp-reward"], "nll"),
+            "learning_rate": 1e-5,
+            "schedule": "cosine",
+            "warmup": 0.04,
+            "repeat": 2,
+        },
+    ),
+    "eef": Row(
+        "Exploring expert failures",
+        "Lan et al. 2025, arXiv 2504.13145",
+        {"signals": one("beneficial-steps", ["constant"], "nll"), "learning_rate": 1e-5},
+        before=(
+            {
+                "name": "cloning",
+                "signals": one({"name": "beneficial-steps", "states": 0}, ["constant"], "nll"),
+                "learning_rate": 1e-5,
+            },
+        ),
+    ),
+    "int": Row(
+        "Intervention training",
+        "Yang et al. 2026, arXiv 2601.14209",
+        {"signals": one("interventions", ["constant"], "nll"), "learning_rate": 1e-5},
+        after=({"method": "grpo"},),
+    ),
+}  # fmt: skip

@@ -1,0 +1,63 @@
+"""What helps in demonstrations that fail."""
+
+from dataclasses import replace
+
+from scalpel.batch import Batch, Row, lay
+from scalpel.draw import Draw
+from scalpel.engine.sample import Sample
+from scalpel.part import part
+from scalpel.sources.sampled import demonstrated, rendered_row, sample_row, total
+from scalpel.sources.steps import Start, cuts, gone_on, spaced, success
+
+
+@part("source", "beneficial-steps", gives=frozenset({"reward", "demonstration"}))
+def beneficial_steps(
+    draw: Draw, *, states: int = 4, size: int = 4, boundary: str = "", imitate: bool = True, threshold: float = 1.0
+) -> Batch:
+    """Those steps of a demonstration behind which the policy succeeds and before which it doesn't, and how it went on.
+
+        s_j = x ∘ y*_{<L_j},  L_0 = 0 < L_1 < …;   V_j = 1 if one of `size` continuations of s_j is right
+        y*_{L_{j−1} … L_j} and the right continuation are learnt where V_{j−1} = 0 and V_j = 1
+
+    The `states` are spread evenly over the demonstration, at ends of steps (where the expression `boundary` matches;
+    empty: after any token). All other steps are only shown, so what leads into a dead end is not learnt. Where the
+    policy succeeds from the beginning, its own answer is learnt. A demonstration that is right itself is
+    imitated whole, unless `imitate` is false: then it is explored as well.
+
+    Reads    prompts and `completion`; the reward functions.
+    Limits   states 0: imitation of the right demonstrations; states 1: and of the first right one of `size` samples.
+    Fails    no state is solved: only right demonstrations are left, `tokens_trained_share` falls or is missing.
+    Source   Lan et al. 2025 (arXiv 2504.13145), figure 1 and section 4.
+    """
+    whole = demonstrated(draw, "beneficial-steps")
+    given = [draw.tokens.completion(example.completion or "", example.prompt) for example in draw.examples]
+    earned = draw.reward(draw.examples, [[Sample(ids, [0.0] * len(ids), finished=True)] for ids in given])
+    right = [imitate and total(rewards) >= threshold for (rewards,) in earned]
+    rows = [
+        replace(rendered_row(row, draw.examples[g], g), rewards=earned[g][0])
+        for g, row in enumerate(whole)
+        if right[g] and row is not None
+    ]
+    ends = {g: places(draw, ids, states, boundary) for g, ids in enumerate(given) if not right[g]}
+    starts: list[Start] = [(g, given[g][:n]) for g in ends for n in ends[g]]
+    found = iter(gone_on(draw, starts, size, "states"))
+    for g, at in ends.items():
+        solved = [success(next(found), threshold) for _ in at]
+        for j, one in enumerate(solved):
+            if one is not None and (j == 0 or solved[j - 1] is None):
+                rows.append(rescued(draw, g, *one, helped=at[j - 1] if j else 0, shown=at[j]))
+    return lay(rows)
+
+
+def places(draw: Draw, ids: list[int], states: int, boundary: str) -> list[int]:
+    """After how many tokens of a demonstration its states are: at the beginning, and spread over it."""
+    ends = [n for n in cuts(draw.tokens, ids, boundary) if n < draw.max_tokens]
+    return [0, *spaced(ends, states - 1)] if states else []
+
+
+def rescued(draw: Draw, group: int, sample: Sample, rewards: list[float], helped: int, shown: int) -> Row:
+    """A right answer whose first `shown` tokens are the demonstration's; those before `helped` are not learnt."""
+    example = draw.examples[group]
+    prompt = draw.tokens.prompt(example.prompt)
+    row = sample_row(prompt, sample, example, group, rewards, shown=shown)
+    return replace(row, train=[False] * (len(prompt) + helped) + [True] * (len(sample.ids) - helped))

@@ -1,0 +1,56 @@
+"""Own samples, told beforehand what will be said of them."""
+
+from scalpel.batch import ENVIRONMENT, POLICY, Batch, Row, lay
+from scalpel.draw import Draw
+from scalpel.marks import said
+from scalpel.part import part
+from scalpel.rendered import Rendered
+from scalpel.sources.sampled import total
+from scalpel.sources.turns import behind
+
+
+@part("source", "feedback-samples", gives=frozenset({"reward"}))
+def feedback_samples(
+    draw: Draw,
+    *,
+    size: int = 8,
+    threshold: float = 1.0,
+    good: str = "good. ",
+    bad: str = "bad. ",
+    feedback: bool = True,
+    close: str = " ",
+    asked_good: bool = True,
+) -> Batch:
+    """Own samples, right and wrong ones, each behind a mark that says which, and behind what was said of it.
+
+        x' = mark ∘ words ∘ x,   mark = good if r ≥ threshold else bad;   y ~ π(· | good ∘ x);   L = −log π(y | x')
+
+    So wrong samples teach, too: what a wrong answer, and this fault, looks like. The words are the verifier's or a
+    reward function's (`log_extra("feedback", …)`), `close` ends them; without `feedback` there is only the mark.
+    Marks are plain texts, so the vocabulary stays as it is. Ask the tuned model behind the good one: for a probe,
+    `template = "good. {prompt}"` in its task.
+
+    Reads    prompts; the reward functions and their words.
+    Limits   marks and words empty: imitation of all own samples, right or wrong.
+    Fails    asked without the mark, the model answers as well and as badly as before; words that hold the answer
+             teach to copy it.
+    Source   Wang et al. 2023 (arXiv 2305.10314), section 2; the authors' code trains the problem's tokens, too.
+    """
+    asked = [behind(good, e.prompt) if asked_good else e.prompt for e in draw.examples]
+    samples = draw.sample([draw.tokens.prompt(prompt) for prompt in asked], size, draw.seed)
+    rewards = draw.reward(draw.examples, samples)
+    rows: list[Row] = []
+    for group, example in enumerate(draw.examples):
+        for sample, earned in zip(samples[group], rewards[group], strict=True):
+            words = said(earned) if feedback else ""
+            mark = good if total(earned) >= threshold else bad
+            told = behind(mark + (words + close if words else ""), example.prompt)
+            if (row := draw.fit(joined(draw.tokens.prompt(told), sample.ids))) is not None:
+                author = [POLICY if trained else ENVIRONMENT for trained in row.train]
+                rows.append(Row(row.ids, row.train, author, row.turn, group, rewards=earned, columns=example.columns))
+    return lay(rows)
+
+
+def joined(prompt: list[int], completion: list[int]) -> Rendered:
+    ids = [*prompt, *completion]
+    return Rendered(ids, [False] * len(prompt) + [True] * len(completion), [0] * len(ids))

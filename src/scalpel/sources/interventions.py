@@ -1,0 +1,98 @@
+"""Own failed answers, put right at their first error."""
+
+import re
+
+from scalpel.batch import ENVIRONMENT, POLICY, Batch, Row, lay
+from scalpel.draw import Draw
+from scalpel.engine.sample import Sample
+from scalpel.part import part
+from scalpel.sources.proposals import Locate, Proposal, asked, attempt_of, reference_of, tried
+from scalpel.sources.sampled import Judged, judged, total
+from scalpel.sources.steps import gone_on
+
+ASK = (
+    "Here is a right solution:\n{reference}\n\nYour solution, step by step:\n{attempt}\n\nWhich step is the first "
+    "wrong one, and what should stand there? Answer with its number, a colon and the new step, nothing else."
+)
+
+
+@part("source", "interventions", gives=frozenset({"reward"}))
+def interventions(
+    draw: Draw,
+    *,
+    size: int = 8,
+    hard: float = 0.0,
+    locate: Locate = "asked",
+    proposals: int = 1,
+    tries: int = 32,
+    successes: int = 1,
+    clone: bool = True,
+    reveal: bool = False,
+    longest: int = 200,
+    boundary: str = r"\n+",
+    ask: str = ASK,
+    reply: str = r"(\d+)\s*[:.)]\s*(.+)",
+    threshold: float = 1.0,
+) -> Batch:
+    """A failed answer up to its first wrong step, and the step that the model itself proposes there.
+
+        L = −log π(y_{<t} | x) − log π(ỹ | x, y_{<t}),   where `successes` of `tries` that go on from there are right
+
+    Prompts of which more than the share `hard` of `size` samples is right are left alone. The policy sees the example's
+    solution while it proposes, never while it learns. `locate` "asked": it names and rewrites the first wrong step of
+    its attempt, asked by `ask` and read by `reply`; "tried": wrong is the first step behind which no continuation is
+    right, for models that follow no such instruction. Steps end where `boundary` matches (empty: after any token).
+    A proposal that holds the answer counts only with `reveal`; the beginning is learnt too, unless `clone` is false.
+
+    Reads    prompts, `completion` or `answer`; the reward functions.
+    Limits   tries 0: proposals are trusted.
+    Fails    no proposal is read or none leads on: `tokens_trained_share` is missing; take locate "tried" or more tries.
+    Source   Yang et al. 2026 (arXiv 2601.14209), section 4.
+    """
+    if locate == "tried" and not tries:
+        raise ValueError('locate "tried" goes by what becomes of tries: set tries to 1 or more, or locate to "asked"')
+    for group in range(len(draw.examples)):
+        reference_of(draw, group)
+    prompts, found = judged(draw, size)
+    failures = [(group, failure(samples, hard, threshold)) for group, samples in enumerate(found)]
+    attempts = [attempt_of(draw, group, sample, boundary) for group, sample in failures if sample]
+    if locate == "asked":
+        made = asked(draw, attempts, proposals, ask, reply)
+    else:
+        made = tried(draw, attempts, proposals, tries, threshold, boundary)
+    made = [p for p in made if len(p.step) <= longest and len(p.kept) + len(p.step) < draw.max_tokens]
+    made = [p for p in made if reveal or not reveals(draw, p)]
+    rows: dict[int, Row] = {}
+    patched = [(p.group, [*p.kept, *p.step]) for p in made]
+    for p, ends in zip(made, gone_on(draw, patched, tries, "verified"), strict=True):
+        right = sum(total(rewards) >= threshold for _, rewards in ends)
+        if p.group not in rows and right >= min(successes, tries):
+            rows[p.group] = put_right(draw, prompts[p.group], p, clone, right / max(tries, 1))
+    return lay(list(rows.values()))
+
+
+def failure(samples: Judged, hard: float, threshold: float) -> Sample | None:
+    """The first failed sample that was not cut off, if no more than that share is right."""
+    failed = [sample for sample, rewards in samples if total(rewards) < threshold]
+    if 1 - len(failed) / len(samples) > hard:
+        return None
+    return next((sample for sample in failed if sample.finished), None)
+
+
+def reveals(draw: Draw, proposal: Proposal) -> bool:
+    """Whether the example's answer stands in the step as words of its own."""
+    answer = (draw.examples[proposal.group].answer or "").strip()
+    return bool(answer and re.search(rf"(?<!\w){re.escape(answer)}(?!\w)", draw.tokens.text(proposal.step)))
+
+
+def put_right(draw: Draw, prompt: list[int], proposal: Proposal, clone: bool, reward: float) -> Row:
+    """The row of a proposal. It doesn't end: what follows is left to the policy."""
+    before, kept, step = len(prompt), len(proposal.kept), len(proposal.step)
+    return Row(
+        [*prompt, *proposal.kept, *proposal.step],
+        [False] * before + [clone] * kept + [True] * step,
+        [ENVIRONMENT] * before + [POLICY] * (kept + step),
+        group=proposal.group,
+        rewards=[reward],
+        columns=draw.examples[proposal.group].columns,
+    )

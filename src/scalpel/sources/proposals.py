@@ -1,0 +1,116 @@
+"""Where an answer first goes wrong, and what could stand there instead; shared by the sources that intervene."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+from scalpel.draw import Draw, derive
+from scalpel.engine.sample import Sample
+from scalpel.sources.sampled import total
+from scalpel.sources.steps import Start, cuts, gone_on
+from scalpel.sources.turns import asked_again, seen_before
+
+Locate = Literal["asked", "tried"]
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A failed answer to the example at place `group`, and how many tokens of it stand before each of its steps."""
+
+    group: int
+    ids: tuple[int, ...]
+    begins: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What is kept of an answer, and the step that is to follow."""
+
+    group: int
+    kept: tuple[int, ...]
+    step: tuple[int, ...]
+
+
+def attempt_of(draw: Draw, group: int, sample: Sample, boundary: str) -> Attempt:
+    ids = tuple(i for i in sample.ids if i not in draw.tokens.stop_ids)
+    return Attempt(group, ids, (0, *cuts(draw.tokens, ids, boundary)))
+
+
+def reference_of(draw: Draw, group: int) -> str:
+    """The example's solution, or its answer where there is none."""
+    example = draw.examples[group]
+    found = example.completion if example.completion is not None else example.answer
+    if found is None:
+        raise ValueError(
+            f"source 'interventions' shows a reference solution, but example {example.id or group!r} has neither "
+            "completion nor answer: add a column 'completion', or take source 'accepted-samples', which needs none"
+        )
+    return found
+
+
+def asked(draw: Draw, attempts: Sequence[Attempt], n: int, ask: str, reply: str) -> list[Proposal]:
+    """The policy, shown its attempt step by step and the reference, names the first wrong step and writes it anew."""
+    prompts = []
+    for attempt in attempts:
+        shown = "\n".join(f"{k}: {step.strip()}" for k, step in enumerate(texts_of(draw, attempt), 1))
+        words = ask.replace("{reference}", reference_of(draw, attempt.group)).replace("{attempt}", shown)
+        own = draw.examples[attempt.group].prompt
+        prompts.append(draw.tokens.prompt(asked_again(own, draw.tokens.text(attempt.ids), words)))
+    replies = draw.sample(prompts, n, derive(draw.seed, "proposals") % 2**31) if prompts else []
+    made = []
+    for attempt, group in zip(attempts, replies, strict=True):
+        read = [re.search(reply, draw.tokens.text(sample.ids)) for sample in group]
+        made += [written(draw, attempt, int(found[1]), found[2].strip()) for found in read if found]
+    return [proposal for proposal in made if proposal is not None]
+
+
+def texts_of(draw: Draw, attempt: Attempt) -> list[str]:
+    """The texts of its steps."""
+    until = [draw.tokens.text(attempt.ids[:n]) for n in (*attempt.begins, len(attempt.ids))]
+    return [longer[len(shorter) :] for shorter, longer in pairwise(until)]
+
+
+def written(draw: Draw, attempt: Attempt, number: int, text: str) -> Proposal | None:
+    """A text as step `number`, between the white space of the step that it replaces; None if that changes nothing."""
+    steps = texts_of(draw, attempt)
+    if not 1 <= number <= len(steps) or text in ("", steps[number - 1].strip()):
+        return None
+    old, kept = steps[number - 1], attempt.ids[: attempt.begins[number - 1]]
+    new = old[: len(old) - len(old.lstrip())] + text + old[len(old.rstrip()) :]
+    ids = draw.tokens.completion(draw.tokens.text(kept) + new, draw.examples[attempt.group].prompt)
+    ids = [i for i in ids if i not in draw.tokens.stop_ids]
+    return Proposal(attempt.group, tuple(ids[: len(kept)]), tuple(ids[len(kept) :]))
+
+
+def tried(
+    draw: Draw, attempts: Sequence[Attempt], n: int, tries: int, threshold: float, boundary: str
+) -> list[Proposal]:
+    """The first step behind which no try ends well is written anew, by the policy that has seen the reference."""
+    starts: list[Start] = [(a.group, a.ids[:begin]) for a in attempts for begin in a.begins[1:]]
+    found = iter(gone_on(draw, starts, tries, "located"))
+    wrong: list[tuple[Attempt, int]] = []
+    for a in attempts:
+        lost = [not any(total(rewards) >= threshold for _, rewards in next(found)) for _ in a.begins[1:]]
+        wrong.append((a, [*lost, True].index(True)))
+    kept = [a.ids[: a.begins[k]] for a, k in wrong]
+    prompts = [
+        [*draw.tokens.prompt(seen_before(draw.examples[a.group].prompt, reference_of(draw, a.group))), *ids]
+        for (a, _), ids in zip(wrong, kept, strict=True)
+    ]
+    limits = [draw.max_tokens - len(ids) for ids in kept]
+    samples = draw.sample(prompts, n, derive(draw.seed, "proposals") % 2**31, limits) if prompts else []
+    made = []
+    for (a, k), ids, group in zip(wrong, kept, samples, strict=True):
+        old = a.ids[a.begins[k] : [*a.begins, len(a.ids)][k + 1]]
+        steps = [first_step(draw, sample, boundary) for sample in group]
+        made += [Proposal(a.group, ids, step) for step in steps if step not in ((), old)]
+    return made
+
+
+def first_step(draw: Draw, sample: Sample, boundary: str) -> tuple[int, ...]:
+    """The first step of a continuation; nothing where it was cut off before its end."""
+    ids = tuple(i for i in sample.ids if i not in draw.tokens.stop_ids)
+    ends = cuts(draw.tokens, ids, boundary)
+    return ids[: ends[0]] if ends else ids if sample.finished else ()

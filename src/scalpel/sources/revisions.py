@@ -1,0 +1,98 @@
+"""Better answers, after the model's own failed ones."""
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from scalpel.batch import Batch, Row, lay
+from scalpel.draw import Draw, derive
+from scalpel.example import Example, Prompt
+from scalpel.marks import said
+from scalpel.part import part
+from scalpel.sources.sampled import Judged, sample_row, total
+from scalpel.sources.turns import asked_again
+
+Keep = Literal["all", "better", "best", "success"]
+
+
+@dataclass
+class Talk:
+    """A conversation about one problem: what is asked now, and what the answers so far said and earned."""
+
+    group: int
+    example: Example
+    prompt: Prompt
+    answers: list[str] = field(default_factory=list)
+    earned: list[float] = field(default_factory=list)
+    over: bool = False
+
+    def keeps(self, keep: Keep, reward: float, threshold: float) -> bool:
+        """Whether an answer with that reward is one to learn."""
+        if keep == "success":
+            return reward >= threshold
+        if keep == "all" or not self.earned:
+            return True
+        return reward > self.earned[-1] if keep == "better" else reward >= max(self.earned)
+
+    def go_on(self, answer: str, reward: float, words: str, over: bool) -> None:
+        self.prompt = asked_again(self.prompt, answer, words)
+        self.answers.append(answer)
+        self.earned.append(reward)
+        self.over = over
+
+
+@part("source", "revisions", gives=frozenset({"reward"}))
+def revisions(
+    draw: Draw,
+    *,
+    sizes: tuple[int, ...] = (1, 16),
+    keep: Keep = "all",
+    distinct: bool = True,
+    again: str = "That is not right. Please try again.",
+    feedback: bool = False,
+    threshold: float = 1.0,
+) -> Batch:
+    """The best of several answers in each turn of a conversation, behind the failed answers before it.
+
+        s_1 = x,   s_{t+1} = (s_t, y_t, again);   y_t = argmax r(y) of sizes[t] samples y ~ π(· | s_t)
+
+    A conversation ends with the first answer that earns `threshold`. Only the last answer of a row is trained, those
+    before it are what it looks back on. `keep` says which are learnt: all; those better than the answer before; the
+    best so far; or only right ones (of the first turn all, but for "success"). With `distinct` no answer is given
+    twice; with `feedback` the verifier's words stand behind `again`.
+
+    Reads    prompts; the reward functions and their words.
+    Limits   one turn with keep "success": `accepted-samples` with keep 1.
+    Fails    keep "all" where nothing is right: it learns its own errors; weigh by `exp-reward`. Answers become wrong on
+             purpose in turn 1 if only later turns are trained: `reward` of the first turn falls.
+    Source   Qu et al. 2024 (arXiv 2407.18219), section 4; rules of keeping as in the authors' code.
+    """
+    if not sizes or min(sizes) < 1:
+        raise ValueError(f"sizes is {list(sizes)}: give the number of samples for each turn, such as [1, 16]")
+    talks = [Talk(g, example, example.prompt) for g, example in enumerate(draw.examples)]
+    rows: list[Row] = []
+    for turn, size in enumerate(sizes):
+        for talk, prompt, found in heard(draw, [talk for talk in talks if not talk.over], turn, size):
+            texts = [draw.tokens.text(sample.ids) for sample, _ in found]
+            fresh = [k for k, text in enumerate(texts) if not distinct or text not in talk.answers]
+            if not fresh:
+                talk.over = True
+                continue
+            k = max(fresh, key=lambda k: total(found[k][1]))
+            sample, rewards = found[k]
+            if talk.keeps(keep, total(rewards), threshold):
+                row = sample_row(prompt, sample, talk.example, talk.group, rewards)
+                rows.append(replace(row, turn=[turn] * len(row.ids)))
+            words = f"{again} {said(rewards)}" if feedback and said(rewards) else again
+            talk.go_on(texts[k], total(rewards), words, over=total(rewards) >= threshold)
+    return lay(rows)
+
+
+def heard(draw: Draw, talks: list[Talk], turn: int, size: int) -> list[tuple[Talk, list[int], Judged]]:
+    """Each conversation with the ids of what is asked now and so many judged answers to it."""
+    if not talks:
+        return []
+    prompts = [draw.tokens.prompt(talk.prompt) for talk in talks]
+    samples = draw.sample(prompts, size, derive(draw.seed, "turn", turn) % 2**31)
+    rewards = draw.reward([talk.example for talk in talks], samples)
+    judged = [list(zip(*pair, strict=True)) for pair in zip(samples, rewards, strict=True)]
+    return list(zip(talks, prompts, judged, strict=True))

@@ -1,0 +1,62 @@
+"""The steps of an answer, and what becomes of it when the policy goes on from one of them."""
+
+import re
+from bisect import bisect_left
+from collections.abc import Sequence
+from typing import TypeVar
+
+from scalpel.draw import Draw, derive
+from scalpel.engine.sample import Sample
+from scalpel.sources.prefix_groups import continued
+from scalpel.sources.sampled import Judged, total
+from scalpel.tokens import Tokens
+
+T = TypeVar("T")
+Start = tuple[int, Sequence[int]]  # an example's place, and the tokens of an answer to it so far
+
+
+def cuts(tokens: Tokens, ids: Sequence[int], boundary: str) -> list[int]:
+    """How many tokens have been said after each step but the last: where the expression matches, or after every token
+    if it is empty."""
+    end = next((n for n, token in enumerate(ids) if token in tokens.stop_ids), len(ids))
+    if not boundary:
+        return list(range(1, end))
+    length = lambda n: len(tokens.text(ids[:n]).rstrip("\ufffd"))  # noqa: E731  # but for half a character
+    places = [match.end() for match in matches(boundary, tokens.text(ids))]
+    found = {bisect_left(range(end + 1), place, key=length) for place in places}
+    return sorted(n for n in found if 0 < n < end)
+
+
+def matches(boundary: str, text: str) -> list[re.Match[str]]:
+    try:
+        return list(re.finditer(boundary, text))
+    except re.error as error:
+        raise ValueError(
+            f"boundary {boundary!r} is no regular expression ({error}): give one that matches where a step ends, such "
+            "as '\\n', or an empty text for a step a token"
+        ) from None
+
+
+def spaced(items: Sequence[T], most: int) -> list[T]:
+    """At most so many of them, evenly spaced."""
+    if len(items) <= most:
+        return list(items)
+    return [items[(2 * k + 1) * len(items) // (2 * most)] for k in range(most)]
+
+
+def gone_on(draw: Draw, starts: Sequence[Start], n: int, what: str) -> list[Judged]:
+    """n continuations by the policy from each start, as whole answers with their rewards. Start and continuation
+    together keep to the budget of tokens."""
+    if not starts or not n:
+        return [[] for _ in starts]
+    longer = [[*draw.tokens.prompt(draw.examples[g].prompt), *ids] for g, ids in starts]
+    limits = [draw.max_tokens - len(ids) for _, ids in starts]
+    ends = draw.sample(longer, n, derive(draw.seed, what) % 2**31, limits)
+    whole = [[continued(ids, end) for end in group] for (_, ids), group in zip(starts, ends, strict=True)]
+    rewards = draw.reward([draw.examples[g] for g, _ in starts], whole)
+    return [list(zip(*pair, strict=True)) for pair in zip(whole, rewards, strict=True)]
+
+
+def success(found: Judged, threshold: float) -> tuple[Sample, list[float]] | None:
+    """The first that ended by itself and earned enough."""
+    return next(((s, r) for s, r in found if s.finished and total(r) >= threshold), None)

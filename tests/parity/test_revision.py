@@ -1,0 +1,61 @@
+"""Rows of revision beside the same arithmetic on the logits of an ordinary forward pass: loss and gradients."""
+
+from math import exp
+from typing import Any
+
+import pytest
+import torch
+
+import material
+import tiny
+from scalpel.assemble import Flow, assemble
+from scalpel.batch import Batch
+from scalpel.methods import ROWS
+from scalpel.recipe import merge, parse
+from scalpel.step import Tally, backward
+
+
+def flow_of(method: str, source: dict[str, Any]) -> Flow:
+    """The flow of a row's own stage, its source changed."""
+    stage = merge(ROWS[method].stage, {"signals": {"0": {"source": source}}})
+    recipe = parse({"model": "m", "task": {"name": "t"}, "train": stage})
+    return assemble(recipe.stages[0], recipe).flows[0]
+
+
+def plainly(batch: Batch, weight_S: list[float]) -> tuple[float, dict[str, torch.Tensor]]:
+    """Σ_s w_s · Σ_t −log softmax(logits)[y_t] over the trained tokens, by their number; a row at a time."""
+    model = tiny.model(seed=0)
+    total = torch.zeros(())
+    for s in range(batch.S):
+        ids, train = batch.ids_N[batch.seq_N == s], batch.train_N[batch.seq_N == s]
+        logp_TV = model(input_ids=ids[None]).logits[0].log_softmax(-1)
+        logp_T = logp_TV[:-1].gather(1, ids[1:, None])[:, 0]
+        total = total - weight_S[s] * logp_T[train[1:]].sum()
+    loss = total / float(batch.train_N.sum())
+    loss.backward()
+    return float(loss.detach()), {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+
+
+CASES = [
+    ("leti", {"size": 4}),
+    ("rise", {"sizes": [1, 3]}),
+    ("eef", {"imitate": False}),
+    ("int", {"locate": "tried", "hard": 1.0, "tries": 4, "boundary": ""}),
+]
+
+
+@pytest.mark.parametrize(("method", "source"), CASES, ids=lambda x: x if isinstance(x, str) else "")
+@pytest.mark.parametrize("pieces", [1, 3])
+def test_loss_and_gradients_are_those_of_weighted_likelihood_on_the_rows(method, source, pieces):
+    engine = material.engine(seed=0)
+    flow = flow_of(method, source)
+    batch = flow.source(material.draw(engine))
+    assert batch.S >= 2
+    weight_S = [exp(r / 0.4) if method == "rise" else 1.0 for r in batch.reward_S.tolist()]
+    loss = backward(engine, flow, batch, 0.0, pieces, Tally())
+    expected, gradients = plainly(batch, weight_S)
+    assert loss == pytest.approx(expected, rel=1e-5)
+    found = {name: p.grad for name, p in engine.model.named_parameters() if p.grad is not None}
+    assert found.keys() == gradients.keys()
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(found[name], gradient, rtol=1e-4, atol=1e-6)
