@@ -18,8 +18,8 @@ from scalpel.part import bind
 from scalpel.recipe import parse
 from scalpel.sources.interventions import ASK
 from scalpel.sources.steps import cuts, spaced
-from scalpel.sources.turns import asked_again, behind, seen_before
 from scalpel.tokens import Tokens
+from scalpel.turns import asked_again, behind, seen_before
 from scalpel.world.task import final
 from scalpel.world.tasks.worked import CHAINS, first_fault
 from scalpel.world.vocabulary import tokenizer

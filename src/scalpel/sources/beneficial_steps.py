@@ -31,7 +31,7 @@ def beneficial_steps(
     """
     whole = demonstrated(draw, "beneficial-steps")
     given = [draw.tokens.completion(example.completion or "", example.prompt) for example in draw.examples]
-    earned = draw.reward(draw.examples, [[Sample(ids, [0.0] * len(ids), finished=True)] for ids in given])
+    earned = draw.score(draw.examples, [[Sample(ids, [0.0] * len(ids), finished=True)] for ids in given])
     right = [imitate and total(rewards) >= threshold for (rewards,) in earned]
     rows = [
         replace(rendered_row(row, draw.examples[g], g), rewards=earned[g][0])

@@ -4,9 +4,9 @@ from scalpel.batch import ENVIRONMENT, POLICY, Batch, Row, lay
 from scalpel.draw import Draw
 from scalpel.marks import said
 from scalpel.part import part
-from scalpel.rendered import Rendered
+from scalpel.sources.labelled import joined
 from scalpel.sources.sampled import total
-from scalpel.sources.turns import behind
+from scalpel.turns import behind
 
 
 @part("source", "feedback-samples", gives=frozenset({"reward"}))
@@ -49,8 +49,3 @@ def feedback_samples(
                 author = [POLICY if trained else ENVIRONMENT for trained in row.train]
                 rows.append(Row(row.ids, row.train, author, row.turn, group, rewards=earned, columns=example.columns))
     return lay(rows)
-
-
-def joined(prompt: list[int], completion: list[int]) -> Rendered:
-    ids = [*prompt, *completion]
-    return Rendered(ids, [False] * len(prompt) + [True] * len(completion), [0] * len(ids))

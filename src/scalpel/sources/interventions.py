@@ -64,7 +64,7 @@ def interventions(
     made = [p for p in made if reveal or not reveals(draw, p)]
     rows: dict[int, Row] = {}
     patched = [(p.group, [*p.kept, *p.step]) for p in made]
-    for p, ends in zip(made, gone_on(draw, patched, tries, "verified"), strict=True):
+    for p, ends in zip(made, gone_on(draw, patched, tries, "verified", trial=True), strict=True):
         right = sum(total(rewards) >= threshold for _, rewards in ends)
         if p.group not in rows and right >= min(successes, tries):
             rows[p.group] = put_right(draw, prompts[p.group], p, clone, right / max(tries, 1))

@@ -10,7 +10,7 @@ from scalpel.draw import Draw, derive
 from scalpel.engine.sample import Sample
 from scalpel.sources.sampled import total
 from scalpel.sources.steps import Start, cuts, gone_on
-from scalpel.sources.turns import asked_again, seen_before
+from scalpel.turns import asked_again, seen_before
 
 Locate = Literal["asked", "tried"]
 
@@ -89,7 +89,7 @@ def tried(
 ) -> list[Proposal]:
     """The first step behind which no try ends well is written anew, by the policy that has seen the reference."""
     starts: list[Start] = [(a.group, a.ids[:begin]) for a in attempts for begin in a.begins[1:]]
-    found = iter(gone_on(draw, starts, tries, "located"))
+    found = iter(gone_on(draw, starts, tries, "located", trial=True))
     wrong: list[tuple[Attempt, int]] = []
     for a in attempts:
         lost = [not any(total(rewards) >= threshold for _, rewards in next(found)) for _ in a.begins[1:]]

@@ -9,7 +9,7 @@ from scalpel.example import Example, Prompt
 from scalpel.marks import said
 from scalpel.part import part
 from scalpel.sources.sampled import Judged, sample_row, total
-from scalpel.sources.turns import asked_again
+from scalpel.turns import asked_again
 
 Keep = Literal["all", "better", "best", "success"]
 

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from scalpel.draw import Draw, derive
 from scalpel.engine.sample import Sample
-from scalpel.sources.prefix_groups import continued
+from scalpel.sources.given import continued
 from scalpel.sources.sampled import Judged, total
 from scalpel.tokens import Tokens
 
@@ -44,16 +44,17 @@ def spaced(items: Sequence[T], most: int) -> list[T]:
     return [items[(2 * k + 1) * len(items) // (2 * most)] for k in range(most)]
 
 
-def gone_on(draw: Draw, starts: Sequence[Start], n: int, what: str) -> list[Judged]:
+def gone_on(draw: Draw, starts: Sequence[Start], n: int, what: str, trial: bool = False) -> list[Judged]:
     """n continuations by the policy from each start, as whole answers with their rewards. Start and continuation
-    together keep to the budget of tokens."""
+    together keep to the budget of tokens. On a trial nothing is noted of them."""
     if not starts or not n:
         return [[] for _ in starts]
     longer = [[*draw.tokens.prompt(draw.examples[g].prompt), *ids] for g, ids in starts]
     limits = [draw.max_tokens - len(ids) for _, ids in starts]
     ends = draw.sample(longer, n, derive(draw.seed, what) % 2**31, limits)
     whole = [[continued(ids, end) for end in group] for (_, ids), group in zip(starts, ends, strict=True)]
-    rewards = draw.reward([draw.examples[g] for g, _ in starts], whole)
+    judge = draw.score if trial else draw.reward
+    rewards = judge([draw.examples[g] for g, _ in starts], whole)
     return [list(zip(*pair, strict=True)) for pair in zip(whole, rewards, strict=True)]
 
 

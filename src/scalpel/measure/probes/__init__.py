@@ -4,6 +4,7 @@
 `choose`    picks the choice of greatest log-probability   right or wrong, log p of the right choice
 `given`     scores text that it is given                   log p per token
 `drift`     compares with the base on neutral text         KL per token
+`revised`   is asked again where it was wrong              right or wrong, log p of the right answer
 `sampled`   takes several samples and counts               share right, within reach, distinct, in a style
 """
 
@@ -13,6 +14,7 @@ from scalpel.measure.probes.generate import Generate
 from scalpel.measure.probes.given import Given
 from scalpel.measure.probes.item import ItemResult, Probe, Role
 from scalpel.measure.probes.make import make_probe, make_probes
+from scalpel.measure.probes.revised import Revised
 from scalpel.measure.probes.sampled import Sampled
 
 __all__ = [
@@ -23,6 +25,7 @@ __all__ = [
     "Given",
     "ItemResult",
     "Probe",
+    "Revised",
     "Role",
     "Sampled",
     "choices",

@@ -11,6 +11,7 @@ from scalpel.measure.probes.drift import Drift
 from scalpel.measure.probes.generate import Generate
 from scalpel.measure.probes.given import Given
 from scalpel.measure.probes.item import Probe, Role
+from scalpel.measure.probes.revised import Revised
 from scalpel.measure.probes.sampled import Sampled
 from scalpel.registry import AXES, unknown
 
@@ -37,6 +38,7 @@ def make_probe(spec: Mapping[str, Any], role: Role, make_task: MakeTask) -> Prob
     choose    path of a JSONL file, n, seed, normalise
     given     task, n, split, seed
     drift     texts, or prompts, or a task whose prompts are taken (n, split, seed); max_tokens
+    revised   as generate; turns, again, oracle
     sampled   task, of, n, k, split, seed, max_tokens, temperature, stop, pattern
     """
     found = dict(spec)
@@ -57,6 +59,11 @@ def make_probe(spec: Mapping[str, Any], role: Role, make_task: MakeTask) -> Prob
 def generate(name: str, role: Role, found: dict[str, Any]) -> Probe:
     task = needed(name, found, "task")
     return Generate(name, task, role=role, **found | {"stop": tuple(found.get("stop", ()))})
+
+
+def revised(name: str, role: Role, found: dict[str, Any]) -> Probe:
+    task = needed(name, found, "task")
+    return Revised(name, task, role=role, **found | {"stop": tuple(found.get("stop", ()))})
 
 
 def choose(name: str, role: Role, found: dict[str, Any]) -> Probe:
@@ -94,6 +101,7 @@ def needed(name: str, found: dict[str, Any], key: str) -> Any:
 ITEMS = {"task", "n", "split", "seed"}
 KEYS: dict[str, set[str]] = {
     "generate": ITEMS | {"max_tokens", "stop"},
+    "revised": ITEMS | {"max_tokens", "stop", "turns", "again", "oracle"},
     "choose": {"path", "n", "seed", "normalise"},
     "given": ITEMS,
     "drift": ITEMS | {"texts", "prompts", "max_tokens"},
@@ -101,6 +109,7 @@ KEYS: dict[str, set[str]] = {
 }
 MAKERS: dict[str, Callable[[str, Role, dict[str, Any]], Probe]] = {
     "generate": generate,
+    "revised": revised,
     "choose": choose,
     "given": given,
     "drift": drift,

@@ -1,4 +1,4 @@
-"""Prompts that were changed or have grown by a turn; shared by the sources that go back to an answer."""
+"""Prompts that were changed or have grown by a turn: for sources and probes that go back to an answer."""
 
 from scalpel.example import Prompt
 
