@@ -67,8 +67,8 @@ def row(
     found |= {"within": check.within} if check.within else {"by": check.by}
     try:
         a, b = taken(left, arms, failed), taken(right, arms, failed)
-    except Missing as why:
-        return found | {"outcome": "missing", "why": str(why)}
+    except Missing as gap:
+        return found | {"outcome": "missing", "why": str(gap)}
     apart = a.minus(b)
     difference = interval(apart.mean, apart.replicates_B, confidence)
     outcome = equalling(difference, check.within) if check.within else exceeding(difference, check.by)
@@ -106,16 +106,13 @@ def numbered(seeds: Sequence[int]) -> str:
 
 def in_words(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Why the verdict is what it is: one sentence for each comparison that stands in the way."""
-    said = []
-    for r in rows:
-        if r["part"] == "besides" or r["outcome"] == "holds":
-            continue
-        if r["outcome"] == "missing":
-            said.append(f"{r['says']}: {r['why']}.")
-        elif r["outcome"] == "fails":
-            said.append(f"{r['says']}: the numbers say otherwise.")
-        elif r["seeds"] < FEWEST:
-            said.append(f"{r['says']}: {r['seeds']} seed can't tell.")
-        else:
-            said.append(f"{r['says']}: too few seeds or items to tell.")
-    return said
+    deciding = [r for r in rows if r["part"] != "besides" and r["outcome"] != "holds"]
+    return [f"“{r['says']}”: {why(r)}." for r in deciding]
+
+
+def why(r: Mapping[str, Any]) -> str:
+    if r["outcome"] == "missing":
+        return str(r["why"])
+    if r["outcome"] == "fails":
+        return "the numbers say otherwise"
+    return "one seed can't tell" if r["seeds"] < FEWEST else "too few seeds or items to tell"

@@ -9,10 +9,10 @@ from typing import Any
 from scalpel.catalogue import markdown
 from scalpel.claims.claim import PARTS, Check, Claim, Number, every
 from scalpel.claims.judge import named
-from scalpel.claims.quantities import POINTS, UNITS
+from scalpel.claims.quantities import PERCENT, POINTS, UNITS
 from scalpel.claims.run import result_of
 from scalpel.measure.statistics import Interval
-from scalpel.measure.words import duration, listed, point_range, points
+from scalpel.measure.words import duration, listed, points, quantity, with_range
 from scalpel.runs import write_text
 
 NOT_RUN = "not run yet"
@@ -65,10 +65,8 @@ def section(claim: Claim) -> str:
     lines += [f"The paper: {flowing(said.says)}", "", f"Here: {flowing(said.expect)}", ""]
     if found is None:
         return "\n".join([*lines, f"**{NOT_RUN.capitalize()}.** What will be looked at:", "", planned(claim)])
-    words = " ".join(found["words"])
-    return "\n".join(
-        [*lines, f"**{found['verdict'].capitalize()}.** {words}".strip(), "", seen(found), made(found), ""]
-    )
+    verdict = f"**{found['verdict'].capitalize()}.** {' '.join(found['words'])}".strip()
+    return "\n".join([*lines, verdict, "", seen(found), learnt(found), made(found), ""])
 
 
 def flowing(text: str) -> str:
@@ -104,15 +102,27 @@ def check_row(r: Mapping[str, Any]) -> tuple[str, ...]:
     return TITLES[r["part"]], r["says"], numbers, ranged(Interval(**r["difference"]), unit), wanted, r["outcome"]
 
 
+def learnt(found: Mapping[str, Any]) -> str:
+    """What each arm gained and forgot, in points, and what it took."""
+    rows = []
+    for arm in found["arms"]:
+        gain, lost = (with_range(Interval(**arm[key])) if arm[key] else "–" for key in ("gain", "forgetting"))
+        rows.append((arm["name"], gain, lost, quantity(arm["steps"]), duration(arm["cost"]["seconds"])))
+    return markdown(("arm", "gain", "forgotten", "steps", "training"), rows)
+
+
 def amount(number: float, unit: str) -> str:
-    return f"{points(number)} points" if unit == POINTS else f"{number:.3g}"
+    if unit == POINTS:
+        return f"{points(number)} points"
+    return f"{100 * number:.3g}%" if unit == PERCENT else f"{number:.3g}"
 
 
 def ranged(difference: Interval, unit: str) -> str:
     """`12 (9 to 15)`"""
     if unit == POINTS:
-        return f"{points(difference.mean)} ({point_range(difference)})"
-    return f"{difference.mean:.3g} ({difference.low:.3g} to {difference.high:.3g})"
+        return with_range(difference)
+    mean, low, high = (amount(number, unit) for number in difference)
+    return f"{mean} ({low} to {high})"
 
 
 def made(found: Mapping[str, Any]) -> str:

@@ -18,7 +18,7 @@ from scalpel.measure.standing import abilities, targets
 from scalpel.measure.statistics import replicates
 from scalpel.registry import unknown
 
-POINTS = "points"  # the unit of shares: 0.01 is one point
+POINTS, PERCENT = "points", "%"  # units of shares and of relative sizes: 0.01 is one point, or 1%
 
 
 class Missing(ValueError):
@@ -140,7 +140,7 @@ def lock_in(arm: Arm, *, probe: str) -> Measured:
     return by_seed(arm, np.maximum(shares, 1 - shares).tolist(), "measured")
 
 
-@quantity("moved", POINTS)
+@quantity("moved", PERCENT)
 def moved(arm: Arm, *, components: Sequence[str] = (), layers: Sequence[str] = ()) -> Measured:
     """‖tuned − base‖ / ‖base‖: over all weights, or the mean over these components in these layers."""
     return by_seed(arm, [moved_in(run, components, layers) for run in arm.runs], "weight change is known")

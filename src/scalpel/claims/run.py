@@ -17,7 +17,7 @@ from scalpel.recipe import write
 from scalpel.runs import write_json
 
 FORMAT = 1
-SHOWN = ("name", "gain", "forgetting", "learning_rate", "steps")  # of an arm's row in comparison.json
+SHOWN = ("name", "gain", "forgetting", "learning_rate", "steps", "cost")  # of an arm's row in comparison.json
 
 
 def run_claim(claim: Claim, folder: Path, *, anew: bool = False, progress: Progress | None = None) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def result(claim: Claim, folder: Path) -> dict[str, Any]:
         "claim": claim.id,
         "digest": claim.digest,
         **judged(claim, arms, compared["failed"]),
-        "arms": [{key: arm[key] for key in SHOWN} | {"cost": arm["cost"]} for arm in compared["arms"]],
+        "arms": [{key: arm[key] for key in SHOWN} for arm in compared["arms"]],
         "seeds": spec.seeds,
         "command": " ".join(["scalpel claim", claim.id, *claim.overrides]),
         "commits": made["commits"],
