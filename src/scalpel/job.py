@@ -15,29 +15,27 @@ from transformers import PreTrainedModel
 
 from scalpel import models, tasks
 from scalpel.adapters import adapt
-from scalpel.assemble import assemble, bound
+from scalpel.assemble import assemble
 from scalpel.batch import Batch
 from scalpel.completions import completion_rows
 from scalpel.device import choose_device, choose_dtype, choose_micro_tokens, choose_precision
 from scalpel.draw import Draw, derive, others, window
 from scalpel.engine import Engine, Sample, Sampling
 from scalpel.engine.embed import embed
-from scalpel.engine.forward import context
+from scalpel.engine.forward import context, width_of
 from scalpel.engine.reach import reach
-from scalpel.engine.squares import squared_slopes
 from scalpel.example import Example, Prompt, Task
 from scalpel.keep import Begin, Dual, Floor, make_sets, write_documents
 from scalpel.measure.probes import Probe, make_probes
-from scalpel.opening import Opening
-from scalpel.recipe import ModelSpec, PartSpec, Recipe, StageSpec
+from scalpel.recipe import ModelSpec, Recipe, StageSpec
 from scalpel.rendered import Rendered, truncate
 from scalpel.rewards import Rewards, TrainerState
 from scalpel.scope import Hands
-from scalpel.spread import Spread
 from scalpel.stage import StageRun
 from scalpel.threads import settle
 from scalpel.tokens import Tokens
 from scalpel.validate import Validation, accuracy
+from scalpel.weigh import weigh
 
 log = logging.getLogger("scalpel")
 Reward = Callable[[Sequence[Example], Sequence[Sequence[Sample]]], list[list[list[float]]]]
@@ -136,21 +134,7 @@ class Job:
         whether the policy is no longer the base."""
         self.touched |= {m.name for m in stage.scope.moving}
         self.engine.reach = reach(self.engine.model)
-        for p in stage.plan.on_parameters:
-            new = {m.name: m.weight for m in stage.scope.moving if m.name not in (p.memory.state or {})}
-            if p.part.weigh is not None and new:
-                texts, squares = partial(self.texts, stage, moved), partial(squared_slopes, self.engine, new)
-                p.memory.state = p.part.weigh(p.memory.state, Opening(frozenset(new), texts, squares), **p.at(0.0))
-
-    def texts(
-        self, stage: StageRun, moved: bool, source: str | dict[str, Any], task: Mapping[str, Any] | None, n: int
-    ) -> Batch:
-        """A batch from any source on n examples, beside what the stage learns from."""
-        drawing, (_, examples, rewards) = bound("source", PartSpec.model_validate(source)), self.data(task)
-        seed = derive(self.recipe.seed, "texts", stage.index) % 2**31
-        reward = partial(self.reward, rewards, TrainerState(), 0)
-        material = self.material(stage, window(examples, 0, n, seed), reward, seed, 0.0)
-        return drawing(replace(material, written=partial(self.written, int(moved))), progress=0.0)
+        weigh(self, stage, moved)
 
     def spent(self, unit: str, seconds: float) -> float:
         """What the run has spent so far, in the unit of a budget."""
@@ -316,7 +300,7 @@ class Job:
         epoch = (step // flow.reuse) * flow.batch / len(examples)
         state = TrainerState(total, sum(plan.spec.steps for plan in self.plans), epoch)
         judge = partial(self.reward, rewards, state, stage.spec.log_completions)
-        reward = partial(noted, stage.spreads[k], judge)
+        reward = stage.spreads[k].watching(judge)
         material = replace(self.material(stage, chosen, reward, seed, done), written=partial(self.written, total))
         trial = partial(self.reward, rewards, state, 0, trial=True)
         material = replace(material, more=partial(others, examples, chosen, seed), on_trial=trial)
@@ -418,15 +402,6 @@ class Job:
         self.engine.precision = saved["precision"]  # "auto" measures the machine, and might find otherwise today
 
 
-def noted(
-    spread: Spread, judge: Reward, examples: Sequence[Example], samples: Sequence[Sequence[Sample]]
-) -> list[list[list[float]]]:
-    """Rewards, of which is noted whether they differ."""
-    rewards = judge(examples, samples)
-    spread.note(rewards)
-    return rewards
-
-
 def probes_of(recipe: Recipe) -> list[Probe]:
     """The probes of the ledger; a recipe may have none."""
     spec = recipe.measure
@@ -437,17 +412,6 @@ def probes_of(recipe: Recipe) -> list[Probe]:
 def overwrite(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
     for name, value in weights.items():
         model.get_parameter(name).copy_(value)
-
-
-def width_of(model: PreTrainedModel, name: str) -> int:
-    """The width of what the model's head reads, and a module beside it. Raises ValueError if it can't carry one."""
-    head = model.get_output_embeddings()
-    if not isinstance(getattr(head, "weight", None), Tensor) or head.weight.dim() != 2:  # type: ignore[union-attr]
-        raise ValueError(
-            f"the model ({type(model).__name__}) has no linear head whose input a {name} head could read too: take a "
-            "method without one, such as grpo or rloo, or another model"
-        )
-    return int(head.weight.shape[1])  # type: ignore[union-attr,index]
 
 
 def vocabulary(model: PreTrainedModel) -> int:

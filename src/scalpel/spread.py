@@ -4,13 +4,14 @@ ever differ. Where they don't, the log says so early."""
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import Any, Literal
 
 log = logging.getLogger("scalpel")
 ENOUGH = 5  # steps after which it is said
+Judge = Callable[[Sequence[Any], Sequence[Sequence[Any]]], list[list[list[float]]]]  # of examples and their samples
 
 
 @dataclass
@@ -27,6 +28,16 @@ class Spread:
     most: float = -inf
     differed: bool = False
     trained: bool = False  # whether a batch had anything to train
+
+    def watching(self, judge: Judge) -> Judge:
+        """The same rewards, of which is noted whether they differ."""
+
+        def judged(examples: Sequence[Any], samples: Sequence[Sequence[Any]]) -> list[list[list[float]]]:
+            rewards = judge(examples, samples)
+            self.note(rewards)
+            return rewards
+
+        return judged
 
     def note(self, rewards: Sequence[Sequence[Sequence[float]]]) -> None:
         """A step's rewards: of each group, of each sample, of each function; NaN where one does not apply."""

@@ -8,7 +8,7 @@ import torch
 
 import tiny
 from running import opened, tables, weights
-from scalpel.job import width_of
+from scalpel.engine.forward import width_of
 from scalpel.methods import ROWS
 from scalpel.spread import ENOUGH, Spread
 from scalpel.train import train

@@ -97,7 +97,8 @@ def test_the_penalty_on_length_does_not_make_a_group_informative() -> None:
         more=lambda at, n: [],
     )
     batch = bind("source", "groups", size=2, rounds=1, overlong=0.5)(uneven)
-    assert batch.reward_S.tolist() == [1.0, 0.0]  # all that there was: right both, the second too long by far
+    assert batch.reward_S.tolist() == [1.0, 1.0]  # all that there was: right both, so lengths are not learnt either
+    assert bind("source", "groups", size=2, overlong=0.5)(uneven).reward_S.tolist() == [1.0, 0.0]
 
 
 def test_what_was_cut_off_is_not_trained_where_that_is_asked_but_counts_in_its_group() -> None:

@@ -62,6 +62,17 @@ def context(model: PreTrainedModel) -> int:
     return getattr(model.config.get_text_config(), "max_position_embeddings", None) or 2**20
 
 
+def width_of(model: PreTrainedModel, name: str) -> int:
+    """The width of what the model's head reads, and a module beside it. Raises ValueError if it can't carry one."""
+    weight_VD = getattr(model.get_output_embeddings(), "weight", None)
+    if not isinstance(weight_VD, Tensor) or weight_VD.dim() != 2:
+        raise ValueError(
+            f"the model ({type(model).__name__}) has no linear head whose input a {name} head could read too: take a "
+            "method without one, such as grpo or rloo, or another model"
+        )
+    return weight_VD.shape[1]
+
+
 def device_of(model: PreTrainedModel) -> torch.device:
     return next(model.parameters()).device
 

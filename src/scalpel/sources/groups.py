@@ -56,7 +56,7 @@ def groups(draw: Draw, *, size: int = 8, rounds: int = 0, overlong: float = 0.0,
     Reads    prompts; the reward functions.
     Limits   size 1 is plain policy gradient on single samples: credits that need a spread refuse it.
     Fails    all rewards of a group equal: nothing to learn there; `reward/equal_groups` shows the share. Under
-             `rounds` the mean reward is that of the groups which were kept.
+             `rounds` the mean reward is that of the groups which were kept, and more is sampled than was estimated.
     Source   Shao et al. 2024 (arXiv 2402.03300), section 4.1; the other three from Yu et al. 2025 (arXiv 2503.14476),
              eq. 11 and eq. 13, and its overlong filtering.
     """
@@ -66,6 +66,8 @@ def groups(draw: Draw, *, size: int = 8, rounds: int = 0, overlong: float = 0.0,
             "of 0 or more, and for overlong a share of the longest answer in 0 … 1"
         )
     found = sampled(draw, size)
-    found = filled(draw, found, size, rounds) if rounds else found
+    if rounds:
+        found = filled(draw, found, size, rounds)
+        overlong = overlong if any(map(informative, found)) else 0.0  # else only lengths would be learnt
     places = [(group, number, k) for number, group in enumerate(found) for k in range(size)]
     return lay([row_of(draw, *place, overlong, train_cut) for place in places])
