@@ -149,8 +149,11 @@ def test_there_and_back_nothing_is_left_of_it():
     assert [type(m) for m in model.modules()] == before
 
 
-def test_without_a_gradient_layers_are_the_plain_ones():
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_without_a_gradient_the_numbers_are_the_same_and_nothing_is_held(dtype):
     thin = pairs("llama")[1]
-    with torch.no_grad():
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
         x = thin.model.layers[0].input_layernorm(torch.ones(1, 3, 16))
-    assert not hasattr(x, "again")
+        hidden = thin.base_model(IDS, use_cache=False).last_hidden_state
+    assert not hasattr(x, "again") and x.dtype == dtype
+    assert torch.equal(hidden, ran(thin, dtype)[0])

@@ -5,8 +5,7 @@ is kept anyway, by a norm or a gate, it is computed once more instead of kept; a
 the arithmetic when it is needed, not kept in it. Values are those of the layers replaced, bit for bit.
 
 `lean(model)` changes the class of modules that are known, one instance at a time: parameters, names and files stay
-what they were. `plain(model)` changes them back. Modules that aren't known are left alone, and so is every module while
-no gradient is asked for.
+what they were. `plain(model)` changes them back. Modules that aren't known are left alone.
 """
 
 from __future__ import annotations
@@ -72,8 +71,7 @@ class _Norm(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float, kind: torch.dtype) -> tuple[Tensor, Tensor]:
-        x32 = x.float()
-        r = torch.rsqrt(x32.pow(2).mean(-1, keepdim=True) + eps)
+        r = one_over_rms(x, eps)
         ctx.save_for_backward(x, weight, r)
         ctx.mark_non_differentiable(r)
         return normed(x, weight, r, kind), r
@@ -91,8 +89,12 @@ class _Norm(torch.autograd.Function):
         return grad_x.view(x.shape).to(x.dtype), grad_weight, None, None
 
 
+def one_over_rms(x: Tensor, eps: float) -> Tensor:
+    return torch.rsqrt(x.float().pow(2).mean(-1, keepdim=True) + eps)
+
+
 def normed(x: Tensor, weight: Tensor, r: Tensor, kind: torch.dtype) -> Tensor:
-    return (weight * (x.float() * r).to(x.dtype)).to(kind)
+    return (weight * (x * r).to(x.dtype)).to(kind)
 
 
 class _Gate(torch.autograd.Function):
@@ -129,9 +131,9 @@ class LeanNorm(nn.Module):
     variance_epsilon: float
 
     def forward(self, x: Tensor) -> Tensor:
-        if not torch.is_grad_enabled():
-            return super().forward(x)  # type: ignore[misc]
         kind = arithmetic(x)
+        if not torch.is_grad_enabled():
+            return normed(x, self.weight, one_over_rms(x, self.variance_epsilon), kind)
         y, r = _Norm.apply(x, self.weight, self.variance_epsilon, kind)
         y.again = Again(lambda x, w, r: normed(x, w, r, kind), (x.detach(), self.weight.detach(), r))
         return y
@@ -143,9 +145,9 @@ class LeanGate(nn.Module):
     down_proj: nn.Module
 
     def forward(self, x: Tensor) -> Tensor:
-        if not torch.is_grad_enabled():
-            return super().forward(x)  # type: ignore[misc]
         a, b = self.gate_proj(x), self.up_proj(x)
+        if not torch.is_grad_enabled():
+            return self.down_proj(gated(a, b))
         y = _Gate.apply(a, b)
         y.again = Again(gated, (a.detach(), b.detach()))
         return self.down_proj(y)

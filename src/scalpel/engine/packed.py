@@ -27,7 +27,9 @@ from scalpel.engine.layout import BUNDLE, Layout, lay_out
 log = logging.getLogger("scalpel")
 NAME = "scalpel_layout"  # not among transformers' mask functions, so no mask is made
 UNKNOWN = ("softcap", "s_aux", "position_bias")  # arguments that change what attention computes
-CLOSE = {torch.float32: 1e-3, torch.bfloat16: 5e-2, torch.float16: 1e-2}  # of the largest hidden state
+# How far hidden states may be off, relative to their norm, by rounding alone: seen were 3e-6 in float32 and 0.07 in
+# bfloat16 over 30 layers, where a wrong mask or wrong positions gave 0.4.
+CLOSE = {torch.float32: 1e-3, torch.bfloat16: 0.2, torch.float16: 3e-2}
 present: ContextVar[Layout | None] = ContextVar("layout", default=None)
 refused: WeakKeyDictionary[nn.Module, str] = WeakKeyDictionary()  # why a model doesn't take it; "" where it does
 
@@ -173,5 +175,5 @@ def obstacle(model: PreTrainedModel) -> str:
         return str(why)
     finally:
         model.train(training)
-    off = max(float((x_nD - plain_nD).abs().max() / plain_nD.abs().max()) for x_nD in ours_nD)
+    off = max(float((x_nD - plain_nD).norm() / plain_nD.norm()) for x_nD in ours_nD)
     return "" if off <= CLOSE.get(model.dtype, 1e-3) else f"packed it differs by {off:.1%}"
