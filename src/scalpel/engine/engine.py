@@ -27,7 +27,7 @@ from scalpel.engine.packed import hidden, packs, shares
 from scalpel.engine.prepack import prepacked
 from scalpel.engine.reach import Reach
 from scalpel.engine.sample import Sample, Sampler, Sampling, Stops, check_limits
-from scalpel.part import HeadTerm, Need, Out, Unit
+from scalpel.part import HeadTerm, Need, Out, OwnedHead, Unit
 
 if TYPE_CHECKING:
     from scalpel.tokens import Tokens
@@ -109,7 +109,9 @@ class Engine:
                     with self.model_of(role) as other:
                         beside[role] = (other, self._hidden(other, batch, asked_n, layout))
             ahead_n = None if ahead_N is None else ahead_N.to(self.device)[at_n]
-            found = head(self.model, h_nD, batch.ids_N[asked_n], needs, beside, ahead_n)
+            owned = [need for need in needs if isinstance(need, OwnedHead)]
+            found = head(self.model, h_nD, batch.ids_N[asked_n], needs.difference(owned), beside, ahead_n)
+            found |= {need: self.owned[need.name](h_nD.float())[:, 0] for need in owned}
             outputs = {need: x_n[again_n] for need, x_n in found.items()}
             value_nK = self.owned["value"](h_nD.float())[again_n] if "value" in needs else None
         for model, _ in beside.values():
