@@ -268,6 +268,8 @@ def test_a_right_demonstration_is_imitated_whole_or_explored():
     draw = scripted(lambda text, k: "#lost", right)
     source = bind("source", "beneficial-steps", boundary=";")
     assert rows(source(draw)) == [("go>", "a;b#end</s>")]
+    solved = scripted(lambda text, k: "#end", right)
+    assert rows(source(solved)) == [("go>", "a;b#end</s>"), ("go>", "#end</s>")]
     assert bind("source", "beneficial-steps", boundary=";", imitate=False)(draw).S == 0
 
 
@@ -305,7 +307,7 @@ def solver(reply: str) -> Speak:
     def speak(text: str, k: int) -> str:
         if "right solution" in text:
             return reply
-        return "3+3=6#6" if text.endswith(">1+2=3;") else "1+2=4;4+3=7#7"
+        return "3+3=6#6" if text.endswith("1+2=3;") else "1+2=4;4+3=7#7"
 
     return speak
 
@@ -317,6 +319,20 @@ def test_the_model_names_its_first_error_and_puts_it_right():
     assert batch.reward_S.tolist() == [1.0] and batch.author_N[batch.train_N].unique().tolist() == [POLICY]
     words = ASK.replace("{reference}", "1+2=3;3+3=6#6").replace("{attempt}", "1: 1+2=4;\n2: 4+3=7#7")
     assert asked == ["sum 1+2+3>", f"sum 1+2+3>1+2=4;4+3=7#7\n{words}\n", "sum 1+2+3>1+2=3;"]
+
+
+@pytest.mark.parametrize("locate", ["asked", "tried"])
+def test_a_chat_is_asked_in_turns_and_learns_its_first_turn_alone(locate):
+    asked: list[str] = []
+
+    def speak(text: str, k: int) -> str:
+        return "1+2=3;9" if "6#6<|end|>" in text else solver("1: 1+2=3;")(text, k)  # the first: it has seen the answer
+
+    batch = patched(speak, asked=asked, example=replace(SUM, prompt=ASKED), locate=locate)
+    ((shown, trained),) = rows(batch)
+    assert trained == "1+2=3;" and shown == asked[0] and shown.endswith("<|start|>assistant\n")
+    proposing = asked[1] if locate == "asked" else asked[2]
+    assert proposing.count("<|start|>user") == 2 and "3+3=6#6" in proposing
 
 
 def later(text: str, k: int) -> str:

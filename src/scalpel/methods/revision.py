@@ -11,7 +11,7 @@ ROWS: dict[str, Row] = {
                 {"source": "feedback-samples", "credit": ["constant"], "objective": "nll"},
                 {
                     "name": "base",
-                    "source": {"name": "self-written", "documents": 256, "max_tokens": 64},
+                    "source": {"name": "self-written", "documents": 64, "max_tokens": 64},
                     "credit": ["constant"],
                     "objective": "nll",
                 },

@@ -21,8 +21,8 @@ def beneficial_steps(
 
     The `states` are spread evenly over the demonstration, at ends of steps (where the expression `boundary` matches;
     empty: after any token). All other steps are only shown, so what leads into a dead end is not learnt. Where the
-    policy succeeds from the beginning, its own answer is learnt. A demonstration that is right itself is
-    imitated whole, unless `imitate` is false: then it is explored as well.
+    policy succeeds from the beginning, its own answer is learnt. A demonstration that is right itself is imitated whole
+    and has no state but the beginning, unless `imitate` is false: then it is explored like the others.
 
     Reads    prompts and `completion`; the reward functions.
     Limits   states 0: imitation of the right demonstrations; states 1: and of the first right one of `size` samples.
@@ -38,7 +38,7 @@ def beneficial_steps(
         for g, row in enumerate(whole)
         if right[g] and row is not None
     ]
-    ends = {g: places(draw, ids, states, boundary) for g, ids in enumerate(given) if not right[g]}
+    ends = {g: places(draw, ids, min(states, 1) if right[g] else states, boundary) for g, ids in enumerate(given)}
     starts: list[Start] = [(g, given[g][:n]) for g in ends for n in ends[g]]
     found = iter(gone_on(draw, starts, size, "states"))
     for g, at in ends.items():
