@@ -5,7 +5,8 @@ import logging
 import pytest
 
 from points import taken
-from running import equal, ran, tables
+from running import equal, opened, ran, tables
+from scalpel.estimate import estimate
 from scalpel.methods import shaping
 from scalpel.part import bind
 from scalpel.registry import lookup
@@ -127,3 +128,10 @@ def test_a_gate_of_progress_needs_a_source_that_measures_it(at):
     with pytest.raises(ValueError, match="reads 'progress', which source 'groups' doesn't give: .*probed-groups"):
         train(tables(at, {"signals": [signal]}))
     assert bind("source", "probed-groups").part.gives >= {"progress", "reward"}
+
+
+def test_the_estimate_counts_what_a_selection_takes(job):
+    short = {"steps": 2, "signals": {"0": {"source": {"size": 2}}}}
+    selecting, plain = (estimate(job, opened(job, {"method": method, **short})) for method in ("rif", "grpo"))
+    assert selecting.before > 0.0 == plain.before
+    assert selecting.seconds == selecting.before + 2 * selecting.seconds_a_step

@@ -273,3 +273,17 @@ def test_exploring_is_paid_only_after_the_warm_up_and_old_answers_are_forgotten(
     plain = looked_at(deepcopy(memory), "p", ["good", "bad"], [0.0, 0.0], step=3, warmup=4)
     only = looked_at(deepcopy(memory), "p", ["good", "bad"], [0.0, 0.0], step=4, warmup=4, exploit=0.0)
     assert plain[1] == 0.0 and only == pytest.approx([1.0, 0.0], abs=1e-5)
+
+
+# --- length ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_cosine_of_length_is_trl_s() -> None:
+    trl = pytest.importorskip("trl.rewards")
+    theirs = trl.get_cosine_scaled_reward(40, -3.0, -0.5, 0.5, 2.0)
+    said, lengths = [r"\boxed{4}", r"\boxed{5}"] * 4, [0, 0, 7, 7, 20, 20, 39, 39]
+    expected = theirs([[{"content": text}] for text in said], ["4"] * 8, [[1] * n for n in lengths])
+    ours = {"most": 40, "right_short": 2.0, "right_long": 0.5, "wrong_short": -3.0, "wrong_long": -0.5}
+    seen = Seen([Example("2+2")] * 8, said, lengths, [float("4" in t) for t in said], {}, 0, None)
+    assert shape({"name": "cosine-length", **ours})(seen) == pytest.approx(expected)

@@ -29,10 +29,12 @@ def test_batches_come_back_oldest_first_once_enough_are_kept() -> None:
     for seed in (1, 2):
         fresh.append(source(material.draw(policy(), seed=seed)))
         after(source, fresh[-1])
+        after(source, fresh[-1])
     again = source(material.draw(policy(), seed=3))
     assert torch.equal(again.ids_N, fresh[0].ids_N) and torch.equal(again.reward_S, fresh[0].reward_S)
     assert all(row["replayed"] for row in again.columns)
     after(source, again)
+    after(source, again)  # a second step on the same batch
     third = source(material.draw(policy(), seed=4))  # one is kept now, so this one is sampled
     assert not any(row.get("replayed") for row in third.columns)
     after(source, third)

@@ -18,8 +18,9 @@ def embed(engine: Engine, rows: Sequence[Sequence[int]]) -> Tensor:
     # a hidden state is asked for by the token after it, so each text gets one more at its end
     batch = engine.completions([(ids[:1], [*ids[1:], engine.tokens.end_id]) for ids in rows])
     found_S: list[Tensor | None] = [None] * len(rows)
+    pieces = engine.micro(batch, "sequence")
     with engine.quiet(), engine.autocast():
-        for index_s in engine.micro(batch, "sequence"):
+        for index_s in pieces:
             piece = batch.pick(index_s).to(engine.device)
             at_n, layout = piece.train_N.nonzero()[:, 0], engine.layout(piece)
             h_nD = engine._hidden(engine.model, piece, at_n, layout).float()

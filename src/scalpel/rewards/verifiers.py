@@ -59,6 +59,7 @@ def think_format(completion: str, example: Example, *, thought: str = "think", a
 
     Source   Li et al. 2025 (arXiv 2503.16188), format reward
     """
+    thought, answer = re.escape(thought), re.escape(answer)
     form = rf"<{thought}>.*?</{thought}>\s*<{answer}>.*?</{answer}>"
     return float(re.fullmatch(form, completion, re.DOTALL) is not None)
 
@@ -68,7 +69,8 @@ def think_answer(completion: str, example: Example, *, answer: str = "answer") -
 
     Source   Li et al. 2025 (arXiv 2503.16188), accuracy reward
     """
-    said = re.search(rf"<{answer}>(.*?)</{answer}>", completion, re.DOTALL)
+    tag = re.escape(answer)
+    said = re.search(rf"<{tag}>(.*?)</{tag}>", completion, re.DOTALL)
     return 0.0 if said is None else exact(said[1], example, ignore_case=True)
 
 

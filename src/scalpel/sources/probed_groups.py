@@ -1,15 +1,16 @@
 """Own samples in groups, with the chance of success measured along the way."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
 from random import Random
 
-from scalpel.batch import Batch, Row, lay
+from scalpel.batch import Batch, lay
 from scalpel.draw import Draw, derive
-from scalpel.engine.sample import Sample
 from scalpel.part import part
-from scalpel.sources.probing import Probe, chances, ends
-from scalpel.sources.sampled import sample_row, total
+from scalpel.sources.probing import Answer, chances, ends
+
+
+def numbered(answers: Sequence[Sequence[Answer]]) -> Iterator[tuple[int, int, Answer]]:
+    return ((g, k, answer) for g, group in enumerate(answers) for k, answer in enumerate(group))
 
 
 def started(draw: Draw, cut: str) -> list[list[int]]:
@@ -22,22 +23,13 @@ def started(draw: Draw, cut: str) -> list[list[int]]:
     return begun
 
 
-def inside(row: Row, sample: Sample, at: Sequence[int], gains: Sequence[float]) -> Row:
-    """The row with its episodes as turns, and the progress of each at its last token."""
-    before = len(row.ids) - len(sample.ids)
-    turn = [sum(t >= n for n in at) for t in range(len(sample.ids))]
-    last = dict(zip([*(n - 1 for n in at), len(sample.ids) - 1], gains, strict=True))
-    reward = [last.get(t, 0.0) for t in range(len(sample.ids))]
-    return replace(row, turn=[0] * before + turn, inside=[0.0] * before + reward)
-
-
 @part("source", "probed-groups", gives=frozenset({"reward", "behaviour", "progress"}))
 def probed_groups(
     draw: Draw,
     *,
     size: int = 8,
     cut: str = "\n\n",
-    force: str = "\n\nTime is up. The final answer is ",
+    force: str = "\n\nTime is up. The final answer is:",
     provers: int = 4,
     episodes: int = 4,
     room: int = 16,
@@ -63,21 +55,10 @@ def probed_groups(
     starts = started(draw, cut) if begun else [[] for _ in prompts]
     longer = [[*prompt, *start] for prompt, start in zip(prompts, starts, strict=True)]
     samples = draw.sample(longer, size, draw.seed, [draw.max_tokens - len(start) for start in starts])
-    whole = [
-        [Sample([*start, *s.ids], [0.0] * len(start) + list(s.logp), s.finished) for s in group]
-        for start, group in zip(starts, samples, strict=True)
+    answers = [
+        [Answer(g, tuple(start), s, ends(draw.tokens, s.ids, cut, episodes)) for s in group]
+        for g, (start, group) in enumerate(zip(starts, samples, strict=True))
     ]
-    at = [[ends(draw.tokens, s.ids, cut, episodes) for s in group] for group in samples]
-    points = [
-        [[Probe(g, tuple(whole[g][k].ids[: len(starts[g]) + n])) for n in [0, *at[g][k]]] for k in range(size)]
-        for g in range(len(prompts))
-    ]
-    J = chances(draw, [p for group in points for line in group for p in line], force, provers, room)
-    rewards, rows = draw.reward(draw.examples, whole), []
-    for g, example in enumerate(draw.examples):
-        for k, sample in enumerate(samples[g]):
-            worth = [*(J[p] for p in points[g][k]), total(rewards[g][k])]
-            gains = [after - before for before, after in zip(worth, worth[1:], strict=False)]
-            row = sample_row(longer[g], sample, example, g, rewards[g][k])
-            rows.append(inside(row, sample, at[g][k], gains))
-    return lay(rows)
+    J = chances(draw, [point for group in answers for a in group for point in a.points], force, provers, room)
+    rewards = draw.reward(draw.examples, [[a.whole for a in group] for group in answers])
+    return lay([a.row(longer[g], draw.examples[g], rewards[g][k], J) for g, k, a in numbered(answers)])

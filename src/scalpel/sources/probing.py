@@ -1,12 +1,14 @@
 """How likely an answer is to end well, measured along the way; shared by the sources that probe."""
 
 from bisect import bisect_left
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
+from scalpel.batch import Row
 from scalpel.draw import Draw, derive
 from scalpel.engine.sample import Sample
-from scalpel.sources.sampled import total
+from scalpel.example import Example
+from scalpel.sources.sampled import sample_row, total
 from scalpel.tokens import Tokens
 
 
@@ -16,6 +18,36 @@ class Probe:
 
     prompt: int  # its place among the step's examples
     ids: tuple[int, ...]  # what was thought until then
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A sample behind what it was begun with; `at` says how many of its tokens there are at the end of each episode
+    but the last one."""
+
+    prompt: int
+    start: tuple[int, ...]
+    sample: Sample
+    at: list[int]
+
+    @property
+    def whole(self) -> Sample:
+        return Sample([*self.start, *self.sample.ids], [0.0] * len(self.start) + self.sample.logp, self.sample.finished)
+
+    @property
+    def points(self) -> list[Probe]:
+        """Where it is probed: before its first token, and at the end of each episode but the last one."""
+        return [Probe(self.prompt, (*self.start, *self.sample.ids[:n])) for n in [0, *self.at]]
+
+    def row(self, shown: Sequence[int], example: Example, rewards: Sequence[float], J: Mapping[Probe, float]) -> Row:
+        """Behind what was shown, with its episodes as turns and the progress of each at its last token."""
+        row, before, n = sample_row(shown, self.sample, example, self.prompt, rewards), len(shown), len(self.sample.ids)
+        worth = [*(J[point] for point in self.points), total(rewards)]
+        inside = [0.0] * n
+        for end, earlier, later in zip([*self.at, n], worth, worth[1:], strict=False):
+            inside[end - 1] = later - earlier
+        turn = [sum(t >= end for end in self.at) for t in range(n)]
+        return replace(row, turn=[0] * before + turn, inside=[0.0] * before + inside)
 
 
 def ends(tokens: Tokens, ids: Sequence[int], cut: str, most: int) -> list[int]:

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from random import Random
 from typing import Any
 
+import torch
+
 from scalpel.batch import Batch
 from scalpel.draw import Draw
 from scalpel.part import part
@@ -17,12 +19,20 @@ def nothing(**hyper: Any) -> State:
     return {"kept": []}
 
 
+def same(kept: Mapping[str, Any], batch: Batch) -> bool:
+    return torch.equal(kept["ids_N"], batch.ids_N.cpu())
+
+
 def keep(state: State, seen: Mapping[str, float], batch: Batch, *, capacity: int, **hyper: Any) -> State:
-    """The batches that may come back, oldest first: a fresh one joins them, one that came back has left."""
+    """The batches that may come back, oldest first: a fresh one joins them, one that came back leaves. A batch that is
+    used for several steps does so once."""
+    kept = state["kept"]
     if any(row.get("replayed") for row in batch.columns):
-        return {"kept": state["kept"][1:]}
+        return {"kept": kept[1:] if kept and same(kept[0], batch) else kept}
+    if not batch.S or not capacity or (kept and same(kept[-1], batch)):
+        return state
     new = {name: getattr(batch, name).cpu() for name in KEPT if getattr(batch, name) is not None}
-    return {"kept": [*state["kept"], new][-capacity:] if batch.S and capacity else state["kept"]}
+    return {"kept": [*kept, new][-capacity:]}
 
 
 @part("source", "replayed-groups", gives=frozenset({"reward", "behaviour"}), state=nothing, follow=keep)
