@@ -44,10 +44,11 @@ class Estimate:
     trained_a_step: float  # tokens
     sampled_a_step: float  # tokens, at most
     memory: Memory
+    before: float = 0.0  # seconds until the first step: prompts that are selected by sampling
 
     @property
     def seconds(self) -> float:
-        return self.steps * self.seconds_a_step
+        return self.before + self.steps * self.seconds_a_step
 
     @property
     def words(self) -> str:
@@ -131,6 +132,7 @@ def estimate(job: Job, stage: StageRun) -> Estimate:
     """The cost of a stage that has just been entered. Nothing of the run is changed by it."""
     with aside(job):
         spent = [of_flow(job, stage, k) for k in range(len(stage.plan.flows))]
+        before = sum(of_selection(job, stage, k) for k in range(len(stage.plan.flows)))
     total = {name: sum(getattr(s, name) for s in spent) for name in ("seconds", "flops", "trained", "sampled")}
     tokens = total["trained"] + total["sampled"]
     budget, steps = stage.spec.budget, float(stage.spec.steps)
@@ -138,7 +140,17 @@ def estimate(job: Job, stage: StageRun) -> Estimate:
         unit = {"flops": total["flops"], "tokens": tokens, "seconds": total["seconds"]}[budget.unit]
         steps = budget.amount / max(unit, 1e-9)
     memory = memory_of(job, stage, max(s.activations for s in spent))
-    return Estimate(steps, total["seconds"], total["flops"], total["trained"], total["sampled"], memory)
+    return Estimate(steps, total["seconds"], total["flops"], total["trained"], total["sampled"], memory, before)
+
+
+def of_selection(job: Job, stage: StageRun, k: int) -> float:
+    """Seconds that flow k takes to select its prompts, where it still has to."""
+    flow, (_, examples, rewards) = stage.plan.flows[k], stage.data[k]
+    if flow.select is None or k in stage.selected:
+        return 0.0
+    pretence = Pretence(job.engine, job.sampling(stage.spec), len(rewards.weight_K))
+    flow.select(pretence.hand(job.material(stage, examples, pretence.reward, 0, 0.0)))
+    return pretence.seconds
 
 
 @contextmanager
