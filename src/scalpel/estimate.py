@@ -194,6 +194,9 @@ def of_flow(job: Job, stage: StageRun, k: int) -> Spent:
     often = scored_share(stage, k, part)
     training = timed(lambda: backward(engine, flow, ready, 0.0, 1, Tally()))
     trained = engine.meter.flops - 2 * prepared
+    # passes before a batch is shown otherwise
+    looks = sum(bool(c.declared("needs")) for c in flow.corrupt) / flow.reuse
+    looking = looks * timed(lambda: engine.score(part)) if looks else 0.0
     widest = max(engine.size(batch.pick(s)) for s in engine.micro(batch, flow.unit, stage.spec.accumulation))
     logits = 3.0 * 4 * min(CHUNK, widest) * job.engine.model.config.get_text_config().vocab_size
     kept = saved.bytes * widest / engine.size(part)
@@ -201,8 +204,8 @@ def of_flow(job: Job, stage: StageRun, k: int) -> Spent:
         kept = kept_twice(engine.model, engine.kept) * widest
     return replace(
         spent,
-        seconds=spent.seconds + scale * (preparing * often + training),
-        flops=spent.flops + scale * (prepared * often + trained),
+        seconds=spent.seconds + scale * (preparing * often + training + looking),
+        flops=spent.flops + scale * (prepared * often + trained) + looks * work(engine, batch),
         activations=max(kept + logits, pretence.cache),
     )
 

@@ -44,7 +44,7 @@ def test_time_is_right_within_a_factor_of_three(at, tmp_path, method):
     pytest.fail(f"{said.seconds} s were estimated, and {real} s came")
 
 
-@pytest.mark.parametrize("method", ["sft", "grpo", "ppo", "dpo", "kto", "distill", "prefix-rft"])
+@pytest.mark.parametrize("method", ["sft", "grpo", "ppo", "dpo", "kto", "distill", "prefix-rft", "ift"])
 def test_operations_and_tokens_are_right_within_a_quarter(at, tmp_path, method):
     said, last = estimated(at, {"method": method, **STEPS}, tmp_path)
     assert said.steps == 12
