@@ -60,10 +60,10 @@ class Scored:
 class Rewards:
     """Several reward functions; `specs` are names or tables {name, weight = 1.0, …options}.
 
-    Names: "task" (the task's own verifier), a verifier ("exact", "math-verify", "think-format", "equations", …), "judge"
-    (a model, of which is asked by `ask`), "agreement" (the vote of a prompt's completions), "given" (one that counts
-    where another one holds), those that shape what these give ("brevity", "cosine-length", "episodic", which compares
-    texts by `embed`), or "path.py:function". `memory` is what they remember, by name; it may be saved.
+    Names: "task" (the task's own verifier), a verifier ("exact", "math-verify", "think-format", "equations", …),
+    "judge" (a model, of which is asked by `ask`), "agreement" (the vote of a prompt's completions), "given" (one that
+    counts where another one holds), those that shape what these give ("brevity", "cosine-length", "episodic", which
+    compares texts by `embed`), or "path.py:function". `memory` is what they remember, by name; it may be saved.
     """
 
     def __init__(
