@@ -1,13 +1,16 @@
 """A claim put to the test, from the command line: run, resumed, judged anew, written down."""
 
+import os
 import re
 import signal
+from itertools import chain, repeat
+from types import SimpleNamespace
 
 import pytest
 
 from claiming import CLAIM, RECIPE
 from scalpel.claims import page, read, result_of
-from scalpel.claims.origin import commit
+from scalpel.claims.origin import commit, counted, origin
 
 
 def test_a_claim_is_run_judged_and_written_down(place, monkeypatch):
@@ -116,6 +119,19 @@ def test_the_commit_is_that_of_the_code_and_unknown_outside_a_checkout(tmp_path,
     monkeypatch.setattr("scalpel.claims.origin.SOURCE", tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     assert commit() == "unknown"
+
+
+def test_the_time_of_a_run_that_was_killed_counts_up_to_what_it_wrote_last(tmp_path, monkeypatch):
+    clock = chain([1000.0, 5000.0, 5007.0], repeat(9000.0))
+    monkeypatch.setattr("scalpel.claims.origin.time", SimpleNamespace(time=lambda: next(clock)))
+    killed = counted(tmp_path)
+    killed.__enter__()  # and never left
+    for name, at in (("metrics.jsonl", 1060.0), ("origin.json", 1000.0)):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (at, at))
+    with counted(tmp_path):
+        pass
+    assert origin(tmp_path)["seconds"] == 60.0 + 7.0 and "since" not in origin(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["stepz", ""])

@@ -37,13 +37,16 @@ def origin(folder: Path) -> dict[str, Any]:
 @contextmanager
 def counted(folder: Path) -> Iterator[None]:
     """Adds this commit, and in the end the time, to what is known of the folder: an interrupted run may have several
-    of either."""
-    before, started = origin(folder), time.monotonic()
-    now = commit()
+    of either. A run that was killed had no end: it counts up to the last thing that it wrote."""
+    before, started, now = origin(folder), time.time(), commit()
     commits = [*before["commits"], *([] if now in before["commits"] else [now])]
+    seconds = before["seconds"] + (last_written(folder) - before["since"] if "since" in before else 0.0)
+    write_json(folder / FILE, {"commits": commits, "seconds": seconds, "since": started})
     try:
         yield
     finally:
-        if folder.is_dir():
-            spent = before["seconds"] + time.monotonic() - started
-            write_json(folder / FILE, {"commits": commits, "seconds": spent})
+        write_json(folder / FILE, {"commits": commits, "seconds": seconds + time.time() - started})
+
+
+def last_written(folder: Path) -> float:
+    return max(path.stat().st_mtime for path in folder.rglob("*") if path.is_file())
