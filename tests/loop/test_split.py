@@ -1,6 +1,7 @@
 """How a batch is cut into micro-batches changes neither loss nor gradient, for whatever learns from it."""
 
 import itertools
+import string
 from dataclasses import replace
 
 import pytest
@@ -16,6 +17,8 @@ from scalpel.registry import AXES
 from scalpel.stage import StageRun
 from scalpel.step import Tally, backward, prepare
 
+PLAIN = ("demonstrations", "groups", "labelled", "preference-pairs", "prefix-groups")  # always give something
+ENDING = ("accepted-samples", "answers")  # sources that leave out what did not end by itself
 SPLITS = [(1, 16384), (2, 16384), (3, 40), (1, 1)]  # accumulation, tokens of a micro-batch
 
 
@@ -30,6 +33,7 @@ def opened(job: Job, stage: dict) -> StageRun:
 def job(at) -> Job:
     made = Job(tables(at, {"method": "sft"}))
     made.at = at
+    made.home = {name: p.detach().clone() for name, p in made.engine.model.named_parameters()}
     return made
 
 
@@ -48,40 +52,49 @@ def of_split(job: Job, stage: StageRun, batches: list[Batch], accumulation: int,
     return loss, tally.means(), gradients
 
 
-def assert_split_does_not_matter(job: Job, train: dict) -> None:
+def assert_split_does_not_matter(job: Job, train: dict) -> bool:
+    """Gives whether there was a gradient at all."""
     stage = opened(job, train)
     perturb(job)
     batches = [prepare(job.engine, flow, job.draw(stage, k, 0, 0, 0.5), 0.5) for k, flow in enumerate(stage.plan.flows)]
     assert all(bool(b.train_N.any()) for b in batches)
     (loss, metrics, gradients), *others = [of_split(job, stage, batches, *split) for split in SPLITS]
-    assert any(g is not None and g.abs().max() > 0 for g in gradients.values())
     for other_loss, other_metrics, other in others:
         assert other_loss == pytest.approx(loss, rel=1e-4, abs=1e-6)
         assert other_metrics == pytest.approx(metrics, rel=1e-3, abs=1e-5)
         for name, g in gradients.items():
             if g is not None:
                 assert torch.allclose(other[name], g, rtol=1e-3, atol=1e-4 * float(g.abs().max()) + 1e-9), name
+    return any(g is not None and bool(g.abs().max() > 0) for g in gradients.values())
 
 
 def perturb(job: Job) -> None:
-    """Moves the policy off the reference, and the value head off zero, so that no term is trivially flat."""
+    """Moves the policy off the reference, and what parts own off zero, so that no term is trivially flat."""
     torch.manual_seed(0)
     with torch.no_grad():
-        for p in [*job.engine.model.parameters(), *job.engine.owned.parameters()]:
+        for name, p in job.engine.model.named_parameters():
+            p.copy_(job.home[name] + 0.02 * torch.randn_like(p))  # type: ignore[attr-defined]
+        for p in job.engine.owned.parameters():
             p.add_(0.02 * torch.randn_like(p))
 
 
 @pytest.mark.parametrize("method", sorted(ROWS))
 def test_the_split_does_not_matter_to_a_row_with_an_anchor(job, method):
-    source = ROWS[method].stage["signals"][0]["source"]
-    settings = SETTINGS.get(("source", source if isinstance(source, str) else source["name"]), {})
-    more = {"signals": {"0": {"source": settings}}} if settings else {}
-    assert_split_does_not_matter(job, {"method": method, "anchors": ["kl"], "batch": 6, **more})
+    signal = ROWS[method].stage["signals"][0]
+    name = signal["source"] if isinstance(signal["source"], str) else signal["source"]["name"]
+    settings = dict(SETTINGS.get(("source", name), {}))
+    if "rewards" in signal and "threshold" in settings:
+        settings["threshold"] = 0.0  # a random judge finds little right
+    more: dict = {"signals": {"0": {"source": settings}}} if settings else {}
+    if name in ENDING:
+        more["sampling"] = {"stop": list(string.ascii_letters + string.digits + string.punctuation)}
+    assert assert_split_does_not_matter(job, {"method": method, "anchors": ["kl"], "batch": 6, **more})
 
 
 def fitting(job: Job, objective: str, credit: str) -> dict | None:
-    """A stage of one signal with the first source that both can learn from, and a value head if it takes one."""
-    for source in sorted(set(AXES["source"]) - {"accepted-samples"}):
+    """A stage of one signal with the first source that both can learn from, plain ones first, and a value head if it
+    takes one."""
+    for source in sorted(set(AXES["source"]) - {"accepted-samples"}, key=lambda name: (name not in PLAIN, name)):
         signals = [{"source": source, "credit": [credit], "objective": objective}]
         if objective != "value":
             signals.append({"objective": "value"})
@@ -100,14 +113,13 @@ def test_the_split_does_not_matter_to_an_objective_with_any_credit(job, objectiv
     tried = 0
     for credit in sorted(AXES["credit"]):
         if (stage := fitting(job, objective, credit)) is not None:
-            assert_split_does_not_matter(job, stage)
-            tried += 1
+            tried += assert_split_does_not_matter(job, stage)  # some credits find nothing in such a batch
     assert tried >= 2
 
 
 @pytest.mark.parametrize("estimator", ["k1", "k2", "k3", "exact-forward"])
 def test_the_split_does_not_matter_to_an_estimate_of_the_divergence(job, estimator):
-    assert_split_does_not_matter(job, {"method": "grpo", "anchors": [{"name": "kl", "estimator": estimator}]})
+    assert assert_split_does_not_matter(job, {"method": "grpo", "anchors": [{"name": "kl", "estimator": estimator}]})
 
 
 def test_the_split_does_not_matter_to_several_signals_with_their_own_counts(job):
@@ -116,7 +128,7 @@ def test_the_split_does_not_matter_to_several_signals_with_their_own_counts(job)
         {"name": "rl", "source": "groups", "credit": ["group-zscore", "top-entropy"], "objective": "clipped-pg"},
         {"name": "pairs", "source": "preference-pairs", "objective": "dpo", "weight": {"from": 0, "to": 2}},
     ]
-    assert_split_does_not_matter(job, {"signals": signals, "anchors": [{"name": "kl", "on": "old"}]})
+    assert assert_split_does_not_matter(job, {"signals": signals, "anchors": [{"name": "kl", "on": "old"}]})
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("-inf")])

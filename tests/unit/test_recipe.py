@@ -51,8 +51,8 @@ def test_a_faulty_value_is_named_with_what_came():
 
 
 def test_an_unknown_method_is_refused_with_the_nearest():
-    with pytest.raises(ValueError, match="unknown method 'gpro': did you mean 'grpo'"):
-        recipe("train.method='gpro'")
+    with pytest.raises(ValueError, match="unknown method 'grppo': did you mean 'grpo'"):
+        recipe("train.method='grppo'")
 
 
 def test_a_stage_without_anything_to_learn_is_refused():
