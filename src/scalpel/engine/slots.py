@@ -205,7 +205,7 @@ def attention(
     scaling = q.shape[-1] ** -0.5 if scaling is None else scaling
     with torch.autocast(q.device.type, enabled=False):
         out = (slots.read if slots.runs else slots.attend)(int(module.layer_idx), q, k, v, scaling)  # type: ignore[arg-type]
-    return out[None], None
+    return out[None].to(query.dtype), None
 
 
 AttentionInterface.register(NAME, attention)
