@@ -11,6 +11,7 @@ from scalpel.train import train
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "metrics.md"
 CHECKED = {"every": 1, "items": 2}
+ENDING = {"sampling": {"max_tokens": 24, "temperature": 1.0}}  # so that some samples of a random model come to an end
 STAGES = [stage for row in ROWS.values() for stage in (*row.before, row.stage, *row.after)]
 SIGNALS = sorted({signal["name"] for stage in STAGES for signal in stage.get("signals", ()) if "name" in signal})
 
@@ -38,6 +39,7 @@ def logged(at) -> set[str]:
     for method in ROWS:
         for anchor in ("kl", "l2"):
             train(tables(at, {"method": method, "steps": 2, "anchors": [anchor], "validate": CHECKED}), tell=tell)
+    train(tables(at, {"method": "weak-to-strong", "steps": 2, **ENDING}), tell=tell)
     for anchor in ({"name": "adaptive-kl", "target": 0.1}, {"name": "elastic", "texts": 2}):
         train(tables(at, {"method": "sft", "steps": 2, "anchors": [anchor]}), tell=tell)
     pairs = at / "of-metrics.jsonl"
