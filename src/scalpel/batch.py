@@ -63,8 +63,6 @@ class Batch:
     reference_N: Tensor | None = None  # log-probs by the reference model
     mix_ids_N: Tensor | None = None  # shown blended with input_N: (1 − mix) · E[input] + mix · E[mix_ids]
     mix_N: Tensor | None = None
-    mix_ids_N: Tensor | None = None  # shown blended with input_N: (1 − mix) · E[input] + mix · E[mix_ids]
-    mix_N: Tensor | None = None
     whole_S: Tensor | None = None  # trained tokens of each sequence, where some of them were left out of `train_N`
     columns: tuple[Mapping[str, Any], ...] = ()
 
