@@ -10,7 +10,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SCRIPTS = ["scripts/environment", "scripts/demo", "scripts/bench", "scripts/test", "scripts/check", "scripts/walk", ".ci/run"]
+SCRIPTS = [
+    "scripts/environment",
+    "scripts/demo",
+    "scripts/bench",
+    "scripts/test",
+    "scripts/check",
+    "scripts/walk",
+    ".ci/run",
+]
 
 FAKE = """#!/bin/sh
 # Stands for Python: makes a folder as venv does, writes down what pip is asked, and fails where told to.
