@@ -12,7 +12,8 @@ import tiny
 from scalpel.assemble import assemble
 from scalpel.draw import derive
 from scalpel.job import Job
-from scalpel.recipe import Recipe, merge, parse
+from scalpel.overlay import merge
+from scalpel.recipe import Recipe, parse
 from scalpel.runs import Run
 from scalpel.stage import StageRun
 from scalpel.train import train

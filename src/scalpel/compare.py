@@ -19,8 +19,9 @@ from scalpel.crew import Crew, Job, Report
 from scalpel.experiment import base_engine, look_at_base, probes_of, run_recipe
 from scalpel.measure import comparison, load
 from scalpel.measure.run import Look
+from scalpel.overlay import merge
 from scalpel.progress import Progress as Shown
-from scalpel.recipe import CompareSpec, Recipe, merge, parse, write
+from scalpel.recipe import CompareSpec, Recipe, parse, write
 from scalpel.report import write as write_report
 from scalpel.runs import environment, write_json, write_text
 from scalpel.tuning import Budget, Trial, account, best_rate, trial, with_settings

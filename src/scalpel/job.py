@@ -36,6 +36,7 @@ from scalpel.threads import settle
 from scalpel.tokens import Tokens
 from scalpel.validate import Validation, accuracy
 from scalpel.weigh import weigh
+from scalpel.weights import overwrite, refuse_other_shape, vocabulary
 
 log = logging.getLogger("scalpel")
 Reward = Callable[[Sequence[Example], Sequence[Sequence[Sample]]], list[list[list[float]]]]
@@ -106,7 +107,7 @@ class Job:
             data=[self.data(flow.task, flow.rewards) for flow in plan.flows],
             scope=scope,
             owned=self.engine.owned,
-            spent_at_start=self.spent(plan.spec.budget.unit, seconds) if plan.spec.budget else 0.0,
+            spent_at_start=self.engine.meter.spent(plan.spec.budget.unit, seconds) if plan.spec.budget else 0.0,
             validation=Validation(plan.spec.validation),
             floor=floor,
         )
@@ -135,12 +136,6 @@ class Job:
         self.touched |= {m.name for m in stage.scope.moving}
         self.engine.reach = reach(self.engine.model)
         weigh(self, stage, moved)
-
-    def spent(self, unit: str, seconds: float) -> float:
-        """What the run has spent so far, in the unit of a budget."""
-        meter = self.engine.meter
-        tokens = float(meter.tokens_processed + meter.tokens_sampled)
-        return {"flops": meter.flops, "tokens": tokens, "seconds": seconds}[unit]
 
     def leave(self, stage: StageRun, folder: Path | None = None) -> None:
         """Ends a stage: what its scope holds is saved in its own form, then goes into the plain weights."""
@@ -406,24 +401,3 @@ def probes_of(recipe: Recipe) -> list[Probe]:
     """The probes of the ledger; a recipe may have none."""
     spec = recipe.measure
     return make_probes(spec.probes, spec.target, tasks.make) if spec.probes else []
-
-
-@torch.no_grad()
-def overwrite(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    for name, value in weights.items():
-        model.get_parameter(name).copy_(value)
-
-
-def vocabulary(model: PreTrainedModel) -> int:
-    return int(model.get_input_embeddings().weight.shape[0])  # type: ignore[index,arg-type]
-
-
-def refuse_other_shape(found: PreTrainedModel, model: PreTrainedModel, what: str) -> None:
-    """Raises ValueError unless the weights of one fit the other."""
-    theirs, mine = ({k: x.shape for k, x in m.state_dict().items()} for m in (found, model))
-    wrong = sorted(k for k in theirs.keys() | mine.keys() if theirs.get(k) != mine.get(k))
-    if wrong:
-        raise ValueError(
-            f"{what} is another architecture than the model: {len(wrong)} tensors differ, first {wrong[0]}; take a "
-            "checkpoint of the same model"
-        )

@@ -17,10 +17,10 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from scalpel.methods import FLOOR, ROWS
+from scalpel.overlay import merge, over_row
 from scalpel.registry import unknown
 
 SHORT = {"model": "path", "source": "name", "objective": "name", "scope": "name"}  # tables that a text stands for
-OWN = ("method", "name", "signals", "start", "repeat", "keep_optimiser")  # keys of a row's own stage alone
 
 
 class Strict(BaseModel):
@@ -286,27 +286,6 @@ def parse(raw: Mapping[str, Any], overrides: Sequence[str] = (), name: str = "ru
         raise ValueError(str(error).replace("stages.0", place)) from None
 
 
-def over_row(stage: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The stage's tables over those of its method's row. Where the row has stages around its own, what the user sets
-    goes over all of them, but for what makes its own stage what it is; and the first one starts where the user says."""
-    method = stage.get("method")
-    if method is None:
-        return [dict(stage)]
-    if method not in ROWS:
-        raise ValueError(unknown("method", str(method), ROWS))
-    row = ROWS[method]
-    if not (row.before or row.after):
-        return [merge(row.stage, stage)]
-    own = merge(row.stage, {"name": method, **{k: v for k, v in stage.items() if k not in ("method", "start")}})
-    shared = {k: v for k, v in stage.items() if k not in OWN}
-    before, after = ([merge(table, shared) for table in around] for around in (row.before, row.after))
-    found = [made for table in before for made in over_row(table)]
-    found += [own, *(made for table in after for made in over_row(table))]
-    if "start" in stage:
-        found[0]["start"] = stage["start"]
-    return found
-
-
 def with_floor(stage: dict[str, Any], shared: Mapping[str, Any] | None) -> dict[str, Any]:
     """The stage with the recipe's `keep` under its own; a floor that steers nothing gets text of the base's own."""
     if shared is None and "keep" not in stage:
@@ -324,27 +303,6 @@ def with_floor(stage: dict[str, Any], shared: Mapping[str, Any] | None) -> dict[
         signal["batch"] = keep["batch"]
     more = {"signals": [*stage.get("signals", []), signal], "anchors": [*stage.get("anchors", []), FLOOR["anchor"]]}
     return {**stage, **more, "keep": {**keep, "steer": [name]}}
-
-
-def merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Tables are merged key by key; everything else is replaced. A part with another name replaces the whole part,
-    hyper-parameters included."""
-    merged = deepcopy(dict(under))
-    for key, value in over.items():
-        merged[key] = over_value(merged.get(key), value)
-    return merged
-
-
-def over_value(under: Any, over: Any) -> Any:
-    """A table steps into a table, by number into a list ({"0" = …}), and into a part given by its name alone."""
-    if not isinstance(over, Mapping):
-        return deepcopy(over)
-    if isinstance(under, str) and "name" not in over:
-        return {"name": under, **deepcopy(dict(over))}
-    if isinstance(under, list) and over and all(k.isdigit() and int(k) < len(under) for k in over):
-        return [over_value(item, over[str(i)]) if str(i) in over else item for i, item in enumerate(under)]
-    renamed = isinstance(under, Mapping) and "name" in over and over["name"] != under.get("name")
-    return merge(under, over) if isinstance(under, Mapping) and not renamed else deepcopy(dict(over))
 
 
 def put(tables: dict[str, Any], override: str) -> None:

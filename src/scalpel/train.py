@@ -86,7 +86,7 @@ def train(
 def share_done(job: Job, stage: StageRun, progress: Progress) -> float:
     """How far the stage is, in [0, 1]: by what it may spend where that is limited, else by steps."""
     if (budget := stage.spec.budget) is not None:
-        return (job.spent(budget.unit, progress.seconds) - stage.spent_at_start) / budget.amount
+        return (job.engine.meter.spent(budget.unit, progress.seconds) - stage.spent_at_start) / budget.amount
     return progress.step / stage.spec.steps
 
 

@@ -57,7 +57,7 @@ def trial(name: str, recipe: Recipe, items: int, report: Report) -> Trial:
         seconds = record["seconds"]
 
     job = train(recipe, watch=following(report), tell=tell)
-    spent = {unit: job.spent(unit, seconds) for unit in ("flops", "tokens", "seconds")}
+    spent = {unit: job.engine.meter.spent(unit, seconds) for unit in ("flops", "tokens", "seconds")}
     results = probe.run(job.engine, job.engine)
     accuracy = sum(bool(r.right) for r in results) / len(results)
     return Trial(name, recipe.stages[-1].learning_rate, accuracy, spent)

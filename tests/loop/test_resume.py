@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from running import equal, ran, records, tables, weights
-from scalpel.recipe import merge
+from scalpel.overlay import merge
 from scalpel.runs import Run
 from scalpel.train import train
 

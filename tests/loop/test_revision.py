@@ -4,7 +4,8 @@ import pytest
 
 from running import tables
 from scalpel.methods import ROWS
-from scalpel.recipe import merge, parse
+from scalpel.overlay import merge
+from scalpel.recipe import parse
 from scalpel.train import train
 
 FEW = {"size": 4, "proposals": 4, "tries": 4}

@@ -15,7 +15,8 @@ from scalpel.assemble import Flow, assemble
 from scalpel.batch import DEMONSTRATION, Batch
 from scalpel.engine import Engine
 from scalpel.methods import ROWS
-from scalpel.recipe import Recipe, merge, parse
+from scalpel.overlay import merge
+from scalpel.recipe import Recipe, parse
 from scalpel.step import Tally, backward, prepare
 
 EPSILON, LENGTH = 0.2, 64  # the rows' clip range and fixed length

@@ -11,7 +11,8 @@ import tiny
 from scalpel.assemble import Flow, assemble
 from scalpel.batch import Batch
 from scalpel.methods import ROWS
-from scalpel.recipe import merge, parse
+from scalpel.overlay import merge
+from scalpel.recipe import parse
 from scalpel.step import Tally, backward
 
 

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scalpel.methods import ROWS, Row
-from scalpel.recipe import merge, parse, put, read, write
+from scalpel.overlay import merge
+from scalpel.recipe import parse, put, read, write
 
 BARE = {"model": "m", "task": {"name": "world/reverse"}, "train": {"method": "sft"}}
 

@@ -50,6 +50,11 @@ class Meter:
         self.flops += forward_flops(model, ends) - forward_flops(model, behind)
         self.tokens_sampled += sum(completions)
 
+    def spent(self, unit: str, seconds: float) -> float:
+        """What was spent so far, in the unit of a budget; `seconds` is what only the run knows."""
+        tokens = float(self.tokens_processed + self.tokens_sampled)
+        return {"flops": self.flops, "tokens": tokens, "seconds": seconds}[unit]
+
     def state(self) -> dict[str, float]:
         return asdict(self)
 
