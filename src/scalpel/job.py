@@ -36,7 +36,7 @@ from scalpel.threads import settle
 from scalpel.tokens import Tokens
 from scalpel.validate import Validation, accuracy
 from scalpel.weigh import weigh
-from scalpel.weights import overwrite, refuse_other_shape, vocabulary
+from scalpel.weights import overwrite, refuse_other_shape, refuse_other_vocabulary
 
 log = logging.getLogger("scalpel")
 Reward = Callable[[Sequence[Example], Sequence[Sequence[Sample]]], list[list[list[float]]]]
@@ -61,8 +61,7 @@ class Job:
         self._examples: dict[str, tuple[Task, list[Example], Rewards]] = {}
         model, tokens = self.load(recipe.model)
         tokens.check()
-        precision = choose_precision(recipe.model.precision, model, self.device)
-        self.engine = Engine(model, tokens, precision=precision)
+        self.engine = Engine(model, tokens, precision=choose_precision(recipe.model.precision, model, self.device))
         self.touched: set[str] = set()  # parameters that have moved since the start
         self.earlier: StageRun | None = None  # the stage before, where the next one goes on with its optimiser
         self.ends: dict[str, dict[str, Tensor]] = {}  # weights at the end of the previous stage and of an earlier one
@@ -228,8 +227,7 @@ class Job:
             found = self.load(self.model_at(spec.reference))[0]
             if spec.reference == "start":
                 found.load_state_dict(start)
-        if vocabulary(found) != vocabulary(self.engine.model):
-            raise ValueError(f"the {role} model has another vocabulary than the policy: take one of the same family")
+        refuse_other_vocabulary(found, self.engine.model, role)
         return found.requires_grad_(False).eval()
 
     # --- data -------------------------------------------------------------------------------------------

@@ -19,6 +19,11 @@ def vocabulary(model: PreTrainedModel) -> int:
     return int(model.get_input_embeddings().weight.shape[0])  # type: ignore[index,arg-type]
 
 
+def refuse_other_vocabulary(found: PreTrainedModel, model: PreTrainedModel, role: str) -> None:
+    if vocabulary(found) != vocabulary(model):
+        raise ValueError(f"the {role} model has another vocabulary than the policy: take one of the same family")
+
+
 def refuse_other_shape(found: PreTrainedModel, model: PreTrainedModel, what: str) -> None:
     """Raises ValueError unless the weights of one fit the other."""
     theirs, mine = ({k: x.shape for k, x in m.state_dict().items()} for m in (found, model))

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Self
 
 from scalpel.example import Example, Split, Task
-from scalpel.measure.probes.item import ItemResult, Role, distinct, shown
+from scalpel.measure.probes.item import ItemResult, Role, chosen, shown
 from scalpel.registry import register
 
 if TYPE_CHECKING:
@@ -45,9 +45,7 @@ class Generate:
             raise ValueError(f"probe {self.name!r}: max_tokens = {self.max_tokens}; it needs at least 1")
 
     def items(self) -> list[Example]:
-        found = self.task.examples(self.split, self.n, self.seed)
-        distinct(self.name, [example.id for example in found])
-        return [example for example in found if self.ids is None or example.id in self.ids]
+        return chosen(self.name, self.task.examples(self.split, self.n, self.seed), self.ids)
 
     def only(self, ids: Collection[str]) -> Self:
         return replace(self, ids=frozenset(ids))

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol, Self
 
-from scalpel.example import Prompt
+from scalpel.example import Example, Prompt
 
 if TYPE_CHECKING:
     from scalpel.engine import Engine
@@ -67,3 +67,9 @@ def distinct(name: str, ids: Sequence[str]) -> None:
         if id in seen:
             raise ValueError(f"probe {name!r} has two items with id {id!r}; ids must be unique within a probe")
         seen.add(id)
+
+
+def chosen(name: str, examples: Sequence[Example], ids: Collection[str] | None) -> list[Example]:
+    """Those of a probe's examples that are wanted; all where no ids are named."""
+    distinct(name, [example.id for example in examples])
+    return [example for example in examples if ids is None or example.id in ids]

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Self
 
 from scalpel.example import Example, Split, Task
 from scalpel.measure.probes.generate import wanted
-from scalpel.measure.probes.item import ItemResult, Role, distinct, shown
+from scalpel.measure.probes.item import ItemResult, Role, chosen, shown
 from scalpel.registry import register, unknown
 
 if TYPE_CHECKING:
@@ -88,9 +88,7 @@ class Sampled:
         return UNITS[self.of]
 
     def items(self) -> list[Example]:
-        found = self.task.examples(self.split, self.n, self.seed)
-        distinct(self.name, [example.id for example in found])
-        return [example for example in found if self.ids is None or example.id in self.ids]
+        return chosen(self.name, self.task.examples(self.split, self.n, self.seed), self.ids)
 
     def only(self, ids: Collection[str]) -> Self:
         return replace(self, ids=frozenset(ids))
