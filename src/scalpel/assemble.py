@@ -137,7 +137,7 @@ def assemble(spec: StageSpec, recipe: Recipe) -> Plan:
             name,
             tuple(bound("credit", c) for c in s.credit),
             bound("objective", s.objective) if s.objective else None,
-            tuple(a for on, a in outputs if on in (None, name)),
+            tuple(a for on, a in outputs if on == name or (on is None and s.source)),  # once on each batch
             checked_value(f"the weight of signal {name!r}", s.weight, float),
         )
         if s.source is not None:

@@ -12,7 +12,7 @@ from scalpel.part import Part
 
 PARTS = [
     pytest.param(part, id=f"{axis}-{name}")
-    for axis in ("source", "corruption", "credit", "objective", "scope", "anchor")
+    for axis in ("selection", "source", "corruption", "credit", "objective", "scope", "anchor")
     for name, part in sorted(material.AXES[axis].items())
 ]
 

@@ -1,12 +1,15 @@
 """Every number that a run logs is in the document, and every name in the document is logged by some run."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from running import tables
 from scalpel.methods import ROWS
+from scalpel.registry import AXES
 from scalpel.train import train
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "metrics.md"
@@ -14,6 +17,12 @@ CHECKED = {"every": 1, "items": 2}
 ENDING = {"sampling": {"max_tokens": 24, "temperature": 1.0}}  # so that some samples of a random model come to an end
 STAGES = [stage for row in ROWS.values() for stage in (*row.before, row.stage, *row.after)]
 SIGNALS = sorted({signal["name"] for stage in STAGES for signal in stage.get("signals", ()) if "name" in signal})
+
+
+def objectives(stage: Mapping[str, Any]) -> list[str]:
+    """The names of its objectives."""
+    said = [signal.get("objective") for signal in stage.get("signals", ())]
+    return [str(o["name"]) if isinstance(o, Mapping) else str(o) for o in said]
 
 
 def documented() -> set[str]:
@@ -27,8 +36,8 @@ def documented() -> set[str]:
 
 @pytest.fixture(scope="module")
 def logged(at) -> set[str]:
-    """The names that two steps of every row log, with either anchor, and under a floor; the names of signals, reward
-    functions and keep sets removed."""
+    """The names that two steps of every row log, with either anchor, of objectives that no row has, and under a floor;
+    the names of signals, reward functions and keep sets removed."""
     names: set[str] = set()
 
     def tell(record) -> None:
@@ -42,6 +51,9 @@ def logged(at) -> set[str]:
     train(tables(at, {"method": "weak-to-strong", "steps": 2, **ENDING}), tell=tell)
     for anchor in ({"name": "adaptive-kl", "target": 0.1}, {"name": "elastic", "texts": 2}):
         train(tables(at, {"method": "sft", "steps": 2, "anchors": [anchor]}), tell=tell)
+    for objective in sorted(AXES["objective"].keys() - {name for stage in STAGES for name in objectives(stage)}):
+        signals = [{"source": "demonstrations", "objective": objective}]
+        train(tables(at, {"signals": signals, "steps": 2}), tell=tell)
     pairs = at / "of-metrics.jsonl"
     pairs.write_text("".join(f'{{"good": "{i} a", "bad": "{i} B"}}\n' for i in range(60)))
     floor = {"every": 1, "sets": [{"name": "<set>", "kind": "choose", "path": str(pairs)}], "documents": 4}

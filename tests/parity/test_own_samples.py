@@ -18,6 +18,7 @@ import tiny
 from scalpel.assemble import Flow, assemble
 from scalpel.batch import REJECTED, Batch
 from scalpel.engine import Engine, Sampling
+from scalpel.methods import ROWS
 from scalpel.part import bind
 from scalpel.recipe import parse
 from scalpel.step import Tally, backward, prepare
@@ -127,10 +128,15 @@ def test_weak_to_strong_mixes_the_weak_labels_with_its_own_hardened_prediction(
     agree(engine, flow, batch, pieces, theirs - (1 - alpha) * entropy, strong)
 
 
-@pytest.mark.parametrize("pieces", [1, 2])
-def test_superhf_is_cross_entropy_on_the_best_samples_and_the_divergence_of_the_reference(pieces: int) -> None:
+@pytest.mark.parametrize(("pieces", "inverse"), [(1, 0.0), (2, 0.0), (1, 3.0), (2, 3.0)])
+def test_superhf_is_cross_entropy_on_the_best_samples_its_inverse_if_asked_and_the_divergence_of_the_reference(
+    pieces: int, inverse: float
+) -> None:
     engine = material.engine(seed=0, reference=1)
     flow = flow_of(method="superhf")
+    if inverse:
+        pull = {"objective": "inverse-nll", "weight": inverse}
+        flow = flow_of(method="superhf", signals=[*ROWS["superhf"].stage["signals"], pull])
     draw = replace(material.draw(engine), reward=lambda e, groups: [[[-float(s.ids[0])] for s in g] for g in groups])
     batch = flow.source(draw)
     prompts = [draw.tokens.prompt(e.prompt) for e in draw.examples]
@@ -142,7 +148,8 @@ def test_superhf_is_cross_entropy_on_the_best_samples_and_the_divergence_of_the_
     with torch.no_grad():
         r_nV = logits_of(reference, batch)[0].log_softmax(-1)
     divergence = kl_div(z_nV.log_softmax(-1), r_nV, log_target=True, reduction="batchmean")
-    agree(engine, flow, batch, pieces, cross_entropy(z_nV, y_n) + 0.35 * divergence.clamp(min=0.0), policy)
+    loss = cross_entropy(z_nV, y_n)
+    agree(engine, flow, batch, pieces, loss + inverse / loss + 0.35 * divergence.clamp(min=0.0), policy)
 
 
 @pytest.mark.parametrize("pieces", [1, 2])

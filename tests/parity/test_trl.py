@@ -26,14 +26,15 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 PREFERENCES = [dict(prompt="a", chosen="b", rejected="c"), dict(prompt="d", chosen="e", rejected="f")]
 
 
-@pytest.mark.parametrize("pieces", [1, 3])
-def test_dpo_is_trl_s(tmp_path: Path, pieces: int) -> None:
+@pytest.mark.parametrize(("loss", "loss_type", "pieces"), [("logistic", "sigmoid", 1), ("logistic", "sigmoid", 3),
+                                                           ("hinge", "hinge", 3)])  # fmt: skip
+def test_dpo_is_trl_s(tmp_path: Path, loss: str, loss_type: str, pieces: int) -> None:
     engine = material.engine(seed=0, reference=1)
-    objective = dict(name="dpo", beta=0.3)
+    objective = dict(name="dpo", beta=0.3, loss=loss)
     signal = dict(source="preference-pairs", credit=["constant"], objective=objective)
     flow = flow_of(method="dpo", signals=[signal])
     batch = flow.source(material.draw(engine))
-    args = trl.DPOConfig(str(tmp_path), beta=0.3, loss_type=["sigmoid"], **QUIET)
+    args = trl.DPOConfig(str(tmp_path), beta=0.3, loss_type=[loss_type], **QUIET)
     trainer = trl.DPOTrainer(
         tiny.model(seed=0), tiny.model(seed=1), args, train_dataset=datasets.Dataset.from_list(PREFERENCES),
         processing_class=tiny.tokenizer(None),

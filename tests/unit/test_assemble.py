@@ -102,6 +102,15 @@ def test_an_anchor_on_no_signal_is_refused_with_the_signals_there_are():
         plan({"method": "ppo", "anchors": [{"name": "kl", "on": "polcy"}]})
 
 
+def test_an_anchor_acts_once_on_each_batch_however_many_signals_learn_from_it():
+    def held(**train):
+        return [[len(signal.anchors) for signal in flow.signals] for flow in plan(train).flows]
+
+    assert held(method="ppo", anchors=["kl"]) == [[1, 0]]
+    assert held(method="chord", anchors=["kl"]) == [[1], [1]]
+    assert held(method="ppo", anchors=[{"name": "kl", "on": "value"}]) == [[0, 1]]
+
+
 def test_a_signal_with_nothing_to_learn_is_refused():
     with pytest.raises(ValueError, match="neither an objective nor an anchor"):
         plan({"signals": [{"source": "demonstrations"}]})

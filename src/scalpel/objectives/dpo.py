@@ -2,15 +2,22 @@
 
 from collections.abc import Iterator
 from math import exp, log
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.nn.functional import logsigmoid
+from torch.nn.functional import logsigmoid, relu
 
 from scalpel.batch import Batch
 from scalpel.limits import case
 from scalpel.part import Metrics, Out, mean_of, part
+
+Loss = Literal["logistic", "hinge"]
+
+
+def paid(margin_G: Tensor, loss: Loss) -> Tensor:
+    """ℓ of a margin: −log σ(m), or max(0, 1 − m)."""
+    return relu(1 - margin_G) if loss == "hinge" else -logsigmoid(margin_G)
 
 
 def limits() -> Iterator[tuple]:
@@ -21,25 +28,34 @@ def limits() -> Iterator[tuple]:
     yield *away, {"beta": 0.0}, log(2)
     yield *away, {"beta": 1.0}, log(1 + exp(-3))
     yield *away, {"beta": 1.0, "label_smoothing": 0.5}, 0.5 * log(1 + exp(-3)) + 0.5 * log(1 + exp(3))
+    yield *away, {"beta": 0.1, "loss": "hinge"}, 0.7  # 1 − 0.3
+    yield *away, {"beta": 1.0, "loss": "hinge"}, 0.0  # far enough apart
+    yield *away, {"beta": 1.0, "loss": "hinge", "label_smoothing": 0.5}, 2.0  # ½ (0 + 1 + 3)
 
 
 @part("objective", "dpo", needs={"logp"}, reads={"reference", "pair"}, count="pairs", couples="pair", limits=limits)
-def dpo(out: Out, batch: Batch, *, beta: float = 0.1, label_smoothing: float = 0.0) -> tuple[Tensor, Metrics]:
+def dpo(
+    out: Out, batch: Batch, *, beta: float = 0.1, label_smoothing: float = 0.0, loss: Loss = "logistic"
+) -> tuple[Tensor, Metrics]:
     """Raises the preferred answer of a pair over the rejected one, as measured against the reference.
 
-        L = −Σ_pairs (1−ε)·log σ(β h) + ε·log σ(−β h),   h = r_w − r_l,   r = Σ_t c_t (log π(y_t) − log π_ref(y_t))
+        L = Σ_pairs (1−ε)·ℓ(β h) + ε·ℓ(−β h),   h = r_w − r_l,   r = Σ_t c_t (log π(y_t) − log π_ref(y_t))
+        logistic  ℓ(m) = −log σ(m)        hinge  ℓ(m) = max(0, 1 − m)
+
+    Under the hinge a pair whose margin is 1 has nothing more to teach.
 
     Reads    logp, reference, label_S, group_S; a credit c weighs tokens.
-    Limits   policy = reference, or β = 0: log 2 a pair; ε is the share of labels that are wrong.
+    Limits   policy = reference, or β = 0: log 2 a pair, or 1 under the hinge; ε is the share of labels that are wrong.
     Fails    the margin grows because the rejected answer falls, and the preferred one with it: `chosen` below 0.
-    Source   Rafailov et al. 2023 (arXiv 2305.18290), eq. 7; ε from Mitchell 2023, conservative DPO.
+    Source   Rafailov et al. 2023 (arXiv 2305.18290), eq. 7; ε from Mitchell 2023, conservative DPO; hinge Zhao et al.
+             2023 (arXiv 2305.10425), for self-play as in the code of Chen et al. 2024 (arXiv 2401.01335).
     """
     assert batch.reference_N is not None and batch.credit_N is not None
     r_S = batch.sum_S(batch.credit_N * (out.logp_N - batch.reference_N))
     pair_S = batch.dense_group_S()
     h_G = r_S.new_zeros(batch.S).index_add(0, pair_S, batch.label_S * r_S)[: int(pair_S.max()) + 1]
-    loss = -((1 - label_smoothing) * logsigmoid(beta * h_G) + label_smoothing * logsigmoid(-beta * h_G)).sum()
-    return loss, {
+    paid_G = (1 - label_smoothing) * paid(beta * h_G, loss) + label_smoothing * paid(-beta * h_G, loss)
+    return paid_G.sum(), {
         "margin": mean_of(beta * h_G),
         "accuracy": mean_of((h_G > 0).float()),
         "chosen": mean_of(beta * torch.where(batch.label_S > 0, r_S, 0.0), batch.label_S > 0),
