@@ -49,6 +49,7 @@ def test_keys_of_the_quantity_are_taken_over_too_and_a_best_arm_gives_way_to_a_n
         ('what = "moved", arm = "fast"', 'what = "moved"', "needs an `arm`"),
         ('what = "moved", arm = "fast"', 'what = "accuracy", arm = "fast"', "needs 'probe'"),
         ('what = "moved", arm = "fast"', 'what = "gain", probe = "sya", arm = "fast"', "did you mean 'say'?"),
+        ('what = "moved", arm = "fast"', 'what = "moved", arm = "fast", less = {arm = "slwo"}', "did you mean 'slow'?"),
         ('what = "moved", arm = "fast"', 'what = "gain", prob = "say", arm = "fast"', "did you mean 'probe'?"),
         ('arm = "fast"}\nexceeds', 'best = ["fast", "slow"]}\nexceeds', "give both"),
         ('arm = "fast"}\nexceeds', 'seeds = [7], arm = "fast"}\nexceeds', "seed 7 is none of the recipe's"),

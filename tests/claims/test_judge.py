@@ -118,3 +118,12 @@ def test_what_stands_besides_is_reported_and_decides_nothing(arms):
     statement = Statement(title="t", paper="p", says="s", expect="e", tests=[one], besides=[other])
     found = judged(Claim("c", None, statement, None, ""), arms, {})  # type: ignore[arg-type]
     assert found["verdict"] == "replicates" and [r["outcome"] for r in found["checks"]] == ["holds", "fails"]
+
+
+def test_a_number_may_be_what_one_arm_has_beyond_another(arms):
+    beyond = {"what": "gain", "arm": "sft", "less": {"arm": "grpo"}}
+    found = outcome(arms, check(beyond, exceeds={"arm": "grpo", "less": {"arm": "twin"}}))["checks"][0]
+    assert found["values"] == [pytest.approx(0.6), pytest.approx(-0.6)] and found["outcome"] == "holds"
+    assert found["that"] == "(gain of sft, less gain of grpo)"
+    itself = outcome(arms, check({**beyond, "less": {"what": "gain", "arm": "twin"}}, exceeds=0.0))["checks"][0]
+    assert itself["values"][0] == 0 and itself["outcome"] == "fails"

@@ -42,6 +42,7 @@ def test_values_are_in_the_unit_of_their_probe(arms):
     # drift of item i is lost + 0.01 · i, over 20 items: lost + 0.095; before it was 0
     assert taken(arms["sft"], "value", probe="drift").mean == pytest.approx(0.595)
     assert taken(arms["grpo"], "change", probe="drift").mean == pytest.approx(0.195)
+    assert taken(arms["grpo"], "before", probe="drift").mean == 0.0
 
 
 def test_lock_in_takes_the_larger_way_seed_by_seed(arms):

@@ -20,7 +20,15 @@ def test_what_is_counted():
     assert seen("any") == [1.0, 1.0]
     assert seen("distinct") == [2 / 4, 4 / 4]
     assert seen("ways") == [1 / 4, 1 / 4]
+    assert seen("length") == [2.0, (2 + 3 + 2 + 5) / 4]
     assert seen("pattern", pattern="^n") == [2 / 4, 3 / 4]
+
+
+def test_the_edge_is_the_covariance_of_a_style_with_success():
+    # of the first, half is written with W and right, half neither; of the second, one in four has both
+    assert seen("edge", pattern="W") == [1 / 2 - 1 / 4, 1 / 4 - 1 / 16]
+    assert seen("edge", pattern="^n") == [-1 / 4, -3 / 16]
+    assert seen("edge", pattern=".") == [0.0, 0.0], "what is always so wins nothing"
 
 
 def test_it_is_within_reach_only_if_a_sample_is_right():
@@ -54,6 +62,7 @@ def test_a_recipe_makes_one():
     [
         ({"of": "solve"}, "did you mean 'solved'?"),
         ({"of": "pattern"}, "give a pattern"),
+        ({"of": "edge"}, "give a pattern"),
         ({"pattern": "a"}, "give a pattern"),
         ({"of": "pattern", "pattern": "("}, "no regular expression"),
         ({"k": 0}, "k = 0"),

@@ -66,8 +66,11 @@ def test_an_episode_ends_where_the_cut_ends_and_of_many_a_few_are_taken_evenly()
     ids = tokens.completion("a--bc--d--e--f", "")
     assert ends(tokens, ids, "--", 9) == [3, 7, 10, 13]
     assert ends(tokens, ids, "--", 3) == [3, 10] or ends(tokens, ids, "--", 3) == [7, 10]
-    assert ends(tokens, ids, "--", 1) == [] == ends(tokens, ids, "?", 4)
+    assert ends(tokens, ids, "--", 1) == [] == ends(tokens, ids, r"\?", 4)
+    assert ends(tokens, ids, "[bd]-+", 9) == [10]  # an expression, as for steps
     assert ends(tokens, tokens.completion("ab--", "")[:-1], "--", 4) == []  # nothing comes after it
+    with pytest.raises(ValueError, match=r"cut '\(' is no regular expression"):
+        ends(tokens, ids, "(", 4)
 
 
 def test_progress_adds_up_to_the_reward_less_that_of_stopping_at_once() -> None:

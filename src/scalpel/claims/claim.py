@@ -15,6 +15,9 @@ Each of these is a comparison of two numbers of arms, or of one with a constant:
     that = { what = "forgetting", arm = "sft" }
     exceeds = { arm = "grpo" }       keys that are left out are those of `that`
     by = 0.05                        or: equals = …, within = 0.05
+
+A number may be a difference: { what = "gain", arm = "sft-then-rl", less = { arm = "sft" } }, where keys that `less`
+leaves out are those of the number that it is taken from.
 """
 
 from __future__ import annotations
@@ -40,7 +43,7 @@ PARTS = ("given", "tests", "besides")
 @dataclass(frozen=True)
 class Number:
     """A quantity of one arm, in some of its seeds. With `best` the arm is the one of these in which the same quantity
-    is the greatest on the seeds `chosen_on`."""
+    is the greatest on the seeds `chosen_on`. `less` is what is taken from it."""
 
     what: str
     arm: str = ""
@@ -48,6 +51,7 @@ class Number:
     chosen_on: tuple[int, ...] = ()
     seeds: tuple[int, ...] = ()
     keys: Mapping[str, Any] = field(default_factory=dict)
+    less: Number | None = None
 
     @property
     def arms(self) -> tuple[str, ...]:
@@ -76,15 +80,12 @@ class Check(Strict):
 
     @property
     def numbers(self) -> tuple[Number, Number | float]:
-        """Both sides; keys that the other side leaves out are those of `that`, unless it speaks of something else."""
+        """Both sides."""
         other = self.exceeds if self.exceeds is not None else self.equals
         assert other is not None, "validated above"
         if not isinstance(other, dict):
             return number(self.that), float(other)
-        under = {} if other.get("what", self.that.get("what")) != self.that.get("what") else dict(self.that)
-        if "arm" in other or "best" in other:
-            under = {k: v for k, v in under.items() if k not in ("arm", "best", "chosen_on")}
-        return number(self.that), number({**under, **other})
+        return number(self.that), number(filled(other, self.that))
 
 
 class Statement(Strict):
@@ -116,9 +117,19 @@ class Claim:
         return [(part, check) for part in PARTS for check in getattr(self.statement, part)]
 
 
+def filled(table: Mapping[str, Any], under: Mapping[str, Any]) -> dict[str, Any]:
+    """A number's table; keys that it leaves out are those of `under`, unless it speaks of something else."""
+    if table.get("what", under.get("what")) != under.get("what"):
+        return dict(table)
+    chosen = ("arm", "best", "chosen_on") if "arm" in table or "best" in table else ()
+    return {**{key: value for key, value in under.items() if key not in chosen}, **table}
+
+
 def number(table: Mapping[str, Any]) -> Number:
     """A number from its table. ValueError for a key that nothing reads, or one that is missing."""
     found = dict(table)
+    taken = found.pop("less", None)
+    less = None if taken is None else number(filled(taken, found))
     what = found.pop("what", None)
     if not isinstance(what, str):
         raise ValueError(f"{dict(table)} does not say `what` it is a number of, as in what = 'gain'")
@@ -135,7 +146,7 @@ def number(table: Mapping[str, Any]) -> Number:
     if bool(own.get("best")) != bool(own.get("chosen_on")):
         raise ValueError("`best` and `chosen_on`, the seeds on which it is chosen, belong together: give both")
     lists = {key: tuple(own[key]) for key in ("best", "chosen_on", "seeds") if key in own}
-    return Number(what, str(own.get("arm", "")), **lists, keys=found)
+    return Number(what, str(own.get("arm", "")), **lists, keys=found, less=less)
 
 
 def tables(path: Path) -> dict[str, Any]:
@@ -202,6 +213,8 @@ def fits(claim: Claim) -> None:
 
 
 def known(side: Number, arms: Sequence[str], probes: Sequence[str], seeds: Sequence[int]) -> None:
+    if side.less:
+        known(side.less, arms, probes, seeds)
     for arm in side.arms:
         if arm not in arms:
             raise ValueError(unknown("arm", arm, arms))

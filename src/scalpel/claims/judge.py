@@ -85,7 +85,8 @@ def taken(side: Number | float, arms: Mapping[str, Arm], failed: Mapping[str, st
             raise Missing(f"{name} gave no result: {failed.get(name, 'it was left out of the comparison')}")
     measure = QUANTITIES[side.what]
     name = side.arm or max(side.best, key=lambda name: measure(among(arms[name], side.chosen_on), **side.keys).mean)
-    return measure(among(arms[name], side.seeds), **side.keys)
+    found = measure(among(arms[name], side.seeds), **side.keys)
+    return found.minus(taken(side.less, arms, failed)) if side.less else found
 
 
 def among(arm: Arm, seeds: Sequence[int]) -> Arm:
@@ -97,7 +98,8 @@ def named(side: Number) -> str:
     """`gain of sft`, `forgetting-at (accuracy 0.6) of the best of a and b on seed 0, seeds 1 and 2`."""
     keys = ", ".join(f"{key} {value}" for key, value in side.keys.items())
     who = side.arm or f"the best of {listed(list(side.best))} on {numbered(side.chosen_on)}"
-    return f"{side.what}{f' ({keys})' if keys else ''} of {who}{f', {numbered(side.seeds)}' if side.seeds else ''}"
+    found = f"{side.what}{f' ({keys})' if keys else ''} of {who}{f', {numbered(side.seeds)}' if side.seeds else ''}"
+    return f"({found}, less {named(side.less)})" if side.less else found
 
 
 def numbered(seeds: Sequence[int]) -> str:

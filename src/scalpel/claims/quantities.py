@@ -127,6 +127,13 @@ def value(arm: Arm, *, probe: str) -> Measured:
     return over(arm, [(probe, probe_of(arm, probe, judged=False).value_after_SI, None)])
 
 
+@quantity("before", "")
+def before(arm: Arm, *, probe: str) -> Measured:
+    """Mean value of the base, in the probe's own unit: the same in all seeds."""
+    values_SI = np.tile(probe_of(arm, probe, judged=False).value_before_I, (len(arm.runs), 1))
+    return over(arm, [(probe, values_SI, None)])
+
+
 @quantity("change", "")
 def change(arm: Arm, *, probe: str) -> Measured:
     """Mean value after training − before, in the probe's own unit."""

@@ -39,9 +39,9 @@ def probed_groups(
 
         progress of episode j = J(c_0 … c_j) − J(c_0 … c_{j−1}),   J = mean reward of `provers` forced answers
 
-    An episode ends with `cut`. `force` are the words that end the thinking, behind which the policy has `room` tokens
-    to answer; J at the end is the sample's own reward. With `begun` the samples go on from the beginning of an own
-    answer, which is not trained.
+    An episode ends where the expression `cut` matches. `force` are the words that end the thinking, behind which the
+    policy has `room` tokens to answer; J at the end is the sample's own reward. With `begun` the samples go on from the
+    beginning of an own answer, which is not trained.
 
     Reads    prompts; the reward functions that judge (those that shape a reward don't apply to forced answers).
     Limits   the progress of a sample adds up to its reward less J at its start. Without a cut it is one episode.

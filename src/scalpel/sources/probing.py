@@ -9,6 +9,7 @@ from scalpel.draw import Draw, derive
 from scalpel.engine.sample import Sample
 from scalpel.example import Example
 from scalpel.sources.sampled import sample_row, total
+from scalpel.sources.steps import matches
 from scalpel.tokens import Tokens
 
 
@@ -52,7 +53,7 @@ class Answer:
 
 def ends(tokens: Tokens, ids: Sequence[int], cut: str, most: int) -> list[int]:
     """How many tokens there are at the end of each episode but the last one; of many, `most` − 1 spread evenly."""
-    seen = lambda n: tokens.text(ids[:n]).count(cut)  # noqa: E731
+    seen = lambda n: len(matches(cut, tokens.text(ids[:n]), "cut"))  # noqa: E731
     cuts = seen(len(ids))
     wanted = range(1, cuts + 1) if cuts < most else [round(k * cuts / most) for k in range(1, most)]
     found = [bisect_left(range(len(ids)), k, key=seen) for k in wanted]

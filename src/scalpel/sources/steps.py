@@ -27,12 +27,12 @@ def cuts(tokens: Tokens, ids: Sequence[int], boundary: str) -> list[int]:
     return sorted(n for n in found if 0 < n < end)
 
 
-def matches(boundary: str, text: str) -> list[re.Match[str]]:
+def matches(boundary: str, text: str, key: str = "boundary") -> list[re.Match[str]]:
     try:
         return list(re.finditer(boundary, text))
     except re.error as error:
         raise ValueError(
-            f"boundary {boundary!r} is no regular expression ({error}): give one that matches where a step ends, such "
+            f"{key} {boundary!r} is no regular expression ({error}): give one that matches where a step ends, such "
             "as '\\n', or an empty text for a step a token"
         ) from None
 

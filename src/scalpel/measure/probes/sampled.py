@@ -6,9 +6,12 @@ k samples y_1 … y_k ~ π(· | x) at a temperature, and of them, by `of`:
   any        1 if one of them is right             what is within reach (pass@k)
   distinct   distinct texts / k                    how much one question's answers differ
   ways       distinct right texts / k              in how many ways it solves the question
+  length     mean number of characters             how much it writes
   pattern    share that a pattern is found in      how often it writes in some style
+  edge       mean of (found − its share) · right   how much more often it is right in that style than out of it
 
-There is no right and wrong for the item: these are means over samples.
+There is no right and wrong for the item: these are means over samples. The edge is the covariance of style and success
+within one question, which is what a policy gradient multiplies the style by.
 
 Source   pass@k: Chen et al. 2021 (arXiv 2107.03374), for n = k; diversity of the answers to one input: Kirk et al.
          2023 (arXiv 2310.06452), section 4, with distinct texts as the measure.
@@ -29,26 +32,39 @@ from scalpel.registry import register, unknown
 if TYPE_CHECKING:
     from scalpel.engine import Engine
 
-Count = Callable[[Sequence[str], Sequence[bool]], float]  # of the texts, and of which of them are right
+
+def edge(right: Sequence[bool], found: Sequence[bool]) -> float:
+    share = sum(found) / len(found)
+    return sum((f - share) * r for f, r in zip(found, right, strict=True)) / len(found)
+
+
+# of the texts, of which of them are right, and of which of them the pattern is found in
+Count = Callable[[Sequence[str], Sequence[bool], Sequence[bool]], float]
 COUNTS: dict[str, Count] = {
-    "solved": lambda texts, right: sum(right) / len(right),
-    "any": lambda texts, right: float(any(right)),
-    "distinct": lambda texts, right: len(set(texts)) / len(texts),
-    "ways": lambda texts, right: len({t for t, r in zip(texts, right, strict=True) if r}) / len(texts),
+    "solved": lambda texts, right, found: sum(right) / len(right),
+    "any": lambda texts, right, found: float(any(right)),
+    "distinct": lambda texts, right, found: len(set(texts)) / len(texts),
+    "ways": lambda texts, right, found: len({t for t, r in zip(texts, right, strict=True) if r}) / len(texts),
+    "length": lambda texts, right, found: sum(map(len, texts)) / len(texts),
+    "pattern": lambda texts, right, found: sum(found) / len(found),
+    "edge": lambda texts, right, found: edge(right, found),
 }
+STYLES = ("pattern", "edge")  # those that look for a pattern
 UNITS = {
     "solved": "share of samples that are right",
     "any": "share solved within k samples",
     "distinct": "distinct texts / k",
     "ways": "distinct right texts / k",
+    "length": "characters",
     "pattern": "share of samples with the pattern",
+    "edge": "covariance of pattern and success",
 }
 
 
 @register("probe", "sampled")
 @dataclass(frozen=True)
 class Sampled:
-    """`k` samples of each of `n` items, and `of` them one number; `pattern` is what "pattern" looks for."""
+    """`k` samples of each of `n` items, and `of` them one number; `pattern` is what "pattern" and "edge" look for."""
 
     name: str
     task: Task
@@ -68,10 +84,10 @@ class Sampled:
     def __post_init__(self) -> None:
         if self.of not in UNITS:
             raise ValueError(f"probe {self.name!r}: {unknown('of', self.of, UNITS)}")
-        if bool(self.pattern) != (self.of == "pattern"):
+        if bool(self.pattern) != (self.of in STYLES):
             raise ValueError(
                 f'probe {self.name!r}: pattern = {self.pattern!r} with of = "{self.of}"; give a pattern where, and '
-                'only where, of = "pattern"'
+                f"only where, of is {' or '.join(STYLES)}"
             )
         for key in ("n", "k", "max_tokens"):
             if getattr(self, key) < 1:
@@ -113,7 +129,6 @@ class Sampled:
         )
 
     def count(self, example: Example, texts: list[str]) -> float:
-        if self.of == "pattern":
-            return sum(re.search(self.pattern, text) is not None for text in texts) / len(texts)
         right = [self.task.score(text, example) >= 1.0 for text in texts]
-        return COUNTS[self.of](texts, right)
+        found = [re.search(self.pattern, text) is not None for text in texts]
+        return COUNTS[self.of](texts, right, found)
