@@ -1,6 +1,5 @@
 """How likely an answer is to end well, measured along the way; shared by the sources that probe."""
 
-from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -9,7 +8,7 @@ from scalpel.draw import Draw, derive
 from scalpel.engine.sample import Sample
 from scalpel.example import Example
 from scalpel.sources.sampled import sample_row, total
-from scalpel.sources.steps import matches
+from scalpel.sources.steps import cuts
 from scalpel.tokens import Tokens
 
 
@@ -53,11 +52,10 @@ class Answer:
 
 def ends(tokens: Tokens, ids: Sequence[int], cut: str, most: int) -> list[int]:
     """How many tokens there are at the end of each episode but the last one; of many, `most` − 1 spread evenly."""
-    seen = lambda n: len(matches(cut, tokens.text(ids[:n]), "cut"))  # noqa: E731
-    cuts = seen(len(ids))
-    wanted = range(1, cuts + 1) if cuts < most else [round(k * cuts / most) for k in range(1, most)]
-    found = [bisect_left(range(len(ids)), k, key=seen) for k in wanted]
-    return sorted({n for n in found if 0 < n < len(ids)})
+    found = cuts(tokens, ids, cut, "cut")
+    if len(found) < most:
+        return found
+    return [found[round(k * len(found) / most) - 1] for k in range(1, most)]
 
 
 def chances(draw: Draw, probes: Sequence[Probe], force: str, provers: int, room: int) -> dict[Probe, float]:

@@ -15,14 +15,14 @@ T = TypeVar("T")
 Start = tuple[int, Sequence[int]]  # an example's place, and the tokens of an answer to it so far
 
 
-def cuts(tokens: Tokens, ids: Sequence[int], boundary: str) -> list[int]:
+def cuts(tokens: Tokens, ids: Sequence[int], boundary: str, key: str = "boundary") -> list[int]:
     """How many tokens have been said after each step but the last: where the expression matches, or after every token
     if it is empty."""
     end = next((n for n, token in enumerate(ids) if token in tokens.stop_ids), len(ids))
     if not boundary:
         return list(range(1, end))
     length = lambda n: len(tokens.text(ids[:n]).rstrip("\ufffd"))  # noqa: E731  # but for half a character
-    places = [match.end() for match in matches(boundary, tokens.text(ids))]
+    places = [match.end() for match in matches(boundary, tokens.text(ids), key)]
     found = {bisect_left(range(end + 1), place, key=length) for place in places}
     return sorted(n for n in found if 0 < n < end)
 
