@@ -9,19 +9,22 @@ A document marks where a table stands, and `fill` puts the present one there:
 from __future__ import annotations
 
 import inspect
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import scalpel.assemble  # noqa: F401  # registers every part
-from scalpel.methods import ROWS, Row
+from scalpel.methods import FAMILIES, ROWS, Row
 from scalpel.part import Part
 from scalpel.recipe import SignalSpec, StageSpec
 from scalpel.registry import AXES
 
 SHOWN = ("selection", "source", "corruption", "credit", "objective", "scope", "anchor")
-HEADINGS = ("method", "title", "source × credit × objective", "scope", "anchor", "learning rate", "paper")
+HEADINGS = ("method", "title", "source × credit × objective", "scope", "anchor", "settings", "paper")
+POINT = ("name", "method", "signals", "scope", "anchors", "learning_rate")  # keys of a stage that stand elsewhere
+NAME = re.compile(r"[\w/-]+")
 BLOCK = re.compile(r"(<!-- scalpel methods: (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 
 
@@ -37,28 +40,43 @@ def row_of(name: str, row: Row) -> tuple[str, ...]:
     signals = " → ".join([*around[0], signals, *around[1]])
     anchors = ", ".join(spec_in_words(a.model_dump()) for a in stage.anchors) or "–"
     scope = spec_in_words(stage.scope.model_dump())
-    return name, row.title, signals, scope, anchors, f"{stage.learning_rate:g}", row.cite
+    return name, row.title, signals, scope, anchors, settings(stage), row.cite
+
+
+def settings(stage: StageSpec) -> str:
+    """`learning rate 1e-06, sampling(temperature=0.7)`: all that the row says besides its point."""
+    said = {k: v for k, v in stage.model_dump(exclude_unset=True).items() if k not in POINT}
+    more = [spec_in_words({"name": k, **v}) if isinstance(v, dict) else f"{k}={v}" for k, v in said.items()]
+    return ", ".join([f"learning rate {stage.learning_rate:g}", *more])
 
 
 def signal_in_words(signal: SignalSpec) -> str:
-    """`groups × group-zscore × clipped-pg`; what stands on the batch of the signal before has no source."""
+    """`groups × group-zscore × clipped-pg`; what stands on the batch of the signal before has no source. How it is
+    rewarded, and how often and how late a batch is used, stands behind."""
     source = [spec_in_words(spec.model_dump()) for spec in (signal.select, signal.source) if spec]
     corrupt = [spec_in_words(spec.model_dump()) for spec in signal.corrupt]
     credits = [spec_in_words(spec.model_dump()) for spec in signal.credit]
     objective = [spec_in_words(signal.objective.model_dump())] if signal.objective else []
-    weight = f"{signal.weight:g} · " if isinstance(signal.weight, float) and signal.weight != 1 else ""
-    return weight + " × ".join([*source, *corrupt, *credits, *objective])
+    weight = "" if signal.weight == 1 else f"{value_in_words(signal.weight)} · "
+    rewards = [spec_in_words({"name": r} if isinstance(r, str) else r) for r in signal.rewards or ()]
+    behind = [f"rewards {' + '.join(rewards)}"] * bool(rewards)
+    behind += [f"{key}={getattr(signal, key)}" for key in ("reuse", "lag") if key in signal.model_fields_set]
+    words = weight + " × ".join([*source, *corrupt, *credits, *objective])
+    return f"{words} ({', '.join(behind)})" if behind else words
 
 
 def spec_in_words(spec: Mapping[str, Any]) -> str:
-    """`clipped-pg(average=constant)`; a schedule is shown by its ends."""
+    """`clipped-pg(average=constant)`."""
     hyper = {key: value for key, value in spec.items() if key != "name"}
     inside = ", ".join(f"{key}={value_in_words(value)}" for key, value in hyper.items())
     return f"{spec['name']}({inside})" if inside else str(spec["name"])
 
 
 def value_in_words(value: Any) -> str:
-    return f"{value['from']:g}→{value['to']:g}" if isinstance(value, Mapping) else f"{value}"
+    """A schedule by its ends, and text that is no plain name as TOML has it."""
+    if isinstance(value, Mapping):
+        return f"{value['from']:g}→{value['to']:g}"
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) and not NAME.fullmatch(value) else f"{value}"
 
 
 def parts() -> list[tuple[str, str, str, str]]:
@@ -100,7 +118,13 @@ def parts_block() -> str:
     return "\n".join(found)
 
 
-BLOCKS: dict[str, Callable[[], str]] = {"rows": rows_block, "parts": parts_block}
+def families_block() -> str:
+    """A line a family: what it is about, and its methods."""
+    table = [(family, ", ".join(f"`{name}`" for name in found)) for family, found in FAMILIES.items()]
+    return markdown(("family", "methods"), table)
+
+
+BLOCKS: dict[str, Callable[[], str]] = {"families": families_block, "rows": rows_block, "parts": parts_block}
 
 
 def filled(text: str) -> str:

@@ -28,9 +28,9 @@ def plain(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]], ri
 def methods_table(rows: Sequence[Sequence[str]]) -> Table:
     """A method and what it is: its title, its point on the axes, its paper."""
     found = []
-    for name, title, signals, scope, anchor, rate, paper in rows:
+    for name, title, signals, scope, anchor, settings, paper in rows:
         elsewhere = [f"scope {scope}"] * (scope != "all") + [f"anchor {anchor}"] * (anchor != "–")
-        point = "; ".join([signals, *elsewhere, f"learning rate {rate}"])
+        point = "; ".join([signals, *elsewhere, settings])
         found.append((name, f"{title}\n[dim]{escape(point)}\n{escape(paper)}[/dim]"))
     return plain("", ("method", "source × credit × objective"), found)
 

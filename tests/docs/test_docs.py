@@ -13,7 +13,7 @@ import tiny
 from scalpel import catalogue
 from scalpel.assemble import assemble
 from scalpel.cli import app
-from scalpel.methods import ROWS
+from scalpel.methods import FAMILIES, ROWS
 from scalpel.part import READABLE, Part, bind
 from scalpel.recipe import parse
 from scalpel.registry import AXES
@@ -45,7 +45,27 @@ def test_the_table_has_every_row_and_every_part():
 def test_a_row_is_told_by_its_point_on_the_axes():
     shown = {row[0]: row for row in catalogue.rows()}
     assert shown["sft"][2:5] == ("demonstrations × constant × nll", "all", "–")
-    assert " + 0.1 · value" in shown["ppo"][2]
+    assert " + 0.1 · value" in shown["ppo"][2] and "(reuse=2)" in shown["ppo"][2]
+    assert shown["chord-mu"][2].startswith("0.1→0.95 · groups × ") and "(lag=1)" in shown["grpo-async"][2]
+    assert shown["rest-em"][5] == "learning rate 1e-05, start=base, repeat=3, sampling(temperature=0.7, top_k=40)"
+
+
+def test_a_row_of_a_table_is_one_line_whatever_text_a_default_is():
+    table = catalogue.parts_block().splitlines()
+    assert all(line.startswith(("| ", "### ")) for line in table if line)
+    (line,) = (line for line in table if line.startswith("| `interventions`"))
+    assert 'boundary="\\\\n+"' in line and "locate=asked" in line
+
+
+def test_no_two_methods_look_the_same():
+    points = [row[2:6] for row in catalogue.rows()]
+    assert len(points) == len(set(points))
+
+
+def test_the_readme_names_every_method_once_by_family():
+    lines = [line for line in README.splitlines() if line.startswith("| ") and "`" in line]
+    named = [name for line in lines for name in re.findall(r"`([^`]+)`", line.split("|")[2])]
+    assert named == list(ROWS) and len(lines) == len(FAMILIES)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

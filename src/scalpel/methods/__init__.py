@@ -12,12 +12,14 @@ from typing import Any
 from scalpel.methods import hybrid, own_samples, policy_gradient, preference, revision, shaping, supervised
 from scalpel.methods.row import Row, one
 
-__all__ = ["FLOOR", "ROWS", "Row", "one"]
+__all__ = ["FAMILIES", "FLOOR", "ROWS", "Row", "one"]
 
 ROWS: dict[str, Row] = {}
+FAMILIES: dict[str, Mapping[str, Row]] = {}  # by the first line of what their file says of itself
 for family in (supervised, own_samples, policy_gradient, shaping, hybrid, preference, revision):
     assert not ROWS.keys() & family.ROWS.keys(), "a method's name is taken"
     ROWS |= family.ROWS
+    FAMILIES[(family.__doc__ or "").split("\n")[0].removesuffix(".")] = family.ROWS
 
 # What a floor adds to a stage that names nothing to steer: text that the base wrote, held by the divergence on it.
 FLOOR: dict[str, Mapping[str, Any]] = {

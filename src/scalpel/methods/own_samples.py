@@ -1,4 +1,4 @@
-"""Supervised on what the model itself wrote, and on labels that no person gave."""
+"""Own samples: supervised on what the model itself wrote, and on labels that no person gave."""
 
 from math import inf
 from typing import Any
