@@ -5,7 +5,7 @@ import torch
 
 import material
 import tiny
-from scalpel.engine import Engine
+from scalpel.engine import Engine, Sample
 from scalpel.keep import write_documents
 from scalpel.keep.written import user_opening
 from scalpel.tokens import Tokens
@@ -32,14 +32,59 @@ def test_the_same_seed_writes_the_same():
     assert ids[0] == ids[1] != ids[2]
 
 
-def test_a_conversation_is_asked_and_answered_by_the_model(chatty):
-    texts = write_documents(chatty, 12, max_tokens=6, begin="chat")
-    opening = user_opening(chatty.tokens)
-    assert texts and chatty.tokens.tokenizer.decode(opening).endswith("<|start|>user\n")
-    for text in texts:
-        assert text.ids[: len(opening)] == opening and not any(text.train[: len(opening)])
-        said = "".join(chatty.tokens.tokenizer.decode([i]) for i, t in zip(text.ids, text.train, strict=True) if not t)
-        assert "<|start|>assistant" in said  # the template is never trained
+def saying(chatty: Engine, monkeypatch, *said: str) -> None:
+    """From now on the model says one of these after the other, whatever it is asked."""
+    lines = iter(said)
+
+    def sample(prompts, sampling, n=1, seed=0):
+        if not prompts:
+            return []
+        ids = chatty.tokens.tokenizer(next(lines), add_special_tokens=False)["input_ids"]
+        cut = ids[: sampling.max_tokens]
+        return [[Sample(cut, [0.0] * len(cut), finished=cut[-1] in chatty.tokens.stop_ids)] for _ in prompts]
+
+    monkeypatch.setattr(chatty, "sample", sample)
+
+
+def test_a_conversation_is_asked_and_answered_by_the_model_over_two_turns(chatty, monkeypatch):
+    saying(chatty, monkeypatch, "why?<|end|>", "so.<|end|>", "oh?<|end|>", "yes.<|end|>")
+    short, long = write_documents(chatty, 2, max_tokens=40, begin="chat")
+    for text, turns in (
+        (short, [("why?", "so.")]),
+        (long, [("why?", "so."), ("oh?", "yes.")]),
+    ):
+        said = [m for q, a in turns for m in ({"role": "user", "content": q}, {"role": "assistant", "content": a})]
+        whole = chatty.tokens.conversation(said)
+        assert text.ids == whole.ids
+        assert "".join(w for w in trained_words(chatty, text)) == "".join(f"{q}<|end|>{a}<|end|>" for q, a in turns)
+
+
+def trained_words(policy: Engine, text) -> list[str]:
+    return [policy.tokens.tokenizer.decode([i]) for i, t in zip(text.ids, text.train, strict=True) if t]
+
+
+def test_a_question_that_never_ends_is_kept_as_it_stands_and_not_answered(chatty, monkeypatch):
+    saying(chatty, monkeypatch, "what is it that " * 3)
+    (text,) = write_documents(chatty, 1, max_tokens=40, begin="chat")
+    assert chatty.tokens.tokenizer.decode(text.ids).endswith("<|start|>user\nwhat is it that what")
+    assert sum(text.train) == 20
+
+
+def test_a_user_who_goes_on_into_the_answer_is_cut_where_the_template_would_close_the_question(chatty, monkeypatch):
+    """In templates without a stop token after users the model writes on through the marker of the answer."""
+    monkeypatch.setattr(chatty.tokens, "stop_ids", frozenset())
+    saying(chatty, monkeypatch, "why?<|end|>\n<|start|>assistant\nso.<|end|>", "no.<|end|>")
+    (text,) = write_documents(chatty, 1, max_tokens=120, begin="chat")
+    said = chatty.tokens.tokenizer.decode(text.ids)
+    assert said.endswith("why?<|end|>\n<|start|>assistant\nno.<|end|>")
+    assert "".join(trained_words(chatty, text)) == "why?<|end|>\n<|start|>assistant\nno.<|end|>"
+
+
+def test_a_talk_that_would_leave_the_context_ends_where_it_is(monkeypatch):
+    small = Engine(tiny.model("llama", max_position_embeddings=64), Tokens(tiny.tokenizer()))
+    saying(small, monkeypatch, "a" * 20 + "<|end|>")
+    (text,) = write_documents(small, 1, max_tokens=60, begin="chat")
+    assert len(text.ids) <= 64 and trained_words(small, text)[-1] == "<|end|>"
 
 
 def test_auto_writes_both_kinds_where_there_is_a_template(chatty):

@@ -1,17 +1,18 @@
 """Text that a model writes by itself, without a prompt from anywhere: what it knows, in its own words.
 
 A document goes on from where documents start. A conversation is begun by the model too: the chat template is
-rendered up to where a user speaks, the model writes the question, and then the answer to it.
+rendered up to where a user speaks, the model writes the question, and then the answer to it; half of the
+conversations go on for another turn.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from scalpel.draw import derive
-from scalpel.engine import Engine, Sampling
+from scalpel.engine import Engine, Sample, Sampling
 from scalpel.engine.forward import context
 from scalpel.example import Message
 from scalpel.rendered import Rendered
@@ -19,6 +20,7 @@ from scalpel.tokens import Tokens
 
 Begin = Literal["auto", "document", "chat"]
 HOLE = "\u2402"  # stands where a user would speak
+TURNS = 2  # of a conversation, at most
 
 
 def write_documents(
@@ -31,7 +33,7 @@ def write_documents(
     seed: int = 0,
 ) -> list[Rendered]:
     """At most n texts, every token that the model wrote trained: `max_tokens` of a document, half as many of a
-    question and of its answer. "auto" writes conversations too where there is a chat template, half of each. What
+    question and of an answer. "auto" writes conversations too where there is a chat template, half of each. What
     is empty or would not fit the context is left out.
 
     Source: for conversations, Xu et al. 2024 (arXiv 2406.08464), Magpie; for rehearsal on a network's own output,
@@ -39,53 +41,105 @@ def write_documents(
     """
     sampling = Sampling(max_tokens=min(max_tokens, context(engine.model) - 1), temperature=temperature)
     chats = 0 if begin == "document" else n if begin == "chat" else n // 2
-    opening = user_opening(engine.tokens) if chats else []
-    if begin == "chat" and not opening:
-        raise ValueError(
-            "this model's tokenizer has no chat template, so no conversation can be begun: begin documents"
-        )
-    if not opening:
+    if chats and not user_opening(engine.tokens):
+        if begin == "chat":
+            raise ValueError(
+                "this model's tokenizer has no chat template, so no conversation can be begun: begin documents"
+            )
         chats = 0
-    found = continued(engine, [engine.tokens.prompt("")] * (n - chats), sampling, derive(seed, "document"))
+    start = engine.tokens.prompt("")
+    groups = engine.sample([start] * (n - chats), sampling, seed=derive(seed, "document") % 2**31)
+    found = [continued(Rendered([], [], []), start, group[0].ids) for group in groups]
     if chats:
         half = replace(sampling, max_tokens=max(1, sampling.max_tokens // 2))
-        found += conversations(engine, opening, chats, half, seed)
+        found += conversations(engine, chats, half, seed)
     return [text for text in found if sum(text.train) > 1]
 
 
-def continued(engine: Engine, prompts: Sequence[list[int]], sampling: Sampling, seed: int) -> list[Rendered]:
-    """Each prompt with what the model writes behind it."""
-    groups = engine.sample(prompts, sampling, seed=seed % 2**31)
-    return [written(prompt, group[0].ids) for prompt, group in zip(prompts, groups, strict=True)]
+@dataclass
+class Talk:
+    """A conversation under way: what was said, its text so far, and whether it may go on."""
+
+    said: list[Message] = field(default_factory=list)
+    text: Rendered = field(default_factory=lambda: Rendered([], [], []))
+    open: bool = True
 
 
-def conversations(engine: Engine, opening: list[int], n: int, sampling: Sampling, seed: int) -> list[Rendered]:
+def conversations(engine: Engine, n: int, sampling: Sampling, seed: int) -> list[Rendered]:
     """Questions that the model asks itself, with its answers; both are trained, the template is not."""
-    asked = continued(engine, [opening] * n, sampling, derive(seed, "question"))
-    questions = [engine.tokens.text(text.ids[len(opening) :]).strip() for text in asked]
-    messages: list[tuple[Message, ...]] = [({"role": "user", "content": q},) for q in questions if q]
-    prompts = [engine.tokens.prompt(message) for message in messages]
-    kept = [k for k, prompt in enumerate(prompts) if len(prompt) + sampling.max_tokens <= context(engine.model)]
-    answered = continued(engine, [prompts[k] for k in kept], sampling, derive(seed, "answer"))
-    spoken = [text for text, question in zip(asked, questions, strict=True) if question]
-    return [with_question(spoken[k], answer) for k, answer in zip(kept, answered, strict=True)]
+    talks = [Talk() for _ in range(n)]
+    for turn in range(TURNS):
+        going = [talk for k, talk in enumerate(talks) if talk.open and k % TURNS >= turn]
+        ask(engine, going, sampling, derive(seed, "question", turn))
+        answer(engine, [talk for talk in going if talk.open], sampling, derive(seed, "answer", turn))
+    return [talk.text for talk in talks]
 
 
-def with_question(question: Rendered, answer: Rendered) -> Rendered:
-    """The answer's sequence, where what the model wrote as the question is trained too."""
-    same = question.ids[:-1] == answer.ids[: len(question.ids) - 1]  # else the template changed the words
-    train = [(same and i < len(question.ids) - 1 and question.train[i]) or t for i, t in enumerate(answer.train)]
-    return Rendered(answer.ids, train, answer.turn)
+def ask(engine: Engine, talks: Sequence[Talk], sampling: Sampling, seed: int) -> None:
+    """The model says what a user would. A question without words or without an end ends the talk."""
+    closing = user_closing(engine.tokens)
+    openings = [user_opening(engine.tokens, talk.said) for talk in talks]
+    for talk, opening, sample in spoken(engine, talks, openings, sampling, seed):
+        end = end_of(sample.ids, closing)
+        question = engine.tokens.text(sample.ids[:end]).strip()
+        talk.text = continued(talk.text, opening, sample.ids[: end + len(closing)])
+        talk.open = bool(question) and (sample.finished or end < len(sample.ids))
+        talk.said.append({"role": "user", "content": question})
 
 
-def written(prompt: Sequence[int], ids: Sequence[int]) -> Rendered:
-    return Rendered([*prompt, *ids], [False] * len(prompt) + [True] * len(ids), [0] * (len(prompt) + len(ids)))
+def answer(engine: Engine, talks: Sequence[Talk], sampling: Sampling, seed: int) -> None:
+    """The model answers. An answer without an end ends the talk."""
+    prompts = [engine.tokens.prompt(talk.said) for talk in talks]
+    for talk, prompt, sample in spoken(engine, talks, prompts, sampling, seed):
+        talk.text = continued(talk.text, prompt, sample.ids)
+        talk.open = sample.finished
+        talk.said.append({"role": "assistant", "content": engine.tokens.text(sample.ids)})
 
 
-def user_opening(tokens: Tokens) -> list[int]:
-    """The ids after which a user would speak; empty without a chat template."""
-    if tokens.tokenizer.chat_template is None:
-        return []
-    before, hole, _ = tokens.render([{"role": "user", "content": HOLE}]).partition(HOLE)
-    assert hole, "a chat template that swallows what the user says"
+def spoken(
+    engine: Engine, talks: Sequence[Talk], prompts: Sequence[list[int]], sampling: Sampling, seed: int
+) -> Iterator[tuple[Talk, list[int], Sample]]:
+    """What the model says after each prompt; a talk that would leave the context ends where it is."""
+    room = context(engine.model) - sampling.max_tokens
+    for talk, prompt in zip(talks, prompts, strict=True):
+        talk.open = len(prompt) <= room
+    fitting = [(talk, prompt) for talk, prompt in zip(talks, prompts, strict=True) if talk.open]
+    groups = engine.sample([prompt for _, prompt in fitting], sampling, seed=seed % 2**31)
+    for (talk, prompt), group in zip(fitting, groups, strict=True):
+        yield talk, prompt, group[0]
+
+
+def continued(text: Rendered, prompt: Sequence[int], ids: Sequence[int]) -> Rendered:
+    """The prompt with what the model wrote behind it. What it had written before stays trained as far as the prompt
+    repeats it; the template may have changed what comes after."""
+    alike = [a == b for a, b in zip(text.ids, prompt, strict=False)]
+    same = alike.index(False) if False in alike else len(alike)
+    train = [*text.train[:same], *[False] * (len(prompt) - same), *[True] * len(ids)]
+    return Rendered([*prompt, *ids], train, [0] * len(train))
+
+
+def end_of(ids: Sequence[int], closing: Sequence[int]) -> int:
+    """Where the template's words after a user begin in what the model wrote, whole or cut short; else where it ends."""
+    tails = (k for k in range(len(ids)) if list(ids[k : k + len(closing)]) == list(closing[: len(ids) - k]))
+    return next(tails, len(ids)) if closing else len(ids)
+
+
+def user_opening(tokens: Tokens, said: Sequence[Message] = ()) -> list[int]:
+    """The ids after which a user would speak, behind what was said; empty without a chat template."""
+    before = around_a_user(tokens, said)[0]
     return list(tokens.tokenizer(before, add_special_tokens=False)["input_ids"]) if before else []
+
+
+def user_closing(tokens: Tokens) -> list[int]:
+    """The ids that follow a user who has spoken, up to where the assistant is asked to."""
+    after = around_a_user(tokens, ())[1]
+    return list(tokens.tokenizer(after, add_special_tokens=False)["input_ids"]) if after else []
+
+
+def around_a_user(tokens: Tokens, said: Sequence[Message]) -> tuple[str, str]:
+    """What the template writes before and after what a user says next; nothing without a chat template."""
+    if tokens.tokenizer.chat_template is None:
+        return "", ""
+    before, hole, after = tokens.render([*said, {"role": "user", "content": HOLE}], generate=True).partition(HOLE)
+    assert hole, "a chat template that swallows what the user says"
+    return before, after
