@@ -102,11 +102,18 @@ class KeepSpec(Strict):
     every: int = Field(5, gt=0)  # steps between looks
     items: int = Field(48, gt=0)  # of each set, a look
     memory: float = Field(0.3, gt=0, le=1)  # weight of the newest look in the moving average
-    rate: float = Field(0.5, gt=0)  # of the dual variable
-    strength: float = Field(1.0, gt=0)  # where it starts
+    rate: float = Field(0.1, gt=0)  # of the dual variable
+    strength: float = Field(20.0, gt=0)  # where it starts
+    most: float = Field(100.0, gt=0)  # what it rises to at most
     batch: int | None = Field(None, gt=0)  # texts a step, if not the stage's batch
     documents: int = Field(1024, gt=0)
     max_tokens: int = Field(128, gt=0)  # of a text that the base writes
+
+    @model_validator(mode="after")
+    def room_to_rise(self) -> KeepSpec:
+        if self.strength > self.most:
+            raise ValueError(f"strength starts at {self.strength:g}, above most, {self.most:g}: lower it or raise most")
+        return self
 
 
 class BudgetSpec(Strict):

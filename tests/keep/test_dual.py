@@ -8,18 +8,27 @@ from scalpel.keep import Dual
 
 
 def test_the_strength_grows_below_the_floor_and_shrinks_above_it():
-    dual = Dual(0.98, rate=0.5)
+    dual = Dual(0.98, rate=0.5, strength=1.0)
     assert dual.follow(0.96) == pytest.approx(exp(0.5))  # short by as much as is allowed
     assert dual.follow(0.98) == pytest.approx(exp(0.5))
     assert dual.follow(1.0) == pytest.approx(1.0)
 
 
+def test_what_may_be_chance_leaves_the_strength_alone():
+    """Below the floor it grows by the upper bound of what is left; between the two it stays."""
+    dual = Dual(0.98, rate=0.5, strength=1.0)
+    assert dual.follow(0.95, high=0.99) == 1.0
+    assert dual.follow(0.90, high=0.96) == pytest.approx(exp(0.5))
+    assert dual.follow(0.99, high=1.0) == pytest.approx(exp(0.25))
+
+
 def test_a_shortfall_counts_four_times_what_is_allowed_at_most():
-    assert Dual(0.98, rate=0.5).follow(0.0) == pytest.approx(Dual(0.98, rate=0.5).follow(0.90)) == pytest.approx(exp(2))
+    short, shorter = (Dual(0.98, rate=0.5, strength=1.0).follow(left) for left in (0.90, 0.0))
+    assert short == pytest.approx(shorter) == pytest.approx(exp(2))
 
 
 def test_the_strength_stays_within_its_bounds():
-    dual = Dual(0.9, rate=5.0, least=0.1, most=10.0)
+    dual = Dual(0.9, rate=5.0, least=0.1, most=10.0, strength=1.0)
     assert dual.follow(0.0) == 10.0
     assert [dual.follow(1.0), dual.follow(1.0)] == pytest.approx([0.1, 0.1])
 
@@ -30,4 +39,4 @@ def test_gain_and_pull_share_the_step():
 
 
 def test_a_floor_of_one_still_has_a_unit_for_errors():
-    assert Dual(1.0, rate=1.0).follow(0.995) == pytest.approx(exp(1))
+    assert Dual(1.0, rate=1.0, strength=1.0).follow(0.995) == pytest.approx(exp(1))

@@ -45,7 +45,7 @@ def test_the_base_itself_keeps_everything():
     floor = begun()
     seen = floor.look(ALL)
     assert seen["keep/a"] == seen["keep/b"] == seen["keep/worst"] == 1.0
-    assert seen["keep/strength"] < 1.0
+    assert seen["keep/strength"] < Dual(0.9).strength
 
 
 def test_only_what_the_base_gets_right_counts():
@@ -56,7 +56,23 @@ def test_only_what_the_base_gets_right_counts():
 def test_the_ability_of_which_least_is_left_steers():
     floor = begun(items=40, memory=1.0)
     seen = floor.look(Model(a=set(range(40)), b=set(range(10))))
-    assert seen["keep/worst"] == 0.25 and seen["keep/strength"] > 1.0
+    assert seen["keep/worst"] == 0.25 and seen["keep/strength"] > Dual(0.9).strength
+
+
+def test_a_few_items_below_the_floor_may_be_chance_and_move_nothing():
+    """Of 40 items 35 are right: that is below 0.9, but 36 would be none too lucky."""
+    floor = begun(items=40, memory=1.0)
+    seen = floor.look(Model(a=set(range(35)), b=set(range(40))))
+    assert seen["keep/a"] == 0.875 and floor.standings[0].high > 0.9
+    assert seen["keep/strength"] == Dual(0.9).strength
+
+
+def test_many_looks_tell_what_one_cannot():
+    floor = begun(items=40, memory=0.05)
+    worse = Model(a=set(range(33)), b=set(range(40)))
+    strengths = [floor.look(worse)["keep/strength"] for _ in range(80)]
+    assert floor.standings[0].retention == pytest.approx(33 / 40, abs=0.01)
+    assert strengths[-1] > min(strengths)
 
 
 def test_looks_go_round_the_whole_set():

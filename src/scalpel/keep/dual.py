@@ -13,11 +13,15 @@ LEAST_ALLOWED = 0.005  # the loss that a floor of 1 allows, so that errors have 
 class Dual:
     """The multiplier λ of  max gain  subject to  retention ≥ floor,  moved by exponentiated gradient ascent.
 
-        λ ← clip(λ · exp(η e), least, most)         e = clip((floor − retention) / (1 − floor), −1, 4)
+        λ ← clip(λ · exp(η e), least, most)
+        e = (floor − high) / (1 − floor), at most 4     where even the upper bound of what is left is below the floor
+        e = (floor − retention) / (1 − floor)           where what is seen to be left is above it
+        e = 0                                           where neither: a few items can't tell
         loss = (L_gain + λ · L_keep) / (1 + λ)
 
     The error is counted in units of the loss that is allowed, so that one `rate` η serves every floor. Dividing by
-    1 + λ keeps the size of the step: a λ without bound is a step that only repairs.
+    1 + λ keeps the size of the loss. λ is bounded: optimisers that scale each entry of the gradient to one size, as
+    Adam does, take the step of the gain however small its share, and a share far below the noise of the rest is noise.
 
     Source: the method of multipliers with multiplicative updates, Arora, Hazan and Kale 2012 (Theory of Computing
     8, 121-164), section 3; Lagrangians with retention as constraint as in safe reinforcement learning, Stooke et
@@ -25,16 +29,16 @@ class Dual:
     """
 
     floor: float
-    rate: float = 0.5
-    least: float = 0.01
-    most: float = 1000.0
-    strength: float = 1.0
+    rate: float = 0.1
+    least: float = 0.1
+    most: float = 100.0
+    strength: float = 20.0
 
-    def follow(self, retention: float) -> float:
-        """Moves λ after a look that found `retention` in [0, 1], and returns it."""
-        error = (self.floor - retention) / max(1.0 - self.floor, LEAST_ALLOWED)
-        grown = self.strength * exp(self.rate * min(max(error, -1.0), MOST_SHORT))
-        self.strength = min(max(grown, self.least), self.most)
+    def follow(self, retention: float, high: float | None = None) -> float:
+        """Moves λ after a look that found `retention` in [0, 1], surely at most `high`, and returns it."""
+        over, short = self.floor - retention, self.floor - (retention if high is None else high)
+        error = (short if short > 0 else min(over, 0.0)) / max(1.0 - self.floor, LEAST_ALLOWED)
+        self.strength = min(max(self.strength * exp(self.rate * min(error, MOST_SHORT)), self.least), self.most)
         return self.strength
 
     @property

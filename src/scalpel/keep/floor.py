@@ -11,9 +11,11 @@ from typing import Any
 from scalpel.engine import Engine
 from scalpel.keep.dual import Dual
 from scalpel.keep.sets import Ability
+from scalpel.measure.statistics import wilson
 
 Flags = list[list[bool]]
 COUNTED = ("looks", "below", "seconds", "flops")
+SURE = 0.95  # the share of upper bounds that what is left doesn't exceed
 ENOUGH = 8  # units that the base must get right, for an ability to be held
 
 
@@ -24,7 +26,17 @@ class Standing:
     name: str
     base: dict[int, list[bool]]  # item → its units, for items of which the base gets any right
     at: int = 0
-    retention: float = 1.0  # a moving average over looks
+    kept: float = 0.0  # of the units seen in looks, those still right; older looks count less and less
+    of: float = 0.0  # all of them
+
+    @property
+    def retention(self) -> float:
+        return self.kept / self.of if self.of else 1.0
+
+    @property
+    def high(self) -> float:
+        """What is left at most, as far as the looks can tell."""
+        return wilson(self.kept, self.of, 2 * SURE - 1).high if self.of else 1.0
 
     def next(self, n: int, seed: int) -> list[int]:
         """The next n items of an endless round through a seeded order."""
@@ -34,10 +46,17 @@ class Standing:
         self.at = (self.at + len(chosen)) % len(order)
         return chosen
 
-    def kept(self, chosen: Sequence[int], now: Flags) -> float:
-        """The share of the units that the base gets right which still are."""
+    def count(self, chosen: Sequence[int], now: Flags) -> tuple[int, int]:
+        """Of the units that the base gets right: how many still are, and how many there are."""
         pairs = [(b, a) for i, units in zip(chosen, now, strict=True) for b, a in zip(self.base[i], units, strict=True)]
-        return sum(a for b, a in pairs if b) / sum(b for b, _ in pairs)
+        return sum(a for b, a in pairs if b), sum(b for b, _ in pairs)
+
+    def note(self, kept: int, of: int, memory: float) -> None:
+        """A look. Before the first one there were as many, in all of which everything was left: that is the base."""
+        if not self.of:
+            self.kept = self.of = of / memory
+        self.kept += kept - memory * self.kept
+        self.of += of - memory * self.of
 
 
 @dataclass
@@ -45,7 +64,7 @@ class Floor:
     """Looks at a few items of every ability each `every` steps; the ability of which least is left steers.
 
     Looks go round the keep set, and a moving average over them (`memory` is the weight of the newest) evens out
-    what a few items leave to chance.
+    what a few items leave to chance. Where it can't tell whether the floor holds, the strength stays what it is.
     """
 
     abilities: Sequence[Ability]
@@ -81,9 +100,8 @@ class Floor:
         started, spent = perf_counter(), engine.meter.flops
         for ability, standing in zip(self.abilities, self.standings, strict=True):
             chosen = standing.next(self.items, self.seed)
-            seen = standing.kept(chosen, ability.flags(engine, chosen))
-            standing.retention += self.memory * (seen - standing.retention)
-        strength = self.dual.follow(self.worst)
+            standing.note(*standing.count(chosen, ability.flags(engine, chosen)), self.memory)
+        strength = self.dual.follow(self.worst, min(standing.high for standing in self.standings))
         self.looks, self.below = self.looks + 1, self.below + (self.worst < self.dual.floor)
         self.seconds, self.flops = self.seconds + perf_counter() - started, self.flops + engine.meter.flops - spent
         each = {f"keep/{standing.name}": standing.retention for standing in self.standings}
@@ -99,7 +117,8 @@ class Floor:
         left = {}
         for ability, standing in zip(self.abilities, self.standings, strict=True):
             chosen = sorted(standing.base)
-            left[standing.name] = standing.kept(chosen, ability.flags(engine, chosen))
+            kept, of = standing.count(chosen, ability.flags(engine, chosen))
+            left[standing.name] = kept / of
         return left
 
     def account(self, engine: Engine) -> dict[str, Any]:
@@ -124,6 +143,6 @@ class Floor:
         self.dual.strength = saved["strength"]
         vars(self).update({key: saved[key] for key in COUNTED})
         self.standings = [
-            Standing(s["name"], {int(i): list(units) for i, units in s["base"].items()}, s["at"], s["retention"])
+            Standing(**{**s, "base": {int(i): list(units) for i, units in s["base"].items()}})
             for s in saved["standings"]
         ]
