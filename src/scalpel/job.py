@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import torch
@@ -58,10 +59,12 @@ class Job:
         self._frozen: Engine | None = None  # the base, where texts are compared as vectors
         self.recalled: dict[str, dict[str, Any]] = {}  # what reward functions remember, by the data that they reward
         self._written: dict[tuple, Sequence[Rendered]] = {}
+        self.unpaid = 0.0  # seconds of writing that no step has taken
         self._examples: dict[str, tuple[Task, list[Example], Rewards]] = {}
         model, tokens = self.load(recipe.model)
         tokens.check()
         self.engine = Engine(model, tokens, precision=choose_precision(recipe.model.precision, model, self.device))
+        self.meter = self.engine.meter  # the run's own; a look ahead has another
         self.touched: set[str] = set()  # parameters that have moved since the start
         self.earlier: StageRun | None = None  # the stage before, where the next one goes on with its optimiser
         self.ends: dict[str, dict[str, Tensor]] = {}  # weights at the end of the previous stage and of an earlier one
@@ -191,10 +194,14 @@ class Job:
         key = (n, max_tokens, temperature, begin)
         if key not in self._written:
             moved = total or self.recipe.stages[0].start not in ("previous", "base")
-            writer = self.engine_of(self.base()) if moved else self.engine
+            writer, started = self.engine_of(self.base()) if moved else self.engine, perf_counter()
+            aside = self.engine.meter is not self.meter  # a look ahead asks first, and the run pays all the same
+            meter, self.engine.meter = self.engine.meter, self.meter
             self._written[key] = write_documents(
                 writer, n, max_tokens=max_tokens, temperature=temperature, begin=begin, seed=self.recipe.seed
             )
+            self.engine.meter = meter
+            self.unpaid += (perf_counter() - started) * aside
         return self._written[key]
 
     def start_from(self, start: str) -> None:

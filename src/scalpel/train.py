@@ -107,7 +107,8 @@ def guarded_step(job: Job, stage: StageRun, progress: Progress, run: Run | None)
         raise MemoryError(f"step {progress.total + 1} ran out of memory: {advice}; {last_good(run)}") from error
     progress.step, progress.total = progress.step + 1, progress.total + 1
     record |= job.validate(stage, progress.step) | job.hold(stage, progress.step)
-    progress.seconds += time.perf_counter() - started
+    progress.seconds += time.perf_counter() - started + job.unpaid
+    job.unpaid = 0.0
     progress.idle = progress.idle + 1 if share_done(job, stage, progress) <= done else 0
     if progress.idle == PATIENCE:  # a budget would never be spent
         raise ValueError(f"{PATIENCE} steps up to {progress.total} trained on nothing and spent nothing. {EMPTY}")

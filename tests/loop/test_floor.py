@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from running import equal, ran, records, tables
+from scalpel.experiment import run_recipe
 from scalpel.job import Job
 from scalpel.runs import Run
 from scalpel.train import train
@@ -41,6 +42,15 @@ def test_a_resolved_recipe_is_not_given_a_second_signal(at, sets):
     made = recipe(at, sets)
     again = tables(at, [made.stages[0].model_dump(exclude_none=True, by_alias=True)], keep=made.keep.model_dump())
     assert len(again.stages[0].signals) == len(made.stages[0].signals) == 2
+
+
+def test_what_the_base_writes_counts_whoever_asks_first(at, sets, tmp_path):
+    """The look before step 1 draws a batch, and that has the base write."""
+    made = recipe(at, sets)
+    alone = train(made).engine.meter
+    looked_at = run_recipe(made, tmp_path / "a")["cost"]
+    assert alone.tokens_sampled > 0
+    assert (looked_at["tokens_sampled"], looked_at["flops"]) == (alone.tokens_sampled, alone.flops)
 
 
 def test_a_floor_of_zero_is_none(at, sets, tmp_path):
