@@ -24,7 +24,9 @@ from scalpel.engine.head import CHUNK
 from scalpel.engine.kept import Saved, kept_twice
 from scalpel.engine.meter import span_flops
 from scalpel.job import Job
+from scalpel.measure.words import duration
 from scalpel.memory import Memory, memory_of
+from scalpel.part import Bound
 from scalpel.remembered import keys_of
 from scalpel.stage import StageRun
 from scalpel.step import Tally, backward, prepare
@@ -45,6 +47,7 @@ class Estimate:
     sampled_a_step: float  # tokens, at most
     memory: Memory
     before: float = 0.0  # seconds until the first step: prompts that are selected by sampling
+    further: float = 0.0  # seconds a step if sources that go by what they find sample all they may
 
     @property
     def seconds(self) -> float:
@@ -52,12 +55,12 @@ class Estimate:
 
     @property
     def words(self) -> str:
-        minutes, seconds = divmod(round(self.seconds), 60)
-        time = f"{minutes} min {seconds} s" if minutes else f"{self.seconds:.1f} s"
+        most = self.seconds + self.steps * self.further
+        further = f" (up to {duration(most)} where little succeeds)" if most > 1.2 * self.seconds else ""
         sampled = f" and at most {self.sampled_a_step:,.0f} are sampled" if self.sampled_a_step else ""
         return (
-            f"about {time} for {self.steps:,.0f} steps, in each of which {self.trained_a_step:,.0f} tokens are "
-            f"trained{sampled} ({self.steps * self.flops_a_step:.2g} operations in all); {self.memory.words}"
+            f"about {duration(self.seconds)}{further} for {self.steps:,.0f} steps, in each of which "
+            f"{self.trained_a_step:,.0f} tokens are trained{sampled} ({self.steps * self.flops_a_step:.2g} operations in all); {self.memory.words}"
         )
 
 
@@ -69,6 +72,7 @@ class Spent:
     flops: float = 0.0
     trained: float = 0.0
     sampled: float = 0.0
+    further: float = 0.0  # seconds, if it samples all that it may
     activations: float = 0.0
 
 
@@ -85,6 +89,7 @@ class Pretence:
     sampled: int = 0
     meter: Meter = field(default_factory=Meter)
     cache: float = 0.0
+    draw: Draw | None = None  # what it last stood in for
 
     def sample(
         self,
@@ -125,7 +130,12 @@ class Pretence:
         return [[[float(k % 2 == 0)] + [0.0] * (self.rewards - 1) for k in range(len(group))] for group in samples]
 
     def hand(self, draw: Draw) -> Draw:
-        return replace(draw, sample=self.sample, reward=self.reward, on_trial=None)
+        self.draw = replace(draw, sample=self.sample, reward=self.reward, on_trial=None)
+        return self.draw
+
+    def most(self, source: Bound) -> int:
+        """How many tokens the source samples at most, as it says itself; 0 where that doesn't depend on anything."""
+        return source.part.samples(self.draw, **source.at(0.0)) if source.part.samples and self.draw else 0
 
 
 def estimate(job: Job, stage: StageRun) -> Estimate:
@@ -133,14 +143,24 @@ def estimate(job: Job, stage: StageRun) -> Estimate:
     with aside(job):
         spent = [of_flow(job, stage, k) for k in range(len(stage.plan.flows))]
         before = sum(of_selection(job, stage, k) for k in range(len(stage.plan.flows)))
-    total = {name: sum(getattr(s, name) for s in spent) for name in ("seconds", "flops", "trained", "sampled")}
+    names = ("seconds", "flops", "trained", "sampled", "further")
+    total = {name: sum(getattr(s, name) for s in spent) for name in names}
     tokens = total["trained"] + total["sampled"]
     budget, steps = stage.spec.budget, float(stage.spec.steps)
     if budget is not None:
         unit = {"flops": total["flops"], "tokens": tokens, "seconds": total["seconds"]}[budget.unit]
         steps = budget.amount / max(unit, 1e-9)
     memory = memory_of(job, stage, max(s.activations for s in spent))
-    return Estimate(steps, total["seconds"], total["flops"], total["trained"], total["sampled"], memory, before)
+    return Estimate(
+        steps,
+        total["seconds"],
+        total["flops"],
+        total["trained"],
+        total["sampled"],
+        memory,
+        before,
+        total["further"],
+    )
 
 
 def of_selection(job: Job, stage: StageRun, k: int) -> float:
@@ -174,11 +194,13 @@ def of_flow(job: Job, stage: StageRun, k: int) -> Spent:
     engine, flow = job.engine, stage.plan.flows[k]
     pretence = Pretence(engine, job.sampling(stage.spec), len(stage.data[k][2].weight_K))
     batch = job.draw(stage, k, 0, 0, 0.0, pretence.hand)
+    sampled = max(pretence.sampled, pretence.most(flow.source))
     spent = Spent(
         seconds=pretence.seconds / flow.reuse,
         flops=pretence.meter.flops / flow.reuse,
         trained=float(batch.train_N.sum()),
-        sampled=pretence.sampled / flow.reuse,
+        sampled=sampled / flow.reuse,
+        further=pretence.seconds * (sampled / max(pretence.sampled, 1) - 1) / flow.reuse,
         activations=pretence.cache,
     )
     if not spent.trained:

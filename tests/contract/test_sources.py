@@ -17,7 +17,7 @@ PARTLY = ("revisions", "beneficial-steps", "interventions")  # that train a part
 AIDED: dict[str, dict] = {  # for a model that follows no instruction
     "interventions": {"locate": "tried", "hard": 1.0, "proposals": 4, "tries": 4, "boundary": ""}
 }
-SAMPLING = {"preference-pairs": {"make": "samples"}, "labelled": {"make": "samples"}}
+SAMPLING = {"groups": {"rounds": 2}, "preference-pairs": {"make": "samples"}, "labelled": {"make": "samples"}}
 BOUND = [
     material.bind("source", name, **AIDED.get(name, {}), **hyper)
     for name in sorted(material.AXES["source"])
@@ -86,6 +86,33 @@ def test_it_gives_what_it_says(bound: Bound) -> None:
 def test_answers_stay_within_the_budget_of_tokens(bound: Bound) -> None:
     if "reward" in bound.part.gives or bound.hyper.get("make") == "samples":
         assert int(drawn(bound, max_tokens=3).length_S.max()) <= 3
+
+
+REWARDS = {
+    "none": lambda k: 0.0,
+    "all": lambda k: 1.0,
+    "every other": lambda k: float(k % 2 == 0),
+}
+
+
+def sampled(bound: Bound, reward) -> int:
+    """How many tokens it samples at most, where its k-th sample of a group earns reward(k)."""
+    most, inner = [], material.draw(policy())
+
+    def sample(prompts, n, seed, limits=None, writer="policy"):
+        most.append(n * sum([inner.max_tokens] * len(prompts) if limits is None else limits))
+        return inner.sample(prompts, n, seed, limits, writer)
+
+    judge = lambda examples, samples: [[[reward(k)] for k in range(len(g))] for g in samples]  # noqa: E731
+    bound(replace(inner, sample=sample, reward=judge))
+    return sum(most)
+
+
+@EVERY
+def test_it_samples_at_most_what_it_says_or_as_much_as_where_every_other_try_succeeds(bound: Bound) -> None:
+    said = bound.part.samples(material.draw(policy()), **bound.at(0.0)) if bound.part.samples else 0
+    most = max(said, sampled(bound, REWARDS["every other"]))
+    assert all(sampled(bound, reward) <= most for reward in REWARDS.values())
 
 
 @EVERY

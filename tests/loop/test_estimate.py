@@ -10,6 +10,8 @@ from running import equal, ran, records, tables
 from scalpel.estimate import estimate
 from scalpel.job import Job
 from scalpel.memory import memory_of, room_of
+from scalpel.methods import ROWS
+from scalpel.overlay import merge
 from scalpel.runs import Run
 from scalpel.train import train
 
@@ -51,6 +53,24 @@ def test_operations_and_tokens_are_right_within_a_quarter(at, tmp_path, method):
     assert said.flops_a_step * 12 == pytest.approx(last["flops"], rel=0.25)
     assert said.trained_a_step * 12 == pytest.approx(last["tokens_trained"], rel=0.25)
     assert last["tokens_sampled"] <= said.sampled_a_step * 12
+
+
+@pytest.mark.parametrize(("method", "completions"), [("rise", 1 + 16), ("eef", 4 * 4), ("dapo", 16 * 3)])
+def test_where_nothing_succeeds_all_that_may_be_sampled_is_and_was_said(at, tmp_path, method, completions):
+    hopeless = {"rewards": ["exact"]} | ({"source": {"rounds": 2}} if method == "dapo" else {})
+    stage = {**ROWS[method].stage, **STEPS, "steps": 2, "repeat": 1}
+    stage["signals"] = [merge(signal, hopeless) for signal in stage["signals"]]
+    said, last = estimated(at, stage, tmp_path)
+    assert said.sampled_a_step == 8 * completions * 16
+    share = last["tokens_sampled"] / (2 * said.sampled_a_step)
+    assert 0.2 < share <= 1.0  # a random model ends some answers, and what a demonstration begins is shorter
+
+
+def test_tries_that_a_pretence_does_not_come_to_are_counted_and_said(at):
+    found = estimate(*entered(at, method="int", **STEPS))
+    assert found.sampled_a_step == 8 * (8 + 1 + 32) * 16
+    assert found.further > 2 * found.seconds_a_step and "where little succeeds)" in found.words
+    assert "where little" not in estimate(*entered(at, method="grpo", **STEPS)).words
 
 
 def test_a_budget_is_turned_into_steps(at, tmp_path):

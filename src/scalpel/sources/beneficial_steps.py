@@ -6,11 +6,16 @@ from scalpel.batch import Batch, Row, lay
 from scalpel.draw import Draw
 from scalpel.engine.sample import Sample
 from scalpel.part import part
-from scalpel.sources.sampled import demonstrated, rendered_row, sample_row, total
+from scalpel.sources.sampled import at_most, demonstrated, rendered_row, sample_row, total
 from scalpel.sources.steps import Start, cuts, gone_on, spaced, success
 
 
-@part("source", "beneficial-steps", gives=frozenset({"reward", "demonstration"}))
+@part(
+    "source",
+    "beneficial-steps",
+    gives=frozenset({"reward", "demonstration"}),
+    samples=at_most(lambda states, size, **other: states * size),
+)
 def beneficial_steps(
     draw: Draw, *, states: int = 4, size: int = 4, boundary: str = "", imitate: bool = True, threshold: float = 1.0
 ) -> Batch:

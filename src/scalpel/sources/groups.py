@@ -7,7 +7,7 @@ from scalpel.draw import Draw, derive
 from scalpel.engine.sample import Sample
 from scalpel.example import Example
 from scalpel.part import part
-from scalpel.sources.sampled import Judged, judged, sample_row, total
+from scalpel.sources.sampled import Judged, at_most, judged, sample_row, total
 
 Group = tuple[Example, list[int], Judged]  # an example, its prompt's ids, samples with their rewards
 
@@ -45,7 +45,12 @@ def row_of(draw: Draw, group: Group, number: int, k: int, overlong: float, train
     return row if train_cut or sample.finished else replace(row, train=[False] * len(row.ids))
 
 
-@part("source", "groups", gives=frozenset({"reward", "behaviour"}))
+@part(
+    "source",
+    "groups",
+    gives=frozenset({"reward", "behaviour"}),
+    samples=at_most(lambda size, rounds, **other: size * (1 + rounds)),
+)
 def groups(draw: Draw, *, size: int = 8, rounds: int = 0, overlong: float = 0.0, train_cut: bool = True) -> Batch:
     """`size` samples of the policy for each prompt, with their rewards.
 
@@ -56,7 +61,8 @@ def groups(draw: Draw, *, size: int = 8, rounds: int = 0, overlong: float = 0.0,
     Reads    prompts; the reward functions.
     Limits   size 1 is plain policy gradient on single samples: credits that need a spread refuse it.
     Fails    all rewards of a group equal: nothing to learn there; `reward/equal_groups` shows the share. Under
-             `rounds` the mean reward is that of the groups which were kept, and more is sampled than was estimated.
+             `rounds` the mean reward is that of the groups which were kept, and up to 1 + `rounds` times as much is
+             sampled.
     Source   Shao et al. 2024 (arXiv 2402.03300), section 4.1; the other three from Yu et al. 2025 (arXiv 2503.14476),
              eq. 11 and eq. 13, and its overlong filtering.
     """

@@ -6,7 +6,7 @@ from scalpel.batch import ENVIRONMENT, POLICY, Batch, Row, lay
 from scalpel.draw import Draw
 from scalpel.engine.sample import Sample
 from scalpel.part import part
-from scalpel.sources.proposals import Locate, Proposal, asked, attempt_of, reference_of, tried
+from scalpel.sources.proposals import Locate, Proposal, asked, attempt_of, reference_of, samples, tried
 from scalpel.sources.sampled import Judged, judged, total
 from scalpel.sources.steps import gone_on
 
@@ -16,7 +16,7 @@ ASK = (
 )
 
 
-@part("source", "interventions", gives=frozenset({"reward"}))
+@part("source", "interventions", gives=frozenset({"reward"}), samples=samples)
 def interventions(
     draw: Draw,
     *,

@@ -7,7 +7,7 @@ from scalpel.draw import Draw, derive
 from scalpel.engine.sample import Sample
 from scalpel.example import Example, Prompt
 from scalpel.part import part
-from scalpel.sources.sampled import demonstrated, rendered_row, sample_row, total, writers
+from scalpel.sources.sampled import at_most, demonstrated, rendered_row, sample_row, total, writers
 
 TEMPLATE = "{prompt}\nThe right answer: {completion}\nThe same answer in your own words:\n"
 
@@ -31,7 +31,13 @@ def right(places: list[int], found: list[list[Sample]], rewards: list[list[list[
     return {i: s for i, (s,), (r,) in judged if s.finished and total(r) >= least}
 
 
-@part("source", "own-or-gold", gives=frozenset({"demonstration"}), asks=writers("reference"))
+@part(
+    "source",
+    "own-or-gold",
+    gives=frozenset({"demonstration"}),
+    asks=writers("reference"),
+    samples=at_most(lambda paraphrase, **other: 2 if paraphrase else 1),
+)
 def own_or_gold(draw: Draw, *, writer: str = "reference", threshold: float = 1.0, paraphrase: str = TEMPLATE) -> Batch:
     """The model's own answer where it is right, else its paraphrase of the demonstration, else the demonstration.
 

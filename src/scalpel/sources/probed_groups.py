@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from random import Random
+from typing import Any
 
 from scalpel.batch import Batch, lay
 from scalpel.draw import Draw, derive
@@ -23,7 +24,12 @@ def started(draw: Draw, cut: str) -> list[list[int]]:
     return begun
 
 
-@part("source", "probed-groups", gives=frozenset({"reward", "behaviour", "progress"}))
+def samples(draw: Draw, *, size: int, provers: int, episodes: int, room: int, begun: bool, **other: Any) -> int:
+    forced = provers * episodes * min(room, draw.max_tokens)
+    return len(draw.examples) * (begun * draw.max_tokens + size * (draw.max_tokens + forced))
+
+
+@part("source", "probed-groups", gives=frozenset({"reward", "behaviour", "progress"}), samples=samples)
 def probed_groups(
     draw: Draw,
     *,

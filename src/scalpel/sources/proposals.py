@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 from scalpel.draw import Draw, derive
 from scalpel.engine.sample import Sample
@@ -31,6 +31,23 @@ class Proposal:
     group: int
     kept: tuple[int, ...]
     step: tuple[int, ...]
+
+
+def samples(draw: Draw, *, size: int, locate: Locate, proposals: int, tries: int, boundary: str, **other: Any) -> int:
+    """The tokens of the answers, of the proposals, of all tries behind each, and of those behind each step that are to
+    locate the error, as if attempts had as many steps as the reference."""
+    completions = len(draw.examples) * (size + proposals * (1 + tries))
+    if locate == "tried":
+        completions += tries * sum(steps_of(draw, group, boundary) for group in range(len(draw.examples)))
+    return completions * draw.max_tokens
+
+
+def steps_of(draw: Draw, group: int, boundary: str) -> int:
+    """How many steps but the last the reference has; where each token is one, as many as there can be."""
+    if not boundary:
+        return draw.max_tokens - 1
+    ids = draw.tokens.completion(reference_of(draw, group), draw.examples[group].prompt)
+    return len(cuts(draw.tokens, ids, boundary))
 
 
 def attempt_of(draw: Draw, group: int, sample: Sample, boundary: str) -> Attempt:

@@ -8,7 +8,7 @@ from scalpel.draw import Draw, derive
 from scalpel.example import Example, Prompt
 from scalpel.marks import said
 from scalpel.part import part
-from scalpel.sources.sampled import Judged, sample_row, total
+from scalpel.sources.sampled import Judged, at_most, paired, sample_row, total
 from scalpel.turns import asked_again
 
 Keep = Literal["all", "better", "best", "success"]
@@ -40,7 +40,7 @@ class Talk:
         self.over = over
 
 
-@part("source", "revisions", gives=frozenset({"reward"}))
+@part("source", "revisions", gives=frozenset({"reward"}), samples=at_most(lambda sizes, **other: sum(sizes)))
 def revisions(
     draw: Draw,
     *,
@@ -94,5 +94,4 @@ def heard(draw: Draw, talks: list[Talk], turn: int, size: int) -> list[tuple[Tal
     prompts = [draw.tokens.prompt(talk.prompt) for talk in talks]
     samples = draw.sample(prompts, size, derive(draw.seed, "turn", turn) % 2**31)
     rewards = draw.reward([talk.example for talk in talks], samples)
-    judged = [list(zip(*pair, strict=True)) for pair in zip(samples, rewards, strict=True)]
-    return list(zip(talks, prompts, judged, strict=True))
+    return list(zip(talks, prompts, paired(samples, rewards), strict=True))

@@ -16,12 +16,21 @@ def writers(default: str = "policy") -> Callable[..., set[str]]:
     return lambda writer=default, **other: {writer}
 
 
+def at_most(completions: Callable[..., int]) -> Callable[..., int]:
+    """How many tokens a source samples a step at most, by how many completions a prompt its keys come to."""
+    return lambda draw, **hyper: len(draw.examples) * completions(**hyper) * draw.max_tokens
+
+
+def paired(samples: Sequence[Sequence[Sample]], rewards: Sequence[Sequence[list[float]]]) -> list[Judged]:
+    return [list(zip(*pair, strict=True)) for pair in zip(samples, rewards, strict=True)]
+
+
 def judged(draw: Draw, size: int, writer: str = "policy") -> tuple[list[list[int]], list[Judged]]:
     """The prompts' ids, and `size` samples of each with their rewards."""
     prompts = [draw.tokens.prompt(example.prompt) for example in draw.examples]
     samples = draw.by(writer)(prompts, size, draw.seed)
     rewards = draw.reward(draw.examples, samples)
-    return prompts, [list(zip(*pair, strict=True)) for pair in zip(samples, rewards, strict=True)]
+    return prompts, paired(samples, rewards)
 
 
 def demonstrated(draw: Draw, source: str) -> list[Rendered | None]:

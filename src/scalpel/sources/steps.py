@@ -8,7 +8,7 @@ from typing import TypeVar
 from scalpel.draw import Draw, derive
 from scalpel.engine.sample import Sample
 from scalpel.sources.given import continued
-from scalpel.sources.sampled import Judged, total
+from scalpel.sources.sampled import Judged, paired, total
 from scalpel.tokens import Tokens
 
 T = TypeVar("T")
@@ -55,7 +55,7 @@ def gone_on(draw: Draw, starts: Sequence[Start], n: int, what: str, trial: bool 
     whole = [[continued(ids, end) for end in group] for (_, ids), group in zip(starts, ends, strict=True)]
     judge = draw.score if trial else draw.reward
     rewards = judge([draw.examples[g] for g, _ in starts], whole)
-    return [list(zip(*pair, strict=True)) for pair in zip(whole, rewards, strict=True)]
+    return paired(whole, rewards)
 
 
 def success(found: Judged, threshold: float) -> tuple[Sample, list[float]] | None:
