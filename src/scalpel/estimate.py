@@ -60,7 +60,8 @@ class Estimate:
         sampled = f" and at most {self.sampled_a_step:,.0f} are sampled" if self.sampled_a_step else ""
         return (
             f"about {duration(self.seconds)}{further} for {self.steps:,.0f} steps, in each of which "
-            f"{self.trained_a_step:,.0f} tokens are trained{sampled} ({self.steps * self.flops_a_step:.2g} operations in all); {self.memory.words}"
+            f"{self.trained_a_step:,.0f} tokens are trained{sampled} ({self.steps * self.flops_a_step:.2g} operations "
+            f"in all); {self.memory.words}"
         )
 
 
