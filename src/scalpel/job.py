@@ -28,6 +28,7 @@ from scalpel.engine.reach import reach
 from scalpel.example import Example, Prompt, Task
 from scalpel.keep import Begin, Dual, Floor, make_sets, write_documents
 from scalpel.measure.probes import Probe, make_probes
+from scalpel.pair import interpolate
 from scalpel.recipe import ModelSpec, Recipe, StageSpec
 from scalpel.rendered import Rendered, truncate
 from scalpel.rewards import Rewards, TrainerState
@@ -142,11 +143,14 @@ class Job:
     def leave(self, stage: StageRun, folder: Path | None = None) -> None:
         """Ends a stage: what its scope holds is saved in its own form, then goes into the plain weights."""
         stage.validation.go_back(self.engine.model)
-        if stage.floor:
-            self.floors.append({"stage": stage.name, **stage.floor.account(self.engine)})
         if folder is not None and stage.scope.export is not None:
             stage.scope.export(folder / "adapter")
         stage.scope.fold()
+        if stage.spec.blend < 1:
+            model = self.engine.model
+            model.load_state_dict(interpolate(self.base().state_dict(), model.state_dict(), stage.spec.blend))
+        if stage.floor:
+            self.floors.append({"stage": stage.name, **stage.floor.account(self.engine)})
         after = self.plans[stage.index + 1 :]
         self.earlier = stage if after and after[0].spec.keep_optimiser else None
         if any({"previous", "earlier"} & plan.roles for plan in after):

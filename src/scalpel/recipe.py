@@ -102,7 +102,7 @@ class KeepSpec(Strict):
     every: int = Field(5, gt=0)  # steps between looks
     items: int = Field(48, gt=0)  # of each set, a look
     memory: float = Field(0.3, gt=0, le=1)  # weight of the newest look in the moving average
-    rate: float = Field(0.1, gt=0)  # of the dual variable
+    rate: float = Field(0.05, gt=0)  # of the dual variable
     strength: float = Field(20.0, gt=0)  # where it starts
     most: float = Field(100.0, gt=0)  # what it rises to at most
     batch: int | None = Field(None, gt=0)  # texts a step, if not the stage's batch
@@ -137,6 +137,7 @@ class StageSpec(Strict):
     reference: str = "base"  # "base", "start" or a folder
     keep_optimiser: bool = False
     repeat: int = Field(1, gt=0)
+    blend: float = Field(1.0, gt=0, le=1)  # where it ends between the base, 0, and what it learnt, 1 (WiSE-FT)
     # how much
     steps: int = Field(100, gt=0)
     batch: int = Field(16, gt=0)  # prompts an optimiser step

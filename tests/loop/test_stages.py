@@ -41,6 +41,15 @@ def test_a_stage_may_start_from_a_folder(at):
     assert equal(weights(job), theirs)
 
 
+@pytest.mark.parametrize("scope", ["all", "lora"])
+def test_a_blended_stage_ends_on_the_line_from_the_base_to_what_it_learnt(at, scope):
+    base = weights(Job(tables(at, ONE)))
+    tuned, half = (weights(train(tables(at, {**ONE, "scope": scope, "blend": t}))) for t in (1.0, 0.5))
+    assert not equal(tuned, base)
+    for name, x in half.items():
+        torch.testing.assert_close(x, (base[name] + tuned[name]) / 2)
+
+
 def test_a_start_of_another_shape_is_refused(at, tmp_path):
     other = tiny.folder(tmp_path / "other", "llama", num_hidden_layers=1)
     with pytest.raises(ValueError, match=r"start .* is another architecture .*tensors differ, first"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import exp
 
-MOST_SHORT = 4.0  # a shortfall counts at most as so many times the loss that is allowed
+MOST_SHORT = 1.0  # a shortfall counts at most as so many times the loss that is allowed: no more than what is left over
 LEAST_ALLOWED = 0.005  # the loss that a floor of 1 allows, so that errors have a unit
 
 
@@ -14,7 +14,7 @@ class Dual:
     """The multiplier λ of  max gain  subject to  retention ≥ floor,  moved by exponentiated gradient ascent.
 
         λ ← clip(λ · exp(η e), least, most)
-        e = (floor − high) / (1 − floor), at most 4     where even the upper bound of what is left is below the floor
+        e = (floor − high) / (1 − floor), at most 1     where even the upper bound of what is left is below the floor
         e = (floor − retention) / (1 − floor)           where what is seen to be left is above it
         e = 0                                           where neither: a few items can't tell
         loss = (L_gain + λ · L_keep) / (1 + λ)
@@ -29,7 +29,7 @@ class Dual:
     """
 
     floor: float
-    rate: float = 0.1
+    rate: float = 0.05
     least: float = 0.1
     most: float = 100.0
     strength: float = 20.0
