@@ -70,13 +70,22 @@ def agree(precision: str, pair: Sequence[Ran]) -> str:
 
 
 def account(all_ran: Sequence[Ran], ours: Ran) -> None:
-    """Tokens scored and necessary operations: each sentence once, behind a start token."""
-    lengths, shape = ours.end.pop("lengths"), Shape(**ours.end.pop("shape"))
-    groups = [(1, [n]) for pair in lengths for n in pair]
+    """Tokens scored, and the operations that these need."""
+    lengths, alike, shape = ours.end.pop("lengths"), ours.end.pop("alike"), Shape(**ours.end.pop("shape"))
+    flops = sum(necessary(shape, pair, n) for pair, n in zip(lengths, alike, strict=True))
     for ran in all_ran:
         for step in ran.steps:
             step.pop("right"), step.pop("logp")
-            step |= {"tokens": sum(n for pair in lengths for n in pair), "flops": forward(shape, groups)}
+            step |= {"tokens": sum(map(sum, lengths)), "flops": flops}
+
+
+def necessary(shape: Shape, lengths: Sequence[int], alike: int) -> float:
+    """Two sentences behind a start token that begin with `alike` common tokens: these once, in the layers and in the
+    head; and nothing for the last token, behind which nothing is asked."""
+    first, second = lengths
+    alike = min(alike, first - 1, second - 1)
+    layers = forward(shape, [(1 + alike, [first - alike - 1, second - alike - 1])], heads=False)
+    return layers + 2.0 * shape.head_parameters * (first + second - alike)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from bench.common.flops import shape_of
 from bench.common.machine import now_bytes
 from scalpel import models
 from scalpel.engine import Engine
+from scalpel.engine.layout import common
 from scalpel.measure.probes.choose import Choose, read_choices
 
 
@@ -21,14 +22,15 @@ def ours(
     loaded, tokens = models.load(model, device=device, dtype=getattr(torch, precision))
     engine = Engine(loaded, tokens, precision=precision)
     probe = Choose("blimp", read_choices(source, items, seed))
-    lengths = [[len(tokens.completion(c, "")) for c in item.choices] for item in probe.items]
+    ids = [[tokens.completion(c, "") for c in item.choices] for item in probe.items]
     rest = now_bytes(device)
     turn()
     for _ in range(steps):
         found = probe.run(engine)
         turn(right=[r.right for r in found], logp=[r.value for r in found])
     return {"at_rest": rest, "precision": f"weights and arithmetic {precision}", "shape": vars(shape_of(loaded.config)),
-            "lengths": lengths, "threads": torch.get_num_threads()}  # fmt: skip
+            "lengths": [[len(x) for x in pair] for pair in ids], "alike": [common(*pair) for pair in ids],
+            "threads": torch.get_num_threads()}  # fmt: skip
 
 
 def harness(
