@@ -178,6 +178,16 @@ def test_adapters_on_a_shared_embedding_and_of_an_unknown_kind_are_refused() -> 
         adapt(model, "lorra", {"target_modules": ["q_proj"]}, 0)
 
 
+def test_a_target_that_no_model_has_is_refused_with_the_nearest() -> None:
+    with pytest.raises(ValueError, match="unknown target of scope 'lora' 'gat': did you mean 'gate'"):
+        attach(tiny.model(), "lora", targets=["q", "gat"])
+
+
+def test_a_head_without_a_weight_of_its_own_is_no_target() -> None:
+    with pytest.raises(ValueError, match="shares its weight with the embedding.*scope 'components'"):
+        attach(tiny.model(), "lora", targets=["q", "head"])
+
+
 def test_adapters_of_a_half_precision_model_learn_in_float32_and_fold_into_it() -> None:
     model = tiny.model().to(torch.bfloat16)
     scope = attach(model, "lora")
