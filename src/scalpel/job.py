@@ -184,7 +184,7 @@ class Job:
 
     def hold(self, stage: StageRun, step: int) -> dict[str, float]:
         """A look at the keep set after this step of the stage, where it is due; its strength follows."""
-        return stage.floor.look(self.engine) if stage.floor and stage.floor.due(step) else {}
+        return stage.floor.look(self.engine, step) if stage.floor and stage.floor.due(step) else {}
 
     def engine_of(self, model: PreTrainedModel) -> Engine:
         return Engine(model, self.engine.tokens, precision=self.engine.precision)

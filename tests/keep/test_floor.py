@@ -92,6 +92,16 @@ def test_an_ability_that_the_base_hardly_has_is_refused():
         begun(Model(a=set(range(7)), b=set(range(40))))
 
 
+def test_it_has_held_since_the_last_look_that_was_sure_of_the_contrary_was_over():
+    floor = begun(items=40, memory=1.0)
+    nothing = Model(a=set(), b=set(range(40)))
+    since = []
+    for step, model in ((5, ALL), (10, nothing), (15, nothing), (20, ALL), (25, ALL)):
+        floor.look(model, step)
+        since.append(floor.since)
+    assert since == [0, None, None, 20, 20]
+
+
 def test_a_restored_floor_goes_on_as_if_never_stopped():
     first, second = begun(items=7), Floor([Told("a"), Told("b")], Dual(0.9), items=7)
     half = Model(a=set(range(0, 40, 2)), b=set(range(40)))

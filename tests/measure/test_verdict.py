@@ -108,7 +108,8 @@ def with_floor(folder, held):
         path = folder / "arms" / "sft" / f"seed-{seed}" / "summary.json"
         left = {"facts": 0.99 if good else 0.90, "sort": 0.995}
         floor = {"floor": 0.98, "held": good, "left": left, "looks": 20, "below": 5, "flops": 1e8, "seconds": 3.0}
-        write_json(path, json.loads(path.read_text()) | {"floors": [floor | {"strength": 7.0}]})
+        more = {"strength": 7.0, "since": 10 * seed if good else None}
+        write_json(path, json.loads(path.read_text()) | {"floors": [floor | more]})
 
 
 def test_a_floor_is_pooled_over_seeds_and_said(tmp_path):
@@ -118,9 +119,16 @@ def test_a_floor_is_pooled_over_seeds_and_said(tmp_path):
     floor = row(found, "sft")["floor"]
     assert (floor["held"], floor["of"], floor["below"], floor["flops"]) == (1, 2, 0.25, 1e8)
     assert floor["least"] == {"ability": "facts", "left": pytest.approx(0.945)}
+    assert floor["since"] is None  # one seed ended below it
     assert row(found, "plain")["floor"] is None
     words = next(words for words in found["verdict"]["words"] if "floor" in words)
     assert words.startswith("sft held its floor of 98% in 1 of 2 seeds; least is left of facts: 9")
+
+
+def test_the_floor_held_from_where_it_did_in_every_seed(tmp_path):
+    write_comparison(tmp_path, {"sft": Truth(0.9, 0.01), "plain": Truth(0.9, 0.5)})
+    with_floor(tmp_path, [True, True])
+    assert row(comparison(load(tmp_path)), "sft")["floor"]["since"] == 10
 
 
 def test_cost_weights_and_failures_are_carried(tmp_path):

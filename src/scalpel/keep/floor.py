@@ -14,7 +14,7 @@ from scalpel.keep.sets import Ability
 from scalpel.measure.statistics import wilson
 
 Flags = list[list[bool]]
-COUNTED = ("looks", "below", "seconds", "flops")
+COUNTED = ("looks", "below", "since", "seconds", "flops")
 SURE = 0.95  # the share of upper bounds that what is left doesn't exceed
 ENOUGH = 8  # units that the base must get right, for an ability to be held
 
@@ -76,6 +76,7 @@ class Floor:
     standings: list[Standing] = field(default_factory=list)
     looks: int = 0
     below: int = 0  # looks that saw the worst ability below the floor
+    since: int | None = 0  # the step from which on no look was sure of that; None if the last one was
     seconds: float = 0.0  # spent looking
     flops: float = 0.0
 
@@ -95,13 +96,15 @@ class Floor:
     def due(self, step: int) -> bool:
         return step % self.every == 0
 
-    def look(self, engine: Engine) -> dict[str, float]:
-        """Scores the next items, moves the dual variable, and says what it saw."""
+    def look(self, engine: Engine, step: int = 0) -> dict[str, float]:
+        """Scores the next items after that step, moves the dual variable, and says what it saw."""
         started, spent = perf_counter(), engine.meter.flops
         for ability, standing in zip(self.abilities, self.standings, strict=True):
             chosen = standing.next(self.items, self.seed)
             standing.note(*standing.count(chosen, ability.flags(engine, chosen)), self.memory)
-        strength = self.dual.follow(self.worst, min(standing.high for standing in self.standings))
+        high = min(standing.high for standing in self.standings)
+        strength = self.dual.follow(self.worst, high)
+        self.since = None if high < self.dual.floor else step if self.since is None else self.since
         self.looks, self.below = self.looks + 1, self.below + (self.worst < self.dual.floor)
         self.seconds, self.flops = self.seconds + perf_counter() - started, self.flops + engine.meter.flops - spent
         each = {f"keep/{standing.name}": standing.retention for standing in self.standings}

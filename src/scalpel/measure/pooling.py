@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from scalpel.measure.recovery import PUSHES
@@ -51,9 +51,16 @@ def floor(arm: Arm) -> dict[str, Any] | None:
         "of": len(found),
         "left": left,
         "least": {"ability": least, "left": known[least]},
+        "since": since([one["since"] for one in found]),
         "below": mean(one["below"] / one["looks"] if one["looks"] else None for one in found),
         **{key: mean(one[key] for one in found) for key in ("flops", "seconds", "strength")},
     }
+
+
+def since(steps: Sequence[int | None]) -> int | None:
+    """The step from which on the floor held in every seed; None if one of them ended below it."""
+    known = [step for step in steps if step is not None]
+    return max(known) if len(known) == len(steps) else None
 
 
 def recovery(arm: Arm) -> dict[str, Any] | None:
