@@ -30,8 +30,8 @@ def lora(
     """A low-rank change beside each matrix moves, the weights themselves stay: W x + s·B A x, s = alpha / rank.
 
     A is drawn (`init`), B is zero. `targets` are components, "head" among them where it has a weight of its own; a
-    fused matrix is adapted whole if one of its components is named. `rank_stabilised`: s = alpha / √rank (rsLoRA); `magnitude`: the norm of each output
-    is learnt apart from its direction (DoRA).
+    fused matrix is adapted whole if one of its components is named. `rank_stabilised`: s = alpha / √rank (rsLoRA);
+    `magnitude`: the norm of each output is learnt apart from its direction (DoRA).
 
     Reads    matrices inside the layers, and the head.
     Limits   at attach the output is unchanged; rank = the smaller side can be any change of that matrix.
