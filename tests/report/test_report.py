@@ -10,7 +10,7 @@ from rich.console import Console
 from folders import SPICE, Truth, write_comparison, write_run
 from scalpel.measure import comparison, load
 from scalpel.report import terminal, view, write
-from scalpel.report.figures import COLOURS, curves, heat_maps, scatter, style
+from scalpel.report.figures import COLOURS, curves, floors, heat_maps, scatter, style
 from scalpel.report.items import LONGEST, text
 from scalpel.runs import write_json
 
@@ -60,6 +60,21 @@ def test_a_floor_has_a_section_where_there_is_one(tmp_path, html):
     assert "The floor" in words and "1 of 1 seeds" in words and "25% of looks" in words and "step 40" in words
     assert "10% of the FLOPs" in words
     assert "The floor" not in plain(html)
+
+
+def test_a_floor_is_drawn_look_by_look(tmp_path):
+    folder = write_run(tmp_path / "floored", Truth(0.9, 0.01))
+    path = folder / "summary.json"
+    floor = {"floor": 0.98, "held": True, "left": {"facts": 0.99}, "looks": 2, "below": 1, "since": 4, "seconds": 3.0}
+    write_json(path, json.loads(path.read_text()) | {"floors": [floor | {"flops": 5e8, "strength": 7.0}]})
+    with (folder / "metrics.jsonl").open("a") as lines:
+        for step, worst in ((2, 0.9), (3, None), (4, 0.99)):
+            look = {} if worst is None else {"keep/worst": worst, "keep/strength": 10.0 * step}
+            lines.write(json.dumps({"kind": "train", "step": step, "loss": 1.0, **look}) + "\n")
+    (_, left), (_, strength) = floors(view(folder))
+    assert (left.data[0].x, left.data[0].y) == ((2, 4), pytest.approx((90.0, 99.0)))
+    assert strength.data[0].y == (20.0, 40.0) and left.layout.shapes[0].y0 == 98.0
+    assert not floors(view(write_run(tmp_path / "plain", Truth(0.9, 0.01))))
 
 
 def test_the_page_says_what_the_comparison_says(html, compared):

@@ -130,21 +130,46 @@ def axis(arms: Sequence[Arm]) -> str:
     return "flops" if lines and all("flops" in line for line in lines) else "step"
 
 
-def add_runs(figure: go.Figure, arm: Arm, look: tuple[str, str, str], along: str, key: str, scale: float) -> None:
-    """One line for each seed of an arm."""
+def add_runs(
+    figure: go.Figure,
+    arm: Arm,
+    look: tuple[str, str, str],
+    along: str,
+    key: str,
+    scale: float,
+    along_training: bool = False,
+) -> None:
+    """One line for each seed of an arm: through what the probes saw, or what training itself recorded."""
     colour, symbol, dash = look
     for run in arm.runs:
-        lines = sorted((line for line in run.probes if key in line), key=lambda line: line["step"])
+        records = run.train if along_training else run.probes
+        lines = sorted((line for line in records if key in line), key=lambda line: line["step"])
         if lines:
             figure.add_scatter(
                 x=[line[along] for line in lines],
                 y=[scale * line[key] for line in lines],
-                mode="lines+markers",
+                mode="lines" if along_training else "lines+markers",
                 line={"color": colour, "width": 1.6, "dash": dash},
                 marker={"color": colour, "symbol": symbol, "size": 5},
                 name=escape(arm.name),
                 hovertemplate=f"{escape(arm.name)}, seed {run.seed}: %{{y:.3g}}<extra></extra>",
             )
+
+
+def floors(view: View) -> list[tuple[str, go.Figure]]:
+    """Under a floor, look by look: what is left of the ability of which least is left, and how strongly is pulled."""
+    panels = []
+    for title, key, scale in (("least left, %", "keep/worst", 100.0), ("strength λ", "keep/strength", 1.0)):
+        figure = go.Figure(layout=layout(height=230))
+        for index, arm in enumerate(view.arms):
+            add_runs(figure, arm, style(index), "step", key, scale, along_training=True)
+        if figure.data:
+            figure.update_xaxes(title="step", rangemode="tozero", nticks=5)
+            figure.update_yaxes(nticks=5)
+            panels.append((title, figure))
+    for height in {row["floor"]["floor"] for row in view.rows if row.get("floor")} if panels else ():
+        panels[0][1].add_hline(y=100 * height, line={"width": 1, "dash": "dot", "color": "#999999"})
+    return panels
 
 
 def heat_maps(view: View) -> list[tuple[str, go.Figure]]:

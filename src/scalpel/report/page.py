@@ -32,7 +32,7 @@ def page(shown: View) -> str:
         section("Why", sections.verdict(shown)),
         section("Gain against forgetting", gain_and_forgetting(shown, drawn)),
         section("At the same skill", AT_SAME_SKILL + sections.matched(shown)),
-        section("The floor", sections.floors(shown)),
+        section("The floor", floor(shown, drawn)),
         section("Along training", along(shown, drawn)),
         section("Where the weights moved", weights(shown, drawn)),
         section("Items lost and gained", sections.recovered(shown) + items(shown)),
@@ -87,6 +87,11 @@ def gain_and_forgetting(shown: View, drawn: Figures) -> str:
         "On the dotted line an arm would be worth as much as the best one."
     )
     return f"{picture}<p class=note>{caption}</p>{sections.arms(shown)}<h3>Every probe</h3>{sections.probes(shown)}"
+
+
+def floor(shown: View, drawn: Figures) -> str:
+    panels = figures.floors(shown)
+    return sections.floors(shown) + (grid("panels", panels, drawn) if panels else "")
 
 
 def along(shown: View, drawn: Figures) -> str:

@@ -166,8 +166,8 @@ def floors(view: View) -> str:
     head = ("arm", "floor", "held at the end", "least left", "held from", "below it on the way", "looking cost")
     note = (
         "Shares of what the base gets right in the keep set, whose items the ledger doesn't measure. At the end the "
-        "whole keep set is scored, on the way a few items of each ability; it held from the step after which none of these "
-        "looks was sure of the contrary, in any seed. What it cost in gain is told by an arm without it."
+        "whole keep set is scored, on the way a few items of each ability; it held from the step after which none of "
+        "these looks was sure of the contrary, in any seed. What it cost in gain is told by an arm without it."
     )
     return f"{table(head, rows, view.take)}<p class=note>{note}</p>"
 
