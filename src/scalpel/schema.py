@@ -1,0 +1,248 @@
+"""What a recipe may say: its tables and keys, with their defaults and what is refused of a value by itself."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from scalpel.methods import ROWS
+from scalpel.registry import unknown
+
+
+class Strict(BaseModel):
+    # an infinite number stays one: as JSON has it, it would be none
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), ser_json_inf_nan="constants")
+
+
+class PartSpec(BaseModel):
+    """A part by name with the hyper-parameters that differ from its defaults: "kl" or {name = "kl", beta = 0.1}."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    name: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def short_form(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+    @property
+    def hyper(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
+class SignalSpec(Strict):
+    """Source × credits × objective, with a weight. Without a source it learns from the batch of the signal
+    before it; without an objective only anchors act on it."""
+
+    name: str = ""
+    source: PartSpec | None = None
+    corrupt: list[PartSpec] = []
+    credit: list[PartSpec] = []
+    objective: PartSpec | None = None
+    weight: float | dict[str, Any] = 1.0
+    task: dict[str, Any] | None = None  # where its prompts come from, if not from the recipe's task
+    rewards: list[str | dict[str, Any]] | None = None  # how completions are rewarded; "data" stands for
+    # what [data] says
+    select: PartSpec | None = None  # which prompts it learns from
+    batch: int | None = Field(None, gt=0)  # prompts an optimiser step, if not the stage's
+    reuse: int = Field(1, gt=0)  # optimiser steps taken on one batch
+    lag: int = Field(0, ge=0)  # batches that the source is ahead of the updates, as asynchronous samplers are
+
+
+class SamplingSpec(Strict):
+    max_tokens: int = Field(64, gt=0)
+    temperature: float = Field(1.0, ge=0)
+    top_p: float = Field(1.0, gt=0, le=1)
+    top_k: int = Field(0, ge=0)
+    stop: list[str] = []
+    entropy: float | None = Field(None, gt=0)  # nats a token that is kept by the temperature, from where it starts
+    pace: float = Field(0.3, gt=0, le=1)  # of the temperature, a batch
+
+    @model_validator(mode="after")
+    def something_to_follow(self) -> SamplingSpec:
+        if self.entropy and not self.temperature:
+            raise ValueError("at temperature 0 there is no entropy to keep: start from a temperature above it")
+        return self
+
+
+class ValidateSpec(Strict):
+    """Accuracy on tuning items every so many steps; stops after `patience` rounds without a new best and goes
+    back to the best weights. `patience` 0 only watches."""
+
+    every: int = Field(gt=0)
+    items: int = Field(64, gt=0)
+    patience: int = Field(0, ge=0)
+
+
+class KeepSpec(Strict):
+    """The floor: at least this share of what the base gets right in every keep set is to remain; 0 is off.
+
+    A look at `items` items a set, each `every` steps, moves the strength of what is named in `steer` (signals by
+    name, anchors by their part's name). Nothing named: a signal "keep" is added, text that the base writes itself,
+    `batch` of `documents` a step, with the exact divergence from the base.
+    """
+
+    floor: float = Field(0.98, ge=0, le=1)
+    sets: list[dict[str, Any]] = []
+    steer: list[str] = []
+    every: int = Field(5, gt=0)  # steps between looks
+    items: int = Field(48, gt=0)  # of each set, a look
+    memory: float = Field(0.3, gt=0, le=1)  # weight of the newest look in the moving average
+    rate: float = Field(0.05, gt=0)  # of the dual variable
+    strength: float = Field(20.0, gt=0)  # where it starts
+    most: float = Field(100.0, gt=0)  # what it rises to at most
+    batch: int | None = Field(None, gt=0)  # texts a step, if not the stage's batch
+    documents: int = Field(1024, gt=0)
+    max_tokens: int = Field(128, gt=0)  # of a text that the base writes
+
+    @model_validator(mode="after")
+    def room_to_rise(self) -> KeepSpec:
+        if self.strength > self.most:
+            raise ValueError(f"strength starts at {self.strength:g}, above most, {self.most:g}: lower it or raise most")
+        return self
+
+
+class BudgetSpec(Strict):
+    """What a stage may spend: operations, tokens (processed and sampled) or seconds of training. With `of` "run",
+    what earlier stages spent counts too."""
+
+    unit: Literal["flops", "tokens", "seconds"] = "flops"
+    amount: float = Field(gt=0)
+    of: Literal["stage", "run"] = "stage"
+
+
+class StageSpec(Strict):
+    """A weighted list of signals on one scope, with anchors, and how to optimise."""
+
+    name: str = ""
+    method: str | None = None
+    signals: list[SignalSpec] = []
+    scope: PartSpec = PartSpec(name="all")
+    anchors: list[PartSpec] = []
+    start: str = "previous"  # "previous", "base" or a folder
+    reference: str = "base"  # "base", "start" or a folder
+    keep_optimiser: bool = False
+    repeat: int = Field(1, gt=0)
+    blend: float = Field(1.0, gt=0, le=1)  # where it ends between the base, 0, and what it learnt, 1 (WiSE-FT)
+    # how much
+    steps: int = Field(100, gt=0)
+    batch: int = Field(16, gt=0)  # prompts an optimiser step
+    accumulation: int = Field(1, gt=0)  # at least so many micro-batches an optimiser step
+    # tokens of a forward pass, at most; padding counts where there is any; auto: by model and device
+    micro_tokens: Annotated[int, Field(gt=0)] | Literal["auto"] = "auto"
+    checkpointing: Literal["auto"] | bool = "auto"  # layers run twice and keep less; auto: where memory would not do
+    budget: BudgetSpec | None = None  # in place of steps: stop when so much is spent
+    # how
+    optimizer: Literal["adamw", "rmsprop", "sgd"] = "adamw"
+    learning_rate: float = Field(1e-5, gt=0)
+    owned_rate: float = Field(10.0, gt=0)  # times it, for modules that parts own, such as a value head
+    owned_first: float = Field(0.0, ge=0, lt=1)  # share of the run at its beginning in which only they move
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = Field(1e-8, gt=0)
+    weight_decay: float = Field(0.0, ge=0)
+    schedule: Literal["constant", "linear", "cosine"] = "linear"
+    warmup: float = Field(0.03, ge=0, lt=1)  # share of the steps
+    clip: float = Field(1.0, ge=0)  # gradient norm; 0 is off
+    max_length: int | None = Field(None, gt=1)
+    truncation: Literal["error", "drop", "keep_start", "keep_end"] = "error"
+    sampling: SamplingSpec = SamplingSpec()
+    validation: ValidateSpec | None = Field(None, alias="validate")
+    keep: KeepSpec | None = None
+    checkpoint_every: int | None = Field(None, ge=0)  # steps; 0 is never; unset: by time, see checkpoint.Saver
+    log_completions: int = Field(2, ge=0)  # prompts a step whose completions go into completions.jsonl
+
+    @field_validator("method")
+    @classmethod
+    def known_method(cls, value: str | None) -> str | None:
+        if value is not None and value not in ROWS:
+            raise ValueError(unknown("method", value, ROWS))
+        return value
+
+    @model_validator(mode="after")
+    def something_to_learn(self) -> StageSpec:
+        if not self.signals:
+            raise ValueError("a stage needs a `method`, or `signals` of its own; see `scalpel methods`")
+        if self.signals[0].source is None:
+            raise ValueError("the first signal needs a `source`")
+        return self
+
+
+class ModelSpec(Strict):
+    path: str
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"  # of the arithmetic
+    device: str = "auto"
+    trust_remote_code: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def short_form(cls, value: Any) -> Any:
+        return {"path": value} if isinstance(value, str) else value
+
+
+class DataSpec(Strict):
+    """How many training items, from which seed, and how completions are rewarded (the task's own verifier
+    unless `rewards` says otherwise)."""
+
+    items: int = Field(1024, gt=0)
+    seed: int = 0
+    rewards: list[str | dict[str, Any]] = []
+
+
+class MeasureSpec(Strict):
+    """The probes of the ledger, and how often they are taken along a run (besides before and after)."""
+
+    probes: list[dict[str, Any]] = []
+    target: str = ""  # the probe that shows the gain; the first one unless said
+    points: int = Field(4, ge=0)  # measurements along a run
+    curve_items: int = Field(64, gt=0)  # items a probe at those points
+    recovery_samples: int = Field(8, gt=0)  # k, for 'within k samples'
+    recovery_items: int = Field(32, ge=0)  # lost items tested, a probe
+
+
+class CompareSpec(Strict):
+    """Arms × seeds, at equal budget: what the arm named in `equal_to` spends on its own steps, or `amount`."""
+
+    seeds: list[int] = [0, 1, 2]
+    arms: list[dict[str, Any]] = []  # each {name, …keys of a stage} or {name, stages = […]}
+    shared: dict[str, Any] = {}  # keys of a stage that all arms start from
+    budget: Literal["flops", "tokens", "seconds", "steps"] = "flops"
+    equal_to: str = ""  # the first arm unless said
+    amount: float | None = Field(None, gt=0)
+    learning_rates: list[float] = []  # the grid; an arm may have one of its own; none: the arm's learning rate
+    tuning_seed: int = 1000
+    tuning_items: int = Field(64, gt=0)  # of the target's tuning split
+    tuning_margin: float = Field(0.05, ge=0)  # rates within it of the best accuracy count as equal: the least wins
+    price: float = Field(1.0, ge=0)  # what a point of forgetting costs, in points of gain
+    limit: float | None = Field(None, ge=0, le=1)  # arms that forgot more are not considered
+    workers: int = Field(0, ge=0)  # processes; 0 = one a core
+
+
+class Recipe(Strict):
+    name: str = "run"
+    seed: int = 0
+    threads: int = Field(0, ge=0)  # 0 = all cores
+    model: ModelSpec
+    models: dict[str, ModelSpec] = {}  # other roles: teacher, weak, reward
+    task: dict[str, Any]
+    data: DataSpec = DataSpec()
+    stages: list[StageSpec] = []
+    keep: KeepSpec | None = None  # of every stage that has none of its own
+    measure: MeasureSpec = MeasureSpec()
+    compare: CompareSpec | None = None
+    track: Literal["", "tensorboard"] = ""  # where the record goes, beside metrics.jsonl
+
+    @model_validator(mode="after")
+    def optimisers_to_keep(self) -> Recipe:
+        for earlier, stage in zip([None, *self.stages], self.stages, strict=False):
+            if not stage.keep_optimiser or (earlier is None and stage.repeat > 1):
+                continue
+            if earlier is None:
+                raise ValueError("the first stage has no earlier optimiser to keep: leave out `keep_optimiser`")
+            if earlier.optimizer != stage.optimizer:
+                raise ValueError(
+                    f"keep_optimiser can't turn the states of {earlier.optimizer} into those of {stage.optimizer}: "
+                    "give both stages the same optimizer, or leave it out"
+                )
+        return self

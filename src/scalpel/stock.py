@@ -1,0 +1,212 @@
+"""What a run has in stock: policy, prompts, rewards and texts, opened from disk, and what sources are handed of it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from time import perf_counter
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from scalpel import models, tasks
+from scalpel.batch import Batch
+from scalpel.completions import completion_rows
+from scalpel.device import choose_device, choose_dtype, choose_precision
+from scalpel.draw import Draw, derive, others, window
+from scalpel.engine import Engine, Sample, Sampling
+from scalpel.engine.embed import embed
+from scalpel.engine.forward import context
+from scalpel.example import Example, Prompt, Task
+from scalpel.keep import Begin, write_documents
+from scalpel.recipe import ModelSpec, Recipe, StageSpec
+from scalpel.rendered import Rendered, truncate
+from scalpel.rewards import Rewards, TrainerState
+from scalpel.stage import StageRun
+from scalpel.tokens import Tokens
+
+log = logging.getLogger("scalpel")
+Reward = Callable[[Sequence[Example], Sequence[Sequence[Sample]]], list[list[list[float]]]]
+
+
+class Stock:
+    """The models and data of a recipe; stages are the job's. Parts get at it through `Draw` only."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe = recipe
+        self.device = choose_device(recipe.model.device)
+        self.task = tasks.make(recipe.task)
+        self._frozen: Engine | None = None  # the base, where texts are compared as vectors
+        self.recalled: dict[str, dict[str, Any]] = {}  # what reward functions remember, by the data that they reward
+        self._written: dict[tuple, Sequence[Rendered]] = {}
+        self.unpaid = 0.0  # seconds of writing that no step has taken
+        self._examples: dict[str, tuple[Task, list[Example], Rewards]] = {}
+        model, tokens = self.load(recipe.model)
+        tokens.check()
+        self.engine = Engine(model, tokens, precision=choose_precision(recipe.model.precision, model, self.device))
+        self.meter = self.engine.meter  # the run's own; a look ahead has another
+        self.noted: dict[str, float] = {}  # what reward functions logged in this step
+        self.completions: list[dict[str, Any]] = []  # some of what the policy wrote in this step, with its rewards
+
+    def load(self, spec: ModelSpec) -> tuple[PreTrainedModel, Tokens]:
+        dtype = choose_dtype(spec.dtype, self.device)
+        return models.load(spec.path, device=self.device, dtype=dtype, trust_remote_code=spec.trust_remote_code)
+
+    def engine_of(self, model: PreTrainedModel) -> Engine:
+        return Engine(model, self.engine.tokens, precision=self.engine.precision)
+
+    def base(self) -> PreTrainedModel:
+        """The base, opened anew: the policy may have moved."""
+        return self.load(self.recipe.model)[0].requires_grad_(False).eval()
+
+    def written(self, total: int, n: int, max_tokens: int, temperature: float, begin: Begin) -> Sequence[Rendered]:
+        """Texts that the base wrote by itself, written once. Before the first step the policy is the base."""
+        key = (n, max_tokens, temperature, begin)
+        if key not in self._written:
+            moved = total or self.recipe.stages[0].start not in ("previous", "base")
+            writer, started = self.engine_of(self.base()) if moved else self.engine, perf_counter()
+            aside = self.engine.meter is not self.meter  # a look ahead asks first, and the run pays all the same
+            meter, self.engine.meter = self.engine.meter, self.meter
+            self._written[key] = write_documents(
+                writer, n, max_tokens=max_tokens, temperature=temperature, begin=begin, seed=self.recipe.seed
+            )
+            self.engine.meter = meter
+            self.unpaid += (perf_counter() - started) * aside
+        return self._written[key]
+
+    def data(
+        self, spec: Mapping[str, Any] | None, rewards: Sequence[str | Mapping[str, Any]] | None = None
+    ) -> tuple[Task, list[Example], Rewards]:
+        """A task, its training items, and how completions are rewarded; opened once."""
+        chosen = tuple(self.recipe.data.rewards if rewards is None else rewards)
+        key = repr((spec, chosen))
+        if key not in self._examples:
+            task = self.task if spec is None else tasks.make(dict(spec))
+            examples = task.examples("train", self.recipe.data.items, self.recipe.data.seed)
+            if not examples:
+                raise ValueError(f"task {task.name!r} has no training items")
+            memory = self.recalled.setdefault(key, {})
+            self._examples[key] = (task, examples, Rewards(chosen, task, self.chances, self.vectors, memory))
+        return self._examples[key]
+
+    def chances(self, role: str, prompts: Sequence[Prompt], answers: Sequence[str]) -> list[list[float]]:
+        """For each prompt how likely each of these answers is to the model of a role, if it gives one of them."""
+        tokens = self.engine.tokens
+        rows = [(tokens.prompt(prompt), tokens.completion(a, prompt)) for prompt in prompts for a in answers]
+        with self.engine.standing_in(role):
+            logp = torch.tensor([sum(row) for row in self.engine.logps(rows)], dtype=torch.float64)
+        return logp.view(len(prompts), len(answers)).softmax(1).tolist()
+
+    def vectors(self, texts: Sequence[str]) -> Tensor:
+        """Where texts lie in the base's own space, which stays as it was while the policy learns."""
+        if self._frozen is None:
+            self._frozen = self.engine_of(self.base())
+        self._frozen.meter = self.engine.meter
+        room = context(self.engine.model) - 1
+        return embed(self._frozen, [self.engine.tokens.prompt(text)[-room:] for text in texts])
+
+    def select(self, stage: StageRun) -> None:
+        """Lets the flows that choose their prompts do so, once, with the policy as it is when the stage begins."""
+        for k, flow in enumerate(stage.plan.flows):
+            if flow.select is None:
+                continue
+            _, examples, rewards = stage.data[k]
+            reward = partial(self.reward, rewards, TrainerState(), 0, trial=True)
+            seed = derive(self.recipe.seed, "select", stage.index, k) % 2**31
+            keeps = flow.select(self.material(stage, examples, reward, seed, 0.0))
+            kept = [i for i, keep in enumerate(keeps) if keep]
+            log.info("%s: %d of %d prompts selected", stage.name, len(kept), len(examples))
+            if not kept:
+                raise ValueError(
+                    f"selection {flow.select.part.name!r} keeps none of {len(examples)} prompts: take easier ones or "
+                    "more samples of each, ask less of them, or begin with a method that shows how, such as prefix-rft"
+                )
+            stage.narrow(k, kept)
+
+    def draw(
+        self, stage: StageRun, k: int, step: int, total: int, done: float, hand: Callable[[Draw], Draw] = lambda d: d
+    ) -> Batch:
+        """The batch of flow k for this step: from its source, then shown as its corruptions say. `hand` may change
+        what the source is handed."""
+        flow, (_, examples, rewards) = stage.plan.flows[k], stage.data[k]
+        seed = derive(self.recipe.seed, "draw", total, k) % 2**31
+        order = derive(self.recipe.seed, "order", stage.index, k)
+        chosen = window(examples, step // flow.reuse, flow.batch, order)
+        epoch = (step // flow.reuse) * flow.batch / len(examples)
+        state = TrainerState(total, sum(spec.steps * spec.repeat for spec in self.recipe.stages), epoch)
+        judge = partial(self.reward, rewards, state, stage.spec.log_completions)
+        reward = stage.spreads[k].watching(judge)
+        material = replace(self.material(stage, chosen, reward, seed, done), written=partial(self.written, total))
+        trial = partial(self.reward, rewards, state, 0, trial=True)
+        material = replace(material, more=partial(others, examples, chosen, seed), on_trial=trial)
+        batch = flow.source(hand(material), progress=done)
+        self.noted |= stage.thermostat.settle() if stage.thermostat else {}
+        for c, corruption in enumerate(flow.corrupt):
+            handed: dict[str, Any] = {"mask_id": self.engine.tokens.mask_id, "seed": derive(seed, c) % 2**31}
+            if needs := corruption.declared("needs", done):
+                handed["out"] = self.engine.score(batch, needs=needs)
+            batch = corruption(batch, progress=done, **handed)
+        return batch
+
+    def material(self, stage: StageRun, examples: Sequence[Example], reward: Reward, seed: int, done: float) -> Draw:
+        spec, thermostat = stage.spec, stage.thermostat
+        sampling = self.sampling(spec)
+        if thermostat:
+            sampling = replace(sampling, temperature=thermostat.temperature, entropy=True)
+
+        def fit(rendered: Rendered) -> Rendered | None:
+            room = spec.max_length or context(self.engine.model)
+            return truncate(rendered, room, spec.truncation)
+
+        def sample(
+            prompts: Sequence[Sequence[int]],
+            n: int,
+            seed: int,
+            limits: Sequence[int] | None = None,
+            writer: str = "policy",
+        ) -> list[list[Sample]]:
+            with self.engine.standing_in(writer):
+                found = self.engine.sample(prompts, sampling, n, seed, limits)
+            if thermostat and writer == "policy":
+                thermostat.note(found)
+            return found
+
+        return Draw(
+            examples=examples,
+            seed=seed,
+            progress=done,
+            tokens=self.engine.tokens,
+            sample=sample,
+            reward=reward,
+            fit=fit,
+            max_tokens=sampling.max_tokens,
+        )
+
+    def sampling(self, spec: StageSpec) -> Sampling:
+        s = spec.sampling
+        return Sampling(s.max_tokens, s.temperature, s.top_p, s.top_k, tuple(s.stop))
+
+    def reward(
+        self,
+        rewards: Rewards,
+        state: TrainerState,
+        most: int,
+        examples: Sequence[Example],
+        samples: Sequence[Sequence[Sample]],
+        trial: bool = False,
+    ) -> list[list[list[float]]]:
+        """The weighted rewards of each sample of each example; what the functions logged goes into the record, and
+        the samples of the first `most` examples into the table of completions. Of a trial nothing is noted."""
+        rows = [(example, sample.ids) for example, group in zip(examples, samples, strict=True) for sample in group]
+        texts = [self.engine.tokens.text(ids) for _, ids in rows]
+        asked = [example for example, _ in rows]
+        scored = rewards(asked, texts, [ids for _, ids in rows], state, trial)
+        if not trial:
+            self.noted |= scored.metrics
+            self.completions += completion_rows(asked, texts, scored, most)
+        flat = iter(scored.marks)
+        return [[next(flat) for _ in group] for group in samples]
