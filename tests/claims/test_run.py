@@ -16,8 +16,8 @@ from scalpel.claims.origin import commit, counted, origin
 def test_a_claim_is_run_judged_and_written_down(place, monkeypatch):
     monkeypatch.setattr("scalpel.claims.origin.commit", lambda: "c0ffee")
     ran = place("claim", "steps")
-    assert ran.exit_code == 0, ran.stderr
-    assert "Replicates." in ran.stdout and "the fast arm moves further" in ran.stdout
+    assert ran.code == 0, ran.err
+    assert "Replicates." in ran.out and "the fast arm moves further" in ran.out
     found = place.json("claims/steps/result.json")
     assert found == place.json("runs/claims/steps/result.json")
     assert found["verdict"] == "replicates" and [row["outcome"] for row in found["checks"]] == ["holds"] * 3
@@ -29,27 +29,27 @@ def test_a_claim_is_run_judged_and_written_down(place, monkeypatch):
 
 def test_listed_are_all_claims_with_their_verdicts(place):
     place.claim("other")
-    assert place("claim", "steps").exit_code == 0
+    assert place("claim", "steps").code == 0
     ran = place("claim")
-    assert ran.exit_code == 0, ran.stderr
-    lines = {line.split()[0]: line for line in ran.stdout.splitlines() if line.strip()}
+    assert ran.code == 0, ran.err
+    lines = {line.split()[0]: line for line in ran.out.splitlines() if line.strip()}
     assert "not run yet" in lines["other"] and "replicates" in lines["steps"]
 
 
 def test_a_finished_claim_is_judged_anew_without_training(place, monkeypatch):
-    assert place("claim", "steps").exit_code == 0
+    assert place("claim", "steps").code == 0
     place.claim(claim=CLAIM.replace('{what = "moved", arm = "fast"}', '{what = "moved", arm = "fast"}\nby = 5.0'))
     assert result_of(read("steps")) is None, "the result is of what the claim was"
     monkeypatch.setattr("scalpel.claims.run.compare", None)
     ran = place("claim", "steps")
-    assert ran.exit_code == 0 and "Doesn't." in ran.stdout, ran.stderr
+    assert ran.code == 0 and "Doesn't." in ran.out, ran.err
     assert result_of(read("steps"))["verdict"] == "doesn't"
 
 
 def test_an_interrupted_claim_goes_on_and_ends_as_if_nothing_had_happened(place, monkeypatch):
     import scalpel.train as module
 
-    assert place("claim", "steps", "--out", "whole").exit_code == 0
+    assert place("claim", "steps", "--out", "whole").code == 0
     real, count = module.take_step, iter(range(100))
 
     def taken(*arguments):
@@ -60,40 +60,40 @@ def test_an_interrupted_claim_goes_on_and_ends_as_if_nothing_had_happened(place,
     with monkeypatch.context() as patch:
         patch.setattr(module, "take_step", taken)
         ran = place("claim", "steps", "--out", "cut")
-    assert ran.exit_code == 130 and "the same command goes on" in " ".join(ran.stderr.split())
+    assert ran.code == 130 and "the same command goes on" in ran.said
     before = place.json("cut/origin.json")["seconds"]
-    assert place("claim", "steps", "--out", "cut").exit_code == 0
+    assert place("claim", "steps", "--out", "cut").code == 0
     whole, cut = place.json("whole/result.json"), place.json("cut/result.json")
     assert cut["checks"] == whole["checks"] and cut["minutes"] * 60 > before > 0
 
 
 def test_with_overrides_it_is_another_experiment_and_the_result_stays(place):
     ran = place("claim", "steps", "compare.seeds=[0]")
-    assert ran.exit_code == 0, ran.stderr
-    assert "Not testable here." in ran.stdout and "one seed can't tell" in " ".join(ran.stdout.split())
+    assert ran.code == 0, ran.err
+    assert "Not testable here." in ran.out and "one seed can't tell" in " ".join(ran.out.split())
     assert not (place.folder / "claims" / "steps" / "result.json").exists()
     assert place.json("runs/claims/steps-changed/result.json")["command"] == "scalpel claim steps compare.seeds=[0]"
 
 
 def test_runs_of_another_recipe_are_not_taken_for_these_but_replaced_if_asked(place):
-    assert place("claim", "steps").exit_code == 0
+    assert place("claim", "steps").code == 0
     place.claim(recipe=RECIPE.replace("steps = 2}", "steps = 1}"))
     ran = place("claim", "steps")
-    assert ran.exit_code == 2 and "--anew" in ran.stderr
-    assert place("claim", "steps", "--anew").exit_code == 0
+    assert ran.code == 2 and "--anew" in ran.err
+    assert place("claim", "steps", "--anew").code == 0
     assert place.json("claims/steps/result.json")["arms"][0]["steps"] == 1
 
 
 def test_a_claim_that_is_refused_leaves_nothing_behind(place):
     place.claim(recipe=RECIPE.replace('method = "sft", learning_rate = 1e-2', 'method = "distill"'))
     ran = place("claim", "steps")
-    assert ran.exit_code == 2 and "[models]" in ran.stderr
+    assert ran.code == 2 and "[models]" in ran.err
     assert not (place.folder / "runs").exists()
 
 
 def test_the_page_shows_what_was_seen_and_what_is_planned(place):
     place.claim("other")
-    assert place("claim", "steps", "--page", "page.md").exit_code == 0
+    assert place("claim", "steps", "--page", "page.md").code == 0
     text = (place.folder / "page.md").read_text()
     assert text == page([read("other"), read("steps")])
     other, steps = text.split("## other")[1].split("## steps")
@@ -105,13 +105,13 @@ def test_the_page_shows_what_was_seen_and_what_is_planned(place):
 
 def test_check_tells_when_the_page_is_out_of_date(place):
     missing = place("claim", "--page", "page.md", "--check")
-    assert missing.exit_code == 2 and not (place.folder / "page.md").exists()
-    assert place("claim", "--page", "page.md").exit_code == 0
-    assert place("claim", "--page", "page.md", "--check").exit_code == 0
+    assert missing.code == 2 and not (place.folder / "page.md").exists()
+    assert place("claim", "--page", "page.md").code == 0
+    assert place("claim", "--page", "page.md", "--check").code == 0
     place.claim("other")
     stale = place("claim", "--page", "page.md", "--check")
-    assert stale.exit_code == 2 and "run `scalpel claim --page page.md`" in " ".join(stale.stderr.split())
-    assert place("claim", "--check").exit_code == 2
+    assert stale.code == 2 and "run `scalpel claim --page page.md`" in stale.said
+    assert place("claim", "--check").code == 2
 
 
 def test_the_commit_is_that_of_the_code_and_unknown_outside_a_checkout(tmp_path, monkeypatch):
@@ -137,4 +137,4 @@ def test_the_time_of_a_run_that_was_killed_counts_up_to_what_it_wrote_last(tmp_p
 @pytest.mark.parametrize("name", ["stepz", ""])
 def test_an_unknown_claim_is_refused(place, name):
     ran = place("claim", name)
-    assert ran.exit_code == 2 and "steps" in ran.stderr and "Traceback" not in ran.stderr
+    assert ran.code == 2 and "steps" in ran.err and "Traceback" not in ran.err
