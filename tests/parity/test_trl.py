@@ -74,7 +74,8 @@ def test_kto_is_trl_s_mismatched_answers_and_baseline_included(tmp_path: Path, p
         ("grpo", "grpo", {}, 0.0),
         ("grpo", "grpo", {"epsilon_high": 0.28}, 0.0),
         ("grpo", "bnpo", {"average": "token"}, 0.0),
-        ("grpo", "bnpo", {"average": "token"}, 0.04),  # the one average under which TRL's penalty is over tokens, too
+        ("grpo", "bnpo", {"average": "token"}, 0.04),
+        ("grpo", "grpo", {}, 0.04),
         ("dr-grpo", "dr_grpo", {"average": "constant", "length": 8}, 0.0),
     ],
 )
@@ -84,7 +85,8 @@ def test_grpo_its_averages_and_its_penalty_are_trl_s(
     engine = material.engine(seed=0, reference=1)
     credit = "group-mean" if method == "dr-grpo" else "group-zscore"
     signal = dict(source=dict(name="groups", size=4), credit=[credit], objective=dict(name="clipped-pg", **objective))
-    anchors = [dict(name="kl", estimator="k3", beta=beta)] if beta else []
+    average = "token" if objective.get("average") == "token" else "sequence"  # TRL averages both alike
+    anchors = [dict(name="kl", estimator="k3", beta=beta, average=average)] if beta else []
     flow = flow_of(method=method, signals=[signal], anchors=anchors)
     batch = flow.source(material.draw(engine))
     generator = torch.Generator().manual_seed(3)

@@ -8,8 +8,9 @@ from torch import Tensor
 
 from scalpel.batch import Batch
 from scalpel.limits import case
-from scalpel.part import HeadTerm, Metrics, Need, Out, mean_of, part
+from scalpel.part import COUNTS, HeadTerm, Metrics, Need, Out, mean_of, part
 
+Average = Literal["token", "sequence"]
 Estimator = Literal["k1", "k2", "k3", "k3-forward", "exact-reverse", "exact-forward"]
 FAR = 20.0  # log-ratios beyond it count as it and get no gradient, so that k3 stays finite
 EXACT = {"exact-reverse": HeadTerm("reverse_kl", "reference"), "exact-forward": HeadTerm("forward_kl", "reference")}
@@ -21,6 +22,10 @@ def needs(estimator: Estimator = "exact-reverse", **other: Any) -> set[Need]:
 
 def reads(estimator: Estimator = "exact-reverse", **other: Any) -> set[str]:
     return set() if estimator in EXACT else {"reference"}
+
+
+def count(batch: Batch, *, average: Average = "token", **other: Any) -> float:
+    return COUNTS["sequences" if average == "sequence" else "tokens"](batch)
 
 
 def divergence(out: Out, batch: Batch, estimator: Estimator) -> Tensor:
@@ -43,17 +48,22 @@ def limits() -> Iterator[tuple]:
         yield *away, {"estimator": estimator, "beta": 1.0}, at_one / 2
     for estimator, term in EXACT.items():
         yield *case(home, terms={term: [[0.2, 0.4]]}), {"estimator": estimator, "beta": 0.5}, 0.15
+    two = case([[-1.0, -2.0], [-3.0]], terms={EXACT["exact-reverse"]: [[0.2, 0.4], [0.9]]})
+    yield *two, {"beta": 1.0}, 0.5  # (0.2 + 0.4 + 0.9) / 3
+    yield *two, {"beta": 1.0, "average": "sequence"}, 0.6  # ((0.2 + 0.4) / 2 + 0.9) / 2
 
 
-@part("anchor", "kl", needs=needs, reads=reads, limits=limits)
-def kl(out: Out, batch: Batch, *, beta: float = 0.1, estimator: Estimator = "exact-reverse") -> tuple[Tensor, Metrics]:
+@part("anchor", "kl", needs=needs, reads=reads, count=count, couples="sequence", limits=limits)
+def kl(
+    out: Out, batch: Batch, *, beta: float = 0.1, estimator: Estimator = "exact-reverse", average: Average = "token"
+) -> tuple[Tensor, Metrics]:
     """Holds the model's distribution near the reference's, token by token: β Σ_t D_t.
 
         exact-reverse  KL(π ‖ π_ref) over the vocabulary       exact-forward  KL(π_ref ‖ π) over the vocabulary
         k1  d        k2  ½ d²        k3  exp(−d) − 1 + d       d = log π(y_t) − log π_ref(y_t)
         k3-forward  exp(d) − 1 − d
 
-    The exact forms hold for any text, at the cost of the reference's logits. k1, k2 and k3 hold only for text that the
+    `average` "sequence": each answer counts the same, whatever its length, as in GRPO. The exact forms hold for any text, at the cost of the reference's logits. k1, k2 and k3 hold only for text that the
     policy itself just wrote. There k1 and k3 are unbiased for the value of KL(π ‖ π_ref). As a loss, k2 has its
     gradient; k1 has none on average; k3 has the gradient of KL(π_ref ‖ π). k3-forward is for text that the reference
     wrote: there it is unbiased for KL(π_ref ‖ π), and so is its gradient.
@@ -65,4 +75,5 @@ def kl(out: Out, batch: Batch, *, beta: float = 0.1, estimator: Estimator = "exa
              arXiv 2506.09477.
     """
     divergence_N = divergence(out, batch, estimator)
-    return beta * divergence_N.sum(), {"kl": mean_of(divergence_N, batch.train_N)}
+    held = batch.mean_S(divergence_N) if average == "sequence" else divergence_N
+    return beta * held.sum(), {"kl": mean_of(divergence_N, batch.train_N)}

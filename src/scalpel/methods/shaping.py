@@ -11,7 +11,7 @@ def flow(objective: dict[str, Any]) -> dict[str, Any]:
 
 
 CLASSES: dict[str, Any] = {"name": "groups", "size": 4}
-HELD: list[dict[str, Any]] = [{"name": "kl", "estimator": "k3", "beta": 0.04}]
+HELD: list[dict[str, Any]] = [{"name": "kl", "estimator": "k3", "beta": 0.04, "average": "sequence"}]
 
 ROWS: dict[str, Row] = {
     "rorecomp": Row(
