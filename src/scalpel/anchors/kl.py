@@ -63,10 +63,11 @@ def kl(
         k1  d        k2  ½ d²        k3  exp(−d) − 1 + d       d = log π(y_t) − log π_ref(y_t)
         k3-forward  exp(d) − 1 − d
 
-    `average` "sequence": each answer counts the same, whatever its length, as in GRPO. The exact forms hold for any text, at the cost of the reference's logits. k1, k2 and k3 hold only for text that the
+    The exact forms hold for any text, at the cost of the reference's logits. k1, k2 and k3 hold only for text that the
     policy itself just wrote. There k1 and k3 are unbiased for the value of KL(π ‖ π_ref). As a loss, k2 has its
     gradient; k1 has none on average; k3 has the gradient of KL(π_ref ‖ π). k3-forward is for text that the reference
-    wrote: there it is unbiased for KL(π_ref ‖ π), and so is its gradient.
+    wrote: there it is unbiased for KL(π_ref ‖ π), and so is its gradient. `average` "sequence": each sequence counts
+    the same, whatever its length, as in GRPO.
 
     Reads    the head term against role `reference`, or logp and reference.
     Limits   0 where model and reference agree; β = 0 is no anchor.
