@@ -8,7 +8,7 @@ needs no part's name.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import cos, pi
 from typing import Any, Literal
@@ -20,6 +20,7 @@ from scalpel.batch import Batch
 from scalpel.registry import lookup, register
 
 Unit = Literal["token", "sequence", "pair", "group", "step"]
+Rows = Sequence[tuple[Mapping[str, Any], float]]  # for each sequence its columns, and what it came to
 Metrics = dict[str, tuple[Tensor, Tensor | float]]  # name → (sum, count); the loop adds both, then divides
 
 
@@ -77,7 +78,9 @@ class Part:
     state      f(*, …) → what the part remembers at first, tables of tensors and plain values; it is handed back as the
                keyword `state`, and is in the checkpoints
     follow     f(state, seen, batch, *, …) → the state after a step; `seen` are the step's means of what its batches
-               offered and of the part's own metrics, `batch` is the first one of which the part had a share
+               offered and of the part's own metrics, `batch` is the first one of which the part had a share. A source
+               is also told, as `rows`, what its sequences came to: for each one its columns, and the sum over its
+               trained tokens of the head terms, or of −log p where there are none
     weigh      for anchors on parameters: f(state, opening, *, …) → the state, when weights begin to move
     owns       name → function (width) → module, for parts that bring parameters of their own
     gives      for sources: the readable fields that its batches carry
@@ -184,10 +187,11 @@ class Bound:
             handed = {"state": self.memory.state, **handed}
         return self.part.fn(*args, **self.at(progress), **handed)
 
-    def follow(self, seen: Mapping[str, float], batch: Batch, progress: float) -> None:
-        """Remembers a step, if the part does."""
+    def follow(self, seen: Mapping[str, float], batch: Batch, progress: float, rows: Rows = ()) -> None:
+        """Remembers a step, if the part does; `rows` are told to sources only."""
         if self.part.follow is not None:
-            self.memory.state = self.part.follow(self.memory.state, seen, batch, **self.at(progress))
+            told = {"rows": rows} if self.part.axis == "source" else {}
+            self.memory.state = self.part.follow(self.memory.state, seen, batch, **told, **self.at(progress))
 
 
 def bind(axis: str, name: str, **hyper: Any) -> Bound:

@@ -37,7 +37,8 @@ class Tally:
 
     sums: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     counts: dict[str, float] = field(default_factory=lambda: defaultdict(float))
-    own: dict[int, Tally] = field(default_factory=dict)  # by the part's identity
+    own: dict[int, Tally] = field(default_factory=dict)  # by the part's identity, as are
+    rows: dict[int, list[tuple[Mapping[str, Any], float]]] = field(default_factory=lambda: defaultdict(list))
 
     def add(self, prefix: str, metrics: Metrics) -> None:
         for name, (total, count) in metrics.items():
@@ -48,6 +49,14 @@ class Tally:
         """What a part is told of the step once it is over."""
         if p.part.follow is not None:
             self.own.setdefault(id(p), Tally()).add("", metrics)
+
+    def tell(self, source: Bound, batch: Batch, out: Out) -> None:
+        """What a source that follows is told of its sequences: their columns, and what each came to."""
+        if source.part.follow is None or not batch.columns:
+            return
+        came_N = sum((x for x in out.terms.values() if x.dim() == 1), torch.zeros_like(out.logp_N))
+        came_S = batch.sum_S((came_N if out.terms else -out.logp_N).detach())
+        self.rows[id(source)] += zip(batch.columns, came_S.tolist(), strict=True)
 
     def means(self) -> dict[str, float]:
         return {name: self.sums[name] / self.counts[name] for name in self.sums if self.counts[name]}
@@ -122,6 +131,7 @@ def backward(
         ahead_N = slope_ahead(flow, micro, progress, partial(loss_of, Tally()))
         out = clean(engine.forward(micro, needs, ahead_N), micro)
         loss = loss_of(tally, out)
+        tally.tell(flow.source, micro, out)
         if out.entropy_N is not None:
             tally.add("", {"entropy": (out.entropy_N.detach().sum(), float(micro.train_N.sum()))})
         if "behaviour" in flow.reads(progress) and micro.behaviour_N is not None:

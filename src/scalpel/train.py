@@ -154,7 +154,7 @@ def take_step(job: Job, stage: StageRun, progress: Progress) -> dict[str, Any]:
     for moving in stage.scope.moving:
         moving.scatter()
     for p, batch in first.values():
-        p.follow(tally.own[id(p)].means() if id(p) in tally.own else {}, batch, done)
+        p.follow(tally.own[id(p)].means() if id(p) in tally.own else {}, batch, done, tally.rows[id(p)])
     if stage.refresh(progress.step + 1):
         job.moves(stage, moved=True)
     cost = {"gradient_norm": float(norm), "learning_rate": learning_rate, **asdict(job.engine.meter)}

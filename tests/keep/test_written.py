@@ -1,13 +1,18 @@
 """What a model writes unasked."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 import material
 import tiny
 from scalpel.engine import Engine, Sample
+from scalpel.example import Example
 from scalpel.keep import write_documents
 from scalpel.keep.written import user_opening
+from scalpel.part import bind
+from scalpel.rendered import Rendered
 from scalpel.tokens import Tokens
 
 
@@ -103,3 +108,21 @@ def test_the_model_is_what_it_was_after_writing(chatty):
     before = [p.clone() for p in chatty.model.parameters()]
     write_documents(chatty, 2, max_tokens=4)
     assert all(torch.equal(a, b) for a, b in zip(before, chatty.model.parameters(), strict=True))
+
+
+def test_what_the_model_has_moved_on_is_drawn_more_often():
+    """Half of the draws follow how far it has moved: of these, 9 of 10 where it has moved nine times as far."""
+    drawing = bind("source", "self-written", documents=4, focus=0.5)
+    drawing.memory.state = {"moved": torch.tensor([9.0, 1.0, 0.0, 0.0])}
+    pool = [Rendered([1, 2 + k], [False, True], [0, 0]) for k in range(4)]
+    hand = replace(material.draw(material.engine(), [Example("")] * 4000, 0), written=lambda *asked: pool)
+    drawn = [columns["text"] for columns in drawing(hand).columns]
+    shares = [drawn.count(k) / 4000 for k in range(4)]
+    assert shares == pytest.approx([0.125 + 0.45, 0.125 + 0.05, 0.125, 0.125], abs=0.02)
+
+
+def test_a_text_counts_by_where_it_was_last_seen():
+    drawing = bind("source", "self-written", documents=3)
+    for came in (5.0, 2.0, -1e-9):
+        drawing.follow({}, None, 0.0, rows=[({"text": 1}, came)])
+        assert drawing.memory.state["moved"].tolist() == [0.0, max(came, 0.0), 0.0]

@@ -53,6 +53,13 @@ def test_what_the_base_writes_counts_whoever_asks_first(at, sets, tmp_path):
     assert (looked_at["tokens_sampled"], looked_at["flops"]) == (alone.tokens_sampled, alone.flops)
 
 
+def test_a_source_is_told_how_far_the_model_has_moved_on_each_of_its_texts(at, sets, tmp_path):
+    job = train(recipe(at, sets, batch=5))
+    (source,) = [flow.source for flow in job.plans[0].flows if flow.source.part.name == "self-written"]
+    moved = source.memory.state["moved"]
+    assert moved.shape == (12,) and bool((moved >= 0).all()) and 5 <= int((moved > 0).sum()) <= 12
+
+
 def test_a_floor_of_zero_is_none(at, sets, tmp_path):
     plain, _ = ran(tables(at, {"method": "sft"}), tmp_path / "a")
     off, log = ran(recipe(at, sets, floor=0.0), tmp_path / "b")

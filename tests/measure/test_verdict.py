@@ -7,6 +7,7 @@ import pytest
 from folders import Truth, write_comparison, write_run
 from scalpel.measure import comparison, load
 from scalpel.measure.matched import Checkpoint, at_level, levels
+from scalpel.measure.pooling import broken
 from scalpel.measure.results import Arm
 from scalpel.measure.standing import standing
 from scalpel.runs import write_json
@@ -108,7 +109,7 @@ def with_floor(folder, held):
         path = folder / "arms" / "sft" / f"seed-{seed}" / "summary.json"
         left = {"facts": 0.99 if good else 0.90, "sort": 0.995}
         floor = {"floor": 0.98, "held": good, "left": left, "looks": 20, "below": 5, "flops": 1e8, "seconds": 3.0}
-        more = {"strength": 7.0, "since": 10 * seed if good else None}
+        more = {"strength": 7.0, "since": 10 * seed if good else None, "units": {"facts": 100, "sort": 100}}
         write_json(path, json.loads(path.read_text()) | {"floors": [floor | more]})
 
 
@@ -122,7 +123,12 @@ def test_a_floor_is_pooled_over_seeds_and_said(tmp_path):
     assert floor["since"] is None  # one seed ended below it
     assert row(found, "plain")["floor"] is None
     words = next(words for words in found["verdict"]["words"] if "floor" in words)
-    assert words.startswith("sft held its floor of 98% in 1 of 2 seeds; least is left of facts: 9")
+    assert words.startswith("sft held its floor of 98% in 1 of 2 seeds, in 1 it surely did not; least is left of fac")
+
+
+def test_a_floor_that_a_few_items_miss_may_be_chance():
+    one = {"floor": 0.98, "left": {"facts": 0.96}}
+    assert not broken(one | {"units": {"facts": 100}}) and broken(one | {"units": {"facts": 1000}})
 
 
 def test_the_floor_held_from_where_it_did_in_every_seed(tmp_path):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from scalpel.measure.recovery import PUSHES
 from scalpel.measure.results import Arm
 from scalpel.measure.statistics import fisher, wilson
 
+SURE = 0.95  # of upper bounds, as along a run
 COSTS = ("tokens_trained", "tokens_sampled", "flops", "seconds", "peak_memory_bytes")
 
 
@@ -48,6 +49,7 @@ def floor(arm: Arm) -> dict[str, Any] | None:
     return {
         "floor": found[0]["floor"],
         "held": sum(one["held"] for one in found),
+        "broken": sum(broken(one) for one in found),
         "of": len(found),
         "left": left,
         "least": {"ability": least, "left": known[least]},
@@ -55,6 +57,12 @@ def floor(arm: Arm) -> dict[str, Any] | None:
         "below": mean(one["below"] / one["looks"] if one["looks"] else None for one in found),
         **{key: mean(one[key] for one in found) for key in ("flops", "seconds", "strength")},
     }
+
+
+def broken(one: Mapping[str, Any]) -> bool:
+    """Whether even the upper bound of what is left of an ability is below the floor; else it may be chance."""
+    left = ((share, one["units"][name]) for name, share in one["left"].items())
+    return any(wilson(share * units, units, 2 * SURE - 1).high < one["floor"] for share, units in left)
 
 
 def since(steps: Sequence[int | None]) -> int | None:

@@ -74,8 +74,10 @@ def held(row: Mapping[str, Any]) -> str | None:
     least = f"least is left of {floor['least']['ability']}: {percent(floor['least']['left'])} of the keep set"
     if floor["held"] == floor["of"]:
         return f"{row['name']} held its floor of {percent(floor['floor'])}; {least}."
+    surely = f"in {floor['broken']} it surely did not" if floor["broken"] else "in the others it may be chance"
     return (
-        f"{row['name']} held its floor of {percent(floor['floor'])} in {floor['held']} of {floor['of']} seeds; {least}."
+        f"{row['name']} held its floor of {percent(floor['floor'])} in {floor['held']} of {floor['of']} seeds, "
+        f"{surely}; {least}."
     )
 
 

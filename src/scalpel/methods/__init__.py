@@ -23,6 +23,6 @@ for family in (supervised, own_samples, policy_gradient, shaping, hybrid, prefer
 
 # What a floor adds to a stage that names nothing to steer: text that the base wrote, held by the divergence on it.
 FLOOR: dict[str, Mapping[str, Any]] = {
-    "signal": {"name": "keep", "source": {"name": "self-written"}},
+    "signal": {"name": "keep", "source": {"name": "self-written", "focus": 0.5}},
     "anchor": {"name": "kl", "estimator": "exact-forward", "beta": 1.0, "on": "keep"},
 }

@@ -154,7 +154,7 @@ def floors(view: View) -> str:
                 [
                     row["name"],
                     percent(found["floor"]),
-                    f"{found['held']} of {found['of']} seeds",
+                    (f"{found['held']} of {found['of']} seeds", f"surely not in {found['broken']}"),
                     (percent(found["least"]["left"]), found["least"]["ability"]),
                     "not at the last look" if found["since"] is None else f"step {found['since']}",
                     "–" if found["below"] is None else f"{percent(found['below'])} of looks",
