@@ -18,6 +18,7 @@ from transformers import DynamicCache, PreTrainedModel
 from scalpel.engine.forward import device_of
 from scalpel.engine.head import logits_of
 from scalpel.engine.slots import Slots, attending
+from scalpel.engine.stride import known, stride
 from scalpel.engine.trial import trial_of
 
 log = logging.getLogger("scalpel")
@@ -46,7 +47,7 @@ class Decoder:
 
     def __init__(self, model: PreTrainedModel, n: int, most: int, longest: int, limit: int) -> None:
         self.model, self.n, self.most = model, n, most
-        self.device = device_of(model)
+        self.device, self.known = device_of(model), known(model)
         layers = model.config.get_text_config().num_hidden_layers
         self.slots = Slots(layers, most * min(n, 2), most * n, longest, limit, self.device)
 
@@ -68,7 +69,10 @@ class Decoder:
         s = self.slots
         position = [s.length[g] + t for g, t in zip(s.group, s.own, strict=True)]
         s.begin_step()
-        return logits_of(self.model, self._pass(token_R, position))
+        if not self.known:
+            return logits_of(self.model, self._pass(token_R, position))
+        position_R = torch.tensor(position, device=self.device)
+        return logits_of(self.model, stride(self.model, token_R, position_R, s))
 
     def _pass(self, ids: Sequence[int] | Tensor, position: Sequence[int]) -> Tensor:
         ids_1M, position_1M = (torch.as_tensor(x, device=self.device)[None] for x in (ids, position))
