@@ -19,6 +19,7 @@ from scalpel.optimise import set_rate
 from scalpel.part import Bound
 from scalpel.recipe import Recipe
 from scalpel.runs import Run, interruptible
+from scalpel.schema import BudgetSpec
 from scalpel.stage import StageRun
 from scalpel.step import NonFiniteLoss, Tally, backward, outlook, parameter_penalty
 from scalpel.supply import drawn
@@ -86,8 +87,18 @@ def train(
 def share_done(job: Job, stage: StageRun, progress: Progress) -> float:
     """How far the stage is, in [0, 1]: by what it may spend where that is limited, else by steps."""
     if (budget := stage.spec.budget) is not None:
-        return (job.engine.meter.spent(budget.unit, progress.seconds) - stage.spent_at_start) / budget.amount
+        spent = job.engine.meter.spent(budget.unit, progress.seconds) - stage.spent_at_start
+        most = may_spend(job, stage, budget)
+        return spent / most if most > 0 else 1.0
     return progress.step / stage.spec.steps
+
+
+def may_spend(job: Job, stage: StageRun, budget: BudgetSpec) -> float:
+    """What the stage may spend: the budget; or of the run's what is left, in equal shares for the rounds to come."""
+    if budget.of == "stage":
+        return budget.amount
+    rounds = sum(plan.spec is stage.spec for plan in job.plans[stage.index :])
+    return (budget.amount - stage.spent_at_start) / rounds
 
 
 def guarded_step(job: Job, stage: StageRun, progress: Progress, run: Run | None) -> dict[str, Any]:

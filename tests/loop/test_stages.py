@@ -214,8 +214,20 @@ def test_a_budget_ends_each_stage_once_it_is_spent(at, tmp_path, unit, key):
     assert spent(seconds[-2]) - spent(firsts[-1]) < 2.5 * spent(step) <= spent(seconds[-1]) - spent(firsts[-1])
 
 
-def records_of(at, folder, stage) -> list[dict]:
-    return ran(tables(at, stage), folder)[1]
+def test_a_budget_of_the_run_counts_what_earlier_stages_spent_and_is_shared_by_rounds(at, tmp_path):
+    step = records_of(at, tmp_path / "one", {**ONE, "steps": 1})[0]["tokens_processed"]
+    most = {"unit": "tokens", "amount": 9.5 * step, "of": "run"}
+    stages = [{**ONE, "name": "before"}, {**ONE, "name": "round", "budget": most, "repeat": 2}]
+    spent = {line["stage"]: line["tokens_processed"] for line in records_of(at, tmp_path / "two", stages)}
+    first, second = spent["round"] - spent["before"], spent["round.2"] - spent["round"]
+    assert 9.5 * step <= spent["round.2"] < 11 * step
+    assert abs(first - second) <= 2 * step and min(first, second) > 2 * step
+    most["amount"] = 0.5 * step
+    assert {line["stage"] for line in records_of(at, tmp_path / "none", stages)} == {"before"}
+
+
+def records_of(at, folder, stages) -> list[dict]:
+    return ran(tables(at, stages), folder)[1]
 
 
 def test_a_budget_that_nothing_spends_is_refused(at):
