@@ -20,6 +20,10 @@ from scalpel.methods import FAMILIES, ROWS, Row
 from scalpel.part import Part
 from scalpel.recipe import SignalSpec, StageSpec
 from scalpel.registry import AXES
+from scalpel.rewards.judge import JUDGES
+from scalpel.rewards.reward import given
+from scalpel.rewards.shaping import SHAPES
+from scalpel.rewards.verifiers import VERIFIERS
 
 SHOWN = ("selection", "source", "corruption", "credit", "objective", "scope", "anchor")
 HEADINGS = ("method", "title", "source × credit × objective", "scope", "anchor", "settings", "paper")
@@ -82,19 +86,32 @@ def value_in_words(value: Any) -> str:
 def parts() -> list[tuple[str, str, str, str]]:
     """(axis, name, hyper-parameters with their defaults, effect) of every part."""
     return [
-        (axis, name, spec_in_words({"name": "", **defaults(part)}).strip("()"), effect(part))
+        (axis, name, spec_in_words({"name": "", **defaults(part)}).strip("()"), effect(part.fn))
         for axis in SHOWN
         for name, part in sorted(AXES[axis].items())
     ]
+
+
+def rewards() -> list[tuple[str, str, str]]:
+    """(name, keys with their defaults, effect) of every reward that has a name."""
+    known = {**VERIFIERS, **JUDGES, **SHAPES, "given": given}
+    return [(name, ", ".join(keys_of(fn)), effect(fn)) for name, fn in sorted(known.items())]
+
+
+def keys_of(fn: Callable[..., Any]) -> list[str]:
+    """`least=1.0`; the bare name of what must be given."""
+    keys = [p for p in inspect.signature(fn).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    asked = (inspect.Parameter.empty, None)
+    return [p.name if p.default in asked else f"{p.name}={value_in_words(p.default)}" for p in keys]
 
 
 def defaults(part: Part) -> dict[str, Any]:
     return {key: parameter.default for key, parameter in part.schema.items()}
 
 
-def effect(part: Part) -> str:
+def effect(fn: Callable[..., Any]) -> str:
     """The first sentence of its docstring."""
-    paragraph = " ".join((inspect.getdoc(part.fn) or "").partition("\n\n")[0].split())
+    paragraph = " ".join((inspect.getdoc(fn) or "").partition("\n\n")[0].split())
     return re.split(r"(?<=\.) (?=[A-Z])", paragraph)[0]
 
 
@@ -118,13 +135,20 @@ def parts_block() -> str:
     return "\n".join(found)
 
 
+def rewards_block() -> str:
+    table = [(f"`{name}`", f"`{keys}`" if keys else "–", effect) for name, keys, effect in rewards()]
+    return markdown(("reward", "keys and defaults", "effect"), table)
+
+
 def families_block() -> str:
     """A line a family: what it is about, and its methods."""
     table = [(family, ", ".join(f"`{name}`" for name in found)) for family, found in FAMILIES.items()]
     return markdown(("family", "methods"), table)
 
 
-BLOCKS: dict[str, Callable[[], str]] = {"families": families_block, "rows": rows_block, "parts": parts_block}
+BLOCKS: dict[str, Callable[[], str]] = {
+    "families": families_block, "rows": rows_block, "parts": parts_block, "rewards": rewards_block,
+}  # fmt: skip
 
 
 def filled(text: str) -> str:

@@ -17,6 +17,9 @@ from scalpel.methods import FAMILIES, ROWS
 from scalpel.part import READABLE, Part, bind
 from scalpel.recipe import parse
 from scalpel.registry import AXES
+from scalpel.rewards.judge import JUDGES
+from scalpel.rewards.shaping import SHAPES
+from scalpel.rewards.verifiers import VERIFIERS
 from scalpel.train import train
 
 ROOT = Path(__file__).parents[2]
@@ -40,6 +43,14 @@ def test_the_table_has_every_row_and_every_part():
         for name in AXES[axis]:
             assert f"| `{name}` |" in page, (axis, name)
     assert all(f"| `{name}` | {row.title} |" in page for name, row in ROWS.items())
+
+
+def test_the_table_of_rewards_has_every_name_that_a_recipe_may_say():
+    page = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
+    assert all(f"| `{name}` |" in page for name in (*VERIFIERS, *JUDGES, *SHAPES, "given"))
+    lines = {name: (keys, effect) for name, keys, effect in catalogue.rewards()}
+    assert lines["given"][0] == "of, where, least=1.0" and lines["pattern"][0] == "pattern, ignore_case=False"
+    assert all(len(effect) > 20 and effect.endswith(".") for _, effect in lines.values())
 
 
 def test_a_row_is_told_by_its_point_on_the_axes():

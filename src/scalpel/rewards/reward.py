@@ -146,33 +146,34 @@ def function(table: Mapping[str, Any], task: Task | None, ask: judge.Ask | None 
     if name in shaping.SHAPES:
         return shaping.make(table)
     if name == "given":
-        return given(table, task, ask)
+        return given(task, ask, **{key: value for key, value in table.items() if key != "name"})
     if isinstance(name, str) and ".py:" in name and len(table) == 1:
         return partial(_by_user, user.imported(name), name)
     return by_row(make_verifier(table))
 
 
-def given(table: Mapping[str, Any], task: Task | None, ask: judge.Ask | None) -> Any:
-    """{name = "given", of = …, where = …, least = 1.0}: reward `of` where reward `where` is `least` or more, else 0.
-    An outcome that counts only where the process behind it holds, or steps only where they lead to the right end."""
-    for key in table.keys() - {"name", "of", "where", "least"}:
+def given(
+    task: Task | None, ask: judge.Ask | None, *, of: Any = None, where: Any = None, least: float = 1.0, **other: Any
+) -> Any:
+    """Reward `of` where reward `where` is `least` or more, else 0: an outcome that counts only where the process behind
+    it holds, or steps only where they lead to the right end."""
+    for key in other:
         raise ValueError(f"reward 'given': {unknown('key', key, ('of', 'where', 'least'))}")
-    if not {"of", "where"} <= table.keys():
+    if of is None or where is None:
         raise ValueError(
             "reward 'given' needs `of` and `where`: write {name = 'given', of = 'task', where = 'equations'}"
         )
-    made = [{"name": table[key]} if isinstance(table[key], str) else table[key] for key in ("of", "where")]
+    made = [{"name": inner} if isinstance(inner, str) else inner for inner in (of, where)]
     for inner in made:
         if not isinstance(inner, Mapping) or inner.get("name") in {*shaping.SHAPES, "given"}:
             raise ValueError(
                 f"reward 'given' can't hold {inner!r}: `of` and `where` are rewards that judge, by name or table"
             )
-    of, where = (function(inner, task, ask) for inner in made)
-    least = table.get("least", 1.0)
+    judged, gate = (function(inner, task, ask) for inner in made)
 
     def score(examples: Sequence[Example], completions: Sequence[str], handed: Any) -> list[float | None]:
-        holds = where(examples, completions, handed)
-        earned = of(examples, completions, handed)
+        holds = gate(examples, completions, handed)
+        earned = judged(examples, completions, handed)
         return [r if h is not None and h >= least else 0.0 for r, h in zip(earned, holds, strict=True)]
 
     return score

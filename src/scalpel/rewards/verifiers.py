@@ -55,7 +55,7 @@ def verbatim(completion: str, example: Example) -> float:
 
 
 def think_format(completion: str, example: Example, *, thought: str = "think", answer: str = "answer") -> float:
-    """1 where the completion is a thought and an answer in their tags, <think>…</think><answer>…</answer>, whole.
+    """1 where the completion is a thought and an answer in their tags, `<think>…</think><answer>…</answer>`, whole.
 
     Source   Li et al. 2025 (arXiv 2503.16188), format reward
     """
