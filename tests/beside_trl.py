@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
 
-from scalpel.assemble import Flow, assemble
+from by_formula import flow_of, rows
+from scalpel.assemble import Flow
 from scalpel.batch import Batch
 from scalpel.engine import Engine
-from scalpel.recipe import parse
 from scalpel.step import Tally, backward, prepare
 
+__all__ = ["QUIET", "advantages", "agree", "as_trl", "flow_of", "laid", "nothing", "ours", "rows"]
 QUIET: dict[str, Any] = dict(report_to=[], use_cpu=True, bf16=False, gradient_checkpointing=False, disable_tqdm=True)
-
-
-def flow_of(**train: Any) -> Flow:
-    recipe = parse({"model": "m", "task": {"name": "t"}, "train": train})
-    return assemble(recipe.stages[0], recipe).flows[0]
 
 
 def ours(engine: Engine, flow: Flow, batch: Batch, pieces: int = 1) -> tuple[float, dict[str, torch.Tensor]]:
@@ -37,14 +32,6 @@ def agree(trainer: Any, theirs: torch.Tensor, mine: tuple[float, dict[str, torch
     assert found.keys() == gradients.keys() and any(float(g.abs().max()) > 1e-4 for g in gradients.values())
     for name, gradient in gradients.items():
         torch.testing.assert_close(gradient, found[name], rtol=1e-4, atol=1e-6)
-
-
-def rows(batch: Batch) -> Iterator[tuple[list[int], list[int]]]:
-    """Prompt and completion ids of each sequence."""
-    for s in range(batch.S):
-        ids, train = batch.ids_N[batch.seq_N == s].tolist(), batch.train_N[batch.seq_N == s].tolist()
-        at = train.index(True)
-        yield ids[:at], ids[at:]
 
 
 def nothing(completions: list[str], **columns: Any) -> list[float]:

@@ -1,66 +1,24 @@
 """Methods that learn from what a model wrote itself, beside TRL where it has the loss, else beside the formula in plain
 torch: the same weights and tokens give the same loss and the same gradient of every weight."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from math import inf
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy, kl_div, one_hot
+from torch.nn.functional import cross_entropy, kl_div, logsigmoid, one_hot
 from transformers import PreTrainedModel
 
 import material
 import tiny
-from scalpel.assemble import Flow, assemble
+from by_formula import agree, flow_of, gradients, logits_of, rows
 from scalpel.batch import REJECTED, Batch
-from scalpel.engine import Engine, Sampling
+from scalpel.engine import Sampling
 from scalpel.methods import ROWS
 from scalpel.part import bind
-from scalpel.recipe import parse
-from scalpel.step import Tally, backward, prepare
-
-
-def flow_of(stage: int = 0, **train: Any) -> Flow:
-    models = {role: {"path": role} for role in ("weak", "teacher")}
-    recipe = parse({"model": "m", "models": models, "task": {"name": "t"}, "train": train})
-    return assemble(recipe.stages[stage], recipe).flows[0]
-
-
-def gradients(model: PreTrainedModel) -> dict[str, Tensor]:
-    return {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
-
-
-def agree(engine: Engine, flow: Flow, batch: Batch, pieces: int, theirs: Tensor, model: PreTrainedModel) -> None:
-    """Our loss and gradients, in so many micro-batches, are those of `theirs`, a loss on the same weights."""
-    mine = backward(engine, flow, prepare(engine, flow, batch, 1.0), 1.0, pieces, Tally())
-    theirs.backward()
-    assert mine == pytest.approx(float(theirs.detach()), rel=1e-5, abs=1e-7)
-    found, expected = gradients(engine.model), gradients(model)
-    assert found.keys() == expected.keys() and any(float(g.abs().max()) > 1e-4 for g in found.values())
-    for name, gradient in found.items():
-        torch.testing.assert_close(gradient, expected[name], rtol=1e-4, atol=1e-6)
-
-
-def rows(batch: Batch) -> Iterator[tuple[list[int], list[int]]]:
-    """Prompt and completion ids of each sequence."""
-    for s in range(batch.S):
-        ids, train = batch.ids_N[batch.seq_N == s].tolist(), batch.train_N[batch.seq_N == s].tolist()
-        at = train.index(True)
-        yield ids[:at], ids[at:]
-
-
-def logits_of(model: PreTrainedModel, batch: Batch) -> tuple[Tensor, Tensor]:
-    """The model's logits for every trained token, one sequence at a time, and these tokens."""
-    logits, targets = [], []
-    for prompt, completion in rows(batch):
-        out = model(torch.tensor([prompt + completion])).logits[0]
-        logits.append(out[len(prompt) - 1 : -1].double())
-        targets += completion
-    return torch.cat(logits), torch.tensor(targets)
+from scalpel.step import Tally, backward
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -199,3 +157,22 @@ def test_samples_of_another_model_are_those_that_it_writes_itself() -> None:
     with engine.standing_in("weak"):
         found = engine.sample(prompts, Sampling(8), 2, seed=4)
     assert found == alone.sample(prompts, Sampling(8), 2, seed=4)
+
+
+@pytest.mark.parametrize("pieces", [1, 2])
+def test_self_rewarding_is_dpo_of_the_best_over_the_worst_answer_of_the_reference(pieces: int) -> None:
+    engine = material.engine(seed=0, reference=1)
+    flow = flow_of(method="self-rewarding")
+    batch = flow.source(material.draw(engine))
+    policy, reference = tiny.model(seed=0), tiny.model(seed=1)
+
+    def logp_of(model: PreTrainedModel) -> Tensor:
+        z_nV, y_n = logits_of(model, batch)
+        logp_n = z_nV.log_softmax(-1).gather(1, y_n[:, None])[:, 0]
+        return torch.stack([part.sum() for part in logp_n.split(batch.length_S.long().tolist())])
+
+    with torch.no_grad():
+        home_S = logp_of(reference)
+    moved_S = logp_of(policy) - home_S
+    margin = moved_S[batch.label_S > 0] - moved_S[batch.label_S < 0]
+    agree(engine, flow, batch, pieces, -logsigmoid(0.1 * margin).mean(), policy)

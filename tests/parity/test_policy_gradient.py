@@ -21,7 +21,7 @@ from scalpel.limits import case
 from scalpel.opening import Opening
 from scalpel.part import bind
 from scalpel.sources.groups import lateness
-from scalpel.step import prepare
+from scalpel.step import Tally, backward, prepare
 
 trl = pytest.importorskip("trl")
 datasets = pytest.importorskip("datasets")
@@ -75,6 +75,17 @@ def test_sequence_ratios_and_dapo_are_trl_s(
     inputs = as_trl(batch, advantages(batch, SIZE, scaled=True))
     inputs["num_items_in_batch"] = batch.train_N.sum()
     agree(trainer, trainer._compute_loss(trainer.model, inputs), ours(engine, flow, batch, pieces))
+
+
+def test_a_dynamic_divergence_is_trl_s_at_its_strength_of_the_moment(tmp_path: Path) -> None:
+    engine = material.engine(seed=0, reference=1)
+    flow = flow_of(method="grpo-d", signals={"0": {"source": {"size": SIZE}}}, anchors={"0": {"average": "sequence"}})
+    batch = prepare(engine, flow, sampled(engine, flow, 0.4), 0.5)
+    trainer = grpo_trainer(tmp_path, loss_type="grpo", beta=0.02, use_bias_correction_kl=False)  # half of 0.04
+    loss = backward(engine, flow, batch, 0.5, 1, Tally())
+    mine = {name: p.grad for name, p in engine.model.named_parameters() if p.grad is not None}
+    inputs = as_trl(batch, advantages(batch, SIZE, scaled=True))
+    agree(trainer, trainer._compute_loss(trainer.model, inputs), (loss, mine))
 
 
 def test_the_dual_clip_is_trl_s_two_sided_one(tmp_path: Path) -> None:
