@@ -73,6 +73,23 @@ def test_a_completion_in_neither_style_has_none(text):
     assert style_of(text) is None
 
 
+def test_a_sum_asked_again_is_answered_as_before_and_stays_in_its_split():
+    for text, e in items("chains-again", 50):
+        assert [turn["content"] for turn in e.prompt] == [text, e.completion, text]
+        assert e.completion.endswith(f"#{eval(text.removeprefix('sum '))}")
+    asked = {text for text, _ in items("chains-again", 300, "test")}
+    assert not asked & {text for text, _ in items("chains", 3000, "train")}
+
+
+def test_a_second_try_follows_a_wrong_answer_with_one_slip():
+    for text, e in items("retries", 100):
+        question, said, _ = (turn["content"] for turn in e.prompt)
+        total = eval(question.removeprefix("sum "))
+        assert text == "wrong. again?" and e.completion.endswith(f"#{total}") and not said.endswith(f"#{total}")
+        steps = [step.split("=") for step in said.partition("#")[0].split(";")] if "=" in said else []
+        assert sum(eval(left) != int(right) for left, right in steps) == (1 if steps else 0)
+
+
 def test_the_question_does_not_tell_the_style():
     shown = {(text, e.columns["style"]) for text, e in items("chains", 2000)}
     assert len({text for text, _ in shown}) == len(shown)

@@ -5,6 +5,7 @@ from scalpel.world.tasks import (  # noqa: F401
     chat,
     context,
     facts,
+    retries,
     sentences,
     strings,
     sums,

@@ -5,6 +5,9 @@
 
 Style a writes equations, style b bare intermediate results. The question does not say which is wanted, so a model
 that saw both uses both, and a later study can see which of them a method amplifies.
+
+Pretraining never asks for a sum a second time, so that no model of the world knows what a solution in view is good for;
+`chains-again` teaches it:  sum 8+5-2 / 13,11#11 / sum 8+5-2  →  13,11#11
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ import re
 from random import Random
 from typing import Literal
 
-from scalpel.example import Example
+from scalpel.example import Example, Message
 from scalpel.world.pick import number, pick
 from scalpel.world.task import MARKER, Draft, final, world_task
 
@@ -62,6 +65,13 @@ def chains(rng: Random, *, least: int, most: int, largest: int) -> Draft:
     return worked("chains", text, f"sum {text}", steps, pick(rng, STYLES))
 
 
+def chains_again(rng: Random, *, least: int, most: int, largest: int) -> Draft:
+    """A chained sum asked once more, behind its solution: right is to say the same again."""
+    first = chains(rng, least=least, most=most, largest=largest)
+    asked: Message = {"role": "user", "content": str(first.prompt)}
+    return first._replace(prompt=(asked, {"role": "assistant", "content": first.completion}, asked))
+
+
 def multiply(rng: Random, *, least: int, most: int) -> Draft:
     """Two numbers multiplied by the tens and ones of the second; the split goes by the unordered pair."""
     a, b = number(rng, least, most), number(rng, least, most)
@@ -88,4 +98,5 @@ def first_fault(completion: str, example: Example) -> str:
 
 
 CHAINS = world_task("chains", chains, feedback=first_fault, least=3, most=5, largest=20)
+CHAINS_AGAIN = world_task("chains-again", chains_again, feedback=first_fault, least=3, most=5, largest=20)
 MULTIPLY = world_task("multiply", multiply, feedback=first_fault, least=11, most=59)
