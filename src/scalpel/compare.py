@@ -17,7 +17,7 @@ from scalpel import tasks
 from scalpel.assemble import assemble
 from scalpel.crew import Crew, Job, Report
 from scalpel.experiment import base_engine, look_at_base, probes_of, run_recipe
-from scalpel.measure import comparison, load
+from scalpel.measure import ItemResult, comparison, load
 from scalpel.measure.run import Look
 from scalpel.overlay import merge
 from scalpel.progress import Progress as Shown
@@ -48,7 +48,7 @@ def compare(recipe: Recipe, folder: str | Path, *, resume: bool = False, progres
     spec, arms = checked(recipe)
     occupy(folder, recipe, resume)
     with Crew(spec.workers, shown) as crew:
-        before = only(crew.run("looking at the base", [Job("base", first_look, (arms[0].recipe,))]))
+        before = seen_of_base(arms[0].recipe, folder, crew)
         budget, trials = tuned(spec, arms, folder, crew)
         rates = {arm.name: best_rate(arm.name, arm.rates, trials, spec.tuning_margin) for arm in arms}
         jobs = []
@@ -158,6 +158,17 @@ def tried(spec: CompareSpec, arms: Sequence[Arm], budget: Budget | None, crew: C
             error = next(e for job, e in zip(jobs, outcomes, strict=True) if job.label == arm.name)
             raise ValueError(f"arm {arm.name!r} fails at every learning rate of its grid: {error}") from error
     return found
+
+
+def seen_of_base(recipe: Recipe, folder: Path, crew: Crew) -> Look:
+    """What the probes see of the base, looked at once: a resumed comparison finds it in its folder."""
+    path = folder / "before.json"
+    if path.exists():
+        saved = json.loads(path.read_text(encoding="utf-8"))
+        return {probe: [ItemResult(**row) for row in rows] for probe, rows in saved.items()}
+    before = only(crew.run("looking at the base", [Job("base", first_look, (recipe,))]))
+    write_json(path, {probe: [asdict(result) for result in results] for probe, results in before.items()})
+    return before
 
 
 def first_look(recipe: Recipe, report: Report) -> Look:

@@ -53,15 +53,11 @@ def saying(chatty: Engine, monkeypatch, *said: str) -> None:
 
 def test_a_conversation_is_asked_and_answered_by_the_model_over_two_turns(chatty, monkeypatch):
     saying(chatty, monkeypatch, "why?<|end|>", "so.<|end|>", "oh?<|end|>", "yes.<|end|>")
-    short, long = write_documents(chatty, 2, max_tokens=40, begin="chat")
-    for text, turns in (
-        (short, [("why?", "so.")]),
-        (long, [("why?", "so."), ("oh?", "yes.")]),
-    ):
-        said = [m for q, a in turns for m in ({"role": "user", "content": q}, {"role": "assistant", "content": a})]
-        whole = chatty.tokens.conversation(said)
-        assert text.ids == whole.ids
-        assert "".join(w for w in trained_words(chatty, text)) == "".join(f"{q}<|end|>{a}<|end|>" for q, a in turns)
+    (text,) = write_documents(chatty, 1, max_tokens=40, begin="chat")
+    turns = [("why?", "so."), ("oh?", "yes.")]
+    said = [m for q, a in turns for m in ({"role": "user", "content": q}, {"role": "assistant", "content": a})]
+    assert text.ids == chatty.tokens.conversation(said).ids
+    assert "".join(trained_words(chatty, text)) == "".join(f"{q}<|end|>{a}<|end|>" for q, a in turns)
 
 
 def trained_words(policy: Engine, text) -> list[str]:
@@ -79,6 +75,7 @@ def test_a_user_who_goes_on_into_the_answer_is_cut_where_the_template_would_clos
     """In templates without a stop token after users the model writes on through the marker of the answer."""
     monkeypatch.setattr(chatty.tokens, "stop_ids", frozenset())
     saying(chatty, monkeypatch, "why?<|end|>\n<|start|>assistant\nso.<|end|>", "no.<|end|>")
+    monkeypatch.setattr("scalpel.keep.written.TURNS", 1)
     (text,) = write_documents(chatty, 1, max_tokens=120, begin="chat")
     said = chatty.tokens.tokenizer.decode(text.ids)
     assert said.endswith("why?<|end|>\n<|start|>assistant\nno.<|end|>")

@@ -1,8 +1,8 @@
 """Text that a model writes by itself, without a prompt from anywhere: what it knows, in its own words.
 
 A document goes on from where documents start. A conversation is begun by the model too: the chat template is
-rendered up to where a user speaks, the model writes the question, and then the answer to it; half of the
-conversations go on for another turn.
+rendered up to where a user speaks, the model writes the question, and then the answer to it; a conversation whose
+answer came to an end goes on for another turn.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def conversations(engine: Engine, n: int, sampling: Sampling, seed: int) -> list
     """Questions that the model asks itself, with its answers; both are trained, the template is not."""
     talks = [Talk() for _ in range(n)]
     for turn in range(TURNS):
-        going = [talk for k, talk in enumerate(talks) if talk.open and k % TURNS >= turn]
+        going = [talk for talk in talks if talk.open]
         ask(engine, going, sampling, derive(seed, "question", turn))
         answer(engine, [talk for talk in going if talk.open], sampling, derive(seed, "answer", turn))
     return [talk.text for talk in talks]
