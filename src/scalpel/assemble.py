@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, Literal, get_args, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
@@ -136,7 +137,7 @@ def assemble(spec: StageSpec, recipe: Recipe) -> Plan:
         signal = Signal(
             name,
             tuple(bound("credit", c) for c in s.credit),
-            bound("objective", s.objective) if s.objective else None,
+            bound("objective", s.objective, stage=spec) if s.objective else None,
             tuple(a for on, a in outputs if on == name or (on is None and s.source)),  # once on each batch
             checked_value(f"the weight of signal {name!r}", s.weight, float),
         )
@@ -181,8 +182,8 @@ def flow_of(s: SignalSpec, signals: Sequence[Signal], spec: StageSpec, recipe: R
     return Flow(source, corrupt, s.task, batch, s.reuse, tuple(signals), s.lag, rewards, select)
 
 
-def bound(axis: str, spec: PartSpec, ignore: Iterable[str] = ()) -> Bound:
-    """The part with its hyper-parameters checked against its signature."""
+def bound(axis: str, spec: PartSpec, ignore: Iterable[str] = (), stage: StageSpec | None = None) -> Bound:
+    """The part with its hyper-parameters checked against its signature; what it leaves to the stage, from there."""
     found: Part = lookup(axis, spec.name)
     hyper = {k: v for k, v in spec.hyper.items() if k not in ignore}
     for key in hyper:
@@ -190,6 +191,8 @@ def bound(axis: str, spec: PartSpec, ignore: Iterable[str] = ()) -> Bound:
             raise ValueError(f"{axis} {spec.name!r} {unknown('key', key, found.schema)}")
     wanted = get_type_hints(found.fn)
     checked = {k: checked_value(f"{k!r} of {axis} {spec.name!r}", v, wanted.get(k, Any)) for k, v in hyper.items()}
+    if stage is not None:
+        checked |= {k: attrgetter(at)(stage) for k, at in found.stage.items() if checked.get(k) is None}
     return bind(axis, spec.name, **checked)
 
 

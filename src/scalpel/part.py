@@ -84,7 +84,9 @@ class Part:
     weigh      for anchors on parameters: f(state, opening, *, …) → the state, when weights begin to move
     owns       name → function (width) → module, for parts that bring parameters of their own
     gives      for sources: the readable fields that its batches carry
-    samples    for sources: f(draw, *, …) → how many tokens it samples a step at most, where that depends on what it finds
+    stage      hyper-parameters whose default, None, stands for a number of the stage: name → field, as in
+               {"length": "sampling.max_tokens"}
+    samples    for sources: f(draw, *, …) → how many tokens it samples a step at most, where that depends on its finds
     asks       for sources: the roles of those that write for it, or a function of the hyper-parameters that gives them
     over       for anchors: "output" (per token) or "parameters" (once an optimiser step)
     limits     yields the values that the docstring promises, as rows (the function's two arguments, its
@@ -109,6 +111,7 @@ class Part:
     owns: Mapping[str, Callable[[int], torch.nn.Module]] = field(default_factory=dict)
     gives: frozenset[str] = frozenset()
     asks: Iterable[str] | Callable[..., Iterable[str]] = ()
+    stage: Mapping[str, str] = field(default_factory=dict)
     samples: Callable[..., int] | None = None
     over: Literal["output", "parameters"] = "output"
     limits: Callable[[], Iterable[tuple]] | None = None

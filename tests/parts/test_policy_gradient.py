@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import material
+from by_formula import flow_of
 from scalpel.batch import Batch
 from scalpel.draw import Draw, others
 from scalpel.engine import Sample
@@ -184,3 +185,17 @@ def test_the_forward_estimate_is_unbiased_where_the_reference_wrote() -> None:
     moving = replace(out, logp_N=torch.cat([torch.zeros(1, dtype=torch.float64), free.log_softmax(0)]))
     found = torch.autograd.grad((q.exp() * divergence(moving, batch, "k3-forward")[1:]).sum(), free)[0]
     torch.testing.assert_close(found, logits.softmax(0) - q.exp())  # of KL(π_ref ‖ π)
+
+
+def test_a_constant_length_is_the_longest_answer_of_the_stage_unless_it_is_given() -> None:
+    def length(**objective: int) -> object:
+        learnt = {"name": "clipped-pg", "average": "constant", **objective}
+        signal = {"source": "groups", "credit": ["group-mean"], "objective": learnt}
+        (one,) = flow_of(signals=[signal], sampling={"max_tokens": 24}).signals
+        assert one.objective is not None
+        return one.objective.hyper["length"]
+
+    assert length() == 24
+    assert length(length=10) == 10
+    with pytest.raises(ValueError, match="give `length`"):
+        bind("objective", "clipped-pg", average="constant").count(material.batch(), 0.0)

@@ -15,9 +15,18 @@ FAR = 20.0  # log-ratios beyond it count as it and get no gradient, so that no t
 Average = Literal["sequence", "token", "constant"]
 
 
-def average_count(batch: Batch, *, average: Average = "sequence", length: int = 64, **other: float | None) -> float:
+LENGTH = {"length": "sampling.max_tokens"}  # of the constant average, where none is given
+
+
+def average_count(
+    batch: Batch, *, average: Average = "sequence", length: int | None = None, **other: float | None
+) -> float:
     """What the loss is divided by: sequences, tokens, or sequences times a fixed length."""
-    return COUNTS["tokens"](batch) if average == "token" else batch.S * (length if average == "constant" else 1.0)
+    if average != "constant":
+        return COUNTS["tokens"](batch) if average == "token" else float(batch.S)
+    if length is None:
+        raise ValueError("average = 'constant' divides by a length: give `length`, or bind the part in a stage")
+    return float(batch.S * length)
 
 
 def limits() -> Iterator[tuple]:
@@ -44,6 +53,7 @@ def limits() -> Iterator[tuple]:
     couples="sequence",
     by_credit="token",
     steady=True,
+    stage=LENGTH,
     limits=limits,
 )
 def clipped_pg(
@@ -54,15 +64,15 @@ def clipped_pg(
     epsilon_high: float | None = None,
     dual: float | None = None,
     average: Average = "sequence",
-    length: int = 64,
+    length: int | None = None,
 ) -> tuple[Tensor, Metrics]:
     """Pushes each token by its credit while the policy stays near the one that wrote it.
 
         L = −Σ_i w_i Σ_t min(ρ_t Â_t, clip(ρ_t, 1−ε, 1+ε_high) Â_t),   ρ_t = exp(log π(y_t) − log π_old(y_t))
 
     `average` "sequence": w_i = 1/|y_i| over the number of sequences (GRPO); "token": w_i = 1 over all tokens
-    (DAPO); "constant": w_i = 1 over sequences · `length` (Dr. GRPO). `dual` c > 1 + ε bounds the other side: where
-    Â_t < 0 a ratio above c counts as c, and gets no gradient.
+    (DAPO); "constant": w_i = 1 over sequences · `length` (Dr. GRPO), by default the longest that may be sampled.
+    `dual` c > 1 + ε bounds the other side: where Â_t < 0 a ratio above c counts as c, and gets no gradient.
 
     Reads    logp, old, credit.
     Limits   old = current: the gradient is that of −Σ w Â log π; ε → ∞ is the unclipped surrogate.

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from scalpel.batch import Batch
 from scalpel.limits import case
-from scalpel.objectives.clipped_pg import FAR, Average, average_count
+from scalpel.objectives.clipped_pg import FAR, LENGTH, Average, average_count
 from scalpel.part import Metrics, Out, mean_of, part
 
 Ratio = Literal["mean", "product"]
@@ -46,6 +46,7 @@ def limits() -> Iterator[tuple]:
     couples="sequence",
     by_credit="sequence",
     steady=True,
+    stage=LENGTH,
     limits=limits,
 )
 def clipped_sequence_pg(
@@ -57,7 +58,7 @@ def clipped_sequence_pg(
     ratio: Ratio = "mean",
     per_token: bool = False,
     average: Average = "sequence",
-    length: int = 64,
+    length: int | None = None,
 ) -> tuple[Tensor, Metrics]:
     """Pushes whole answers by their credit while the policy stays near the one that wrote them.
 

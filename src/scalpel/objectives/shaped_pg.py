@@ -9,7 +9,7 @@ from torch import Tensor
 
 from scalpel.batch import Batch
 from scalpel.limits import case
-from scalpel.objectives.clipped_pg import Average, average_count
+from scalpel.objectives.clipped_pg import LENGTH, Average, average_count
 from scalpel.part import Metrics, Out, mean_of, part
 
 Shape = Literal["damped", "probability", "log-probability"]
@@ -39,6 +39,7 @@ def limits() -> Iterator[tuple]:
     count=average_count,
     couples="sequence",
     by_credit="token",
+    stage=LENGTH,
     limits=limits,
 )
 def shaped_pg(
@@ -48,7 +49,7 @@ def shaped_pg(
     shape: Shape = "damped",
     gamma: float = 0.1,
     average: Average = "sequence",
-    length: int = 64,
+    length: int | None = None,
 ) -> tuple[Tensor, Metrics]:
     """Pushes each token by its credit through a function of its probability, in place of a ratio.
 
