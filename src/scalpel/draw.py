@@ -28,7 +28,8 @@ def unwritten(n: int, max_tokens: int, temperature: float, begin: str) -> Sequen
 
 class Sampled(Protocol):
     """n samples of each prompt, of at most `limits[p]` tokens where that is given; by the policy, or by the model of
-    another role."""
+    another role. `done(p, samples)` is told of each prompt whose samples are complete, while others are still written.
+    """
 
     def __call__(
         self,
@@ -37,6 +38,7 @@ class Sampled(Protocol):
         seed: int,
         limits: Sequence[int] | None = None,
         writer: str = "policy",
+        done: Callable[[int, list[Sample]], None] | None = None,
     ) -> list[list[Sample]]: ...
 
 
@@ -49,7 +51,7 @@ class Draw:
     a rendered sequence to the stage's maximal length, or drops it (None); `seed` is this step's own.
     `written(n, max_tokens, temperature, begin)` gives n texts that the base wrote by itself before the run.
     `more(at, n)` gives the examples at … at + n − 1 of a shuffle of all those that are not this step's; fewer where it
-    ends.
+    ends. `early(example, samples)` is told of samples that `reward` will be asked of, where rewards want to know early.
     """
 
     examples: Sequence[Example]
@@ -63,6 +65,19 @@ class Draw:
     written: Callable[[int, int, float, str], Sequence[Rendered]] = unwritten
     more: Callable[[int, int], Sequence[Example]] = lambda at, n: ()
     on_trial: Callable[[Sequence[Example], Sequence[Sequence[Sample]]], list[list[list[float]]]] | None = None
+    early: Callable[[Example, Sequence[Sample]], None] | None = None
+
+    def rewarded(
+        self, prompts: Sequence[Sequence[int]], n: int, writer: str = "policy"
+    ) -> tuple[list[list[Sample]], list[list[list[float]]]]:
+        """n samples of each example's prompt, and their rewards; those that can be asked early are, while other prompts
+        are still sampled."""
+        sample = self.by(writer)
+        if (early := self.early) is None:
+            samples = sample(prompts, n, self.seed)
+        else:
+            samples = sample(prompts, n, self.seed, done=lambda p, found: early(self.examples[p], found))
+        return samples, self.reward(self.examples, samples)
 
     def score(self, examples: Sequence[Example], samples: Sequence[Sequence[Sample]]) -> list[list[list[float]]]:
         """The rewards of what is only a trial: none of it is noted, and rewards that shape others don't apply."""

@@ -99,6 +99,7 @@ class Pretence:
         seed: int,
         limits: Sequence[int] | None = None,
         writer: str = "policy",
+        done: object = None,  # nobody is told: what is pretended is no completion
     ) -> list[list[Sample]]:
         with self.engine.standing_in(writer):
             return self.pretended(prompts, n, seed, limits)
@@ -131,7 +132,7 @@ class Pretence:
         return [[[float(k % 2 == 0)] + [0.0] * (self.rewards - 1) for k in range(len(group))] for group in samples]
 
     def hand(self, draw: Draw) -> Draw:
-        self.draw = replace(draw, sample=self.sample, reward=self.reward, on_trial=None)
+        self.draw = replace(draw, sample=self.sample, reward=self.reward, on_trial=None, early=None)
         return self.draw
 
     def most(self, source: Bound) -> int:

@@ -25,7 +25,7 @@ from scalpel.example import Example, Prompt, Task
 from scalpel.keep import Begin, write_documents
 from scalpel.recipe import ModelSpec, Recipe, StageSpec
 from scalpel.rendered import Rendered, truncate
-from scalpel.rewards import Rewards, TrainerState
+from scalpel.rewards import Early, Rewards, TrainerState
 from scalpel.stage import StageRun
 from scalpel.tokens import Tokens
 
@@ -138,12 +138,16 @@ class Stock:
         chosen = window(examples, step // flow.reuse, flow.batch, order)
         epoch = (step // flow.reuse) * flow.batch / len(examples)
         state = TrainerState(total, sum(spec.steps * spec.repeat for spec in self.recipe.stages), epoch)
-        judge = partial(self.reward, rewards, state, stage.spec.log_completions)
+        early = rewards.while_sampling(state)
+        judge = partial(self.reward, rewards, state, stage.spec.log_completions, early=early)
         reward = stage.spreads[k].watching(judge)
         material = replace(self.material(stage, chosen, reward, seed, done), written=partial(self.written, total))
         trial = partial(self.reward, rewards, state, 0, trial=True)
         material = replace(material, more=partial(others, examples, chosen, seed), on_trial=trial)
-        batch = flow.source(hand(material), progress=done)
+        if early.functions:
+            material = replace(material, early=partial(self.ask, early))
+        with early:
+            batch = flow.source(hand(material), progress=done)
         self.noted |= stage.thermostat.settle() if stage.thermostat else {}
         for c, corruption in enumerate(flow.corrupt):
             handed: dict[str, Any] = {"mask_id": self.engine.tokens.mask_id, "seed": derive(seed, c) % 2**31}
@@ -168,9 +172,10 @@ class Stock:
             seed: int,
             limits: Sequence[int] | None = None,
             writer: str = "policy",
+            done: Callable[[int, list[Sample]], None] | None = None,
         ) -> list[list[Sample]]:
             with self.engine.standing_in(writer):
-                found = self.engine.sample(prompts, sampling, n, seed, limits)
+                found = self.engine.sample(prompts, sampling, n, seed, limits, done)
             if thermostat and writer == "policy":
                 thermostat.note(found)
             return found
@@ -190,6 +195,11 @@ class Stock:
         s = spec.sampling
         return Sampling(s.max_tokens, s.temperature, s.top_p, s.top_k, tuple(s.stop))
 
+    def ask(self, early: Early, example: Example, samples: Sequence[Sample]) -> None:
+        """Has the rewards that may be asked early look at one prompt's samples."""
+        ids = [sample.ids for sample in samples]
+        early.ask(example, [self.engine.tokens.text(row) for row in ids], ids)
+
     def reward(
         self,
         rewards: Rewards,
@@ -198,13 +208,14 @@ class Stock:
         examples: Sequence[Example],
         samples: Sequence[Sequence[Sample]],
         trial: bool = False,
+        early: Early | None = None,
     ) -> list[list[list[float]]]:
         """The weighted rewards of each sample of each example; what the functions logged goes into the record, and
         the samples of the first `most` examples into the table of completions. Of a trial nothing is noted."""
         rows = [(example, sample.ids) for example, group in zip(examples, samples, strict=True) for sample in group]
         texts = [self.engine.tokens.text(ids) for _, ids in rows]
         asked = [example for example, _ in rows]
-        scored = rewards(asked, texts, [ids for _, ids in rows], state, trial)
+        scored = rewards(asked, texts, [ids for _, ids in rows], state, trial, early)
         if not trial:
             self.noted |= scored.metrics
             self.completions += completion_rows(asked, texts, scored, most)

@@ -61,7 +61,7 @@ def test_what_a_task_says_is_logged_beside_its_score(tmp_path):
 
     example = MULTIPLY.examples("train", 1)[0]
     scored = Rewards(["task"], MULTIPLY)([example] * 2, [example.completion or "", "1#1"], [[1], [2]])
-    assert scored.extra["feedback"] == ["", "step 1 is wrong."]
+    assert scored.extra["feedback"] == [None, "step 1 is wrong."]
     assert [(marks, marks.words) for marks in scored.marks] == [([1.0], ""), ([0.0], "step 1 is wrong.")]
     right = Rewards(["task"], MULTIPLY)([example], [example.completion or ""], [[1]])
     assert not right.extra and right.marks[0].words == ""

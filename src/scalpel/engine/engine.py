@@ -209,7 +209,7 @@ class Engine:
         n: int = 1,
         seed: int = 0,
         limits: Sequence[int] | None = None,
-        done: Callable[[int, list[Sample]], None] = lambda p, samples: None,
+        done: Callable[[int, list[Sample]], None] | None = None,
     ) -> list[list[Sample]]:
         """n samples of each prompt, of at most `limits[p]` tokens where that is given; `done(p, samples)` is called
         as soon as those of prompt p are complete. In float32 a sample depends on (seed, its place in the list), not
@@ -223,7 +223,7 @@ class Engine:
         stops = Stops(self.tokens.stop_ids, sampling.stop, self.tokens.text)
         rows = rows_for(self.model, n, most, longest, limit, self.tokens.pad_id)
         with self.quiet(), self.autocast(), prepacked(self.model, self.precision, most * n * limit):
-            found = Sampler(rows, prompts, limits, sampling, n, seed, stops, done).run()
+            found = Sampler(rows, prompts, limits, sampling, n, seed, stops, done or ignore).run()
         written = [len(s.ids) for group in found for s in group]
         self.meter.sampled(self.model, [len(p) for p in prompts], written)
         return found
@@ -268,6 +268,10 @@ class Engine:
         finally:
             del self.others["measured-against"]
         return [sum(row) / max(len(row), 1) for row in per_row(out.terms[term].cpu(), rows)]
+
+
+def ignore(p: int, samples: list[Sample]) -> None:
+    """Nobody listens."""
 
 
 def terms_of(needs: Iterable[Need]) -> list[HeadTerm]:

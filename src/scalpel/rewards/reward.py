@@ -14,6 +14,7 @@ from scalpel.example import Example, Task
 from scalpel.marks import Marks
 from scalpel.registry import unknown
 from scalpel.rewards import judge, shaping, user
+from scalpel.rewards.early import Answers, Early, fits, hear
 from scalpel.rewards.verifiers import make as make_verifier
 
 
@@ -58,12 +59,16 @@ class Scored:
 
 
 class Rewards:
-    """Several reward functions; `specs` are names or tables {name, weight = 1.0, …options}.
+    """Several reward functions; `specs` are names or tables {name, weight = 1.0, early = false, …options}.
 
     Names: "task" (the task's own verifier), a verifier ("exact", "math-verify", "think-format", "equations", …),
     "judge" (a model, of which is asked by `ask`), "agreement" (the vote of a prompt's completions), "given" (one that
     counts where another one holds), those that shape what these give ("brevity", "cosine-length", "episodic", which
     compares texts by `embed`), or "path.py:function". `memory` is what they remember, by name; it may be saved.
+
+    With `early` the task's verifier, a verifier or a user's function is asked prompt by prompt while others are still
+    sampled, in threads, up to eight prompts at once. So it must bear that, and must not compare across prompts: what a
+    completion earns may depend on its own prompt's completions alone.
     """
 
     def __init__(
@@ -79,10 +84,16 @@ class Rewards:
         for table, weight in zip(tables, weights, strict=True):
             if isinstance(weight, bool) or not isinstance(weight, int | float):
                 raise ValueError(f"reward {table.get('name')!r} has weight {weight!r}: it must be a number")
+        early = [asked_early(table) for table in tables]
         self.names = unique([label(table) for table in tables])
         self.weight_K = torch.tensor(weights, dtype=torch.float32)
         self.functions = [function(table, task, ask) for table in tables]
+        self.early = [k for k, asked in enumerate(early) if asked]
         self.embed, self.memory = embed, {} if memory is None else memory
+
+    def while_sampling(self, state: TrainerState) -> Early:
+        """The functions that may be asked early, for one batch of samples."""
+        return Early({k: self.functions[k] for k in self.early}, state)
 
     def __call__(
         self,
@@ -91,8 +102,10 @@ class Rewards:
         completion_ids: Sequence[Sequence[int]],
         state: TrainerState | None = None,
         trial: bool = False,
+        early: Early | None = None,
     ) -> Scored:
-        """Scores completion i as an answer to example i. What shapes rewards doesn't apply on a `trial`."""
+        """Scores completion i as an answer to example i. What shapes rewards doesn't apply on a `trial`; what `early`
+        has asked is not asked again."""
         if not len(examples) == len(completions) == len(completion_ids):
             raise ValueError(
                 f"{len(examples)} examples, {len(completions)} completions, {len(completion_ids)} id lists"
@@ -100,14 +113,16 @@ class Rewards:
         extra: dict[str, list[Any]] = {}
         metrics: dict[str, float] = {}
         state = state or TrainerState()
-        handed = {
-            "completion_ids": [list(ids) for ids in completion_ids],
-            "trainer_state": state,
-            "log_extra": lambda column, values: extra.setdefault(str(column), []).extend(values),
-            "log_metric": lambda name, value: metrics.__setitem__(str(name), float(value)),
-        }
+        answers = Answers(examples, completions, completion_ids)
+        heard = early.hear(answers) if early else {}
         judging = [k for k, fn in enumerate(self.functions) if not isinstance(fn, shaping.Shape)]
-        judged = {k: self.functions[k](examples, completions, handed) for k in judging}
+        for k in judging:
+            heard[k] = heard.get(k) or hear(self.functions[k], answers, state)
+            for column, values in heard[k].extra.items():
+                extra.setdefault(column, []).extend(values)
+            metrics |= heard[k].metrics
+        fits(extra, len(examples))
+        judged = {k: heard[k].rewards for k in judging}
         earned = [sum(r for r in row if r is not None) for row in zip(*judged.values(), strict=True)]
         lengths = [len(ids) for ids in completion_ids]
         seen = shaping.Seen(
@@ -115,12 +130,6 @@ class Rewards:
         )
         every = range(len(self.functions))
         columns = [judged[k] if k in judged else self.shaped(k, seen, trial) for k in every]
-        for column, values in extra.items():
-            if len(values) != len(examples):
-                raise ValueError(
-                    f"log_extra({column!r}, …) was given {len(values)} values for {len(examples)} completions: give "
-                    "one for each, or log a number with log_metric"
-                )
         nan = float("nan")
         rows = [[nan if r is None else r for r in row] for row in zip(*columns, strict=True)]
         reward_SK = torch.tensor(rows, dtype=torch.float32).reshape(len(examples), len(self.functions))
@@ -132,6 +141,19 @@ class Rewards:
             return [None] * len(seen.examples)
         memory = self.memory.setdefault(self.names[k], {})
         return list(self.functions[k](replace(seen, memory=memory)))
+
+
+def asked_early(table: dict[str, Any]) -> bool:
+    """Takes the key `early` out of a table. ValueError where the reward can't be asked while others are sampled."""
+    early, name = table.pop("early", False), table.get("name")
+    if not isinstance(early, bool):
+        raise ValueError(f"reward {name!r} has early = {early!r}: it must be true or false")
+    if early and name in {*judge.JUDGES, *shaping.SHAPES, "given"}:
+        raise ValueError(
+            f"reward {name!r} can't be asked early, since it may ask the model that samples or need what others earn: "
+            "leave out `early`, which is for 'task', verifiers and path.py:function"
+        )
+    return early
 
 
 def function(table: Mapping[str, Any], task: Task | None, ask: judge.Ask | None = None) -> Any:
@@ -184,7 +206,7 @@ def by_task(task: Task) -> Any:
     score, say = by_row(task.score), getattr(task, "feedback", None)
 
     def judge(examples: Sequence[Example], completions: Sequence[str], handed: Any) -> list[float]:
-        words = [say(text, e) for text, e in zip(completions, examples, strict=True)] if say else []
+        words = [say(text, e) or None for text, e in zip(completions, examples, strict=True)] if say else []
         if any(words):
             handed["log_extra"]("feedback", words)
         scores: list[float] = score(examples, completions, handed)

@@ -37,8 +37,7 @@ def feedback_samples(
     Source   Wang et al. 2023 (arXiv 2305.10314), section 2; the authors' code trains the problem's tokens, too.
     """
     asked = [behind(good, e.prompt) if asked_good else e.prompt for e in draw.examples]
-    samples = draw.sample([draw.tokens.prompt(prompt) for prompt in asked], size, draw.seed)
-    rewards = draw.reward(draw.examples, samples)
+    samples, rewards = draw.rewarded([draw.tokens.prompt(prompt) for prompt in asked], size)
     rows: list[Row] = []
     for group, example in enumerate(draw.examples):
         for sample, earned in zip(samples[group], rewards[group], strict=True):

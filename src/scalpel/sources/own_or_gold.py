@@ -55,13 +55,12 @@ def own_or_gold(draw: Draw, *, writer: str = "reference", threshold: float = 1.0
     if paraphrase and "{completion}" not in paraphrase:
         raise ValueError(f"the template {paraphrase!r} has no place for the answer: write {{completion}} into it")
     golden = demonstrated(draw, "own-or-gold")
-    prompts, sample = [draw.tokens.prompt(example.prompt) for example in draw.examples], draw.by(writer)
-    found = sample(prompts, 1, draw.seed)
-    own = right(list(range(len(prompts))), found, draw.reward(draw.examples, found), threshold)
+    prompts = [draw.tokens.prompt(example.prompt) for example in draw.examples]
+    own = right(list(range(len(prompts))), *draw.rewarded(prompts, 1, writer), threshold)
     left = [i for i in range(len(prompts)) if i not in own and paraphrase]
     if left:
         asking = [draw.tokens.prompt(retold(paraphrase, draw.examples[i])) for i in left]
-        found = sample(asking, 1, derive(draw.seed, "paraphrase") % 2**31)
+        found = draw.by(writer)(asking, 1, derive(draw.seed, "paraphrase") % 2**31)
         own |= right(left, found, draw.score([draw.examples[i] for i in left], found), threshold)
     rows: list[Row] = []
     for group, (example, gold) in enumerate(zip(draw.examples, golden, strict=True)):

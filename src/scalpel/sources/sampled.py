@@ -28,9 +28,7 @@ def paired(samples: Sequence[Sequence[Sample]], rewards: Sequence[Sequence[list[
 def judged(draw: Draw, size: int, writer: str = "policy") -> tuple[list[list[int]], list[Judged]]:
     """The prompts' ids, and `size` samples of each with their rewards."""
     prompts = [draw.tokens.prompt(example.prompt) for example in draw.examples]
-    samples = draw.by(writer)(prompts, size, draw.seed)
-    rewards = draw.reward(draw.examples, samples)
-    return prompts, paired(samples, rewards)
+    return prompts, paired(*draw.rewarded(prompts, size, writer))
 
 
 def demonstrated(draw: Draw, source: str) -> list[Rendered | None]:

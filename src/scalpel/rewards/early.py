@@ -1,0 +1,136 @@
+"""Rewards that are asked while sampling goes on: prompt by prompt, in threads, as soon as its completions are there.
+
+A reward that waits, for a server or an interpreter, then costs little besides the sampling. What was not asked early is
+asked afterwards, as ever: neither values nor records tell the difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from scalpel.example import Example
+
+AT_ONCE = 8  # prompts for which a function is asked at once, at most
+Function = Callable[[Sequence[Example], Sequence[str], Mapping[str, Any]], Sequence[float | None]]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Completions as answers to examples, one each, with their ids."""
+
+    examples: Sequence[Example]
+    completions: Sequence[str]
+    ids: Sequence[Sequence[int]]
+
+    def at(self, places: Sequence[int]) -> Answers:
+        rows = [(self.examples[i], self.completions[i], self.ids[i]) for i in places]
+        return Answers([e for e, _, _ in rows], [text for _, text, _ in rows], [ids for _, _, ids in rows])
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What a function gave for answers, and what it logged of them."""
+
+    rewards: Sequence[float | None]
+    extra: Mapping[str, list[Any]]
+    metrics: Mapping[str, float]
+
+
+def hear(function: Function, answers: Answers, state: Any) -> Heard:
+    """Asks a function that judges."""
+    extra: dict[str, list[Any]] = {}
+    metrics: dict[str, float] = {}
+    handed = {
+        "completion_ids": [list(ids) for ids in answers.ids],
+        "trainer_state": state,
+        "log_extra": lambda column, values: extra.setdefault(str(column), []).extend(values),
+        "log_metric": lambda name, value: metrics.__setitem__(str(name), float(value)),
+    }
+    return Heard(function(answers.examples, answers.completions, handed), extra, metrics)
+
+
+def fits(extra: Mapping[str, Sequence[Any]], count: int) -> None:
+    """Raises ValueError for a logged column that has not one value for each completion."""
+    for column, values in extra.items():
+        if len(values) != count:
+            raise ValueError(
+                f"log_extra({column!r}, …) was given {len(values)} values for {count} completions: give "
+                "one for each, or log a number with log_metric"
+            )
+
+
+def joined(calls: Sequence[tuple[Sequence[int], Heard]], count: int) -> Heard:
+    """Calls for some places each as if they had been one: a metric is their mean, what none logged of a row is None."""
+    rewards: list[float | None] = [None] * count
+    extra: dict[str, list[Any]] = {}
+    metrics: dict[str, list[float]] = {}
+    for places, heard in calls:
+        fits(heard.extra, len(places))
+        columns = [extra.setdefault(column, [None] * count) for column in heard.extra]
+        for column, values in zip([rewards, *columns], [heard.rewards, *heard.extra.values()], strict=True):
+            for place, value in zip(places, values, strict=True):
+                column[place] = value
+        for name, value in heard.metrics.items():
+            metrics.setdefault(name, []).append(value)
+    return Heard(rewards, extra, {name: sum(values) / len(values) for name, values in metrics.items()})
+
+
+@dataclass(frozen=True)
+class Call:
+    """One prompt's completions, of which functions were asked."""
+
+    example: Example  # held, so that its identity stays its own
+    ids: list[list[int]]
+    heard: Mapping[int, Future[Heard]]  # by the function's place among the rewards
+
+
+class Early:
+    """The functions that are asked early, by their places among the rewards, and their calls. As a context it lasts as
+    long as the sampling that it goes with: no thread outlives it."""
+
+    def __init__(self, functions: Mapping[int, Function], state: Any) -> None:
+        self.functions, self.state = functions, state
+        self.calls: dict[int, list[Call]] = {}  # by the example's identity
+        self.pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="scalpel-reward")
+
+    def __enter__(self) -> Early:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.pool.shutdown(wait=True, cancel_futures=True)
+
+    def ask(self, example: Example, completions: Sequence[str], ids: Sequence[Sequence[int]]) -> None:
+        """Asks all functions for one prompt's completions; doesn't wait."""
+        assert ids, "a prompt is told of when it has completions"
+        rows = [list(row) for row in ids]
+        answers = Answers([example] * len(rows), completions, rows)
+        heard = {k: self.pool.submit(hear, fn, answers, self.state) for k, fn in self.functions.items()}
+        self.calls.setdefault(id(example), []).append(Call(example, rows, heard))
+
+    def hear(self, answers: Answers) -> dict[int, Heard]:
+        """What each function gives: waits where it was asked early, and asks for the rest."""
+        early = list(self.taken(answers))
+        count, known = len(answers.examples), {i for places, _ in early for i in places}
+        rest = [i for i in range(count) if i not in known]
+        found = {}
+        for k, fn in self.functions.items():
+            calls = [(places, call.heard[k].result()) for places, call in early]
+            late = [(rest, hear(fn, answers.at(rest), self.state))] if rest or not early else []
+            found[k] = joined([*calls, *late], count)
+        return found
+
+    def taken(self, answers: Answers) -> Iterator[tuple[range, Call]]:
+        """The calls that were made for these very answers, with their places among them; each is taken once."""
+        start = 0
+        while start < len(answers.examples):
+            waiting = self.calls.get(id(answers.examples[start]), [])
+            same = (c for c in waiting if c.ids == [list(x) for x in answers.ids[start : start + len(c.ids)]])
+            call = next(same, None)
+            size = len(call.ids) if call else 1
+            if call is not None:
+                waiting.remove(call)
+                yield range(start, start + size), call
+            start += size
