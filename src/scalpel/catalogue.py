@@ -106,7 +106,8 @@ def keys_of(fn: Callable[..., Any]) -> list[str]:
 
 
 def defaults(part: Part) -> dict[str, Any]:
-    return {key: parameter.default for key, parameter in part.schema.items()}
+    """What each key is unless said; of one that follows the stage, the key of the stage."""
+    return {key: part.stage.get(key, parameter.default) for key, parameter in part.schema.items()}
 
 
 def effect(fn: Callable[..., Any]) -> str:
