@@ -1,6 +1,7 @@
 """Numbers of an arm, from run folders whose truth is known."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -91,6 +92,15 @@ def test_two_arms_with_the_same_seeds_and_items_are_compared_in_pairs(arms):
     three = Arm("three", (arms["sft"].runs[0],) * 3)
     shifted = by_seed(three, values + 0.2, "").minus(by_seed(three, values, ""))
     assert shifted.replicates_B == pytest.approx(0.2) and by_seed(three, values, "").replicates_B.std() > 0.1
+
+
+def test_two_probes_that_ask_the_same_items_are_compared_in_pairs(arms):
+    arm = Arm("both", arms["sft"].runs)
+    facts = arms["sft"].tables["facts"]
+    arm.__dict__["tables"] = {"once": facts, "again": replace(facts, probe="again"), "sort": arms["sft"].tables["sort"]}
+    itself = taken(arm, "gap", probe="once", far="again")
+    assert itself.mean == 0 and not itself.replicates_B.any()
+    assert taken(arm, "gap", probe="once", far="sort").replicates_B.any(), "other items, other draws"
 
 
 def test_every_quantity_says_what_it_is_and_has_a_unit():

@@ -1,7 +1,8 @@
 """What a claim may speak of: numbers of one arm, each with the replicates from which differences get intervals.
 
 A quantity is a function of an arm; its keyword-only arguments are the keys that a claim may give it. Items are
-resampled by their probe and seeds by their numbers, so two arms with the same seeds and items are compared in pairs.
+resampled by what they are and seeds by their numbers, so two arms with the same seeds and items are compared in pairs,
+and so are two probes of one arm that ask the same items.
 """
 
 from __future__ import annotations
@@ -53,16 +54,16 @@ def quantity(name: str, unit: str) -> Callable[[Quantity], Quantity]:
     return enter
 
 
-Values = tuple[str, np.ndarray, tuple[float, float] | None]  # a probe, its values_SI, and the ends of their range
+Values = tuple[str, np.ndarray, tuple[float, float] | None]  # which items, their values_SI, and the ends of their range
 
 
 def over(arm: Arm, tables: Iterable[Values]) -> Measured:
     """The mean over tables of each table's mean."""
     named = f"numbers {arm.seeds}"
     means, found = [], []
-    for probe, values_SI, ends in tables:
+    for items, values_SI, ends in tables:
         means.append(float(values_SI.mean()))
-        found.append(replicates(values_SI, seeds_of=named, items_of=probe, ends=ends))
+        found.append(replicates(values_SI, seeds_of=named, items_of=items, ends=ends))
     return Measured(float(np.mean(means)), np.mean(found, axis=0), len(arm.runs))
 
 
@@ -85,11 +86,16 @@ def probe_of(arm: Arm, name: str, judged: bool = True) -> Table:
     return table
 
 
+def items_of(table: Table) -> str:
+    """A name that tables with the same items share."""
+    return "\n".join(table.ids)
+
+
 @quantity("gain", POINTS)
 def gain(arm: Arm, *, probe: str = "") -> Measured:
     """Share right after − before, of the target or of the named probe."""
     found = [probe_of(arm, probe)] if probe else targets(arm)
-    return over(arm, [(t.probe, t.change_SI, (-1.0, 1.0)) for t in found])
+    return over(arm, [(items_of(t), t.change_SI, (-1.0, 1.0)) for t in found])
 
 
 @quantity("forgetting", POINTS)
@@ -112,7 +118,8 @@ def forgetting_at(arm: Arm, *, accuracy: float) -> Measured:
 @quantity("accuracy", POINTS)
 def accuracy(arm: Arm, *, probe: str) -> Measured:
     """Share right after training."""
-    return over(arm, [(probe, probe_of(arm, probe).after_SI, (0.0, 1.0))])
+    table = probe_of(arm, probe)
+    return over(arm, [(items_of(table), table.after_SI, (0.0, 1.0))])
 
 
 @quantity("gap", POINTS)
@@ -124,20 +131,22 @@ def gap(arm: Arm, *, probe: str, far: str) -> Measured:
 @quantity("value", "")
 def value(arm: Arm, *, probe: str) -> Measured:
     """Mean value after training, in the probe's own unit."""
-    return over(arm, [(probe, probe_of(arm, probe, judged=False).value_after_SI, None)])
+    table = probe_of(arm, probe, judged=False)
+    return over(arm, [(items_of(table), table.value_after_SI, None)])
 
 
 @quantity("before", "")
 def before(arm: Arm, *, probe: str) -> Measured:
     """Mean value of the base, in the probe's own unit: the same in all seeds."""
-    values_SI = np.tile(probe_of(arm, probe, judged=False).value_before_I, (len(arm.runs), 1))
-    return over(arm, [(probe, values_SI, None)])
+    table = probe_of(arm, probe, judged=False)
+    return over(arm, [(items_of(table), np.tile(table.value_before_I, (len(arm.runs), 1)), None)])
 
 
 @quantity("change", "")
 def change(arm: Arm, *, probe: str) -> Measured:
     """Mean value after training − before, in the probe's own unit."""
-    return over(arm, [(probe, probe_of(arm, probe, judged=False).value_change_SI, None)])
+    table = probe_of(arm, probe, judged=False)
+    return over(arm, [(items_of(table), table.value_change_SI, None)])
 
 
 @quantity("lock-in", POINTS)
