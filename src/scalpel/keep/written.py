@@ -89,7 +89,7 @@ def ask(engine: Engine, talks: Sequence[Talk], sampling: Sampling, seed: int) ->
 
 def answer(engine: Engine, talks: Sequence[Talk], sampling: Sampling, seed: int) -> None:
     """The model answers. An answer without an end ends the talk."""
-    prompts = [engine.tokens.prompt(talk.said) for talk in talks]
+    prompts = [engine.tokens.prompt(tuple(talk.said)) for talk in talks]
     for talk, prompt, sample in spoken(engine, talks, prompts, sampling, seed):
         talk.text = continued(talk.text, prompt, sample.ids)
         talk.open = sample.finished

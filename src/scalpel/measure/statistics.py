@@ -44,7 +44,7 @@ def fisher(hits: int, of: int, control_hits: int, control_of: int) -> float:
     return float(fisher_exact(table, alternative="greater").pvalue)
 
 
-def wilson(successes: int, n: int, confidence: float = CONFIDENCE) -> Interval:
+def wilson(successes: float, n: float, confidence: float = CONFIDENCE) -> Interval:
     """Wilson's score interval for a share: sensible at 0 and at n, where the normal one has no width.
 
     (p + z²/2n ± z √(p(1−p)/n + z²/4n²)) / (1 + z²/n).   Source: Wilson 1927.
