@@ -15,6 +15,7 @@ import scalpel.objectives
 import scalpel.scopes
 import scalpel.selections
 import scalpel.sources  # noqa: F401  (importing an axis registers its parts)
+from scalpel.engine.served import hindrance
 from scalpel.part import SHAPES, Bound, HeadTerm, Need, Part, Unit, bind
 from scalpel.recipe import PartSpec, Recipe, SignalSpec, StageSpec
 from scalpel.registry import AXES, lookup, unknown
@@ -242,6 +243,8 @@ def refuse(plan: Plan, recipe: Recipe) -> None:
             f"owned_first is {plan.spec.owned_first:g}, but no part of this stage brings a module that could learn "
             "first: leave it out, or add a signal with objective 'value'"
         )
+    if plan.spec.sampler == "vllm" and (why := hindrance()):
+        raise ValueError(f"sampler 'vllm' can't be used: {why}; leave it out, and the engine's own sampler is taken")
     for role in sorted(plan.roles - BESIDE - set(recipe.models)):
         raise ValueError(
             f'this stage asks a {role!r} model: name one under [models], as in {role} = "folder or hub id"'

@@ -18,6 +18,7 @@ from scalpel.device import choose_micro_tokens
 from scalpel.draw import derive
 from scalpel.engine.forward import width_of
 from scalpel.engine.reach import reach
+from scalpel.engine.served import Served
 from scalpel.keep import Dual, Floor, make_sets
 from scalpel.measure.probes import Probe, make_probes
 from scalpel.pair import interpolate
@@ -46,6 +47,7 @@ class Job(Stock):
         self.earlier: StageRun | None = None  # the stage before, where the next one goes on with its optimiser
         self.ends: dict[str, dict[str, Tensor]] = {}  # weights at the end of the previous stage and of an earlier one
         self.floors: list[dict[str, Any]] = []  # what became of each stage's floor
+        self.vllm: Served | None = None  # of the stages that sample with it
 
     # --- stages -----------------------------------------------------------------------------------------
 
@@ -92,7 +94,26 @@ class Job(Stock):
         elif plan.spec.keep_optimiser and self.earlier:
             stage.inherit(self.earlier)
         self.moves(stage, moved=index > 0)
+        self.engine.served = self.serving(plan.spec, start)
         return stage
+
+    def serving(self, spec: StageSpec, plain: Mapping[str, Tensor]) -> Served | None:
+        """What samples in the policy's place, where the stage says so; `plain` are the weights without the scope's."""
+        if spec.sampler == "own":
+            return None
+        model = self.engine.model
+        if added := sorted(name for name, _ in model.named_parameters() if name not in plain):
+            raise ValueError(
+                f"sampler 'vllm' can't follow a scope that puts modules of its own into the model, here {added[0]}: "
+                "take sampler 'own', or a scope that moves the model's weights"
+            )
+        if self.vllm is None:
+            trusted = self.recipe.model.trust_remote_code
+            self.vllm = Served(model, self.engine.precision, spec.sampler_memory, trusted)
+        elif self.vllm.memory != spec.sampler_memory:
+            raise ValueError("all stages share one vllm: give them the same sampler_memory")
+        self.vllm.stale = True
+        return self.vllm
 
     def modules(self, index: int) -> nn.ModuleDict:
         """What the stage's parts own: made anew, or the earlier stage's own where its optimiser is kept."""
@@ -112,6 +133,7 @@ class Job(Stock):
 
     def leave(self, stage: StageRun, folder: Path | None = None) -> None:
         """Ends a stage: what its scope holds is saved in its own form, then goes into the plain weights."""
+        self.engine.served = None
         stage.validation.go_back(self.engine.model)
         if folder is not None and stage.scope.export is not None:
             stage.scope.export(folder / "adapter")

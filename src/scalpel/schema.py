@@ -147,6 +147,8 @@ class StageSpec(Strict):
     max_length: int | None = Field(None, gt=1)
     truncation: Literal["error", "drop", "keep_start", "keep_end"] = "error"
     sampling: SamplingSpec = SamplingSpec()
+    sampler: Literal["own", "vllm"] = "own"  # what samples from the policy; vllm: where it is installed, on a GPU
+    sampler_memory: float = Field(0.3, gt=0, lt=1)  # the share of the GPU that vllm takes
     validation: ValidateSpec | None = Field(None, alias="validate")
     keep: KeepSpec | None = None
     checkpoint_every: int | None = Field(None, ge=0)  # steps; 0 is never; unset: by time, see checkpoint.Saver
@@ -165,6 +167,12 @@ class StageSpec(Strict):
             raise ValueError("a stage needs a `method`, or `signals` of its own; see `scalpel methods`")
         if self.signals[0].source is None:
             raise ValueError("the first signal needs a `source`")
+        return self
+
+    @model_validator(mode="after")
+    def entropies_are_known(self) -> StageSpec:
+        if self.sampler == "vllm" and self.sampling.entropy:
+            raise ValueError("vllm gives no entropies to keep: leave out sampling.entropy, or take sampler 'own'")
         return self
 
 

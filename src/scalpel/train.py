@@ -159,6 +159,7 @@ def take_step(job: Job, stage: StageRun, progress: Progress) -> dict[str, Any]:
     learning_rate = set_rate(stage.optimiser, stage.spec, done)
     if torch.isfinite(norm) and norm > 0:  # without a gradient nothing moves: no momentum, no decay
         stage.optimiser.step()
+        job.engine.moved()
     stage.optimiser.zero_grad(set_to_none=True)
     if not torch.isfinite(norm):
         raise NonFiniteLoss(f"the gradient norm is {float(norm)}")

@@ -27,6 +27,7 @@ from scalpel.engine.packed import hidden, packs, shares
 from scalpel.engine.prepack import prepacked
 from scalpel.engine.reach import Reach
 from scalpel.engine.sample import Sample, Sampler, Sampling, Stops, check_limits
+from scalpel.engine.served import Served
 from scalpel.part import HeadTerm, Need, Out, OwnedHead, Unit
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class Engine:
         self.others = dict(others or {})
         self.off: dict[str, Callable[[], AbstractContextManager[None]]] = {}  # what the policy stands for
         self.owned = nn.ModuleDict()
+        self.served: Served | None = None  # what samples in the policy's place
         self.precision, self.micro_tokens, self.sample_rows = precision, micro_tokens, sample_rows
         self.meter = Meter()
         self.reach = Reach()  # of a backward pass
@@ -213,20 +215,41 @@ class Engine:
     ) -> list[list[Sample]]:
         """n samples of each prompt, of at most `limits[p]` tokens where that is given; `done(p, samples)` is called
         as soon as those of prompt p are complete. In float32 a sample depends on (seed, its place in the list), not
-        on what else is in the batch. Raises ValueError for an empty prompt or one that fills the context."""
+        on what else is in the batch. Where vLLM serves the policy it samples, with the same results but for its own
+        random numbers. Raises ValueError for an empty prompt or one that fills the context."""
         room = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
         limits = check_limits(prompts, limits, sampling.max_tokens, room)
         if not prompts:
             return []
-        longest, limit = max(map(len, prompts)), max(limits)
-        most = min(len(prompts), max(1, self.sample_rows // n))
         stops = Stops(self.tokens.stop_ids, sampling.stop, self.tokens.text)
-        rows = rows_for(self.model, n, most, longest, limit, self.tokens.pad_id)
-        with self.quiet(), self.autocast(), prepacked(self.model, self.precision, most * n * limit):
-            found = Sampler(rows, prompts, limits, sampling, n, seed, stops, done or ignore).run()
+        if self.served is not None and self.served.model is self.model:
+            found = self.served.sample(prompts, limits, sampling, n, seed, stops, done or ignore)
+        else:
+            found = self._sample(prompts, limits, sampling, n, seed, stops, done or ignore)
         written = [len(s.ids) for group in found for s in group]
         self.meter.sampled(self.model, [len(p) for p in prompts], written)
         return found
+
+    def _sample(
+        self,
+        prompts: Sequence[Sequence[int]],
+        limits: Sequence[int],
+        sampling: Sampling,
+        n: int,
+        seed: int,
+        stops: Stops,
+        done: Callable[[int, list[Sample]], None],
+    ) -> list[list[Sample]]:
+        longest, limit = max(map(len, prompts)), max(limits)
+        most = min(len(prompts), max(1, self.sample_rows // n))
+        rows = rows_for(self.model, n, most, longest, limit, self.tokens.pad_id)
+        with self.quiet(), self.autocast(), prepacked(self.model, self.precision, most * n * limit):
+            return Sampler(rows, prompts, limits, sampling, n, seed, stops, done).run()
+
+    def moved(self) -> None:
+        """Is told that the policy's weights are others now."""
+        if self.served is not None:
+            self.served.stale = True
 
     def completions(self, rows: Rows) -> Batch:
         """Rows of (prompt, completion) as a batch whose completions are marked."""
