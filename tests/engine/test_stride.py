@@ -10,7 +10,7 @@ from scalpel.engine.lean import lean
 from scalpel.engine.stride import known, norm
 
 PROMPTS = [[9, 10, 11], [40], [7, 8]]
-KNOWN = {"llama", "qwen2", "qwen3"}
+KNOWN = {"llama", "mistral", "qwen2", "qwen3"}
 
 
 def model(kind="llama"):

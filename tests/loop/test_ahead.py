@@ -13,18 +13,17 @@ from scalpel.assemble import assemble
 from scalpel.batch import Batch
 from scalpel.engine import fused_head, head
 from scalpel.job import Job
-from scalpel.part import Out
-from scalpel.step import Tally, backward, clean, filled, prepare
+from scalpel.step import Tally, backward, prepare
 
 LOSSES = [p for axis in ("objective", "anchor") for p in material.parts(axis) if p.part.steady]
 
 
 def slope(bound, at_N: Tensor, batch: Batch) -> Tensor:
-    """∂loss/∂logp of a part at some log-probs, where old is logp itself."""
+    """∂loss/∂logp of a part at some log-probs, where old is logp itself and the statistic of the step is what it is."""
     logp_N = at_N.clone().requires_grad_()
     batch = replace(batch, old_N=None, reward_SK=None)
-    out = clean(Out(logp_N), batch)
-    loss, _ = bound(out, filled(batch, out))
+    stat = material.statistic(bound, {"logp": torch.full_like(at_N, -1.5)}, batch)
+    loss, _ = material.call(bound, {"logp": logp_N}, batch, stat)
     return torch.autograd.grad(loss, logp_N)[0]
 
 
