@@ -86,8 +86,9 @@ def test_links_within_the_documents_lead_somewhere(page):
 
 
 def test_the_recipes_of_the_readme_are_valid():
-    one, comparison = blocks(README, "toml")
-    recipe = parse(tomllib.loads(one + comparison))
+    one, comparison, floor = blocks(README, "toml")
+    recipe = parse(tomllib.loads(one + comparison + floor))
+    assert recipe.stages[0].keep is not None and recipe.stages[0].keep.floor == 0.98
     for stage in recipe.stages:
         assemble(stage, recipe)
     assert recipe.compare is not None
