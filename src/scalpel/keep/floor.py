@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import sqrt
 from random import Random
+from statistics import NormalDist
 from time import perf_counter
 from typing import Any
 
@@ -64,7 +66,8 @@ class Floor:
     """Looks at a few items of every ability each `every` steps; the ability of which least is left steers.
 
     Looks go round the keep set, and a moving average over them (`memory` is the weight of the newest) evens out
-    what a few items leave to chance. Where it can't tell whether the floor holds, the strength stays what it is.
+    what a few items leave to chance. The strength grows where it is sure that the floor is broken, and falls where the
+    worst ability, as far as chance allows, stands above it.
     """
 
     abilities: Sequence[Ability]
@@ -103,7 +106,7 @@ class Floor:
             chosen = standing.next(self.items, self.seed)
             standing.note(*standing.count(chosen, ability.flags(engine, chosen)), self.memory)
         high = min(standing.high for standing in self.standings)
-        strength = self.dual.follow(self.worst, high)
+        strength = self.dual.follow(self.likely, high)
         self.since = None if high < self.dual.floor else step if self.since is None else self.since
         self.looks, self.below = self.looks + 1, self.below + (self.worst < self.dual.floor)
         self.seconds, self.flops = self.seconds + perf_counter() - started, self.flops + engine.meter.flops - spent
@@ -114,6 +117,21 @@ class Floor:
     def worst(self) -> float:
         """What is left of the ability of which least is left."""
         return min(standing.retention for standing in self.standings)
+
+    @property
+    def likely(self) -> float:
+        """What is left of the worst ability, without what chance takes from the least of many estimates.
+
+            min_k (r_k + z_n σ_k),   z_n = Φ⁻¹((n − 0.375) / (n + 0.25)),   σ_k that of a share at the floor
+
+        Were all abilities at the floor, the least of n estimates would lie z_n σ below it.
+
+        Source   Blom 1958, Statistical Estimates and Transformed Beta-Variables: the expected greatest of n normals.
+        """
+        n, floor = len(self.standings), self.dual.floor
+        far = NormalDist().inv_cdf((n - 0.375) / (n + 0.25)) * sqrt(floor * (1 - floor))
+        looks = 2 - self.memory  # (Σ w)² / Σ w² looks of weights w = (1 − memory)^k, over the Σ w that `of` counts
+        return min(1.0, *(s.retention + far / sqrt(max(s.of, 1.0) * looks) for s in self.standings))
 
     def whole(self, engine: Engine) -> dict[str, float]:
         """What is left of each ability, on the whole keep set."""
