@@ -3,6 +3,7 @@
 import json
 import re
 from html import unescape
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -51,24 +52,18 @@ def test_sections_stand_in_order_with_the_verdict_first(html):
     ]
 
 
-def test_a_floor_has_a_section_where_there_is_one(tmp_path, html):
-    folder = write_run(tmp_path / "floored", Truth(0.9, 0.01))
+def floored(at: Path, **seen: int) -> Path:
+    """A run whose summary tells of a floor, with what was seen of it."""
+    folder = write_run(at / "floored", Truth(0.9, 0.01))
     path = folder / "summary.json"
-    floor = {
-        "floor": 0.98,
-        "held": True,
-        "left": {"facts": 0.99},
-        "looks": 20,
-        "below": 5,
-        "since": 40,
-        "seconds": 3.0,
-        "units": {"facts": 100},
-    }
-    write_json(
-        path,
-        json.loads(path.read_text())
-        | {"floors": [floor | {"flops": 5e8, "seconds": 3.0, "strength": 7.0, "units": {"facts": 100}}]},
-    )
+    held = {"floor": 0.98, "held": True, "left": {"facts": 0.99}, "units": {"facts": 100}}
+    floor = {**held, **seen, "seconds": 3.0, "flops": 5e8, "strength": 7.0}
+    write_json(path, json.loads(path.read_text()) | {"floors": [floor]})
+    return folder
+
+
+def test_a_floor_has_a_section_where_there_is_one(tmp_path, html):
+    folder = floored(tmp_path, looks=20, below=5, since=40)
     words = plain(write(folder).read_text(encoding="utf-8"))
     assert "The floor" in words and "1 of 1 seeds" in words and "25% of looks" in words and "step 40" in words
     assert "10% of the FLOPs" in words
@@ -76,23 +71,7 @@ def test_a_floor_has_a_section_where_there_is_one(tmp_path, html):
 
 
 def test_a_floor_is_drawn_look_by_look(tmp_path):
-    folder = write_run(tmp_path / "floored", Truth(0.9, 0.01))
-    path = folder / "summary.json"
-    floor = {
-        "floor": 0.98,
-        "held": True,
-        "left": {"facts": 0.99},
-        "looks": 2,
-        "below": 1,
-        "since": 4,
-        "seconds": 3.0,
-        "units": {"facts": 100},
-    }
-    write_json(
-        path,
-        json.loads(path.read_text())
-        | {"floors": [floor | {"flops": 5e8, "seconds": 3.0, "strength": 7.0, "units": {"facts": 100}}]},
-    )
+    folder = floored(tmp_path, looks=2, below=1, since=4)
     with (folder / "metrics.jsonl").open("a") as lines:
         for step, worst in ((2, 0.9), (3, None), (4, 0.99)):
             look = {} if worst is None else {"keep/worst": worst, "keep/strength": 10.0 * step}

@@ -15,7 +15,7 @@ class Dual:
 
         λ ← clip(λ · exp(η e), least, most)
         e = (floor − high) / (1 − floor), at most 1     where even the upper bound of what is left is below the floor
-        e = (floor − retention) / (1 − floor)           where what is seen to be left is above it
+        e = (floor − retention) / (1 − floor)           where what is likely to be left is above it
         e = 0                                           where neither: a few items can't tell
         loss = (L_gain + λ · L_keep) / (1 + λ)
 
