@@ -129,7 +129,7 @@ class Plan:
 def assemble(spec: StageSpec, recipe: Recipe) -> Plan:
     """Binds every part of the stage. Raises ValueError for unknown parts and keys and for combinations that
     can't work, with the alternative."""
-    anchors = [(a.hyper.get("on"), bound("anchor", a, ignore=("on",))) for a in spec.anchors]
+    anchors = [(a.hyper.get("on"), bound("anchor", a, ("on",), spec)) for a in spec.anchors]
     outputs = [(on, a) for on, a in anchors if a.part.over == "output"]
     flows: list[tuple[SignalSpec, list[Signal]]] = []
     unnamed = sum(not s.name for s in spec.signals)
@@ -137,7 +137,7 @@ def assemble(spec: StageSpec, recipe: Recipe) -> Plan:
         name = s.name or (f"signal{k}" if unnamed > 1 else "")
         signal = Signal(
             name,
-            tuple(bound("credit", c) for c in s.credit),
+            tuple(bound("credit", c, stage=spec) for c in s.credit),
             bound("objective", s.objective, stage=spec) if s.objective else None,
             tuple(a for on, a in outputs if on == name or (on is None and s.source)),  # once on each batch
             checked_value(f"the weight of signal {name!r}", s.weight, float),
@@ -152,7 +152,7 @@ def assemble(spec: StageSpec, recipe: Recipe) -> Plan:
     plan = Plan(
         spec,
         tuple(flow_of(s, signals, spec, recipe) for s, signals in flows),
-        bound("scope", spec.scope),
+        bound("scope", spec.scope, stage=spec),
         tuple(a for _, a in anchors if a.part.over == "parameters"),
         steered(spec, [signal for _, signals in flows for signal in signals], [a for _, a in anchors]),
     )
@@ -175,11 +175,11 @@ def steered(spec: StageSpec, signals: Sequence[Signal], anchors: Sequence[Bound]
 
 def flow_of(s: SignalSpec, signals: Sequence[Signal], spec: StageSpec, recipe: Recipe) -> Flow:
     assert s.source is not None
-    corrupt = tuple(bound("corruption", c) for c in s.corrupt)
+    corrupt = tuple(bound("corruption", c, stage=spec) for c in s.corrupt)
     given: list[str | dict[str, Any]] = recipe.data.rewards or ["task"]
     rewards = tuple(r for spec in s.rewards or ["data"] for r in (given if spec == "data" else [spec]))
-    select = bound("selection", s.select) if s.select else None
-    source, batch = bound("source", s.source), s.batch or spec.batch
+    select = bound("selection", s.select, stage=spec) if s.select else None
+    source, batch = bound("source", s.source, stage=spec), s.batch or spec.batch
     return Flow(source, corrupt, s.task, batch, s.reuse, tuple(signals), s.lag, rewards, select)
 
 
