@@ -6,7 +6,7 @@ from random import Random
 import pytest
 
 from scalpel.engine import Meter
-from scalpel.keep import Dual, Floor
+from scalpel.keep import Ability, Dual, Floor
 
 
 class Model(dict):
@@ -18,7 +18,7 @@ class Model(dict):
 
 
 @dataclass
-class Told:
+class Told(Ability):
     """An ability whose flags are what the model says."""
 
     name: str

@@ -1,6 +1,7 @@
 """Keep sets: what they ask, and what they refuse."""
 
 import json
+from math import exp
 
 import pytest
 
@@ -8,6 +9,7 @@ import material
 from scalpel.engine import Engine
 from scalpel.example import Example
 from scalpel.keep import make_sets
+from scalpel.keep.sets import Answers
 from scalpel.measure.probes import make_probes
 
 EXAMPLES = [Example("ab", " cd", "cd", id="0"), Example("x", None, " y", id="1"), Example("12+", " 34", "34", id="2")]
@@ -46,6 +48,29 @@ def test_flags_are_those_of_greedy_decoding(policy):
         for t, right in enumerate(units):
             (sample,) = policy.sample([[*prompt, *answer[:t]]], material.Sampling(1, temperature=0.0))[0]
             assert right == (sample.ids[0] == answer[t])
+
+
+def test_of_the_tokens_those_are_known_of_which_the_base_is_sure(policy):
+    prompts = [policy.tokens.prompt(example.prompt) for example in EXAMPLES]
+    greedy = policy.sample(prompts, material.Sampling(6, temperature=0.0))
+    rows = [(prompt, [*group[0].ids[:-1], 0]) for prompt, group in zip(prompts, greedy, strict=True)]
+    firsts, logps = policy.first_choices(rows), policy.logps(rows)
+    each = [list(zip(first, map(exp, logp), strict=True)) for first, logp in zip(firsts, logps, strict=True)]
+    chances = sorted(p for item in each for first, p in item if first)
+    sure = (chances[0] + chances[-1]) / 2
+    assert chances[0] < sure < chances[-1]
+    ability = Answers("a", tuple(rows), by_token=True, sure=sure)
+    assert ability.known(policy) == [[first and p >= sure for first, p in item] for item in each]
+    assert Answers("a", tuple(rows), by_token=True).known(policy) == firsts
+
+
+def test_a_base_is_sure_of_a_token_from_one_half_on(policy):
+    half, all_of_them = made(
+        policy,
+        {"name": "a", "task": {}, "kind": "tokens"},
+        {"name": "b", "task": {}, "kind": "tokens", "sure": 0.0},
+    )
+    assert (half.sure, all_of_them.sure) == (0.5, 0.0)
 
 
 def test_an_item_without_a_completion_is_held_by_its_answer(policy):
@@ -95,6 +120,8 @@ def test_flags_come_in_the_order_that_is_asked(policy, tmp_path):
         ([{"name": "a", "task": {}}, {"name": "a", "task": {}}], "give each a name of its own"),
         ([{"name": "a", "kind": "answer", "task": {}}], "did you mean 'answers'"),
         ([{"name": "a", "task": {}, "split": "test"}], "unknown key 'split'"),
+        ([{"name": "a", "task": {}, "kind": "tokens", "sure": 2}], "a probability between 0 and 1, not 2"),
+        ([{"name": "a", "task": {}, "sure": 0.5}], "unknown key 'sure'"),
         ([{"name": "a"}], "has no 'task'"),
         ([{"name": "a", "kind": "choose"}], "has no 'path'"),
     ],

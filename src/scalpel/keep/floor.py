@@ -86,7 +86,7 @@ class Floor:
     def begin(self, base: Engine) -> None:
         """Notes what the base gets right. Raises ValueError for an ability that it has too little of."""
         for ability in self.abilities:
-            flags = ability.flags(base, range(len(ability)))
+            flags = ability.known(base)
             right = sum(sum(units) for units in flags)
             if right < ENOUGH:
                 raise ValueError(

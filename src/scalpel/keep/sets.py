@@ -1,7 +1,8 @@
 """Keep sets: what must not be lost, ability by ability, scored without a word generated but for the last kind.
 
 answers   an item is kept while every token of its answer is the model's first choice
-tokens    the same, token by token: for long texts, of which no model would get every token
+tokens    the same, token by token, for long texts, of which no model would get every one; those of which the base
+          is `sure`, since its first of many likely ones changes with any step and is no loss
 choose    a minimal pair or a multiple choice is kept while the right choice is the likeliest
 solved    an item is kept while what the model writes for it, greedily, is right by the task's own measure: where there
           are several ways to be right
@@ -9,10 +10,12 @@ solved    an item is kept while what the model writes for it, greedily, is right
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import log
 from random import Random
-from typing import Any, Protocol
+from typing import Any
 
 from scalpel.engine import Engine
 from scalpel.example import Example, Task
@@ -24,26 +27,31 @@ MakeTask = Callable[[Any], Task]
 Row = tuple[list[int], list[int]]
 
 
-class Ability(Protocol):
+class Ability(ABC):
     """Something the base can do, as items of one or more yes-or-no units."""
 
-    @property
-    def name(self) -> str: ...
+    name: str
 
+    @abstractmethod
     def __len__(self) -> int: ...
 
+    @abstractmethod
     def flags(self, engine: Engine, chosen: Sequence[int]) -> list[list[bool]]:
         """For each chosen item, which of its units the model gets right."""
-        ...
+
+    def known(self, base: Engine) -> list[list[bool]]:
+        """For each item, which of its units are to be kept: those that the base gets right."""
+        return self.flags(base, range(len(self)))
 
 
 @dataclass(frozen=True)
-class Answers:
-    """Prompts with answers; a unit is an item, or each token of its answer."""
+class Answers(Ability):
+    """Prompts with answers; a unit is an item, or each token of its answer, known by a base that is `sure` of it."""
 
     name: str
     rows: tuple[Row, ...]
     by_token: bool = False
+    sure: float = 0.0
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -52,9 +60,16 @@ class Answers:
         firsts = engine.first_choices([self.rows[i] for i in chosen])
         return firsts if self.by_token else [[all(first)] for first in firsts]
 
+    def known(self, base: Engine) -> list[list[bool]]:
+        flags = super().known(base)
+        if not self.sure:
+            return flags
+        pairs = zip(flags, base.logps(self.rows), strict=True)
+        return [[f and logp >= log(self.sure) for f, logp in zip(*item, strict=True)] for item in pairs]
+
 
 @dataclass(frozen=True)
-class Solved:
+class Solved(Ability):
     """Prompts that the model answers in its own words; a unit is an item."""
 
     name: str
@@ -71,7 +86,7 @@ class Solved:
 
 
 @dataclass(frozen=True)
-class Pairs:
+class Pairs(Ability):
     """Choices by log-probability."""
 
     name: str
@@ -91,8 +106,9 @@ def make_sets(
 ) -> list[Ability]:
     """An ability for each table `{name, kind, …}`; `kind` is "answers" unless said.
 
-        answers, tokens   task, n, seed; items come from the task's keep split
-        solved            the same, and max_tokens
+        answers           task, n, seed; items come from the task's keep split
+        tokens            the same, and sure: the least probability that the base gives a token, 0.5 unless said
+        solved            the same as answers, and max_tokens
         choose            path of a JSONL file, n, seed, normalise
 
     Items that one of the ledger's `probes` asks too are left out, so that what steers never measures.
@@ -130,7 +146,8 @@ def make_set(
         raise ValueError(f"keep set {name!r}: its task has no items in the split 'keep': give it a share, or a file")
     if kind == "solved":
         return Solved(name, Generate(name, task, n, "keep", seed, found.get("max_tokens", 64)), tuple(examples))
-    return Answers(name, tuple(row(tokens, example, name) for example in examples), kind == "tokens")
+    rows = tuple(row(tokens, example, name) for example in examples)
+    return Answers(name, rows, by_token=True, sure=sureness(name, found)) if kind == "tokens" else Answers(name, rows)
 
 
 def some(name: str, items: Sequence[Choice], n: int, seed: int) -> tuple[Choice, ...]:
@@ -148,6 +165,13 @@ def row(tokens: Tokens, example: Example, name: str) -> Row:
     return tokens.prompt(example.prompt), tokens.completion(answer, example.prompt)
 
 
+def sureness(name: str, found: Mapping[str, Any]) -> float:
+    sure = found.get("sure", 0.5)
+    if isinstance(sure, bool) or not isinstance(sure, int | float) or not 0.0 <= sure <= 1.0:
+        raise ValueError(f"keep set {name!r}: sure is a probability between 0 and 1, not {sure!r}; 0 takes every token")
+    return float(sure)
+
+
 def needed(name: str, found: Mapping[str, Any], key: str) -> Any:
     if key not in found:
         raise ValueError(f"keep set {name!r} has no {key!r}, from which its items would come; add it")
@@ -156,7 +180,7 @@ def needed(name: str, found: Mapping[str, Any], key: str) -> Any:
 
 KEYS: dict[str, set[str]] = {
     "answers": {"task", "n", "seed"},
-    "tokens": {"task", "n", "seed"},
+    "tokens": {"task", "n", "seed", "sure"},
     "solved": {"task", "n", "seed", "max_tokens"},
     "choose": {"path", "n", "seed", "normalise"},
 }
