@@ -10,17 +10,21 @@ import plotly.graph_objects as go
 
 from scalpel.measure.results import Arm
 from scalpel.measure.statistics import Interval
+from scalpel.report.labels import place
 from scalpel.report.view import View
 
 # Middle tones that stand out on white and on black; symbols tell arms apart without colour.
 COLOURS = ("#3b82c4", "#d97b29", "#34976b", "#c2527a", "#8869c9", "#9b8424", "#2a9fae", "#b4553d")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "triangle-down")
 DASHES = ("solid", "dash", "dot", "dashdot")
+WIDTH, HEIGHT = 865.0, 372.0  # pixels of the scatter within its axes
+ENDS = ("low", "high")
 
 
 def style(index: int) -> tuple[str, str, str]:
     """Colour, symbol and dash of the arm with that number."""
-    return COLOURS[index % len(COLOURS)], SYMBOLS[index % len(SYMBOLS)], DASHES[index // len(COLOURS) % len(DASHES)]
+    again, symbol = index // len(COLOURS), SYMBOLS[index % len(SYMBOLS)]
+    return COLOURS[index % len(COLOURS)], symbol + "-open" * (again % 2), DASHES[again % len(DASHES)]
 
 
 def scatter(view: View) -> go.Figure:
@@ -29,6 +33,8 @@ def scatter(view: View) -> go.Figure:
     rows = view.rows
     best = max(rows, key=lambda row: row["net"]["mean"])
     add_level_of_net(figure, best, view.comparison["price"], reach(rows))
+    across, up = [0.0, 1.06 * reach(rows)], padded([0.0, *(100 * row["gain"][end] for row in rows for end in ENDS)])
+    sides = sides_of_names(rows, across, up)
     for index, row in enumerate(rows):
         gain, lost = 100 * Series(row["gain"]), 100 * Series(row["forgetting"])
         colour, symbol, _ = style(index)
@@ -40,16 +46,27 @@ def scatter(view: View) -> go.Figure:
             mode="markers+text",
             marker={"color": colour, "symbol": symbol, "size": 13 if row["name"] == view.take else 10},
             text=[f"<b>{escape(row['name'])}</b>" if row["name"] == view.take else escape(row["name"])],
-            textposition="top right",
+            textposition=sides[index],
             textfont={"color": colour, "size": 14},
             hovertemplate="gained %{y:.1f} points<br>lost %{x:.1f}% of what the base knew",
             name=escape(row["name"]),
             cliponaxis=False,
         )
-    figure.update_xaxes(title="forgotten: % of what the base knew", rangemode="tozero", zeroline=True)
-    ends = [100 * row["gain"][end] for row in rows for end in ("low", "high")]
-    figure.update_yaxes(title="gained on the target, points", zeroline=True, range=padded([0.0, *ends]))
+    figure.update_xaxes(title="forgotten: % of what the base knew", zeroline=True, range=across)
+    figure.update_yaxes(title="gained on the target, points", zeroline=True, range=up)
     return figure
+
+
+def sides_of_names(rows: Sequence[dict[str, Any]], across: Sequence[float], up: Sequence[float]) -> list[str]:
+    """On which side of its point each arm's name stands, on a page of the usual width."""
+    points = [
+        (
+            WIDTH * (100 * Series(row["forgetting"]).mean - across[0]) / (across[1] - across[0]),
+            HEIGHT * (100 * Series(row["gain"]).mean - up[0]) / (up[1] - up[0]),
+        )
+        for row in rows
+    ]
+    return place(points, [row["name"] for row in rows], (WIDTH, HEIGHT))
 
 
 def padded(values: Sequence[float]) -> list[float]:
