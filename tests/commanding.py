@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 from typer.testing import CliRunner
 
-from scalpel.cli import app
+from scalpel.cli import app, err, out
 
 ROWS = [{"prompt": f"Say {n}", "completion": f" {n}", "answer": str(n)} for n in range(60)]
 OPENED = """
@@ -31,6 +32,12 @@ name = "text"
 kind = "drift"
 texts = ["hello world", "one two three"]
 """
+
+
+def widen(monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    """A terminal so wide, in place of that in which the tests run."""
+    for console in (out, err):
+        monkeypatch.setattr(console, "width", columns)
 
 
 @dataclass

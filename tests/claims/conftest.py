@@ -6,6 +6,7 @@ import pytest
 
 import tiny
 from claiming import Place
+from commanding import widen
 
 
 @pytest.fixture(scope="session")
@@ -17,6 +18,6 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def place(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     (tmp_path / "model").symlink_to(model)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "160")
+    widen(monkeypatch, 160)
     monkeypatch.setattr("scalpel.crew.cores", lambda: 1)
     return Place(tmp_path)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import tiny
-from commanding import OPENED, PROBES, Place
+from commanding import OPENED, PROBES, Place, widen
 
 RECIPE = f"""
 name = "lesson"{OPENED}[train]
@@ -33,7 +33,7 @@ def scalpel(tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch) -> Pl
     for name in ("model", "tuned"):
         shutil.copytree(models / name, tmp_path / name)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "120")
+    widen(monkeypatch, 120)
     place = Place(tmp_path)
     place.write("recipe.toml", RECIPE)
     place.write("probes.toml", PROBES)
