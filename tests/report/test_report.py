@@ -145,6 +145,17 @@ def test_the_scatter_shows_each_arm_with_its_intervals(compared):
     assert level.y[0] + slope * at == pytest.approx(100 * best["gain"]["mean"])
 
 
+def test_names_in_the_scatter_stand_beside_other_arms_points(compared):
+    """An arm a little below another on the right: its name goes elsewhere than over that point."""
+    shown = view(compared)
+    rows = {row["name"]: row for row in shown.rows}
+    for name, gain, lost in (("sft", 1.0, 0.068), ("prefix-rft", 0.94, 0.003)):
+        rows[name]["gain"] = {"mean": gain, "low": gain, "high": gain}
+        rows[name]["forgetting"] = {"mean": lost, "low": lost, "high": 0.8}
+    sides = {trace.name: trace.textposition for trace in scatter(shown).data}
+    assert sides["sft"] == "top right" and sides["prefix-rft"] != "top right"
+
+
 def test_curves_show_every_probe_of_every_seed(compared):
     panels = dict(curves(view(compared)))
     assert list(panels) == ["reverse-long: right, %", "facts: kept, %", "sort: kept, %", "drift: KL, nats"]

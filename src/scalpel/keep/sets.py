@@ -1,8 +1,8 @@
 """Keep sets: what must not be lost, ability by ability, scored without a word generated but for the last kind.
 
 answers   an item is kept while every token of its answer is the model's first choice
-tokens    the same, token by token, for long texts, of which no model would get every one; those of which the base
-          is `sure`, since its first of many likely ones changes with any step and is no loss
+tokens    the same, token by token, for long texts, of which no model would get every one; only tokens of which the
+          base is `sure`: among several that are as likely the first choice changes with any step, and nothing is lost
 choose    a minimal pair or a multiple choice is kept while the right choice is the likeliest
 solved    an item is kept while what the model writes for it, greedily, is right by the task's own measure: where there
           are several ways to be right

@@ -18,7 +18,6 @@ COLOURS = ("#3b82c4", "#d97b29", "#34976b", "#c2527a", "#8869c9", "#9b8424", "#2
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "triangle-down")
 DASHES = ("solid", "dash", "dot", "dashdot")
 WIDTH, HEIGHT = 865.0, 372.0  # pixels of the scatter within its axes
-ENDS = ("low", "high")
 
 
 def style(index: int) -> tuple[str, str, str]:
@@ -33,7 +32,8 @@ def scatter(view: View) -> go.Figure:
     rows = view.rows
     best = max(rows, key=lambda row: row["net"]["mean"])
     add_level_of_net(figure, best, view.comparison["price"], reach(rows))
-    across, up = [0.0, 1.06 * reach(rows)], padded([0.0, *(100 * row["gain"][end] for row in rows for end in ENDS)])
+    across = [0.0, 1.06 * reach(rows)]
+    up = padded([0.0, *(100 * row["gain"][end] for row in rows for end in ("low", "high"))])
     sides = sides_of_names(rows, across, up)
     for index, row in enumerate(rows):
         gain, lost = 100 * Series(row["gain"]), 100 * Series(row["forgetting"])
