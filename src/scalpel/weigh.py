@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from scalpel.assemble import bound
 from scalpel.batch import Batch
@@ -15,28 +15,26 @@ from scalpel.opening import Opening
 from scalpel.recipe import PartSpec
 from scalpel.rewards import TrainerState
 from scalpel.stage import StageRun
-
-if TYPE_CHECKING:
-    from scalpel.job import Job
+from scalpel.stock import Stock
 
 
-def weigh(job: Job, stage: StageRun, moved: bool) -> None:
+def weigh(stock: Stock, stage: StageRun, moved: bool) -> None:
     """Hands each such anchor the weights that it has not seen yet. `moved`: the policy is no longer the base."""
     for p in stage.plan.on_parameters:
         new = {m.name: m.weight for m in stage.scope.moving if m.name not in (p.memory.state or {})}
         if p.part.weigh is not None and new:
             opening = Opening(
-                frozenset(new), partial(texts, job, stage, moved), partial(squared_slopes, job.engine, new)
+                frozenset(new), partial(texts, stock, stage, moved), partial(squared_slopes, stock.engine, new)
             )
             p.memory.state = p.part.weigh(p.memory.state, opening, **p.at(0.0))
 
 
 def texts(
-    job: Job, stage: StageRun, moved: bool, source: str | dict[str, Any], task: Mapping[str, Any] | None, n: int
+    stock: Stock, stage: StageRun, moved: bool, source: str | dict[str, Any], task: Mapping[str, Any] | None, n: int
 ) -> Batch:
     """A batch from any source on n examples, beside what the stage learns from."""
-    drawing, (_, examples, rewards) = bound("source", PartSpec.model_validate(source)), job.data(task)
-    seed = derive(job.recipe.seed, "texts", stage.index) % 2**31
-    reward = partial(job.reward, rewards, TrainerState(), 0)
-    material = job.material(stage, window(examples, 0, n, seed), reward, seed, 0.0)
-    return drawing(replace(material, written=partial(job.written, int(moved))), progress=0.0)
+    drawing, (_, examples, rewards) = bound("source", PartSpec.model_validate(source)), stock.data(task)
+    seed = derive(stock.recipe.seed, "texts", stage.index) % 2**31
+    reward = partial(stock.reward, rewards, TrainerState(), 0)
+    material = stock.material(stage, window(examples, 0, n, seed), reward, seed, 0.0)
+    return drawing(replace(material, written=partial(stock.written, int(moved))), progress=0.0)
