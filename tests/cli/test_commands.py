@@ -59,6 +59,11 @@ def test_version_is_that_of_the_package(scalpel):
     assert scalpel("--version").out == f"scalpel {package.__version__}\n"
 
 
+def test_the_package_runs_as_a_module():
+    ran = subprocess.run([sys.executable, "-m", "scalpel", "--version"], capture_output=True, text=True, check=True)
+    assert ran.stdout == f"scalpel {package.__version__}\n"
+
+
 def test_no_command_shows_the_help():
     assert "compare" in CliRunner().invoke(app, []).output
 
