@@ -16,13 +16,14 @@ import scalpel.scopes
 import scalpel.selections
 import scalpel.sources  # noqa: F401  (importing an axis registers its parts)
 from scalpel.engine.served import hindrance
+from scalpel.keep import refuse_sets
 from scalpel.part import SHAPES, Bound, HeadTerm, Need, Part, Unit, bind
 from scalpel.recipe import PartSpec, Recipe, SignalSpec, StageSpec
 from scalpel.registry import AXES, lookup, unknown
 from scalpel.rewards.judge import roles as judges
 
 SCORED = frozenset({"old", "old_value", "reference"})  # fields that the loop fills by itself
-BESIDE = frozenset({"reference", "previous", "earlier"})  # roles that the run itself fills
+BESIDE = frozenset({"base", "reference", "previous", "earlier"})  # roles that the run itself fills
 UNITS: tuple[Unit, ...] = ("token", "sequence", "pair", "group")
 
 
@@ -101,7 +102,7 @@ class Plan:
     flows: tuple[Flow, ...]
     scope: Bound
     on_parameters: tuple[Bound, ...]
-    steered: frozenset[int] = frozenset()  # identities of the parts whose strength follows the floor
+    steered: frozenset[tuple[str, int]] = frozenset()  # signal and part, by identity, whose strength follows the floor
 
     @property
     def remembering(self) -> tuple[Bound, ...]:
@@ -139,7 +140,7 @@ def assemble(spec: StageSpec, recipe: Recipe) -> Plan:
             name,
             tuple(bound("credit", c, stage=spec) for c in s.credit),
             bound("objective", s.objective, stage=spec) if s.objective else None,
-            tuple(a for on, a in outputs if on == name or (on is None and s.source)),  # once on each batch
+            tuple(a for on, a in outputs if on == name or (on is None and s.source and s.anchored)),  # once a batch
             checked_value(f"the weight of signal {name!r}", s.weight, float),
         )
         if s.source is not None:
@@ -160,12 +161,13 @@ def assemble(spec: StageSpec, recipe: Recipe) -> Plan:
     return plan
 
 
-def steered(spec: StageSpec, signals: Sequence[Signal], anchors: Sequence[Bound]) -> frozenset[int]:
-    """The parts that `keep.steer` names: an anchor by its name, or all losses of a signal."""
-    found: set[int] = set()
+def steered(spec: StageSpec, signals: Sequence[Signal], anchors: Sequence[Bound]) -> frozenset[tuple[str, int]]:
+    """What `keep.steer` names: an anchor wherever it acts, or all losses of a signal; an anchor that acts on several
+    signals is steered on that one alone."""
+    found: set[tuple[str, int]] = set()
     for name in spec.keep.steer if spec.keep and spec.keep.floor else ():
-        losses = [id(p) for signal in signals if signal.name == name for p in signal.losses]
-        losses += [id(a) for a in anchors if a.part.name == name]
+        losses = [(signal.name, id(p)) for signal in signals if signal.name == name for p in signal.losses]
+        losses += [(place, id(a)) for a in anchors if a.part.name == name for place in ("", *(s.name for s in signals))]
         if not losses:
             known = [*(signal.name for signal in signals if signal.name), *(a.part.name for a in anchors)]
             raise ValueError(f"keep.steer names {name!r}, but the signals and anchors here are {', '.join(known)}")
@@ -227,6 +229,8 @@ def checked_schedule(what: str, value: Mapping[str, Any], wanted: Any) -> dict[s
 
 def refuse(plan: Plan, recipe: Recipe) -> None:
     """Refuses a plan whose parts don't fit together."""
+    if plan.spec.keep and plan.spec.keep.floor:
+        refuse_sets(plan.spec.keep.sets)
     for flow in plan.flows:
         available = flow.source.part.gives | SCORED
         for p in flow.parts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -30,6 +31,8 @@ from scalpel.threads import settle
 from scalpel.validate import Validation, accuracy
 from scalpel.weigh import weigh
 from scalpel.weights import overwrite, refuse_other_shape, refuse_other_vocabulary
+
+log = logging.getLogger("scalpel")
 
 
 class Job(Stock):
@@ -167,6 +170,11 @@ class Job(Stock):
         keep = spec.keep
         if keep is None or not keep.floor:
             return None
+        if spec.budget is None and keep.every > spec.steps:
+            words = (
+                "nothing follows the floor of %s: it takes %d steps, but keep.every, between looks, is %d: lower that"
+            )
+            log.warning(words, self.stage_name(index), spec.steps, keep.every)
         sets = make_sets(keep.sets, self.engine.tokens, tasks.make, probes_of(self.recipe))
         dual = Dual(keep.floor, keep.rate, keep.answer, most=keep.most, strength=keep.strength)
         floor = Floor(sets, dual, keep.every, keep.items, keep.memory, derive(self.recipe.seed, "keep") % 2**31)
@@ -174,9 +182,10 @@ class Job(Stock):
             floor.begin(self.engine if index == 0 else self.engine_of(self.base()))
         return floor
 
-    def hold(self, stage: StageRun, step: int) -> dict[str, float]:
-        """A look at the keep set after this step of the stage, where it is due; its strength follows."""
-        return stage.floor.look(self.engine, step) if stage.floor and stage.floor.due(step) else {}
+    def hold(self, stage: StageRun, step: int, done: float) -> dict[str, float]:
+        """A look at the keep set after this step of the stage, which is so far done, where it is due; its strength
+        follows."""
+        return stage.floor.look(self.engine, step, done) if stage.floor and stage.floor.due(step) else {}
 
     def start_from(self, start: str) -> None:
         """Puts a start's weights in place: those of the base or of a folder; "previous" are there already."""
@@ -204,6 +213,8 @@ class Job(Stock):
         elif role in ("previous", "earlier"):
             found = self.load(self.recipe.model)[0]
             overwrite(found, self.ends.get(role, {}))
+        elif role == "base":
+            found = self.base()
         else:
             found = self.load(self.model_at(spec.reference))[0]
             if spec.reference == "start":
@@ -223,6 +234,8 @@ class Job(Stock):
             "stage": stage.state(),
             "ends": self.ends,
             "recalled": self.recalled,
+            "paid": sorted(self.paid),
+            "floors": self.floors,
         }
         if stage.index and stage.spec.reference == "start" and "reference" in self.engine.others:
             state["reference"] = dict(self.engine.others["reference"].named_parameters())
@@ -238,6 +251,7 @@ class Job(Stock):
         vars(self.engine.meter).update(saved["meter"])
         for key, memory in saved["recalled"].items():
             self.recalled.setdefault(key, {}).update(memory)
+        self.floors, self.paid = list(saved["floors"]), set(saved["paid"])
         self.engine.precision = saved["precision"]  # "auto" measures the machine, and might find otherwise today
 
 

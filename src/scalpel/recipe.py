@@ -76,15 +76,17 @@ def parse(raw: Mapping[str, Any], overrides: Sequence[str] = (), name: str = "ru
         place = "stages.0"
     shared = tables.get("keep")
     stages = [made for stage in tables.get("stages", []) for made in over_row(stage)]
-    tables["stages"] = [with_floor(stage, shared) for stage in stages]
+    named = "reference" in tables.get("models", {})
+    tables["stages"] = [with_floor(stage, shared, named) for stage in stages]
     try:
         return validated(Recipe, tables)
     except ValueError as error:
         raise ValueError(str(error).replace("stages.0", place)) from None
 
 
-def with_floor(stage: dict[str, Any], shared: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The stage with the recipe's `keep` under its own; a floor that steers nothing gets text of the base's own."""
+def with_floor(stage: dict[str, Any], shared: Mapping[str, Any] | None, named: bool) -> dict[str, Any]:
+    """The stage with the recipe's `keep` under its own; a floor that steers nothing gets text of the base's own.
+    `named`: the recipe names a reference for all stages."""
     if shared is None and "keep" not in stage:
         return stage
     keep = merge(shared or {}, stage.get("keep", {}))
@@ -98,7 +100,9 @@ def with_floor(stage: dict[str, Any], shared: Mapping[str, Any] | None) -> dict[
     signal = merge(FLOOR["signal"], {"source": written})
     if "batch" in keep:
         signal["batch"] = keep["batch"]
-    more = {"signals": [*stage.get("signals", []), signal], "anchors": [*stage.get("anchors", []), FLOOR["anchor"]]}
+    based = not named and stage.get("reference", "base") == "base"  # then one frozen model serves both
+    anchor = {**FLOOR["anchor"], "to": "reference" if based else "base"}
+    more = {"signals": [*stage.get("signals", []), signal], "anchors": [*stage.get("anchors", []), anchor]}
     return {**stage, **more, "keep": {**keep, "steer": [name]}}
 
 

@@ -45,6 +45,7 @@ class SignalSpec(Strict):
     rewards: list[str | dict[str, Any]] | None = None  # how completions are rewarded; "data" stands for
     # what [data] says
     select: PartSpec | None = None  # which prompts it learns from
+    anchored: bool = True  # whether anchors act on it that name no signal; those that name it do anyway
     batch: int | None = Field(None, gt=0)  # prompts an optimiser step, if not the stage's
     reuse: int = Field(1, gt=0)  # optimiser steps taken on one batch
     lag: int = Field(0, ge=0)  # batches that the source is ahead of the updates, as asynchronous samplers are
@@ -89,7 +90,7 @@ class KeepSpec(Strict):
     every: int = Field(5, gt=0)  # steps between looks
     items: int = Field(48, gt=0)  # of each set, a look
     memory: float = Field(0.3, gt=0, le=1)  # weight of the newest look in the moving average
-    rate: float = Field(0.05, gt=0)  # at which the level of the dual variable is learnt
+    rate: float = Field(2.4, gt=0)  # at which the level of the dual variable is learnt: e^rate-fold a stage, at most
     answer: float = Field(0.7, ge=0)  # of the dual variable to the last look, in logarithms
     strength: float = Field(20.0, gt=0)  # where it starts
     most: float = Field(100.0, gt=0)  # what it rises to at most

@@ -65,11 +65,12 @@ class StageRun:
         task, examples, rewards = self.data[k]
         self.selected[k], self.data[k] = kept, (task, [examples[i] for i in kept], rewards)
 
-    def factor(self, p: Bound) -> float:
-        """What the part's loss is multiplied with: under a floor, what is steered grows at the cost of all else."""
+    def factor(self, p: Bound, signal: str) -> float:
+        """What the part's loss on that signal ("" for parameters) is multiplied with: under a floor, what is steered
+        grows at the cost of all else."""
         if self.floor is None:
             return 1.0
-        return self.floor.dual.pull if id(p) in self.plan.steered else self.floor.dual.gain
+        return self.floor.dual.pull if (signal, id(p)) in self.plan.steered else self.floor.dual.gain
 
     def settle(self) -> None:
         """Notes where the weights that move from now on are: home, for anchors on parameters, and the best weights

@@ -19,10 +19,10 @@ from scalpel.engine import Engine
 from scalpel.part import Bound, Metrics, Out, mean_of, scheduled
 from scalpel.remembered import Remembered
 
-Factor = Callable[[Bound], float]  # what a part's loss is multiplied with; a floor changes it along the run
+Factor = Callable[[Bound, str], float]  # what a part's loss on a signal is multiplied with; a floor changes it
 
 
-def unsteered(p: Bound) -> float:
+def unsteered(p: Bound, signal: str) -> float:
     return 1.0
 
 
@@ -165,7 +165,7 @@ def summed(
         prefix = f"{signal.name}/" if signal.name else ""
         for p in signal.losses:
             share, metrics = call(p, out, ready, progress, stats)
-            loss = loss + factor(p) * weight * share / max(counts[id(p)], 1e-8)
+            loss = loss + factor(p, signal.name) * weight * share / max(counts[id(p)], 1e-8)
             tally.add(prefix, metrics)
             tally.note(p, metrics)
     return loss
@@ -209,7 +209,7 @@ def parameter_penalty(
     for p in anchors:
         weighed = {"state": at(p.memory.state)} if p.part.weigh else {}
         penalty, metrics = p(now, at(home), progress=progress, **weighed)
-        penalty = factor(p) * penalty
+        penalty = factor(p, "") * penalty
         penalty.backward()
         tally.add("", metrics)
         total += float(penalty.detach())

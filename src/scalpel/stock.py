@@ -43,6 +43,7 @@ class Stock:
         self._frozen: Engine | None = None  # the base, where texts are compared as vectors
         self.recalled: dict[str, dict[str, Any]] = {}  # what reward functions remember, by the data that they reward
         self._written: dict[tuple, Sequence[Rendered]] = {}
+        self.paid: set[str] = set()  # which of them the meter has counted; a resumed run writes them again
         self.unpaid = 0.0  # seconds of writing that no step has taken
         self._examples: dict[str, tuple[Task, list[Example], Rewards]] = {}
         model, tokens = self.load(recipe.model)
@@ -69,12 +70,15 @@ class Stock:
         if key not in self._written:
             moved = total or self.recipe.stages[0].start not in ("previous", "base")
             writer, started = self.engine_of(self.base()) if moved else self.engine, perf_counter()
+            log.info("the base writes %d texts of up to %d tokens, which will stand for what it is", n, max_tokens)
             aside = self.engine.meter is not self.meter  # a look ahead asks first, and the run pays all the same
-            meter, self.engine.meter = self.engine.meter, self.meter
+            meter = writer.meter
+            if str(key) not in self.paid:
+                self.paid, writer.meter = {*self.paid, str(key)}, self.meter
             self._written[key] = write_documents(
                 writer, n, max_tokens=max_tokens, temperature=temperature, begin=begin, seed=self.recipe.seed
             )
-            self.engine.meter = meter
+            writer.meter = meter
             self.unpaid += (perf_counter() - started) * aside
         return self._written[key]
 

@@ -117,7 +117,8 @@ def guarded_step(job: Job, stage: StageRun, progress: Progress, run: Run | None)
         advice = "; ".join(memory_of(job, stage, float("inf")).advice)
         raise MemoryError(f"step {progress.total + 1} ran out of memory: {advice}; {last_good(run)}") from error
     progress.step, progress.total = progress.step + 1, progress.total + 1
-    record |= job.validate(stage, progress.step) | job.hold(stage, progress.step)
+    record |= job.validate(stage, progress.step)
+    record |= job.hold(stage, progress.step, share_done(job, stage, progress))
     progress.seconds += time.perf_counter() - started + job.unpaid
     job.unpaid = 0.0
     progress.idle = progress.idle + 1 if share_done(job, stage, progress) <= done else 0

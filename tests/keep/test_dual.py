@@ -38,6 +38,14 @@ def test_what_is_answered_at_once_is_taken_back_at_once():
     assert dual.follow(1.0) == pytest.approx(exp(0.1 - 0.1 - 0.5))
 
 
+def test_the_level_learns_by_the_share_of_the_run_that_has_gone_by_however_many_looks_there_are():
+    few, many = (Dual(0.98, rate=2.0, strength=1.0) for _ in range(2))
+    for dual, looks in ((few, 2), (many, 50)):
+        for _ in range(looks):
+            dual.follow(0.96, share=1 / looks)
+    assert few.level == pytest.approx(many.level) == pytest.approx(exp(2.0))
+
+
 def test_the_strength_stays_within_its_bounds():
     dual = Dual(0.9, rate=5.0, least=0.1, most=10.0, strength=1.0)
     assert dual.follow(0.0) == 10.0

@@ -104,6 +104,28 @@ def test_choices_that_the_ledger_asks_are_left_out(policy, tmp_path):
     assert [len(units) for units in ability.flags(policy, [3, 1])] == [1, 1]
 
 
+def test_choices_that_are_alike_are_told_apart_by_what_they_answer(policy, tmp_path):
+    path = tmp_path / "questions.jsonl"
+    rows = [{"prompt": f"is {i} even?", "choices": ["yes", "no"], "answer": i % 2} for i in range(10)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    probes = make_probes([{"name": "p", "kind": "choose", "path": str(path), "n": 6}], "p", lambda task: Given())
+    (ability,) = made(policy, {"name": "g", "kind": "choose", "path": str(path)}, probes=probes)
+    assert not {item.prompt for item in probes[0].items} & {item.prompt for item in ability.probe.items}
+    assert len(ability) == 4
+
+
+@pytest.mark.parametrize("kind", ["generate", "given", "sampled"])
+def test_questions_that_the_ledger_asks_are_left_out(policy, kind):
+    """Two files, or one that is divided in two ways, may hold the same."""
+    task = Given(test=EXAMPLES[:1])
+    probes = make_probes([{"name": "p", "kind": kind, "task": {}}], "p", lambda _: task)
+    for set_kind, rows in (("answers", "rows"), ("solved", "examples")):
+        (ability,) = made(policy, {"name": "a", "task": {}, "kind": set_kind}, probes=probes)
+        assert len(getattr(ability, rows)) == 2
+    with pytest.raises(ValueError, match="no items but those that the ledger measures"):
+        made(policy, {"name": "a", "task": {}}, probes=probes, keep=EXAMPLES[:1])
+
+
 def test_flags_come_in_the_order_that_is_asked(policy, tmp_path):
     path = tmp_path / "pairs.jsonl"
     path.write_text("".join(json.dumps({"good": f"{i} a", "bad": f"{i} b"}) + "\n" for i in range(8)))

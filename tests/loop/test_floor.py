@@ -100,6 +100,52 @@ def test_killed_and_resumed_is_never_stopped(at, sets, tmp_path, stage):
     assert lines == log and equal(found, expected)
 
 
+def test_what_became_of_an_earlier_stages_floor_outlives_an_interruption(at, sets, tmp_path):
+    stages = [{"method": "sft", "steps": 2}, {"method": "sft", "steps": 4, "checkpoint_every": 2}]
+    made = tables(at, stages, keep=recipe(at, sets).keep.model_dump(exclude={"steer"}))
+    with pytest.raises(KeyboardInterrupt):
+        train(made, Run(tmp_path / "cut"), tell=lambda record: interrupt() if record["step"] == 5 else None)
+    found = train(made, Run(tmp_path / "cut", True), resume=True).floors
+    assert [one["stage"] for one in found] == ["sft", "sft.2"]
+
+
+def test_whatever_a_stage_refers_to_the_floor_holds_to_the_base(at, sets):
+    def beside(stage):
+        """The models beside the policy in a second stage, and whether they are the base."""
+        seen = {}
+
+        def watch(job, run, progress) -> bool:
+            base = dict(job.base().named_parameters())
+            others = job.engine.others if run.index else {}
+            seen.update({role: equal(dict(model.named_parameters()), base) for role, model in others.items()})
+            return False
+
+        stages = [{"method": "sft", "steps": 2, "learning_rate": 0.1}, {"method": "sft", "steps": 1, **stage}]
+        train(tables(at, stages, keep=recipe(at, sets).keep.model_dump(exclude={"steer"})), watch=watch)
+        return seen
+
+    assert beside({}) == {"reference": True}
+    assert beside({"reference": "start", "anchors": ["kl"]}) == {"reference": False, "base": True}
+
+
+def test_what_the_base_writes_for_a_later_stage_is_paid_for_once(at, sets, tmp_path):
+    keep = recipe(at, sets).keep.model_dump(exclude={"steer"})
+    stages = [{"method": "sft", "steps": 2}, {"method": "sft", "steps": 3, "checkpoint_every": 1, "keep": keep}]
+    made = tables(at, stages)
+    _, log = ran(made, tmp_path / "whole")
+    sampled = [record["tokens_sampled"] for record in log]
+    assert sampled[1] == 0 < sampled[2] == sampled[-1]
+    with pytest.raises(KeyboardInterrupt):
+        train(made, Run(tmp_path / "cut"), tell=lambda record: interrupt() if record["step"] == 4 else None)
+    assert ran(made, tmp_path / "cut", resume=True)[1] == log
+
+
+def test_a_floor_at_which_no_look_is_taken_is_said(at, sets, caplog):
+    job = train(recipe(at, sets, {"steps": 2}, every=5))
+    assert "nothing follows the floor of sft: it takes 2 steps, but keep.every" in caplog.text
+    assert job.floors[0]["looks"] == 0
+
+
 def interrupt() -> None:
     raise KeyboardInterrupt
 

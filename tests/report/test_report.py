@@ -70,6 +70,11 @@ def test_a_floor_has_a_section_where_there_is_one(tmp_path, html):
     assert "The floor" not in plain(html)
 
 
+def test_a_floor_at_which_nobody_looked_held_from_no_step(tmp_path):
+    words = plain(write(floored(tmp_path, looks=0, below=0, since=0)).read_text(encoding="utf-8"))
+    assert "step 0" not in words
+
+
 def test_a_floor_is_drawn_look_by_look(tmp_path):
     folder = floored(tmp_path, looks=2, below=1, since=4)
     with (folder / "metrics.jsonl").open("a") as lines:

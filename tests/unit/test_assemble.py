@@ -18,6 +18,32 @@ def signals(source="groups", credit=("group-zscore",), objective="clipped-pg", *
     return {"signals": [{"source": source, "credit": list(credit), "objective": objective, **more}]}
 
 
+def under_a_floor(train: dict, **keep):
+    sets = [{"name": "a", "task": {"name": "t"}}]
+    recipe = parse({"model": "m", "task": {"name": "t"}, "train": train, "keep": {"sets": sets, **keep}})
+    made = assemble(recipe.stages[0], recipe)
+    signals = [signal for flow in made.flows for signal in flow.signals]
+    return {(s.name, p.part.name) for s in signals for p in s.losses if (s.name, id(p)) in made.steered}
+
+
+def test_a_floor_pulls_with_its_own_anchor_on_its_own_text_and_leaves_others_to_the_gain():
+    found = under_a_floor({"method": "grpo", "anchors": ["adaptive-kl"]})
+    assert found == {("keep", "kl")}
+
+
+def test_a_named_signal_is_steered_alone_and_a_named_anchor_wherever_it_acts():
+    new, old = ({"name": n, "source": s, "objective": "nll"} for n, s in (("new", "demonstrations"), ("old", "replay")))
+    train = {"signals": [new, old], "anchors": ["kl"]}
+    assert under_a_floor(train, steer=["old"]) == {("old", "nll"), ("old", "kl")}
+    assert under_a_floor(train, steer=["kl"]) == {("new", "kl"), ("old", "kl")}
+
+
+@pytest.mark.parametrize("sets", [[], [{"name": "a"}], [{"name": "a", "kind": "answer", "task": {}}]])
+def test_a_floor_without_a_keep_set_that_can_be_is_refused_before_a_model_is_loaded(sets):
+    with pytest.raises(ValueError, match="keep set"):
+        under_a_floor({"method": "sft"}, sets=sets)
+
+
 @pytest.mark.parametrize("method", sorted(ROWS))
 def test_every_row_assembles(method):
     assert plan({"method": method}, {"teacher": "t", "weak": "w"}).flows

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scalpel.anchors.kl import EXACT, Estimator, divergence, needs, reads
+from scalpel.anchors.kl import EXACT, Estimator, divergence, exact, needs, reads
 from scalpel.batch import Batch
 from scalpel.limits import case
 from scalpel.part import Metrics, Out, mean_of, part
@@ -37,8 +37,8 @@ def limits() -> Iterator[tuple]:
     away = case([[0.0, -2.0]], reference=home)  # d = 1, 0
     yield *case(home, reference=home), {"estimator": "k3"}, 0.0
     yield *away, {"estimator": "k3", "beta": 1.0}, 1 / e / 2  # before any step: β times `kl`
-    for estimator, term in EXACT.items():
-        yield *case(home, terms={term: [[0.2, 0.4]]}), {"estimator": estimator, "beta": 0.5}, 0.15
+    for estimator in EXACT:
+        yield *case(home, terms={exact(estimator): [[0.2, 0.4]]}), {"estimator": estimator, "beta": 0.5}, 0.15
 
 
 @part("anchor", "adaptive-kl", needs=needs, reads=reads, state=first, follow=followed, limits=limits)

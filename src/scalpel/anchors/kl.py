@@ -12,12 +12,24 @@ from scalpel.part import COUNTS, HeadTerm, Metrics, Need, Out, mean_of, part
 
 Average = Literal["token", "sequence"]
 Estimator = Literal["k1", "k2", "k3", "k3-forward", "exact-reverse", "exact-forward"]
+To = Literal["reference", "base"]
 FAR = 20.0  # log-ratios beyond it count as it and get no gradient, so that k3 stays finite
-EXACT = {"exact-reverse": HeadTerm("reverse_kl", "reference"), "exact-forward": HeadTerm("forward_kl", "reference")}
+EXACT = {"exact-reverse": "reverse_kl", "exact-forward": "forward_kl"}
 
 
-def needs(estimator: Estimator = "exact-reverse", **other: Any) -> set[Need]:
-    return {EXACT[estimator]} if estimator in EXACT else {"logp"}
+def exact(estimator: str, to: To = "reference") -> HeadTerm:
+    return HeadTerm(EXACT[estimator], to)
+
+
+def needs(estimator: Estimator = "exact-reverse", to: To = "reference", **other: Any) -> set[Need]:
+    if estimator in EXACT:
+        return {exact(estimator, to)}
+    if to != "reference":
+        raise ValueError(
+            f"anchor 'kl' can't hold to the {to} by {estimator}, which goes by the reference's log-probs: take "
+            f"estimator {' or '.join(EXACT)}, or set the stage's reference to {to!r}"
+        )
+    return {"logp"}
 
 
 def reads(estimator: Estimator = "exact-reverse", **other: Any) -> set[str]:
@@ -28,9 +40,9 @@ def count(batch: Batch, *, average: Average = "token", **other: Any) -> float:
     return COUNTS["sequences" if average == "sequence" else "tokens"](batch)
 
 
-def divergence(out: Out, batch: Batch, estimator: Estimator) -> Tensor:
+def divergence(out: Out, batch: Batch, estimator: Estimator, to: To = "reference") -> Tensor:
     if estimator in EXACT:
-        return out.terms[EXACT[estimator]]
+        return out.terms[exact(estimator, to)]
     assert batch.reference_N is not None
     d_N = (out.logp_N - batch.reference_N).clamp(-FAR, FAR)
     if estimator == "k1":
@@ -46,16 +58,22 @@ def limits() -> Iterator[tuple]:
     for estimator, at_one in {"k1": 1.0, "k2": 0.5, "k3": 1 / e, "k3-forward": e - 2}.items():
         yield *case(home, reference=home), {"estimator": estimator}, 0.0
         yield *away, {"estimator": estimator, "beta": 1.0}, at_one / 2
-    for estimator, term in EXACT.items():
-        yield *case(home, terms={term: [[0.2, 0.4]]}), {"estimator": estimator, "beta": 0.5}, 0.15
-    two = case([[-1.0, -2.0], [-3.0]], terms={EXACT["exact-reverse"]: [[0.2, 0.4], [0.9]]})
+    for estimator in EXACT:
+        yield *case(home, terms={exact(estimator): [[0.2, 0.4]]}), {"estimator": estimator, "beta": 0.5}, 0.15
+    two = case([[-1.0, -2.0], [-3.0]], terms={exact("exact-reverse"): [[0.2, 0.4], [0.9]]})
     yield *two, {"beta": 1.0}, 0.5  # (0.2 + 0.4 + 0.9) / 3
     yield *two, {"beta": 1.0, "average": "sequence"}, 0.6  # ((0.2 + 0.4) / 2 + 0.9) / 2
 
 
 @part("anchor", "kl", needs=needs, reads=reads, count=count, couples="sequence", limits=limits)
 def kl(
-    out: Out, batch: Batch, *, beta: float = 0.1, estimator: Estimator = "exact-reverse", average: Average = "token"
+    out: Out,
+    batch: Batch,
+    *,
+    beta: float = 0.1,
+    estimator: Estimator = "exact-reverse",
+    average: Average = "token",
+    to: To = "reference",
 ) -> tuple[Tensor, Metrics]:
     """Holds the model's distribution near the reference's, token by token: β Σ_t D_t.
 
@@ -67,14 +85,14 @@ def kl(
     policy itself just wrote. There k1 and k3 are unbiased for the value of KL(π ‖ π_ref). As a loss, k2 has its
     gradient; k1 has none on average; k3 has the gradient of KL(π_ref ‖ π). k3-forward is for text that the reference
     wrote: there it is unbiased for KL(π_ref ‖ π), and so is its gradient. `average` "sequence": each sequence counts
-    the same, whatever its length, as in GRPO.
+    the same, whatever its length, as in GRPO. `to` "base", exact only: the run's base, whatever the stage refers to.
 
-    Reads    the head term against role `reference`, or logp and reference.
+    Reads    the head term against role `reference` or `base`, or logp and reference.
     Limits   0 where model and reference agree; β = 0 is no anchor.
     Fails    β too high: nothing is learnt; too low: `kl` grows along the run.
     Source   Schulman 2020, "Approximating KL divergence"; k3 in arXiv 2402.03300, eq. 4; gradients as in
              arXiv 2506.09477.
     """
-    divergence_N = divergence(out, batch, estimator)
+    divergence_N = divergence(out, batch, estimator, to)
     held = batch.mean_S(divergence_N) if average == "sequence" else divergence_N
     return beta * held.sum(), {"kl": mean_of(divergence_N, batch.train_N)}

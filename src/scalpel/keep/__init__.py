@@ -6,7 +6,7 @@
 
 from scalpel.keep.dual import Dual
 from scalpel.keep.floor import Floor
-from scalpel.keep.sets import Ability, make_sets
+from scalpel.keep.sets import Ability, make_sets, refuse_sets
 from scalpel.keep.written import Begin, write_documents
 
-__all__ = ["Ability", "Begin", "Dual", "Floor", "make_sets", "write_documents"]
+__all__ = ["Ability", "Begin", "Dual", "Floor", "make_sets", "refuse_sets", "write_documents"]

@@ -17,6 +17,7 @@ from scalpel.measure.statistics import wilson
 
 Flags = list[list[bool]]
 COUNTED = ("looks", "below", "since", "seconds", "flops")
+NOTED = (*COUNTED, "done")  # in checkpoints
 SURE = 0.95  # the share of upper bounds that what is left doesn't exceed
 ENOUGH = 8  # units that the base must get right, for an ability to be held
 
@@ -80,6 +81,7 @@ class Floor:
     looks: int = 0
     below: int = 0  # looks that saw the worst ability below the floor
     since: int | None = 0  # the step from which on no look was sure of that; None if the last one was
+    done: float = 0.0  # the share of the run up to the last look
     seconds: float = 0.0  # spent looking
     flops: float = 0.0
 
@@ -99,14 +101,16 @@ class Floor:
     def due(self, step: int) -> bool:
         return step % self.every == 0
 
-    def look(self, engine: Engine, step: int = 0) -> dict[str, float]:
-        """Scores the next items after that step, moves the dual variable, and says what it saw."""
+    def look(self, engine: Engine, step: int, done: float) -> dict[str, float]:
+        """Scores the next items after that step, at which that share of the run is done, moves the dual variable, and
+        says what it saw."""
         started, spent = perf_counter(), engine.meter.flops
         for ability, standing in zip(self.abilities, self.standings, strict=True):
             chosen = standing.next(self.items, self.seed)
             standing.note(*standing.count(chosen, ability.flags(engine, chosen)), self.memory)
         high = min(standing.high for standing in self.standings)
-        strength = self.dual.follow(self.likely, high)
+        strength = self.dual.follow(self.likely, high, done - self.done)
+        self.done = done
         self.since = None if high < self.dual.floor else step if self.since is None else self.since
         self.looks, self.below = self.looks + 1, self.below + (self.worst < self.dual.floor)
         self.seconds, self.flops = self.seconds + perf_counter() - started, self.flops + engine.meter.flops - spent
@@ -157,17 +161,17 @@ class Floor:
     # --- checkpoints ------------------------------------------------------------------------------------
 
     def state(self) -> dict[str, Any]:
-        counted = {key: getattr(self, key) for key in COUNTED}
+        noted = {key: getattr(self, key) for key in NOTED}
         return {
             "strength": self.dual.strength,
             "level": self.dual.level,
             "standings": [vars(s) for s in self.standings],
-            **counted,
+            **noted,
         }
 
     def restore(self, saved: Mapping[str, Any]) -> None:
         self.dual.strength, self.dual.level = saved["strength"], saved["level"]
-        vars(self).update({key: saved[key] for key in COUNTED})
+        vars(self).update({key: saved[key] for key in NOTED})
         self.standings = [
             Standing(**{**s, "base": {int(i): list(units) for i, units in s["base"].items()}})
             for s in saved["standings"]

@@ -11,20 +11,22 @@ solved    an item is kept while what the model writes for it, greedily, is right
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import log
 from random import Random
-from typing import Any
+from typing import Any, TypeVar
 
 from scalpel.engine import Engine
 from scalpel.example import Example, Task
-from scalpel.measure.probes import Choice, Choose, Generate, Probe, read_choices
+from scalpel.measure.probes import Choice, Choose, Drift, Generate, Given, Probe, Sampled, read_choices
+from scalpel.measure.probes.item import shown
 from scalpel.registry import unknown
 from scalpel.tokens import Tokens
 
 MakeTask = Callable[[Any], Task]
 Row = tuple[list[int], list[int]]
+Item = TypeVar("Item")
 
 
 class Ability(ABC):
@@ -113,6 +115,13 @@ def make_sets(
 
     Items that one of the ledger's `probes` asks too are left out, so that what steers never measures.
     """
+    refuse_sets(specs)
+    asked = {question for probe in probes for question in asked_by(probe)}
+    return [make_set(spec, tokens, make_task, asked) for spec in specs]
+
+
+def refuse_sets(specs: Sequence[Mapping[str, Any]]) -> None:
+    """Refuses tables that can be no keep sets, before anything is opened."""
     if not specs:
         raise ValueError(
             'a floor needs a keep set: add [[keep.sets]] tables, as in {name = "facts", task = {name = "world/facts"}} '
@@ -121,40 +130,67 @@ def make_sets(
     names = [str(spec.get("name", "")) for spec in specs]
     if "" in names or len(set(names)) < len(names):
         raise ValueError(f"the keep sets are named {names}: give each a name of its own")
-    asked = {item.choices for probe in probes if isinstance(probe, Choose) for item in probe.items}
-    return [make_set(spec, tokens, make_task, asked) for spec in specs]
+    for name, spec in zip(names, specs, strict=True):
+        kind = spec.get("kind", "answers")
+        if kind not in KEYS:
+            raise ValueError(f"keep set {name!r}: {unknown('kind', kind, KEYS)}")
+        for key in spec:
+            if key not in KEYS[kind] | {"name", "kind"}:
+                raise ValueError(f"keep set {name!r}: {unknown('key', key, KEYS[kind])}")
+        if not {"path", "task"} & spec.keys():
+            missing = "path" if kind == "choose" else "task"
+            raise ValueError(f"keep set {name!r} has no {missing!r}, from which its items would come; add it")
 
 
-def make_set(
-    spec: Mapping[str, Any], tokens: Tokens, make_task: MakeTask, asked: Collection[tuple[str, ...]] = ()
-) -> Ability:
-    """One ability from its table; `asked` are choices that are taken already."""
+def asked_by(probe: Probe) -> Iterator[Hashable]:
+    """What a probe of the ledger asks, item by item."""
+    if isinstance(probe, Choose):
+        yield from map(choice_of, probe.items)
+    elif isinstance(probe, Generate | Sampled | Given):
+        yield from map(question, probe.examples if isinstance(probe, Given) else probe.items())
+    elif isinstance(probe, Drift):
+        yield from map(shown, probe.prompts)
+
+
+def question(example: Example) -> str:
+    """What an example asks, as text; where it asks nothing, the text itself."""
+    return shown(example.prompt) or example.completion or ""
+
+
+def choice_of(item: Choice) -> Hashable:
+    return item.prompt, item.choices
+
+
+def make_set(spec: Mapping[str, Any], tokens: Tokens, make_task: MakeTask, asked: Collection[Hashable] = ()) -> Ability:
+    """One ability from its table; `asked` are questions that are taken already."""
     found = dict(spec)
     name, kind = str(found.pop("name")), found.pop("kind", "answers")
-    if kind not in KEYS:
-        raise ValueError(f"keep set {name!r}: {unknown('kind', kind, KEYS)}")
-    for key in found:
-        if key not in KEYS[kind]:
-            raise ValueError(f"keep set {name!r}: {unknown('key', key, KEYS[kind])}")
     n, seed = found.get("n", 256), found.get("seed", 0)
     if kind == "choose":
-        items = [item for item in read_choices(needed(name, found, "path")) if item.choices not in asked]
+        items = [item for item in read_choices(found["path"]) if choice_of(item) not in asked]
         return Pairs(name, Choose(name, some(name, items, n, seed), normalise=found.get("normalise", False)))
-    task = make_task(needed(name, found, "task"))
+    task = make_task(found["task"])
     examples = task.examples("keep", n, seed)
     if not examples:
         raise ValueError(f"keep set {name!r}: its task has no items in the split 'keep': give it a share, or a file")
+    examples = unasked(name, [example for example in examples if question(example) not in asked])
     if kind == "solved":
         return Solved(name, Generate(name, task, n, "keep", seed, found.get("max_tokens", 64)), tuple(examples))
     rows = tuple(row(tokens, example, name) for example in examples)
     return Answers(name, rows, by_token=True, sure=sureness(name, found)) if kind == "tokens" else Answers(name, rows)
 
 
-def some(name: str, items: Sequence[Choice], n: int, seed: int) -> tuple[Choice, ...]:
+def some(name: str, items: list[Choice], n: int, seed: int) -> tuple[Choice, ...]:
     """n of the items, drawn by the seed, in their order."""
+    items = unasked(name, items)
+    return tuple(items[i] for i in sorted(Random(seed).sample(range(len(items)), min(n, len(items)))))
+
+
+def unasked(name: str, items: list[Item]) -> list[Item]:
+    """The items that are left once those of the ledger are out."""
     if not items:
         raise ValueError(f"keep set {name!r} has no items but those that the ledger measures: add other items")
-    return tuple(items[i] for i in sorted(Random(seed).sample(range(len(items)), min(n, len(items)))))
+    return items
 
 
 def row(tokens: Tokens, example: Example, name: str) -> Row:
@@ -170,12 +206,6 @@ def sureness(name: str, found: Mapping[str, Any]) -> float:
     if isinstance(sure, bool) or not isinstance(sure, int | float) or not 0.0 <= sure <= 1.0:
         raise ValueError(f"keep set {name!r}: sure is a probability between 0 and 1, not {sure!r}; 0 takes every token")
     return float(sure)
-
-
-def needed(name: str, found: Mapping[str, Any], key: str) -> Any:
-    if key not in found:
-        raise ValueError(f"keep set {name!r} has no {key!r}, from which its items would come; add it")
-    return found[key]
 
 
 KEYS: dict[str, set[str]] = {

@@ -21,8 +21,9 @@ for family in (supervised, own_samples, policy_gradient, shaping, hybrid, prefer
     ROWS |= family.ROWS
     FAMILIES[(family.__doc__ or "").split("\n")[0].removesuffix(".")] = family.ROWS
 
-# What a floor adds to a stage that names nothing to steer: text that the base wrote, held by the divergence on it.
+# What a floor adds to a stage that names nothing to steer: text that the base wrote, held by the divergence on it from
+# the base, or from the stage's reference where that is the base. Other anchors are for what is learnt.
 FLOOR: dict[str, Mapping[str, Any]] = {
-    "signal": {"name": "keep", "source": {"name": "self-written", "focus": 0.5}},
+    "signal": {"name": "keep", "source": {"name": "self-written", "focus": 0.5}, "anchored": False},
     "anchor": {"name": "kl", "estimator": "exact-forward", "beta": 1.0, "on": "keep"},
 }

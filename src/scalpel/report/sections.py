@@ -156,7 +156,7 @@ def floors(view: View) -> str:
                     percent(found["floor"]),
                     (f"{found['held']} of {found['of']} seeds", f"surely not in {found['broken']}"),
                     (percent(found["least"]["left"]), found["least"]["ability"]),
-                    "not at the last look" if found["since"] is None else f"step {found['since']}",
+                    held_from(found),
                     "–" if found["below"] is None else f"{percent(found['below'])} of looks",
                     (share, duration(found["seconds"])),
                 ]
@@ -170,6 +170,13 @@ def floors(view: View) -> str:
         "these looks was sure of the contrary, in any seed. What it cost in gain is told by an arm without it."
     )
     return f"{table(head, rows, view.take)}<p class=note>{note}</p>"
+
+
+def held_from(found: Mapping[str, Any]) -> str:
+    """From which step on it held; without a look nobody knows."""
+    if found["below"] is None:
+        return "–"
+    return "not at the last look" if found["since"] is None else f"step {found['since']}"
 
 
 def cost(view: View) -> str:
