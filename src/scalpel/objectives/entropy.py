@@ -1,0 +1,33 @@
+"""The entropy bonus."""
+
+from collections.abc import Iterator
+
+from torch import Tensor
+
+from scalpel.batch import Batch
+from scalpel.limits import case
+from scalpel.part import Metrics, Out, mean_of, part
+
+
+def limits() -> Iterator[tuple]:
+    yield *case([[-1.0, -2.0]], entropy=[[0.0, 0.0]]), {}, 0.0  # sure of every token
+    yield *case([[-1.0, -2.0], [-3.0]], entropy=[[0.5, 1.0], [0.3]]), {}, -0.6  # (0.5 + 1 + 0.3) / 3
+    yield *case([[-1.0, -2.0]], entropy=[[0.5, 1.0]], credit=[[0.0, 1.0]]), {}, -0.5
+
+
+@part("objective", "entropy", needs={"entropy"}, by_credit="token", limits=limits)
+def entropy(out: Out, batch: Batch) -> tuple[Tensor, Metrics]:
+    """Keeps the policy from settling: L = −Σ_t c_t · H(π(· | y_<t)), over the number of trained tokens.
+
+    A signal without a source, behind the one whose samples it reads: {objective = "entropy", weight = 0.001}. That
+    weight is what other trainers call the entropy coefficient.
+
+    Reads    entropy, credit.
+    Limits   0 for a policy that is sure of every token; on one that knows nothing the gradient vanishes.
+    Fails    weight too high: `entropy` climbs along the run and samples turn to noise; too low: it falls to 0 all the
+             same, and the samples of a group become one.
+    Source   Williams and Peng 1991, Connection Science 3, 241-268; beside a clipped ratio Schulman et al. 2017
+             (arXiv 1707.06347), eq. 9.
+    """
+    assert out.entropy_N is not None and batch.credit_N is not None
+    return -(batch.credit_N * out.entropy_N).sum(), {"entropy": mean_of(out.entropy_N, batch.train_N)}
