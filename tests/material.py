@@ -148,6 +148,20 @@ def ended(sample: Sample) -> Sample:
     return Sample([*sample.ids[:-1], 3], sample.logp, finished=True)
 
 
+def uneven(draw: Draw) -> Draw:
+    """The same material, its samples cut to two to eight tokens each: a random model stops hardly ever."""
+
+    def sample(prompts, n, seed, limits=None, writer="policy"):
+        groups = draw.sample(prompts, n, seed, limits, writer)
+        lengths = [[2 + (3 * p + 5 * k) % 7 for k in range(n)] for p in range(len(groups))]
+        return [
+            [Sample(s.ids[:n], s.logp[:n], True) for s, n in zip(*pair, strict=True)]
+            for pair in zip(groups, lengths, strict=True)
+        ]
+
+    return replace(draw, sample=sample)
+
+
 def written(policy: Engine, seed: int, n: int, max_tokens: int, temperature: float, begin: Any) -> list[Rendered]:
     """Fewer and shorter texts than asked, so that a test of a random model is quick."""
     return write_documents(policy, min(n, 6), max_tokens=min(max_tokens, 8), begin=begin, seed=seed)

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import signal
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from safetensors import SafetensorError
 import scalpel.models
 import scalpel.runs
 import scalpel.train
+from scalpel.engine.forward import width_of
 
 
 def test_a_missing_recipe_is_named(scalpel):
@@ -51,6 +53,36 @@ def test_an_impossible_combination_is_refused_before_the_model_is_loaded_with_th
     recipe = edited('method = "sft"', 'method = "sft"\nsignals = [{source = "demonstrations", objective = "dpo"}]')
     said = scalpel.refused("train", recipe, "model=no-such-model-anywhere")
     assert "preference-pairs" in said
+
+
+def test_a_floor_without_a_keep_set_is_refused_before_the_model_is_loaded(scalpel):
+    said = scalpel.refused("train", "recipe.toml", "keep.floor=0.98", "model=no-such-model-anywhere")
+    assert "a floor needs a keep set" in said
+
+
+def test_a_group_of_one_is_refused_where_the_credit_compares(scalpel):
+    said = scalpel.refused("train", "recipe.toml", 'train.method="grpo"', "train.signals.0.source.size=1")
+    assert "a group has one sample: set size to 2 or more" in said and "moving-baseline" in said
+
+
+def test_a_demonstration_that_is_missing_is_named_with_the_way_out(scalpel):
+    scalpel.write("data.jsonl", "".join(f'{{"prompt": "Say {n}", "answer": "{n}"}}\n' for n in range(60)))
+    said = scalpel.refused("train", "recipe.toml", 'train.method="prefix-rft"')
+    assert "has no completion" in said and "add a column 'completion'" in said and "'groups'" in said
+
+
+def test_a_value_head_on_a_model_that_cannot_carry_one_is_refused_with_other_methods(scalpel, monkeypatch):
+    headless = SimpleNamespace(get_output_embeddings=lambda: None)
+    monkeypatch.setattr("scalpel.job.width_of", lambda model, name: width_of(headless, name))
+    said = scalpel.refused("train", "recipe.toml", 'train.method="ppo"')
+    assert "no linear head" in said and "grpo" in said
+
+
+def test_rewards_that_never_differ_are_said_early_with_the_way_out(scalpel, caplog):
+    scalpel.write("rewards.py", "def none(completions):\n    return [0.0 for c in completions]\n")
+    rewards = 'data.rewards=[{name = "rewards.py:none"}]'
+    assert scalpel("train", "recipe.toml", 'train.method="grpo"', rewards, "train.steps=6").code == 0
+    assert all(w in caplog.text for w in ("after 5 steps", "pass rate 0%", "prefix-rft", "easier", "temperature"))
 
 
 def test_missing_data_is_named_with_the_nearest_file(scalpel, edited):

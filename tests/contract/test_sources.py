@@ -15,7 +15,8 @@ UNASKED = ("self-written",)  # sources that take no prompt from the examples
 RETOLD = ("feedback-samples",)  # that put words before the prompt
 PARTLY = ("revisions", "beneficial-steps", "interventions")  # that train a part of what follows the prompt
 AIDED: dict[str, dict] = {  # for a model that follows no instruction
-    "interventions": {"locate": "tried", "hard": 1.0, "proposals": 4, "tries": 4, "boundary": ""}
+    "interventions": {"locate": "tried", "hard": 1.0, "proposals": 4, "tries": 4, "boundary": ""},
+    "revisions": {"sizes": (4, 4)},  # one of which stops by itself
 }
 SAMPLING = {"groups": {"rounds": 2}, "preference-pairs": {"make": "samples"}, "labelled": {"make": "samples"}}
 BOUND = [

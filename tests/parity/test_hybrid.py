@@ -2,7 +2,7 @@
 and the same gradient of every weight."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import cos, exp, pi
 from typing import Any
 
@@ -41,6 +41,7 @@ def stage_of(method: str, **over: Any) -> tuple[Recipe, list[Flow]]:
 
 def own_view(engine: Engine, batch: Batch) -> list[Seen]:
     """Every sequence alone through the model itself."""
+    assert len(batch.length_S.unique()) > 2, "of equal lengths, a mean over tokens would be one over sequences"
     found = []
     for s in range(batch.S):
         mine_N = batch.seq_N == s
@@ -76,10 +77,10 @@ def agree(
 
 
 def judged(by: Callable[[int, int], float], **changes: Any) -> Any:
-    """A draw whose sample k of prompt g gets that reward."""
+    """A draw of samples of unequal lengths, of which sample k of prompt g gets that reward."""
     engine = material.engine()
     reward = lambda examples, samples: [[[by(g, k)] for k in range(len(ways))] for g, ways in enumerate(samples)]  # noqa: E731
-    return engine, material.draw(engine, reward=reward, **changes)
+    return engine, material.uneven(material.draw(engine, reward=reward, **changes))
 
 
 def mixed(g: int, k: int) -> float:
@@ -154,14 +155,12 @@ def test_srft_is_the_sum_of_its_four_terms() -> None:
     ("method", "progress"), [("chord", 0.0), ("chord-mu", 0.0), ("chord-mu", 0.2), ("chord-mu", 0.9)]
 )
 def test_chord_is_a_share_of_each_loss(method: str, progress: float) -> None:
-    engine, even = judged(lambda g, k: float(k == g))
-    draw = replace(even, sample=lambda prompts, n, seed: even.sample(prompts, n, seed, [8, 5, 3]))
+    engine, draw = judged(lambda g, k: float(k == g))
     _, flows = stage_of(method, signals={"0": {"source": {"size": 3}}})
     batches = [flow.source(draw) for flow in flows]
     falling = 0.05 + (0.9 - 0.05) * 0.5 * (1 + cos(pi * min(progress / 0.5, 1.0)))
     mu = 0.1 if method == "chord" else falling
     seen, given = own_view(engine, batches[0]), own_view(engine, batches[1])
-    assert len({len(x.logp) for x in seen}) == 3, "a mean over tokens is none over samples"
     grpo, sft = torch.zeros(()), torch.zeros(())
     for x in seen:
         rewards = torch.tensor([y.reward for y in seen if y.group == x.group])

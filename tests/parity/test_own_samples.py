@@ -31,7 +31,7 @@ def test_spin_is_trl_s_dpo_of_the_demonstration_over_the_reference_s_own_answer(
     engine = material.engine(seed=0, reference=1, earlier=2)
     flow = flow_of(iteration, method="spin")
     beta = (0.1, 5.0)[iteration > 0]
-    batch = flow.source(material.draw(engine))
+    batch = flow.source(material.uneven(material.draw(engine)))
     found = list(rows(batch))
     args = trl.DPOConfig(
         str(tmp_path), beta=beta, loss_type=["sigmoid"], report_to=[], use_cpu=True, bf16=False,
@@ -51,7 +51,7 @@ def test_spin_is_trl_s_dpo_of_the_demonstration_over_the_reference_s_own_answer(
 def test_spin_s_losers_are_what_the_reference_writes_and_for_half_of_the_prompts_what_the_earlier_one_does() -> None:
     engine = material.engine(seed=0, reference=1, earlier=2)
     prompts = [engine.tokens.prompt(e.prompt) for e in material.EXAMPLES]
-    draw = material.draw(engine)
+    draw = material.uneven(material.draw(engine))
 
     def losers(batch: Batch) -> list[list[int]]:
         return [c for s, (_, c) in enumerate(rows(batch)) if batch.label_S[s] == REJECTED]
@@ -72,8 +72,10 @@ def test_weak_to_strong_mixes_the_weak_labels_with_its_own_hardened_prediction(
     engine = material.engine(seed=0, weak=1)
     objective = {"name": "confidence", "alpha": alpha, "labels": labels}
     flow = flow_of(method="weak-to-strong", signals={"0": {"objective": objective}})
-    batch = flow.source(material.draw(engine))
+    batch = flow.source(material.uneven(material.draw(engine)))
     strong, weak = tiny.model(seed=0), tiny.model(seed=1)
+    for model in (engine.others["weak"], weak):
+        model.lm_head.weight.data *= 8  # labels that are far from what the student believes
     z_nV, y_n = logits_of(strong, batch)
     with torch.no_grad():
         w_nV = logits_of(weak, batch)[0].softmax(-1)
@@ -95,7 +97,10 @@ def test_superhf_is_cross_entropy_on_the_best_samples_its_inverse_if_asked_and_t
     if inverse:
         pull = {"objective": "inverse-nll", "weight": inverse}
         flow = flow_of(method="superhf", signals=[*ROWS["superhf"].stage["signals"], pull])
-    draw = replace(material.draw(engine), reward=lambda e, groups: [[[-float(s.ids[0])] for s in g] for g in groups])
+    draw = replace(
+        material.uneven(material.draw(engine)),
+        reward=lambda e, groups: [[[-float(s.ids[0])] for s in g] for g in groups],
+    )
     batch = flow.source(draw)
     prompts = [draw.tokens.prompt(e.prompt) for e in draw.examples]
     written = [[s for s in group if s.finished] for group in draw.sample(prompts, 16, draw.seed)]
@@ -128,15 +133,15 @@ def test_superhf_is_cross_entropy_on_the_best_samples_its_inverse_if_asked_and_t
 def test_the_gradient_on_kept_samples_is_that_of_cross_entropy(method: str, stage: int, pieces: int) -> None:
     engine = material.engine(seed=0, reference=1, previous=2, teacher=3)
     flow = flow_of(stage, method=method)
-    batch = flow.source(material.draw(engine))
-    assert batch.S >= 3
+    batch = flow.source(material.uneven(material.draw(engine)))
+    assert len(batch.length_S.unique()) >= 3
     policy = tiny.model(seed=0)
     agree(engine, flow, batch, pieces, cross_entropy(*logits_of(policy, batch)), policy)
 
 
 def test_expert_iteration_is_policy_gradient_with_rewards_of_0_and_1_but_for_the_average() -> None:
     engine = material.engine()
-    draw = material.draw(engine)
+    draw = material.uneven(material.draw(engine))
     kept = bind("source", "accepted-samples", size=6, keep=6, dedupe=False, threshold=-inf)(draw)
     assert kept.reward_SK is not None
     right = kept.pick((kept.reward_S == 1).nonzero()[:, 0])
@@ -163,7 +168,7 @@ def test_samples_of_another_model_are_those_that_it_writes_itself() -> None:
 def test_self_rewarding_is_dpo_of_the_best_over_the_worst_answer_of_the_reference(pieces: int) -> None:
     engine = material.engine(seed=0, reference=1)
     flow = flow_of(method="self-rewarding")
-    batch = flow.source(material.draw(engine))
+    batch = flow.source(material.uneven(material.draw(engine)))
     policy, reference = tiny.model(seed=0), tiny.model(seed=1)
 
     def logp_of(model: PreTrainedModel) -> Tensor:

@@ -1,6 +1,5 @@
 """Policy gradients beside TRL's trainers, and by hand where TRL has none: the same weights and tokens give the same
-loss and
-the same gradient of every weight."""
+loss and the same gradient of every weight. Samples are of unequal lengths, so that it shows what is divided by what."""
 
 from dataclasses import replace
 from math import exp, log
@@ -18,6 +17,7 @@ from scalpel.batch import Batch
 from scalpel.engine import Engine, Sample
 from scalpel.engine.squares import squared_slopes
 from scalpel.limits import case
+from scalpel.objectives.value import value_head
 from scalpel.opening import Opening
 from scalpel.part import bind
 from scalpel.sources.groups import lateness
@@ -31,7 +31,8 @@ SIZE = 4
 
 def sampled(engine: Engine, flow: Any, spread: float) -> Batch:
     """Samples of the policy, as if it had moved since: ratios on both sides of the clip."""
-    batch = flow.source(material.draw(engine))
+    batch = flow.source(material.uneven(material.draw(engine)))
+    assert len(batch.length_S.unique()) > 3
     moved_N = spread * torch.randn(batch.N, generator=torch.Generator().manual_seed(3))
     return prepare(engine, flow, replace(batch, old_N=engine.score(batch).logp_N + moved_N), 0.0)
 
@@ -79,7 +80,7 @@ def test_sequence_ratios_and_dapo_are_trl_s(
 
 def test_a_dynamic_divergence_is_trl_s_at_its_strength_of_the_moment(tmp_path: Path) -> None:
     engine = material.engine(seed=0, reference=1)
-    flow = flow_of(method="grpo-d", signals={"0": {"source": {"size": SIZE}}}, anchors={"0": {"average": "sequence"}})
+    flow = flow_of(method="grpo-d", signals={"0": {"source": {"size": SIZE}}})
     batch = prepare(engine, flow, sampled(engine, flow, 0.4), 0.5)
     trainer = grpo_trainer(tmp_path, loss_type="grpo", beta=0.02, use_bias_correction_kl=False)  # half of 0.04
     loss = backward(engine, flow, batch, 0.5, 1, Tally())
@@ -157,8 +158,8 @@ def test_the_soft_penalty_on_length_is_trl_s() -> None:
 def test_reinforce_is_the_mean_of_minus_reward_less_baseline_times_log_prob() -> None:
     engine, flow = material.engine(seed=0), flow_of(method="reinforce")
     flow.signals[0].credits[0].memory.state = {"reward": 0.05, "weight": 0.1}  # b = ½
-    batch = flow.source(material.draw(engine))
-    assert len(material.EXAMPLES) == batch.S  # one sample a prompt
+    batch = flow.source(material.uneven(material.draw(engine)))
+    assert len(material.EXAMPLES) == batch.S == len(batch.length_S.unique())  # one sample a prompt
     loss, gradients = ours(engine, flow, batch)
     model = tiny.model(seed=0)
     total = torch.zeros(())
@@ -170,6 +171,54 @@ def test_reinforce_is_the_mean_of_minus_reward_less_baseline_times_log_prob() ->
     assert loss == pytest.approx(float(total.detach()), rel=1e-5)
     for name, p in model.named_parameters():
         torch.testing.assert_close(gradients[name], p.grad, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("pieces", [1, 3])
+def test_ppo_is_what_loops_over_tokens_say_of_weights_and_of_the_value_head(pieces: int) -> None:
+    gamma, lam, kl_beta, generator = 0.9, 0.8, 0.3, torch.Generator().manual_seed(4)
+    engine, head = material.engine(seed=0, reference=1), value_head(16)
+    torch.nn.init.normal_(head.weight, std=0.3, generator=generator)
+    engine.owned = torch.nn.ModuleDict({"value": head})
+    keys = dict(gamma=gamma, lam=lam, kl_beta=kl_beta)
+    signals = {"0": {"source": {"size": SIZE}, "credit": [{"name": "gae", **keys}]}, "1": {"objective": keys}}
+    flow = flow_of(method="ppo", signals=signals)
+    batch = flow.source(material.uneven(material.draw(engine)))
+    train_N = batch.train_N & (torch.arange(batch.N) % 5 != 0)  # as if these were an environment's words
+    batch = prepare(engine, flow, replace(batch, train_N=train_N), 0.0)
+    assert batch.old_N is not None and batch.old_value_N is not None and batch.reference_N is not None
+    moved = 0.4 * torch.randn(2, batch.N, generator=generator)  # beyond both clips, on either side
+    batch = replace(batch, old_N=batch.old_N + moved[0], old_value_N=batch.old_value_N + moved[1])
+    assert batch.old_N is not None and batch.old_value_N is not None and batch.reference_N is not None
+    loss = backward(engine, flow, batch, 0.0, pieces, Tally())
+    mine = {n: p.grad for n, p in engine.model.named_parameters() if p.grad is not None}
+    own, model = head.weight.grad, tiny.model(seed=0)
+    head.weight.grad = None
+    found: list[tuple[Any, ...]] = []  # of each token its log-prob and value, return, advantage, old log-prob and value
+    for s in range(batch.S):
+        at = (batch.seq_N == s).nonzero()[:, 0]
+        ids, trained = batch.ids_N[at], [t for t in range(len(at)) if batch.train_N[at[t]]]
+        logp_TV, h_TD = model(ids[None]).logits[0].log_softmax(-1), model.base_model(ids[None]).last_hidden_state[0]
+        after, later = 0.0, 0.0  # value and advantage of the token behind
+        for t in reversed(trained):
+            old, reference, V = (float(x[at[t]]) for x in (batch.old_N, batch.reference_N, batch.old_value_N))
+            r = float(batch.reward_S[s]) * (t == trained[-1]) - kl_beta * (old - reference)
+            later = r + gamma * after - V + gamma * lam * later
+            after = V
+            found.append((logp_TV[t - 1, ids[t]], head(h_TD[t - 1])[0], later + V, later, old, V))
+    logps, values, *numbers = zip(*found, strict=True)
+    logp, V = torch.stack(logps), torch.stack(values)
+    R, A, old, V_old = (torch.tensor(x) for x in numbers)
+    A, ratio = (A - A.mean()) / (A.std() + 1e-8), (logp - old).exp()
+    policy = -torch.minimum(ratio * A, ratio.clamp(0.8, 1.2) * A).mean()
+    held = V_old + (V - V_old).clamp(-0.2, 0.2)
+    total = policy + 0.1 * 0.5 * torch.maximum((V - R) ** 2, (held - R) ** 2).mean()
+    assert bool((held != V).any()) and bool(((ratio - 1).abs() > 0.2).any())
+    total.backward()
+    assert loss == pytest.approx(float(total.detach()), rel=1e-4)
+    assert own is not None and float(own.abs().max()) > 1e-4
+    torch.testing.assert_close(own, head.weight.grad, rtol=1e-3, atol=1e-6)
+    for name, p in model.named_parameters():
+        torch.testing.assert_close(mine[name], p.grad, rtol=1e-3, atol=1e-6)
 
 
 def test_ppo_on_three_tokens_is_the_arithmetic() -> None:

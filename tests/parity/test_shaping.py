@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+import by_formula
 import material
 from scalpel.assemble import Flow, assemble
 from scalpel.batch import Batch
@@ -21,7 +22,7 @@ from scalpel.part import Out, bind
 from scalpel.recipe import parse
 from scalpel.rewards.seen import Seen
 from scalpel.rewards.shaping import make as shape
-from scalpel.step import Tally, backward
+from scalpel.step import Tally, backward, prepare
 
 RIGHT, WRONG = 1.0, 0.0
 
@@ -65,18 +66,6 @@ def agree(engine: Engine, mine: float, theirs: Tensor) -> None:
         torch.testing.assert_close(ours[name], g, rtol=1e-3, atol=1e-6)
 
 
-def unequal(sample: Any) -> Any:
-    """The same samples, cut to unequal lengths."""
-
-    def cut(prompts: Any, n: int, seed: int, limits: Any = None) -> list[list[Sample]]:
-        groups = sample(prompts, n, seed, limits)
-        return [
-            [Sample(s.ids[: 2 + k * 5 % 7], s.logp[: 2 + k * 5 % 7], True) for k, s in enumerate(g)] for g in groups
-        ]
-
-    return cut
-
-
 # --- recomposition ---------------------------------------------------------------------------------------
 
 
@@ -93,7 +82,7 @@ def by_hand_recomposed(rewards: list[float], lengths: list[int], share: float = 
 
 def test_rorecomp_is_grpo_over_short_right_and_long_wrong_samples() -> None:
     engine, flow = material.engine(), flow_of("rorecomp", size=4)
-    batch = flow.source(replace(draw := material.draw(engine, seed=11), sample=unequal(draw.sample)))
+    batch = flow.source(material.uneven(material.draw(engine, seed=11)))
     reward_S = torch.tensor([RIGHT, RIGHT, RIGHT, WRONG, RIGHT, WRONG, WRONG, WRONG, WRONG, WRONG, WRONG, WRONG])
     batch = replace(batch, reward_SK=reward_S[:, None])
     mine = backward(engine, flow, batch, 0.0, 2, Tally())
@@ -172,10 +161,10 @@ def test_mrt_weighs_a_continuation_by_its_reward_less_that_of_stopping_at_once()
 # --- flows -----------------------------------------------------------------------------------------------
 
 
-def owning(seed: int = 0) -> Engine:
-    engine = material.engine()
+def owning(**others: int) -> Engine:
+    engine = material.engine(**others)
     head = flow_head(16)
-    torch.nn.init.normal_(head.weight, generator=torch.Generator().manual_seed(seed))
+    torch.nn.init.normal_(head.weight, generator=torch.Generator().manual_seed(0))
     engine.owned = torch.nn.ModuleDict({"flow": head})
     return engine
 
@@ -195,8 +184,9 @@ def by_hand_flow(method: str, f: Tensor, lp: Tensor, log_R: float) -> Tensor:
 @pytest.mark.parametrize("pieces", [1, 3])
 @pytest.mark.parametrize("method", ["gflow-tb", "gflow-subtb", "gflow-db"])
 def test_balance_is_what_double_loops_say_of_weights_and_of_the_flow_head(method: str, pieces: int) -> None:
-    engine, flow = owning(), flow_of(method, size=2)
-    batch = flow.source(material.draw(engine))
+    engine, flow = owning(), flow_of(method, size=3)
+    batch = flow.source(material.uneven(material.draw(engine)))
+    assert len(batch.length_S.unique()) > 3
     mine = backward(engine, flow, batch, 0.0, pieces, Tally())
     head = engine.owned["flow"]
     own = head.weight.grad.clone()
@@ -207,6 +197,56 @@ def test_balance_is_what_double_loops_say_of_weights_and_of_the_flow_head(method
         count += len(lp) if method == "gflow-db" else 1
     agree(engine, mine, total / count)
     torch.testing.assert_close(own, head.weight.grad, rtol=1e-3, atol=1e-6)
+
+
+def in_turns(batch: Batch) -> Batch:
+    """The batch with a turn for every three tokens of an answer."""
+    turn_N = torch.zeros_like(batch.turn_N)
+    for s in range(batch.S):
+        at_n = (batch.train_N & (batch.seq_N == s)).nonzero()[:, 0]
+        turn_N[at_n] = torch.arange(len(at_n)) // 3
+    return replace(batch, turn_N=turn_N)
+
+
+@pytest.mark.parametrize("method", ["gflow-tb", "gflow-subtb", "gflow-db"])
+def test_balance_by_turns_of_a_reward_sharpened_over_a_prior_with_thoughts_that_count_less(method: str) -> None:
+    engine, objective = owning(reference=1), {"floor": 0.2, "sharpness": 2.0, "prior": 0.5}
+    objective |= {} if method == "gflow-tb" else {"unit": "turn"}
+    signal = {"source": {"size": 3}, "credit": ["earlier-turns"], "objective": objective}
+    flow = by_formula.flow_of(method=method, signals={"0": signal})
+    batch = in_turns(prepare(engine, flow, flow.source(material.uneven(material.draw(engine))), 0.0))
+    mine = backward(engine, flow, batch, 0.0, 2, Tally())
+    head = engine.owned["flow"]
+    own = head.weight.grad.clone()
+    engine.owned.zero_grad(set_to_none=True)
+    assert batch.reference_N is not None
+    total, count, prior_S = torch.zeros(()), 0, batch.sum_S(batch.reference_N).tolist()
+    for s, (lp, h) in enumerate(zip(logps(engine, batch), states(engine, batch), strict=True)):
+        turns = range(0, len(lp), 3)
+        F = torch.stack([head(h)[t, 0] for t in turns])
+        P = torch.stack([lp[t : t + 3].sum() * (1.0 if t == turns[-1] else 0.4) for t in turns])
+        log_R = 2 * log(max(float(batch.reward_S[s]), 0.2)) + 0.5 * prior_S[s]
+        total = total + by_hand_flow(method, F, P, log_R)
+        count += len(turns) if method == "gflow-db" else 1
+    agree(engine, mine, total / count)
+    torch.testing.assert_close(own, head.weight.grad, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("pieces", [1, 3])
+def test_balance_without_a_head_is_the_variance_within_each_prompt_over_what_is_trained(pieces: int) -> None:
+    engine = material.engine()
+    signal = {"source": {"size": 4}, "objective": {"partition": "group"}}
+    flow = by_formula.flow_of(method="gflow-tb", signals={"0": signal})
+    batch = flow.source(material.uneven(material.draw(engine)))
+    batch = replace(batch, train_N=batch.train_N & (batch.seq_N != 5))  # one that was cut off, say
+    mine = backward(engine, flow, batch, 0.0, pieces, Tally())
+    excess, total = [], torch.zeros(())
+    for lp, r in zip(logps(engine, batch), batch.reward_S.tolist(), strict=True):
+        excess.append(lp.sum() - log(max(r, 1e-3)))
+    for g in range(3):
+        group = torch.stack([excess[s] for s in range(4 * g, 4 * g + 4) if s != 5])
+        total = total + ((group - group.mean()) ** 2).sum()
+    agree(engine, mine, total / batch.S)
 
 
 @pytest.mark.parametrize("name", ["tb", "subtb", "db"])

@@ -88,7 +88,8 @@ def test_grpo_its_averages_and_its_penalty_are_trl_s(
     average = "token" if objective.get("average") == "token" else "sequence"  # TRL averages both alike
     anchors = [dict(name="kl", estimator="k3", beta=beta, average=average)] if beta else []
     flow = flow_of(method=method, signals=[signal], anchors=anchors)
-    batch = flow.source(material.draw(engine))
+    batch = flow.source(material.uneven(material.draw(engine)))
+    assert len(batch.length_S.unique()) > 3
     generator = torch.Generator().manual_seed(3)
     moved_N = 0.4 * torch.randn(batch.N, generator=generator)  # ratios on both sides of the clip
     batch = replace(batch, old_N=engine.score(batch).logp_N + moved_N)

@@ -188,5 +188,11 @@ def test_propagated_losses_reach_early_tokens_through_the_weights() -> None:
         assert alike != through
 
 
+@pytest.mark.parametrize(("axis", "name"), [("objective", "propagated-nll"), ("credit", "future-loss")])
+def test_later_losses_never_count_against_earlier_ones(axis: str, name: str) -> None:
+    with pytest.raises(ValueError, match="gamma is -1.0: later losses would count against earlier ones; set 0 or more"):
+        bind(axis, name, gamma=-1.0)(*case([[-1.0, -2.0]]))
+
+
 def test_a_batch_that_trains_nothing_is_shown_as_it_is() -> None:
     assert bind("corruption", "guess-blend")(lay([]), mask_id=1, seed=0).mix_N is None

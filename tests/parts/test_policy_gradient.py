@@ -119,6 +119,39 @@ def test_groups_that_cannot_be_are_refused(hyper: dict) -> None:
         bind("source", "groups", **hyper)(said(1)[0])
 
 
+def test_sampling_again_for_single_samples_is_refused_since_none_of_them_could_stay() -> None:
+    with pytest.raises(ValueError, match="rounds 2 and size 1: .* set size to 2 or more, or rounds to 0"):
+        bind("source", "groups", size=1, rounds=2)(said(1)[0])
+
+
+@pytest.mark.parametrize(
+    ("axis", "name", "hyper", "words"),
+    [
+        ("credit", "group-zscore", {"delta": 0.0}, "0 / 0.* take credit 'group-mean'"),
+        ("credit", "importance", {"low": 3.0}, "low is 3.0 and high is 2.0"),
+        ("credit", "gae", {"lam": 1.5}, "lam is 1.5: both are shares"),
+        ("objective", "value", {"gamma": -0.1}, "gamma is -0.1 .* both are shares"),
+        ("objective", "clipped-pg", {"dual": 0.5}, "nothing would be pushed down"),
+    ],
+)
+def test_numbers_that_would_teach_nonsense_are_refused(axis: str, name: str, hyper: dict, words: str) -> None:
+    batch, bound = material.batch(), bind(axis, name, **hyper)
+    with pytest.raises(ValueError, match=words):
+        material.call(bound, material.numbers(batch, bound), batch)
+
+
+@pytest.mark.parametrize("memory", [1.0, -0.1])
+def test_a_baseline_that_takes_nothing_up_is_refused_when_it_is_bound(memory: float) -> None:
+    with pytest.raises(ValueError, match="below 1, .* take credit 'reward'"):
+        bind("credit", "moving-baseline", memory=memory)
+
+
+@pytest.mark.parametrize("hyper", [{"documents": 0}, {"max_tokens": 0}, {"focus": 1.5}])
+def test_own_text_that_there_is_none_of_is_refused_when_the_source_is_bound(hyper: dict) -> None:
+    with pytest.raises(ValueError, match="give 1 or more documents and tokens, and a focus in 0 … 1"):
+        bind("source", "self-written", **hyper)
+
+
 def test_leave_one_out_is_the_group_s_mean_but_for_its_own_share() -> None:
     batch = material.batch()
     x = material.numbers(batch, bind("credit", "leave-one-out"))

@@ -27,6 +27,7 @@ from scalpel.world.vocabulary import tokenizer
 SUM = Example("sum 1+2+3>", "1+2=3;3+3=6#6", "6", id="sum")
 ASKED = ({"role": "user", "content": "sum 1+2+3"},)
 Speak = Callable[[str, int], str]  # what is asked, and which sample: what is answered
+CUT = "…"  # at the end of an answer that was cut off
 
 
 @cache
@@ -38,12 +39,15 @@ def scripted(speak: Speak, *examples: Example, asked: list[str] | None = None, *
     """A draw whose policy answers as `speak` says; right is what ends in the answer, and first_fault has the words."""
     tokens = policy().tokens
 
+    def said(text: str) -> Sample:
+        ids = tokens.completion(text.removesuffix(CUT), "")
+        return Sample(ids, [-1.0] * len(ids), finished=not text.endswith(CUT))
+
     def sample(prompts, n, seed, limits=None, writer="policy"):
         heard = [tokens.tokenizer.decode(ids) for ids in prompts]
         if asked is not None:
             asked.extend(heard)
-        spoken = [[tokens.completion(speak(text, k), "") for k in range(n)] for text in heard]
-        return [[Sample(ids, [-1.0] * len(ids), finished=True) for ids in group] for group in spoken]
+        return [[said(speak(text, k)) for k in range(n)] for text in heard]
 
     def judged(example: Example, sample: Sample) -> Marks:
         text = tokens.text(sample.ids)
@@ -210,6 +214,14 @@ def test_turns_are_numbered_and_a_chat_goes_on_in_its_template():
 def test_one_turn_of_right_answers_is_accepted_samples(answers):
     accepted = bind("source", "accepted-samples", size=2, keep=1)(scripted(by_turn(answers)))
     assert revised(answers, keep="success") == rows(accepted)
+
+
+def test_what_was_cut_off_is_looked_back_on_where_there_is_nothing_else_and_never_learnt():
+    assert revised(["7#7…"], ["3,6#6"]) == [("sum 1+2+3>7#7\nagain\n", "3,6#6</s>")]
+    assert revised(["3,6#6…", "7#7"], ["6#6"])[0] == ("sum 1+2+3>", "7#7</s>")
+    cut = ["3,6#6…", "3,6#6"]
+    accepted = bind("source", "accepted-samples", size=2, keep=1)(scripted(by_turn(cut)))
+    assert revised(cut, keep="success") == rows(accepted) == [("sum 1+2+3>", "3,6#6</s>")]
 
 
 @pytest.mark.parametrize("sizes", [(), (1, 0)])
@@ -390,3 +402,23 @@ def test_by_trying_the_first_step_behind_which_nothing_ends_well_is_replaced():
 def test_trying_without_tries_is_refused():
     with pytest.raises(ValueError, match='set tries to 1 or more, or locate to "asked"'):
         patched(solver(""), locate="tried", tries=0)
+
+
+@pytest.mark.parametrize(
+    ("hyper", "words"),
+    [
+        ({"reply": "("}, "reply '\\(' of source 'interventions' is no regular expression"),
+        ({"reply": r"\d+: .+"}, "fewer than two groups: put the step's number and its text in parentheses"),
+        ({"ask": "{attempt}"}, "has no place for {reference}: write that into it"),
+        ({"ask": "{reference}"}, "has no place for {attempt}"),
+    ],
+)
+def test_questions_and_replies_that_can_not_be_read_are_refused(hyper, words):
+    with pytest.raises(ValueError, match=words):
+        patched(solver("1: 1+2=3;"), **hyper)
+
+
+def test_a_reply_whose_number_is_none_is_dropped():
+    assert patched(solver("x: 1+2=3;"), reply=r"(\w+)?: (.+)").S == 0
+    assert patched(solver(": 1+2=3;"), reply=r"(\w+)?: (.+)").S == 0
+    assert patched(solver("1: 1+2=3;"), reply=r"(\w+)?: (.+)").S == 1

@@ -180,3 +180,38 @@ def test_masking_hides_the_share_it_says() -> None:
     none = bind("corruption", "masked-thought", rate=0.0)(batch, mask_id=6, seed=1)
     every = bind("corruption", "masked-thought", rate=1.0)(batch, mask_id=6, seed=1)
     assert torch.equal(none.input_N, batch.ids_N) and bool((every.input_N == 6)[batch.train_N].all())
+
+
+@pytest.mark.parametrize(
+    ("name", "hyper", "words"),
+    [
+        ("accepted-samples", {"size": 0}, "size of source 'accepted-samples' is 0: set 1 or more"),
+        ("accepted-samples", {"keep": 0}, "keep of .* is 0: set 1 or more"),
+        ("feedback-samples", {"size": 0}, "size of .* is 0: set 1 or more"),
+        ("beneficial-steps", {"states": -1}, "states of .* is -1: set 0 or more"),
+        ("beneficial-steps", {"size": 0}, "size of .* is 0: set 1 or more"),
+        ("interventions", {"size": 0}, "size of .* is 0: set 1 or more"),
+        ("interventions", {"proposals": 0}, "proposals of .* is 0: set 1 or more"),
+        ("interventions", {"tries": -1}, "tries of .* is -1: set 0 or more"),
+        ("guided-groups", {"size": 0, "demonstrations": 0}, "size of .* is 0: set 1 or more"),
+        ("prefix-groups", {"size": 0, "continuations": 0}, "size of .* is 0: set 1 or more"),
+        ("prefix-groups", {"continuations": -1, "each": -1}, "each of .* is -1: set 1 or more"),
+        ("prefix-groups", {"low": -0.1}, "low of .* is -0.1: set 0 to 1"),
+        ("prefix-groups", {"high": 1.5}, "high of .* is 1.5: set 0 to 1"),
+        ("prefix-groups", {"share": 2.0}, "share of .* is 2.0: set 0 to 1"),
+        ("prefix-groups", {"beta": 0.0}, "beta of .* is 0.0: set 0.01 or more"),
+        ("preference-pairs", {"make": "samples", "size": 1}, "size of .* is 1: set 2 or more"),
+        ("labelled", {"make": "samples", "size": 0}, "size of .* is 0: set 1 or more"),
+    ],
+)
+def test_numbers_that_can_not_be_are_refused(name: str, hyper: dict, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        bind("source", name, **hyper)(material.draw(policy()))
+
+
+@pytest.mark.parametrize("name", ["masked-thought", "guess-blend"])
+@pytest.mark.parametrize("rate", [-0.1, 1.1])
+def test_a_share_of_what_is_shown_is_one(name: str, rate: float) -> None:
+    batch = bind("source", "demonstrations")(material.draw(policy()))
+    with pytest.raises(ValueError, match=f"rate of corruption '{name}' is {rate}, .* set 0 to 1"):
+        bind("corruption", name, rate=rate)(batch, mask_id=6, seed=1)

@@ -99,8 +99,15 @@ def test_forced_answers_are_scored_as_trials_and_the_samples_as_rewards() -> Non
 
 
 def test_a_probe_without_answers_or_episodes_is_refused() -> None:
-    with pytest.raises(ValueError, match="provers is 0 .* 1 or more"):
-        bind("source", "probed-groups", provers=0)(material.draw(policy()))
+    for key in ("size", "provers", "episodes", "room"):
+        with pytest.raises(ValueError, match=f"{key} 0.* 1 or more"):
+            bind("source", "probed-groups", **{key: 0})(material.draw(policy()))
+
+
+@pytest.mark.parametrize("hyper", [{"capacity": -1}, {"chance": 1.5}, {"size": 0}])
+def test_batches_that_cannot_come_back_are_refused_when_the_source_is_bound(hyper) -> None:
+    with pytest.raises(ValueError, match="a capacity of 0 or more batches, and a chance in 0 … 1"):
+        bind("source", "replayed-groups", **hyper)
 
 
 def choosing(good: list[int]) -> Draw:
@@ -128,6 +135,18 @@ def test_a_floor_of_nothing_is_refused_since_it_has_no_logarithm() -> None:
         bound = bind("objective", name, floor=0.0)
         with pytest.raises(ValueError, match="one above 0"):
             material.call(bound, material.numbers(batch, bound), batch)
+
+
+def test_log_z_of_a_single_sample_is_refused_with_the_head() -> None:
+    batch, bound = material.batch().pick(torch.tensor([0, 3, 4])), bind("objective", "tb", partition="group")
+    with pytest.raises(ValueError, match="a group has one sample.* or partition = 'head'"):
+        material.call(bound, material.numbers(batch, bound), batch)
+
+
+def test_stretches_of_less_than_no_weight_are_refused() -> None:
+    batch, bound = material.batch(), bind("objective", "subtb", decay=-0.5)
+    with pytest.raises(ValueError, match="decay is -0.5"):
+        material.call(bound, material.numbers(batch, bound), batch)
 
 
 def test_only_a_prior_reads_the_reference_and_only_a_head_asks_for_one() -> None:

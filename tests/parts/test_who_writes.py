@@ -129,6 +129,24 @@ def test_a_share_of_earlier_opponents_that_is_none_is_refused() -> None:
         bind("source", "self-play", earlier=1.5)(said("y"))
 
 
+@pytest.mark.parametrize("alpha", [-0.1, 1.5])
+def test_a_share_of_the_own_choice_that_is_none_is_refused(alpha: float) -> None:
+    batch = material.batch()
+    bound = bind("objective", "confidence", alpha=alpha)
+    with pytest.raises(
+        ValueError, match=f"alpha is {alpha}, but it is the share of the model's own choice: set 0 to 1"
+    ):
+        material.call(bound, material.numbers(batch, bound), batch)
+
+
+def test_self_play_has_four_iterations_with_the_settings_of_the_authors_code() -> None:
+    stages = parse({"model": "m", "task": {"name": "t"}, "train": {"method": "spin"}}).stages
+    hypers = [(s.signals[0].source.hyper["earlier"], s.signals[0].objective.hyper["beta"]) for s in stages]  # type: ignore[union-attr]
+    assert hypers == [(0.0, 0.1), (0.5, 0.1), (0.5, 0.1), (0.5, 5.0)]
+    assert [s.learning_rate for s in stages] == [5e-7, 5e-7, 1e-7, 1e-7]
+    assert {(s.optimizer, s.schedule, s.warmup, s.reference) for s in stages} == {("rmsprop", "linear", 0.1, "start")}
+
+
 # --- pairs --------------------------------------------------------------------------------------------------
 
 

@@ -95,6 +95,8 @@ def test_on_a_trial_what_shapes_does_not_apply_and_remembers_nothing() -> None:
     [
         ({"name": "brevity", "treshold": 1.0}, "unknown key 'treshold': did you mean 'threshold'"),
         ({"name": "cosine-length", "most": 1.5}, "most = 1.5: it must be a whole number"),
+        ({"name": "episodic", "capacity": 0}, "capacity = 0: it must be 1 or more"),
+        ({"name": "episodic", "warmup": -1}, "warmup = -1: it must be 0 or more"),
         ({"name": "episodic", "explore": "no"}, "explore = 'no': it must be a number"),
         ({"name": "given", "of": "exact"}, "needs `of` and `where`"),
         ({"name": "given", "of": "exact", "where": "brevity"}, "rewards that judge"),

@@ -53,4 +53,6 @@ def future_loss(out: Out, batch: Batch, *, gamma: float = 0.95) -> Tensor:
     Fails    long answers with a bad end: beginnings that were right are pushed on; `nll` falls at the beginning only.
     Source   Hua et al. 2024 (arXiv 2405.11870), section 4.2, eq. 21, with the weight as a constant.
     """
+    if gamma < 0:
+        raise ValueError(f"gamma is {gamma}: later losses would count against earlier ones; set 0 or more")
     return future_weight(-out.logp_N, batch, gamma)

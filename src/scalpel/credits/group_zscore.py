@@ -49,5 +49,10 @@ def group_zscore(out: Out, batch: Batch, *, delta: float = 1e-4) -> Tensor:
     Fails    groups that are nearly always right or wrong weigh most; `reward/equal_groups` shows those lost.
     Source   Shao et al. 2024 (arXiv 2402.03300), section 4.1.2; δ as in TRL.
     """
+    if delta <= 0:
+        raise ValueError(
+            f"delta is {delta}: where all rewards of a group are equal it is what keeps 0 / 0 away; give a small "
+            "number such as 1e-4, or take credit 'group-mean', which doesn't divide"
+        )
     mean_S, std_S = moments("group-zscore", batch)
     return batch.spread((batch.reward_S - mean_S) / (std_S + delta))

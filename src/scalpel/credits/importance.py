@@ -51,6 +51,8 @@ def importance(
     Source   Espeholt et al. 2018 (arXiv 1802.01561), section 4.1, truncated weights; beside a clipped ratio of its own
              Hilton et al. 2021 (arXiv 2110.00641), the decoupled objective; masks as in TRL.
     """
+    if not 0 <= low <= high:
+        raise ValueError(f"low is {low} and high is {high}: weights are kept between them, so set 0 ≤ low ≤ high")
     assert batch.old_N is not None and batch.behaviour_N is not None
     drawn_N = batch.train_N & (batch.author_N == POLICY)
     log_N = torch.where(drawn_N, batch.old_N - batch.behaviour_N, 0.0)

@@ -1,7 +1,6 @@
 """The reward of recent steps as baseline."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from torch import Tensor
 
@@ -10,7 +9,12 @@ from scalpel.limits import case
 from scalpel.part import Out, part
 
 
-def nothing(**hyper: Any) -> dict[str, float]:
+def nothing(*, memory: float) -> dict[str, float]:
+    if not 0 <= memory < 1:
+        raise ValueError(
+            f"credit 'moving-baseline' has memory {memory}: give a share of what was known in 0 … 1, below 1, since at "
+            "1 no step is ever taken up; for no baseline at all take credit 'reward'"
+        )
     return {"reward": 0.0, "weight": 0.0}
 
 

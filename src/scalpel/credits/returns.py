@@ -45,6 +45,8 @@ def advantages_and_returns(
 
 def estimate(batch: Batch, gamma: float, lam: float, kl_beta: float) -> tuple[Tensor, Tensor]:
     """Advantages and returns of a batch, from the values before the update."""
+    if not (0 <= gamma <= 1 and 0 <= lam <= 1):
+        raise ValueError(f"gamma is {gamma} and lam is {lam}: both are shares of what comes later, in 0 … 1")
     assert batch.old_value_N is not None
     value_N = torch.where(batch.train_N, batch.old_value_N, 0.0)
     reward_N = token_rewards(batch, kl_beta).to(value_N)

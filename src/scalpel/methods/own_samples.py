@@ -14,7 +14,7 @@ def played(earlier: float, beta: float) -> list[dict[str, Any]]:
     return one({"name": "self-play", "earlier": earlier}, ["constant"], {"name": "dpo", "beta": beta})
 
 
-SPIN: dict[str, Any] = {"name": "spin", "reference": "start", "optimizer": "rmsprop"}
+SPIN: dict[str, Any] = {"name": "spin", "reference": "start", "optimizer": "rmsprop", "warmup": 0.1}
 
 ROWS: dict[str, Row] = {
     "rejection-sampling": Row(

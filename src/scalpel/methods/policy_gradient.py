@@ -82,7 +82,7 @@ ROWS: dict[str, Row] = {
         "Liu et al. 2025, arXiv 2503.16081",
         {
             "signals": one("groups", ["group-zscore"], "clipped-pg"),
-            "anchors": [{"name": "kl", "estimator": "k3", "beta": {"from": 0.0, "to": 0.04}}],
+            "anchors": [{"name": "kl", "estimator": "k3", "beta": {"from": 0.0, "to": 0.04}, "average": "sequence"}],
             "learning_rate": 1e-6,
         },
     ),

@@ -81,6 +81,8 @@ def clipped_pg(
              arXiv 2503.20783, section 3.1; dual clip Ye et al. 2019 (arXiv 1912.09729), eq. 11.
     """
     assert batch.credit_N is not None and batch.old_N is not None
+    if dual is not None and dual <= 1:
+        raise ValueError(f"dual is {dual}: ratios begin at 1, so nothing would be pushed down; give more than 1 + ε")
     high = epsilon if epsilon_high is None else epsilon_high
     ratio_N = (out.logp_N - batch.old_N).clamp(-FAR, FAR).exp()
     clipped_N = ratio_N.clamp(1 - epsilon, 1 + high)

@@ -43,6 +43,8 @@ def confidence(out: Out, batch: Batch, *, alpha: float = 0.5, labels: Labels = "
              threshold, here for tokens.
     """
     assert batch.credit_N is not None
+    if not 0 <= alpha <= 1:
+        raise ValueError(f"alpha is {alpha}, but it is the share of the model's own choice: set 0 to 1")
     given_N = out.terms[WEAK] if labels == "soft" else -out.logp_N
     own_N = out.terms[OWN]
     loss = (batch.credit_N * ((1 - alpha) * given_N + alpha * own_N)).sum()

@@ -32,6 +32,8 @@ def propagated_nll(out: Out, batch: Batch, *, gamma: float = 0.95) -> tuple[Tens
     Source   Hua et al. 2024 (arXiv 2405.11870), section 4.2, eq. 21; decay and scaling as in the authors' code.
     """
     assert batch.credit_N is not None
+    if gamma < 0:
+        raise ValueError(f"gamma is {gamma}: later losses would count against earlier ones; set 0 or more")
     loss_N = -out.logp_N
     weight_N = future_weight(loss_N, batch, gamma)
     loss = batch.mean_S(batch.credit_N * weight_N * loss_N).sum()

@@ -64,9 +64,12 @@ def subtb(
     Reads    logp, head term `flow`; reward_S, turn_N; reference if prior > 0; a credit c weighs tokens.
     Limits   λ = 0 is `db`, averaged over each answer; one step an answer is `tb`.
     Fails    λ near 1 on long answers is as noisy as `tb`; the work grows with the square of their length.
-    Source   Madan et al. 2023 (arXiv 2209.12782), SubTB(λ) with P_B = 1; for language models Hu et al. 2024
-             (arXiv 2310.04363), eq. 3, and Kang et al. 2025 (arXiv 2503.06514).
+    Source   Madan et al. 2023 (arXiv 2209.12782), SubTB(λ) with P_B = 1; for language models Kang et al. 2025 (arXiv
+             2503.06514), and Hu et al. 2024 (arXiv 2310.04363), eq. 3, where the reward of stopping at s_k over the
+             probability of it stands for F(s_k); here a head reads the flow, so unfinished answers need no reward.
     """
+    if decay < 0:
+        raise ValueError(f"decay is {decay}: stretches can't weigh less than nothing; give 0 for steps alone, up to 1")
     flow_M, logp_M, seq_M = transitions(out, batch, unit)
     log_R_S = log_reward(batch, floor, sharpness, prior)
     sequences, lengths = torch.unique_consecutive(seq_M, return_counts=True)

@@ -26,6 +26,19 @@ def first(x_N: Tensor, batch: Batch) -> Tensor:
     return torch.cat([x_N, x_N.new_zeros(1)])[first_S]
 
 
+def within_groups(excess_S: Tensor, some_S: Tensor, batch: Batch) -> Tensor:
+    """[S]: log Z of each sample's prompt, the mean of log R − log π over those of its samples that are trained."""
+    group_S = batch.dense_group_S()
+    mean_S, _, size_S = group_moments(torch.where(some_S, excess_S, 0.0), group_S)
+    if bool((size_S < 2).any()):
+        raise ValueError(
+            "objective 'tb' takes log Z from the samples of a prompt, but a group has one sample, whose residual is "
+            "always 0: set size to 2 or more in the source, or partition = 'head'"
+        )
+    share_S = group_moments(some_S.to(excess_S.dtype), group_S)[0]
+    return -mean_S / share_S.clamp(min=1 / batch.S)
+
+
 def limits() -> Iterator[tuple]:
     at = case([[-1.0, -2.0], [-3.0]], reward=[1.0, 1.0], group=[0, 0], terms={FLOW: [[0.5, 9.0], [0.5]]})
     yield *at, {}, 2.5**2  # log Z − 3 − log 1, with the flow of the first state alone
@@ -34,6 +47,9 @@ def limits() -> Iterator[tuple]:
     yield *even, {}, 0.0  # π = R / Z
     apart = case([[-1.0], [-1.0]], reward=[1.0, 0.0], group=[0, 0])
     yield *apart, {"partition": "group", "floor": 0.1}, (log(0.1) / 2) ** 2  # the variance within the group
+    cut = case([[-1.0], [-3.0], []], reward=[1.0] * 3, group=[0] * 3, terms={FLOW: [[1.0], [3.0], []]})
+    yield *cut, {}, 0.0  # nothing of the third is trained, so it is not balanced
+    yield *cut, {"partition": "group"}, (1.0 + 1.0) / 3  # nor has it a say in log Z, which is 2
     sharp = case([[-1.0], [-1.0]], reward=[1.0, 0.0], group=[0, 0], reference=[[-1.0], [-1.0 - 2 * log(0.1)]])
     yield *sharp, {"partition": "group", "floor": 0.1, "sharpness": 2.0, "prior": 1.0}, 0.0  # π_ref·R² is even
 
@@ -72,10 +88,8 @@ def tb(
              Zhang et al. 2023 (arXiv 2302.05446), section 3.2; for language models Kang et al. 2025 (arXiv 2503.06514).
     """
     assert batch.credit_N is not None
+    some_S = batch.length_S > 0
     excess_S = batch.sum_S(batch.credit_N * out.logp_N) - log_reward(batch, floor, sharpness, prior)
-    if partition == "group":
-        log_Z_S = -group_moments(excess_S, batch.dense_group_S())[0]
-    else:
-        log_Z_S = first(out.terms[FLOW], batch)
-    residual_S = excess_S + log_Z_S
+    log_Z_S = within_groups(excess_S, some_S, batch) if partition == "group" else first(out.terms[FLOW], batch)
+    residual_S = torch.where(some_S, excess_S + log_Z_S, 0.0)
     return (residual_S**2).sum(), {"log_z": mean_of(log_Z_S), "residual": mean_of(residual_S.abs())}

@@ -90,4 +90,6 @@ def make(table: Mapping[str, Any]) -> Shape:
         if isinstance(value, bool) or not isinstance(value, wanted):
             kind = "a whole number" if wanted is int else "a number"
             raise ValueError(f"reward {name!r} has {key} = {value!r}: it must be {kind}")
+        if wanted is int and value < min(known[key], 1):
+            raise ValueError(f"reward {name!r} has {key} = {value!r}: it must be {min(known[key], 1)} or more")
     return Shape(name, options)

@@ -10,7 +10,7 @@ from scalpel.batch import Batch, lay
 from scalpel.draw import Draw
 from scalpel.engine.request import Sample
 from scalpel.part import part
-from scalpel.sources.sampled import Judged, judged, sample_row, total, writers
+from scalpel.sources.sampled import Judged, judged, sample_row, total, within, writers
 
 Order = Literal["first", "best", "apart"]
 
@@ -79,6 +79,7 @@ def accepted_samples(
              `tokens_trained_share` is missing from the log.
     Source   Yuan et al. 2023 (arXiv 2308.01825), section 3.3; cap as in Singh et al. 2023 (arXiv 2312.06585).
     """
+    within("accepted-samples", 1, size=size, keep=keep)
     rows = []
     prompts, found = judged(draw, size, writer)
     for group, (example, prompt, samples) in enumerate(zip(draw.examples, prompts, found, strict=True)):

@@ -6,7 +6,7 @@ from scalpel.batch import Batch, Row, lay
 from scalpel.draw import Draw
 from scalpel.engine.request import Sample
 from scalpel.part import part
-from scalpel.sources.sampled import at_most, demonstrated, rendered_row, sample_row, total
+from scalpel.sources.sampled import at_most, demonstrated, rendered_row, sample_row, total, within
 from scalpel.sources.steps import Start, cuts, gone_on, spaced, success
 
 
@@ -34,6 +34,8 @@ def beneficial_steps(
     Fails    no state is solved: only right demonstrations are left, `tokens_trained_share` falls or is missing.
     Source   Lan et al. 2025 (arXiv 2504.13145), figure 1 and section 4.
     """
+    within("beneficial-steps", 0, states=states)
+    within("beneficial-steps", 1, size=size)
     whole = demonstrated(draw, "beneficial-steps")
     given = [draw.tokens.completion(example.completion or "", example.prompt) for example in draw.examples]
     earned = draw.score(draw.examples, [[Sample(ids, [0.0] * len(ids), finished=True)] for ids in given])

@@ -5,7 +5,7 @@ from scalpel.draw import Draw
 from scalpel.marks import said
 from scalpel.part import part
 from scalpel.sources.labelled import joined
-from scalpel.sources.sampled import total
+from scalpel.sources.sampled import total, within
 from scalpel.turns import behind
 
 
@@ -36,6 +36,7 @@ def feedback_samples(
              teach to copy it.
     Source   Wang et al. 2023 (arXiv 2305.10314), section 2; the authors' code trains the problem's tokens, too.
     """
+    within("feedback-samples", 1, size=size)
     asked = [behind(good, e.prompt) if asked_good else e.prompt for e in draw.examples]
     samples, rewards = draw.rewarded([draw.tokens.prompt(prompt) for prompt in asked], size)
     rows: list[Row] = []

@@ -71,6 +71,11 @@ def groups(draw: Draw, *, size: int = 8, rounds: int = 0, overlong: float = 0.0,
             f"source 'groups' has size {size}, rounds {rounds}, overlong {overlong}: give a size of 1 or more, rounds "
             "of 0 or more, and for overlong a share of the longest answer in 0 … 1"
         )
+    if rounds and size < 2:
+        raise ValueError(
+            f"source 'groups' has rounds {rounds} and size 1: rewards of one sample never differ, so every group would "
+            "be dropped; set size to 2 or more, or rounds to 0"
+        )
     found = sampled(draw, size)
     if rounds:
         found = filled(draw, found, size, rounds)

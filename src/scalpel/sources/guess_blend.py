@@ -20,8 +20,11 @@ def guess_blend(batch: Batch, *, mask_id: int, seed: int, out: Out | None = None
     Reads    the likeliest token at each trained place; train_N.
     Limits   rate 0 changes nothing; rate 1 shows the guesses alone; a model that is right is shown the answer.
     Fails    a rate too high for a model that guesses badly: `nll` stays high, as nothing right is shown.
-    Source   Hua et al. 2024 (arXiv 2405.11870), section 4.1, eq. 17; greedy guesses as in algorithm 1.
+    Source   Hua et al. 2024 (arXiv 2405.11870), section 4.1, eq. 17; greedy guesses as in algorithm 1. In
+             the authors' code the embeddings of the input stay as they were at first; here they are trained as well.
     """
+    if not 0 <= rate <= 1:
+        raise ValueError(f"rate of corruption 'guess-blend' is {rate}, but it is a share of what is shown: set 0 to 1")
     if out is None or out.argmax_N is None:
         assert not bool(batch.train_N.any()), "no guesses were handed to a batch that has trained tokens"
         return batch

@@ -5,7 +5,7 @@ from scalpel.draw import Draw
 from scalpel.engine.request import Sample
 from scalpel.part import part
 from scalpel.sources.given import demonstrations_of
-from scalpel.sources.sampled import sample_row
+from scalpel.sources.sampled import sample_row, within
 
 
 @part("source", "guided-groups", gives=frozenset({"reward", "demonstration"}))
@@ -20,6 +20,7 @@ def guided_groups(draw: Draw, *, size: int = 8, demonstrations: int = 1) -> Batc
     Fails    demonstrations longer than `sampling.max_tokens` are cut, so they get no reward and teach not to stop.
     Source   Yan et al. 2025 (arXiv 2504.14945), section 3.1, eq. 4; seven samples and one demonstration, section 4.
     """
+    within("guided-groups", 1, size=size)
     if not 0 <= demonstrations <= size:
         raise ValueError(f"{demonstrations} of {size} answers can't be demonstrations: set 0 to {size}")
     prompts = [draw.tokens.prompt(example.prompt) for example in draw.examples]

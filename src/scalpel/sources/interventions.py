@@ -7,7 +7,7 @@ from scalpel.draw import Draw
 from scalpel.engine.request import Sample
 from scalpel.part import part
 from scalpel.sources.proposals import Locate, Proposal, asked, attempt_of, reference_of, samples, tried
-from scalpel.sources.sampled import Judged, judged, total
+from scalpel.sources.sampled import Judged, judged, total, within
 from scalpel.sources.steps import gone_on
 
 ASK = (
@@ -42,13 +42,15 @@ def interventions(
     solution while it proposes, never while it learns. `locate` "asked": it names and rewrites the first wrong step of
     its attempt, asked by `ask` and read by `reply`; "tried": wrong is the first step behind which no continuation is
     right, for models that follow no such instruction. Steps end where `boundary` matches (empty: after any token).
-    A proposal that holds the answer counts only with `reveal`; the beginning is learnt too, unless `clone` is false.
+    A proposal that holds the `answer` counts only with `reveal`; the beginning is learnt too, unless `clone` is false.
 
     Reads    prompts, `completion` or `answer`; the reward functions.
     Limits   tries 0: proposals are trusted.
     Fails    no proposal is read or none leads on: `tokens_trained_share` is missing; take locate "tried" or more tries.
     Source   Yang et al. 2026 (arXiv 2601.14209), section 4.
     """
+    within("interventions", 1, size=size, proposals=proposals)
+    within("interventions", 0, tries=tries)
     if locate == "tried" and not tries:
         raise ValueError('locate "tried" goes by what becomes of tries: set tries to 1 or more, or locate to "asked"')
     for group in range(len(draw.examples)):

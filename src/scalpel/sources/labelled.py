@@ -5,7 +5,7 @@ from scalpel.draw import Draw
 from scalpel.part import part
 from scalpel.rendered import Rendered
 from scalpel.sources.preference_pairs import Make, from_samples
-from scalpel.sources.sampled import judged, total
+from scalpel.sources.sampled import judged, total, within
 
 Answers = list[tuple[list[int], int]]  # completions of one prompt with their labels
 
@@ -43,6 +43,7 @@ def labelled(draw: Draw, *, make: Make = "auto", size: int = 2, threshold: float
     Fails    nearly all labels alike: weigh the rarer ones up in `kto`. Few prompts a step: a noisy estimate.
     Source   Ethayarajh et al. 2024 (arXiv 2402.01306), section 4.1; cycled by one as in TRL.
     """
+    within("labelled", 1, size=size)
     sampling = from_samples(draw, make, lambda e: e.completion is None or e.label is None, "'completion' or 'label'")
     prompts, answers = sampled(draw, size, threshold) if sampling else given(draw)
     if len(prompts) < 2:

@@ -22,6 +22,8 @@ def masked_thought(batch: Batch, *, mask_id: int, seed: int, rate: float = 0.4) 
              padding token, whose embedding was never trained.
     Source   Chen et al. 2024 (arXiv 2403.02178), section 3.
     """
+    if not 0 <= rate <= 1:
+        raise ValueError(f"rate of corruption 'masked-thought' is {rate}, but it is a probability: set 0 to 1")
     generator = torch.Generator().manual_seed(seed)
     hidden_N = torch.rand(batch.N, generator=generator).to(batch.ids_N.device) < rate
     return replace(batch, input_N=torch.where(batch.train_N & hidden_N, mask_id, batch.input_N))

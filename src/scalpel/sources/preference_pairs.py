@@ -7,7 +7,7 @@ from scalpel.batch import PREFERRED, REJECTED, Batch, Row, lay
 from scalpel.draw import Draw
 from scalpel.engine.request import Sample
 from scalpel.part import part
-from scalpel.sources.sampled import Judged, judged, rendered_row, sample_row, total
+from scalpel.sources.sampled import Judged, judged, rendered_row, sample_row, total, within
 
 Make = Literal["auto", "given", "samples"]
 Choose = Literal["threshold", "extremes"]
@@ -82,5 +82,6 @@ def preference_pairs(
              Pairs that differ in length teach length.
     Source   Rafailov et al. 2023 (arXiv 2305.18290), section 3; own samples as in Guo et al. 2024 (arXiv 2402.04792).
     """
+    within("preference-pairs", 2, size=size)
     sampling = from_samples(draw, make, lambda e: e.chosen is None or e.rejected is None, "'chosen' or 'rejected'")
     return lay(sampled(draw, size, threshold, choose, writer) if sampling else given(draw))

@@ -10,7 +10,7 @@ from scalpel.batch import Batch, lay
 from scalpel.draw import Draw, derive
 from scalpel.part import part, scheduled
 from scalpel.sources.given import continued, demonstrations_of
-from scalpel.sources.sampled import sample_row
+from scalpel.sources.sampled import sample_row, within
 
 FALLING = {"from": 0.95, "to": 0.0, "over": "cosine"}
 
@@ -20,8 +20,7 @@ def lengths(n: int, low: float, high: float, alpha: float, beta: float, seed: in
     if alpha == beta == 1:
         u = torch.rand(n, generator=torch.Generator().manual_seed(seed % 2**63), dtype=torch.float64).tolist()
     else:
-        random = Random(seed)
-        u = [random.betavariate(alpha, beta) for _ in range(n)]
+        u = list(map(Random(seed).betavariate, [alpha] * n, [beta] * n))
     return [low + (high - low) * x for x in u]
 
 
@@ -30,6 +29,8 @@ def prefixes(
 ) -> list[list[list[int]]]:
     """For each example n beginnings of its demonstrations, taken in turn; empty ones for the prompts that are left
     without, which are the same in every epoch."""
+    within("prefix-groups", 0, 1, low=low, high=high, share=share)
+    within("prefix-groups", 0.01, alpha=alpha, beta=beta)
     found: list[list[list[int]]] = []
     for i, example in enumerate(draw.examples):
         if derive("shown", example.id, example.prompt) % 2**32 >= share * 2**32:
@@ -37,9 +38,8 @@ def prefixes(
             continue
         given = demonstrations_of(draw, example, i, "prefix-groups")
         first = derive(draw.seed, "which", i) % len(given)
-        drawn = lengths(n, low, high, alpha, beta, derive(draw.seed, "prefix", i))
         begun = []
-        for k, part_of in enumerate(drawn):
+        for k, part_of in enumerate(lengths(n, low, high, alpha, beta, derive(draw.seed, "prefix", i))):
             y = given[(first + k) % len(given)]
             longest = min(len(y), draw.max_tokens) - 1  # leaves at least one token to the policy
             begun.append(y[: max(0, min(int(part_of * len(y)), longest))])
@@ -75,6 +75,7 @@ def prefix_groups(
     Source   Huang et al. 2025 (arXiv 2507.01679), section 3 and appendix A.2, where `low` ends at 0.05; Beta as in
              the authors' scheduler.
     """
+    within("prefix-groups", 1, size=size, each=each)
     begun_from = continuations * each
     if not 0 <= begun_from <= size:
         raise ValueError(f"{begun_from} of {size} samples can't continue a demonstration: set 0 to {size}")

@@ -55,8 +55,11 @@ def probed_groups(
              answers an episode.
     Source   Qu et al. 2025 (arXiv 2503.07572), meta-prover policy; `begun` as in its MRT-RL. Cut and words are ours.
     """
-    if provers < 1 or episodes < 1:
-        raise ValueError(f"provers is {provers} and episodes is {episodes}: both must be 1 or more")
+    if min(size, provers, episodes, room) < 1:
+        raise ValueError(
+            f"source 'probed-groups' has size {size}, provers {provers}, episodes {episodes}, room {room}: each must "
+            "be 1 or more"
+        )
     prompts = [draw.tokens.prompt(example.prompt) for example in draw.examples]
     starts = started(draw, cut) if begun else [[] for _ in prompts]
     longer = [[*prompt, *start] for prompt, start in zip(prompts, starts, strict=True)]

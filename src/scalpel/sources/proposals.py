@@ -67,9 +67,26 @@ def reference_of(draw: Draw, group: int) -> str:
     return found
 
 
+def readable(ask: str, reply: str) -> re.Pattern[str]:
+    """The expression that reads replies. Raises ValueError if nothing could be asked or read that way."""
+    for place in ("{reference}", "{attempt}"):
+        if place not in ask:
+            raise ValueError(f"ask {ask!r} of source 'interventions' has no place for {place}: write that into it")
+    try:
+        pattern = re.compile(reply)
+    except re.error as error:
+        raise ValueError(f"reply {reply!r} of source 'interventions' is no regular expression: {error}") from None
+    if pattern.groups < 2:
+        raise ValueError(
+            f"reply {reply!r} of source 'interventions' has fewer than two groups: put the step's number and its text "
+            "in parentheses, as in '(\\d+): (.+)'"
+        )
+    return pattern
+
+
 def asked(draw: Draw, attempts: Sequence[Attempt], n: int, ask: str, reply: str) -> list[Proposal]:
     """The policy, shown its attempt step by step and the reference, names the first wrong step and writes it anew."""
-    prompts = []
+    prompts, pattern = [], readable(ask, reply)
     for attempt in attempts:
         shown = "\n".join(f"{k}: {step.strip()}" for k, step in enumerate(texts_of(draw, attempt), 1))
         words = ask.replace("{reference}", reference_of(draw, attempt.group)).replace("{attempt}", shown)
@@ -78,8 +95,8 @@ def asked(draw: Draw, attempts: Sequence[Attempt], n: int, ask: str, reply: str)
     replies = draw.sample(prompts, n, derive(draw.seed, "proposals") % 2**31) if prompts else []
     made = []
     for attempt, group in zip(attempts, replies, strict=True):
-        read = [re.search(reply, draw.tokens.text(sample.ids)) for sample in group]
-        made += [written(draw, attempt, int(found[1]), found[2].strip()) for found in read if found]
+        read = [found.groups("") for s in group if (found := pattern.search(draw.tokens.text(s.ids)))]
+        made += [written(draw, attempt, int(k), text.strip()) for k, text, *_ in read if k.isdecimal()]
     return [proposal for proposal in made if proposal is not None]
 
 

@@ -15,7 +15,12 @@ State = dict[str, list[dict[str, Any]]]  # batches, oldest first, each as tensor
 KEPT = ("ids_N", "input_N", "train_N", "author_N", "turn_N", "seq_N", "group_S", "label_S", "reward_SK", "behaviour_N")
 
 
-def nothing(**hyper: Any) -> State:
+def nothing(*, size: int, capacity: int, chance: float) -> State:
+    if size < 1 or capacity < 0 or not 0 <= chance <= 1:
+        raise ValueError(
+            f"source 'replayed-groups' has size {size}, capacity {capacity}, chance {chance}: give a size of 1 or "
+            "more, a capacity of 0 or more batches, and a chance in 0 … 1"
+        )
     return {"kept": []}
 
 

@@ -57,11 +57,12 @@ def revisions(
 
     A conversation ends with the first answer that earns `threshold`. Only the last answer of a row is trained, those
     before it are what it looks back on. `keep` says which are learnt: all; those better than the answer before; the
-    best so far; or only right ones (of the first turn all, but for "success"). With `distinct` no answer is given
-    twice; with `feedback` the verifier's words stand behind `again`.
+    best so far; or only right ones (of the first turn all, but for "success"). An answer that was cut off comes after
+    all others, and is never learnt: it would teach not to stop. With `distinct` no answer is given twice; with
+    `feedback` the verifier's words stand behind `again`.
 
     Reads    prompts; the reward functions and their words.
-    Limits   one turn with keep "success": `accepted-samples` with keep 1.
+    Limits   one turn with keep "success": `accepted-samples` with keep 1 and order "best".
     Fails    keep "all" where nothing is right: it learns its own errors; weigh by `exp-reward`. Answers become wrong on
              purpose in turn 1 if only later turns are trained: `reward` of the first turn falls.
     Source   Qu et al. 2024 (arXiv 2407.18219), section 4; rules of keeping as in the authors' code.
@@ -77,9 +78,9 @@ def revisions(
             if not fresh:
                 talk.over = True
                 continue
-            k = max(fresh, key=lambda k: total(found[k][1]))
+            k = max(fresh, key=lambda k: (found[k][0].finished, total(found[k][1])))
             sample, rewards = found[k]
-            if talk.keeps(keep, total(rewards), threshold):
+            if sample.finished and talk.keeps(keep, total(rewards), threshold):
                 row = sample_row(prompt, sample, talk.example, talk.group, rewards)
                 rows.append(replace(row, turn=[turn] * len(row.ids)))
             words = f"{again} {said(rewards)}" if feedback and said(rewards) else again

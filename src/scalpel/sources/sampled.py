@@ -1,6 +1,7 @@
 """Rows made of the policy's own samples; shared by the sources that sample."""
 
 from collections.abc import Callable, Sequence
+from math import inf
 
 from scalpel.batch import DEMONSTRATION, ENVIRONMENT, NEITHER, POLICY, Row
 from scalpel.draw import Draw
@@ -9,6 +10,14 @@ from scalpel.example import Example
 from scalpel.rendered import Rendered
 
 Judged = list[tuple[Sample, list[float]]]  # the samples of one prompt with their rewards
+
+
+def within(source: str, least: float, most: float = inf, **numbers: float) -> None:
+    """Raises ValueError for the first of a source's numbers that is out of this range."""
+    for name, number in numbers.items():
+        if not least <= number <= most:
+            wanted = f"{least} or more" if most == inf else f"{least} to {most}"
+            raise ValueError(f"{name} of source {source!r} is {number}: set {wanted}")
 
 
 def writers(default: str = "policy") -> Callable[..., set[str]]:

@@ -14,7 +14,12 @@ from scalpel.part import Rows, part
 Begin = Literal["auto", "document", "chat"]
 
 
-def nowhere(*, documents: int, **hyper: Any) -> dict[str, Tensor]:
+def nowhere(*, documents: int, max_tokens: int, focus: float, **hyper: Any) -> dict[str, Tensor]:
+    if min(documents, max_tokens) < 1 or not 0 <= focus <= 1:
+        raise ValueError(
+            f"source 'self-written' has documents {documents}, max_tokens {max_tokens}, focus {focus}: give 1 or more "
+            "documents and tokens, and a focus in 0 … 1"
+        )
     return {"moved": torch.zeros(documents)}
 
 
