@@ -1,7 +1,8 @@
 """Every method of the table, some steps each, on one model: whether it runs, what a step takes, how the loss goes.
 
 The material suits all of them: sums of three numbers with worked steps, an answer, a preferred and a rejected solution
-and a verdict; rewarded is how near the last number that is said comes to the answer.
+and a verdict; rewarded is how near the last number that is said comes to the answer. Roles beside the policy are played
+by the same model after a few steps on the solutions, so that they don't say what it says.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any
 
 from transformers.utils import logging
 
-from scalpel import tasks
+from scalpel import api, tasks
 from scalpel.catalogue import markdown
 from scalpel.claims.origin import commit
 from scalpel.device import peak_memory
@@ -34,37 +35,46 @@ DOCS = Path(__file__).parents[1] / "docs"
 MODEL, STEPS = "smollm2-135m-instruct", 10
 SUMS = {"name": "world/chains", "least": 3, "most": 3, "largest": 9}
 LAST_NUMBER = r"(-?\d+)(?!.*\d)"
-ROLES = ("teacher", "weak", "reward")  # each played by the model itself
+ROLES = ("teacher", "weak", "reward")
+ASK = " The answer is one number. Say nothing else."  # so that some samples end within the few tokens that they have
 REWARD = '''
 import re
 
 def near(completions, answer, **columns):
-    """1 where the last number that is said is the answer, less the further it is from it, 0 where none is said."""
+    """1 where the last number said is off by two at most, less the further it is, 0 where none is said."""
     texts = [text if isinstance(text, str) else text[0]["content"] for text in completions]
     said = [re.findall(r"-?\\d+", text) for text in texts]
-    return [1 / (1 + abs(int(n[-1][:9]) - int(a))) if n else 0.0 for n, a in zip(said, answer)]
+    return [min(1.0, 3 / (1 + abs(int(n[-1][:9]) - int(a)))) if n else 0.0 for n, a in zip(said, answer)]
 '''
 
 
-def prepare(at: Path, n: int = 96) -> Path:
-    """Rows with every column that a source may ask for, and the reward."""
+def prepare(at: Path, n: int = 96, ask: str = "") -> Path:
+    """Rows with every column that a source may ask for, and the reward; `ask` goes behind each question."""
     examples = tasks.make(SUMS).examples("train", n)
     rows = []
     for i, (one, other) in enumerate(zip(examples, [*examples[1:], examples[0]], strict=True)):
-        row = {"prompt": list(one.prompt), "completion": one.completion, "answer": one.answer}
+        prompt = [{**turn, "content": turn["content"] + ask} for turn in one.prompt]
+        row = {"prompt": prompt, "completion": one.completion, "answer": one.answer}
         rows.append({**row, "chosen": one.completion, "rejected": other.completion, "label": i % 2 == 0})
     (at / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (at / "reward.py").write_text(REWARD)
     return at
 
 
-def recipe(row: str, at: Path, model: str, steps: int) -> Recipe:
-    """The row with its own settings on that material; small batches, since it is to run and not to teach."""
+def relative(at: Path, model: str) -> str:
+    """The model after ten steps on the solutions, as a folder."""
+    made = recipe("sft", at, model, 10).model_dump(exclude_none=True, by_alias=True)
+    return str(api.train(made, ["stages.0.learning_rate=1e-4"], out=at / "relative") / "model")
+
+
+def recipe(row: str, at: Path, model: str, steps: int, beside: str = "") -> Recipe:
+    """The row with its own settings on that material; small batches, since it is to run and not to teach. `beside`
+    plays the roles, the model itself if unsaid."""
     return parse(
         {
             "name": row,
             "model": {"path": model},
-            "models": dict.fromkeys(ROLES, model),
+            "models": dict.fromkeys(ROLES, beside or model),
             "task": {
                 "name": "jsonl",
                 "path": str(at / "rows.jsonl"),
@@ -76,12 +86,12 @@ def recipe(row: str, at: Path, model: str, steps: int) -> Recipe:
     )
 
 
-def walked(row: str, at: Path, model: str, steps: int) -> dict[str, Any]:
+def walked(row: str, at: Path, model: str, steps: int, beside: str = "") -> dict[str, Any]:
     """The record of one row; what stops it is part of it. Steps in which nothing was trained have no loss."""
     records: list[dict[str, Any]] = []
     found: dict[str, Any] = {"row": row, "commit": commit(), "error": ""}
     try:
-        made = recipe(row, at, model, steps)
+        made = recipe(row, at, model, steps, beside)
         job = train(made, tell=lambda record: records.append(dict(record)))
         found["peak_memory_bytes"] = peak_memory(job.device)
     except Exception as error:  # any fault is a finding here: it goes into the table
@@ -94,11 +104,11 @@ def walked(row: str, at: Path, model: str, steps: int) -> dict[str, Any]:
     return found | {"loss": [r["loss"] for r in ends], "gradient_norm": [r["gradient_norm"] for r in ends]}
 
 
-def apart(row: str, at: Path, model: str, steps: int) -> dict[str, Any]:
+def apart(row: str, at: Path, model: str, steps: int, beside: str = "") -> dict[str, Any]:
     """The same in a process of its own, so that its memory is its own."""
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
         try:
-            return pool.submit(walked, row, at, model, steps).result()
+            return pool.submit(walked, row, at, model, steps, beside).result()
         except Exception as error:  # the process died
             died = {"row": row, "commit": commit(), "error": f"{type(error).__name__}: {error}".splitlines()[0]}
             return {**died, "steps": 0, "trained": 0, "seconds": None, "loss": [], "gradient_norm": []}
@@ -108,9 +118,10 @@ HEAD = """# Every method, ten steps on a real model
 
 `scripts/walk` takes {steps} optimiser steps with each row of [the table of methods](methods.md) on `{model}`, with the
 row's own settings, two prompts a step and at most 24 sampled tokens: that it runs, what a step takes, and how the
-loss and the norm of its gradient go. Losses compare within a row only; that of a policy gradient is near zero at the
-first update on a batch, whatever is learnt. A row with several stages takes so many steps in each. Rows that find
-nothing to learn in a step, such as no accepted sample, train in fewer of them.
+loss and the norm of its gradient go. Teachers and judges are the same model after ten steps on the solutions.
+Losses compare within a row only; that of a policy gradient is near zero at the first update on a batch, whatever is
+learnt. A row with several stages takes so many steps in each. Rows that find nothing to learn in a step, such as no
+accepted sample, train in fewer of them.
 
 {machine}
 
@@ -155,6 +166,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--missing", action="store_true", help="only those that the table does not have yet")
     parser.add_argument("--model", default=MODEL)
     parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--ask", default=ASK, help="what goes behind each question")
     parser.add_argument("--into", type=Path, default=DOCS, help="the folder of walk.json and walk.md")
     options = parser.parse_args(arguments)
     path = options.into / "walk.json"
@@ -163,9 +175,10 @@ def main(arguments: Sequence[str]) -> int:
     done = dict(before.get("rows", {})) if about.items() <= before.items() else {}
     failed = 0
     with TemporaryDirectory() as folder:
-        at = prepare(Path(folder))
+        at = prepare(Path(folder), ask=options.ask)
+        beside = relative(at, options.model)
         for row in asked(options.methods, done, options.missing):
-            done[row] = apart(row, at, options.model, options.steps)
+            done[row] = apart(row, at, options.model, options.steps, beside)
             failed += bool(done[row]["error"])
             kept = {name: done[name] for name in ROWS if name in done}  # in the table's order; rows that are gone go
             walk = {"format": 1, **about, "environment": environment(), "rows": kept}

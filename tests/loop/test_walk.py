@@ -42,13 +42,13 @@ def test_a_row_that_fails_is_in_the_table_with_its_fault(sums, monkeypatch):
 
 def test_a_walk_adds_to_its_table_row_by_row(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(walk, "apart", walk.walked)
-    options = ["--model", SMALL, "--steps", "1", "--into", str(tmp_path)]
+    options = ["--model", SMALL, "--ask", "", "--steps", "1", "--into", str(tmp_path)]
     assert walk.main(["sft", *options]) == 0 and walk.main(["dpo", *options]) == 0
     table = json.loads((tmp_path / "walk.json").read_text())
     assert list(table["rows"]) == ["sft", "dpo"] and (tmp_path / "walk.md").read_text() == walk.page(table)
     assert walk.asked([], table["rows"], missing=True) == [row for row in ROWS if row not in ("sft", "dpo")]
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["`sft`", "`dpo`"]
-    assert walk.main(["sft", "--model", SMALL, "--steps", "2", "--into", str(tmp_path)]) == 0
+    assert walk.main(["sft", "--model", SMALL, "--ask", "", "--steps", "2", "--into", str(tmp_path)]) == 0
     assert list(json.loads((tmp_path / "walk.json").read_text())["rows"]) == ["sft"], "other steps, another table"
     with pytest.raises(SystemExit, match="did you mean 'prefix-rft'"):
         walk.main(["prefix-rtf", *options])
