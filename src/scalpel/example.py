@@ -34,6 +34,15 @@ class Example:
     columns: Mapping[str, Any] = field(default_factory=dict)
 
 
+def answered(example: Example) -> tuple[Prompt, str]:
+    """What is asked, and the right thing to say: the completion, or else the answer; of a conversation the assistant's
+    last turn. The text is empty where there is none."""
+    if example.messages is None:
+        return example.prompt, example.completion or example.answer or ""
+    last = max((i for i, turn in enumerate(example.messages) if turn["role"] == "assistant"), default=0)
+    return example.messages[:last], example.messages[last]["content"] if last else ""
+
+
 class Task(Protocol):
     """Prompts with a verifier. Item i of a split depends only on (split, seed, i)."""
 

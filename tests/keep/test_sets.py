@@ -42,6 +42,15 @@ def test_an_answer_is_one_unit_or_one_a_token(policy):
     assert one == [[all(units)] for units in many]
 
 
+def test_of_a_conversation_the_last_turn_of_the_assistant_is_kept(policy):
+    turns = tuple({"role": r, "content": c} for r, c in (("user", "a"), ("assistant", "b"), ("user", "c")))
+    talk = Example(messages=(*turns, {"role": "assistant", "content": "d"}), id="0")
+    (ability,) = made(policy, {"name": "a", "task": {}}, keep=[talk])
+    assert ability.rows == ((policy.tokens.prompt(turns), policy.tokens.completion("d", turns)),)
+    with pytest.raises(ValueError, match="example '0' has no completion, answer or assistant's turn"):
+        made(policy, {"name": "a", "task": {}}, keep=[Example(messages=turns[:1], id="0")])
+
+
 def test_flags_are_those_of_greedy_decoding(policy):
     (ability,) = made(policy, {"name": "a", "task": {}, "kind": "tokens"})
     for (prompt, answer), units in zip(ability.rows, ability.flags(policy, range(3)), strict=True):

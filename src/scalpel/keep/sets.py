@@ -18,7 +18,7 @@ from random import Random
 from typing import Any, TypeVar
 
 from scalpel.engine import Engine
-from scalpel.example import Example, Task
+from scalpel.example import Example, Task, answered
 from scalpel.measure.probes import Choice, Choose, Drift, Generate, Given, Probe, Sampled, read_choices
 from scalpel.measure.probes.item import shown
 from scalpel.registry import unknown
@@ -154,7 +154,8 @@ def asked_by(probe: Probe) -> Iterator[Hashable]:
 
 def question(example: Example) -> str:
     """What an example asks, as text; where it asks nothing, the text itself."""
-    return shown(example.prompt) or example.completion or ""
+    asked, text = answered(example)
+    return shown(asked) or text
 
 
 def choice_of(item: Choice) -> Hashable:
@@ -195,10 +196,10 @@ def unasked(name: str, items: list[Item]) -> list[Item]:
 
 def row(tokens: Tokens, example: Example, name: str) -> Row:
     """Prompt and right answer as ids."""
-    answer = example.completion if example.completion is not None else example.answer
-    if answer is None:
-        raise ValueError(f"keep set {name!r}: example {example.id!r} has neither completion nor answer")
-    return tokens.prompt(example.prompt), tokens.completion(answer, example.prompt)
+    asked, text = answered(example)
+    if not text:
+        raise ValueError(f"keep set {name!r}: example {example.id!r} has no completion, answer or assistant's turn")
+    return tokens.prompt(asked), tokens.completion(text, asked)
 
 
 def sureness(name: str, found: Mapping[str, Any]) -> float:

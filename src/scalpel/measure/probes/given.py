@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Self
 
-from scalpel.example import Example
+from scalpel.example import Example, answered
 from scalpel.measure.probes.item import ItemResult, Role, distinct, shown
 from scalpel.registry import register
 
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 @register("probe", "given")
 @dataclass(frozen=True)
 class Given:
-    """Mean token log-probability of each example's completion (its answer where it has none)."""
+    """Mean token log-probability of each example's completion; its answer where it has none, or the last turn of the
+    assistant in a conversation."""
 
     name: str
     examples: tuple[Example, ...]
@@ -32,28 +33,22 @@ class Given:
     def __post_init__(self) -> None:
         distinct(self.name, [example.id for example in self.examples])
         for example in self.examples:
-            if not text_of(example):
+            if not answered(example)[1]:
                 raise ValueError(
-                    f"probe {self.name!r}: item {example.id!r} has neither completion nor answer, "
-                    "so there is no text to score; map a column to one of them"
+                    f"probe {self.name!r}: item {example.id!r} has neither completion nor answer nor an assistant's "
+                    "turn, so there is no text to score; map a column to one of them"
                 )
 
     def only(self, ids: Collection[str]) -> Self:
         return replace(self, examples=tuple(e for e in self.examples if e.id in ids))
 
     def run(self, engine: Engine, reference: Engine | None = None) -> list[ItemResult]:
-        rows = [
-            (engine.tokens.prompt(example.prompt), engine.tokens.completion(text_of(example), example.prompt))
-            for example in self.examples
-        ]
+        pairs = [answered(example) for example in self.examples]
+        rows = [(engine.tokens.prompt(asked), engine.tokens.completion(text, asked)) for asked, text in pairs]
         return [
-            ItemResult(example.id, None, mean(logps), "", shown(example.prompt), text_of(example))
-            for example, logps in zip(self.examples, engine.logps(rows), strict=True)
+            ItemResult(example.id, None, mean(logps), "", shown(asked), text)
+            for example, (asked, text), logps in zip(self.examples, pairs, engine.logps(rows), strict=True)
         ]
-
-
-def text_of(example: Example) -> str:
-    return example.completion or example.answer or ""
 
 
 def mean(values: Iterable[float]) -> float:
