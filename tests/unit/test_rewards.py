@@ -87,6 +87,14 @@ def test_math_is_judged_alike_in_the_main_thread_and_in_others() -> None:
     assert found[:2] == [True, False] and "can't read the answer" in found[2]
 
 
+def test_a_busy_machine_is_waited_for_where_the_right_answer_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits: list[int | None] = []
+    read = mathematics.read
+    monkeypatch.setattr(mathematics, "read", lambda answer, limit: limits.append(limit) or read(answer, limit))
+    assert equal("42", "42", seconds=1) and mathematics.compare("42", "42", None)
+    assert limits == [60, None]
+
+
 def test_a_comparison_without_end_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     def forever(*_: Any) -> None:
         while True:

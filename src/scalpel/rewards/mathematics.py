@@ -19,9 +19,7 @@ from functools import lru_cache
 from typing import Any
 
 START_SECONDS = 120.0  # how long the process may take until it has imported what it needs
-ANSWER_SECONDS = (
-    60  # for what the data says is right: that it can't be read ends a run, so a busy machine is waited for
-)
+ANSWER_SECONDS = 60  # for what the data says is right: not to read it in time would end the run
 
 
 def equal(completion: str, answer: str, *, seconds: int = 5) -> bool:

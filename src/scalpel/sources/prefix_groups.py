@@ -20,7 +20,8 @@ def lengths(n: int, low: float, high: float, alpha: float, beta: float, seed: in
     if alpha == beta == 1:
         u = torch.rand(n, generator=torch.Generator().manual_seed(seed % 2**63), dtype=torch.float64).tolist()
     else:
-        u = list(map(Random(seed).betavariate, [alpha] * n, [beta] * n))
+        random = Random(seed)
+        u = [random.betavariate(alpha, beta) for _ in range(n)]
     return [low + (high - low) * x for x in u]
 
 
@@ -72,8 +73,7 @@ def prefix_groups(
     Reads    prompts and `completion`; the reward functions.
     Limits   continuations 0 or share 0 is `groups`; α = β = 1 is uniform, α > β favours long prefixes.
     Fails    only the continued samples ever succeed: `reward` falls back as the prefixes get shorter.
-    Source   Huang et al. 2025 (arXiv 2507.01679), section 3 and appendix A.2, where `low` ends at 0.05; Beta as in
-             the authors' scheduler.
+    Source   Huang et al. 2025 (arXiv 2507.01679), section 3, appendix A.2 (`low` ends at 0.05); Beta as in its code.
     """
     within("prefix-groups", 1, size=size, each=each)
     begun_from = continuations * each
