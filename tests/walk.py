@@ -16,6 +16,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
+from types import MappingProxyType
 from typing import Any
 
 from transformers.utils import logging
@@ -37,6 +38,10 @@ SUMS = {"name": "world/chains", "least": 3, "most": 3, "largest": 9}
 LAST_NUMBER = r"(-?\d+)(?!.*\d)"
 ROLES = ("teacher", "weak", "reward")
 ASK = " The answer is one number. Say nothing else."  # so that some samples end within the few tokens that they have
+FORMS = {  # of answers that a row pays for to the letter: two that the model sees before its question
+    "cls-rl": "<think>{sum}={answer}</think><answer>{answer}</answer>",
+    "cls-rl-no-thinking": "{answer}",
+}
 REWARD = '''
 import re
 
@@ -48,17 +53,34 @@ def near(completions, answer, **columns):
 '''
 
 
-def prepare(at: Path, n: int = 96, ask: str = "") -> Path:
-    """Rows with every column that a source may ask for, and the reward; `ask` goes behind each question."""
+def prepare(at: Path, n: int = 96, ask: str = "", forms: Mapping[str, str] = MappingProxyType({})) -> Path:
+    """Rows with every column that a source may ask for, and the reward; `ask` goes behind each question, and the
+    methods in `forms` get files of their own, in which two answers in that form stand before it."""
     examples = tasks.make(SUMS).examples("train", n)
     rows = []
     for i, (one, other) in enumerate(zip(examples, [*examples[1:], examples[0]], strict=True)):
         prompt = [{**turn, "content": turn["content"] + ask} for turn in one.prompt]
         row = {"prompt": prompt, "completion": one.completion, "answer": one.answer}
         rows.append({**row, "chosen": one.completion, "rejected": other.completion, "label": i % 2 == 0})
-    (at / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    write_rows(at / "rows.jsonl", rows)
+    for method, form in forms.items():
+        write_rows(at / f"{method}.jsonl", [{**row, "prompt": after_two(i, rows, form)} for i, row in enumerate(rows)])
     (at / "reward.py").write_text(REWARD)
     return at
+
+
+def write_rows(at: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    at.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def after_two(i: int, rows: Sequence[Mapping[str, Any]], form: str) -> list[dict[str, str]]:
+    """Question i behind the two before it with their answers in that form."""
+    turns = []
+    for row in (rows[i - 2], rows[i - 1]):
+        question = row["prompt"][-1]["content"]
+        answer = form.format(sum=question.split()[1], answer=row["answer"])
+        turns += [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+    return [*turns, *rows[i]["prompt"]]
 
 
 def relative(at: Path, model: str) -> str:
@@ -70,6 +92,7 @@ def relative(at: Path, model: str) -> str:
 def recipe(row: str, at: Path, model: str, steps: int, beside: str = "") -> Recipe:
     """The row with its own settings on that material; small batches, since it is to run and not to teach. `beside`
     plays the roles, the model itself if unsaid."""
+    own = at / f"{row}.jsonl"
     return parse(
         {
             "name": row,
@@ -77,7 +100,7 @@ def recipe(row: str, at: Path, model: str, steps: int, beside: str = "") -> Reci
             "models": dict.fromkeys(ROLES, beside or model),
             "task": {
                 "name": "jsonl",
-                "path": str(at / "rows.jsonl"),
+                "path": str(own if own.exists() else at / "rows.jsonl"),
                 "verify": {"name": "pattern", "pattern": LAST_NUMBER},
             },
             "data": {"items": 64, "rewards": [f"{at / 'reward.py'}:near"]},
@@ -121,9 +144,9 @@ row's own settings, two prompts a step and at most 24 sampled tokens: that it ru
 loss and the norm of its gradient go. Teachers and judges are the same model after ten steps on the solutions.
 Losses compare within a row only; that of a policy gradient is near zero at the first update on a batch, whatever is
 learnt. A row with several stages takes so many steps in each. Rows that find nothing to learn in a step, such as no
-accepted sample, train in fewer of them; where the gradient's norm stays 0 all samples were paid the same, as where an
-answer must be right word for word or come in a form that the model doesn't know. Rows of different commits may be from
-different machines, and other work may have gone on beside: the times say what to expect, not which row is faster.
+accepted sample, train in fewer of them. Two rows pay only for what is right to the letter; the model sees two answers in
+that form before its question. Rows of different commits may be from different machines, and other work may have gone on
+beside: the times say what to expect, not which row is faster.
 
 {machine}
 
@@ -168,7 +191,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--missing", action="store_true", help="only those that the table does not have yet")
     parser.add_argument("--model", default=MODEL)
     parser.add_argument("--steps", type=int, default=STEPS)
-    parser.add_argument("--ask", default=ASK, help="what goes behind each question")
+    parser.add_argument("--ask", default=ASK, help="what goes behind each question; empty for models without words")
     parser.add_argument("--into", type=Path, default=DOCS, help="the folder of walk.json and walk.md")
     options = parser.parse_args(arguments)
     path = options.into / "walk.json"
@@ -177,7 +200,7 @@ def main(arguments: Sequence[str]) -> int:
     done = dict(before.get("rows", {})) if about.items() <= before.items() else {}
     failed = 0
     with TemporaryDirectory() as folder:
-        at = prepare(Path(folder), ask=options.ask)
+        at = prepare(Path(folder), ask=options.ask, forms=FORMS if options.ask else {})
         beside = relative(at, options.model)
         for row in asked(options.methods, done, options.missing):
             done[row] = apart(row, at, options.model, options.steps, beside)

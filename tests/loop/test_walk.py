@@ -33,6 +33,17 @@ def test_the_material_has_every_column_and_no_preferred_solution_is_also_rejecte
     assert all(row["chosen"] != row["rejected"] and row["completion"].endswith("#" + row["answer"]) for row in rows)
 
 
+def test_rows_that_are_paid_to_the_letter_see_two_answers_in_their_form(tmp_path):
+    at = walk.prepare(tmp_path, n=8, ask=" Say it.", forms=walk.FORMS)
+    plain = [json.loads(line) for line in (at / "rows.jsonl").read_text().splitlines()]
+    shown = [json.loads(line) for line in (at / "cls-rl.jsonl").read_text().splitlines()]
+    assert [turn["role"] for turn in shown[2]["prompt"]] == ["user", "assistant"] * 2 + ["user"]
+    assert [shown[2]["prompt"][k] for k in (0, 2, 4)] == [plain[k]["prompt"][0] for k in (0, 1, 2)]
+    assert shown[2]["prompt"][3]["content"].endswith(f"</think><answer>{plain[1]['answer']}</answer>")
+    assert walk.recipe("cls-rl", at, SMALL, 1).task["path"] == str(at / "cls-rl.jsonl")
+    assert walk.recipe("grpo", at, SMALL, 1).task["path"] == str(at / "rows.jsonl")
+
+
 def test_a_row_that_fails_is_in_the_table_with_its_fault(sums, monkeypatch):
     monkeypatch.setattr(walk, "train", lambda *a, **k: 1 / 0)
     found = walk.walked("sft", sums, SMALL, 2)
