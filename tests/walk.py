@@ -144,9 +144,9 @@ row's own settings, two prompts a step and at most 24 sampled tokens: that it ru
 loss and the norm of its gradient go. Teachers and judges are the same model after ten steps on the solutions.
 Losses compare within a row only; that of a policy gradient is near zero at the first update on a batch, whatever is
 learnt. A row with several stages takes so many steps in each. Rows that find nothing to learn in a step, such as no
-accepted sample, train in fewer of them. Two rows pay only for what is right to the letter; the model sees two answers in
-that form before its question. Rows of different commits may be from different machines, and other work may have gone on
-beside: the times say what to expect, not which row is faster.
+accepted sample, train in fewer of them. Two rows pay only for what is right to the letter; the model sees two answers
+in that form before its question. Rows of different commits may be from different machines, and other work may have gone
+on beside: the times say what to expect, not which row is faster.
 
 {machine}
 
