@@ -16,7 +16,6 @@ from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
-from types import MappingProxyType
 from typing import Any
 
 from transformers.utils import logging
@@ -53,9 +52,9 @@ def near(completions, answer, **columns):
 '''
 
 
-def prepare(at: Path, n: int = 96, ask: str = "", forms: Mapping[str, str] = MappingProxyType({})) -> Path:
-    """Rows with every column that a source may ask for, and the reward; `ask` goes behind each question, and the
-    methods in `forms` get files of their own, in which two answers in that form stand before it."""
+def prepare(at: Path, n: int = 96, ask: str = "") -> Path:
+    """Rows with every column that a source may ask for, and the reward. Where `ask` is said it goes behind each
+    question, and the methods in FORMS get files of their own, in which two answers in that form stand before it."""
     examples = tasks.make(SUMS).examples("train", n)
     rows = []
     for i, (one, other) in enumerate(zip(examples, [*examples[1:], examples[0]], strict=True)):
@@ -63,7 +62,7 @@ def prepare(at: Path, n: int = 96, ask: str = "", forms: Mapping[str, str] = Map
         row = {"prompt": prompt, "completion": one.completion, "answer": one.answer}
         rows.append({**row, "chosen": one.completion, "rejected": other.completion, "label": i % 2 == 0})
     write_rows(at / "rows.jsonl", rows)
-    for method, form in forms.items():
+    for method, form in FORMS.items() if ask else ():
         write_rows(at / f"{method}.jsonl", [{**row, "prompt": after_two(i, rows, form)} for i, row in enumerate(rows)])
     (at / "reward.py").write_text(REWARD)
     return at
@@ -200,7 +199,7 @@ def main(arguments: Sequence[str]) -> int:
     done = dict(before.get("rows", {})) if about.items() <= before.items() else {}
     failed = 0
     with TemporaryDirectory() as folder:
-        at = prepare(Path(folder), ask=options.ask, forms=FORMS if options.ask else {})
+        at = prepare(Path(folder), ask=options.ask)
         beside = relative(at, options.model)
         for row in asked(options.methods, done, options.missing):
             done[row] = apart(row, at, options.model, options.steps, beside)

@@ -34,7 +34,8 @@ def test_the_material_has_every_column_and_no_preferred_solution_is_also_rejecte
 
 
 def test_rows_that_are_paid_to_the_letter_see_two_answers_in_their_form(tmp_path):
-    at = walk.prepare(tmp_path, n=8, ask=" Say it.", forms=walk.FORMS)
+    at = walk.prepare(tmp_path, n=8, ask=" Say it.")
+    assert set(walk.FORMS) <= set(ROWS)
     plain = [json.loads(line) for line in (at / "rows.jsonl").read_text().splitlines()]
     shown = [json.loads(line) for line in (at / "cls-rl.jsonl").read_text().splitlines()]
     assert [turn["role"] for turn in shown[2]["prompt"]] == ["user", "assistant"] * 2 + ["user"]
