@@ -32,6 +32,12 @@ class Example:
     messages: tuple[Message, ...] | None = None
     id: str = ""  # stable and unique within a task: the ledger compares items by it
     columns: Mapping[str, Any] = field(default_factory=dict)
+    where: str = field(default="", compare=False)  # "data.jsonl:17", for what is said about it
+
+
+def named(example: Example, otherwise: object = "") -> str:
+    """An example for a message: where it stands, else its id, else what the caller calls it."""
+    return example.where or f"example {example.id or otherwise!r}"
 
 
 def answered(example: Example) -> tuple[Prompt, str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from scalpel.batch import ENVIRONMENT, TEMPLATE, Batch
-from scalpel.example import Example
+from scalpel.example import Example, named
 from scalpel.rendered import Rendered
 from scalpel.tokens import Tokens
 
@@ -82,12 +82,12 @@ def refuse_trained_prompts(tokens: Tokens, examples: Sequence[Example], rows: Se
         trained = sum(row.train[: len(asked)])
         if row.ids[: len(asked)] != asked:
             raise ValueError(
-                f"example {example.id!r} does not begin with the prompt that the model will meet:\n"
+                f"{named(example)} does not begin with the prompt that the model will meet:\n"
                 f"  generating: {tokens.tokenizer.decode(asked)!r}\n  training:   {tokens.marked(row)!r}"
             )
         if trained:
             raise ValueError(
-                f"{trained} tokens of the prompt of example {example.id!r} would be trained:\n{tokens.marked(row)}\n"
+                f"{trained} tokens of the prompt of {named(example)} would be trained:\n{tokens.marked(row)}\n"
                 "only the answer may be: put the prompt into 'prompt' and the answer into 'completion'"
             )
 

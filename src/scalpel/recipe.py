@@ -56,7 +56,7 @@ def read(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     if not path.is_file():
         raise ValueError(f"no recipe at {path}: give the path of a TOML file, such as recipes/first.toml")
     try:
-        raw = tomllib.loads(path.read_text())
+        raw = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{path} is not valid TOML: {error}") from None
     return parse(raw, overrides, name=path.stem)

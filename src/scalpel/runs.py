@@ -193,7 +193,7 @@ class Run:
 def whole_lines(path: Path) -> list[str]:
     """The lines of a file; one that was cut short, by a process that was killed, is not among them."""
     found = path.read_text(encoding="utf-8") if path.exists() else ""
-    return [line for line in found.splitlines(keepends=True) if line.endswith("\n")]
+    return [line + "\n" for line in found.split("\n")[:-1]]  # texts may hold other line separators
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from jinja2.exceptions import TemplateError
 from rich.markup import escape
 from transformers import PreTrainedTokenizerBase
 
-from scalpel.example import Example, Message, Prompt
+from scalpel.example import Example, Message, Prompt, named
 from scalpel.rendered import Fitted, Policy, Rendered, fit, truncate
 
 __all__ = ["Fitted", "Policy", "Rendered", "Tokens", "fit", "truncate"]
@@ -87,7 +87,7 @@ class Tokens:
             return self.conversation(example.messages)
         if example.completion is None:
             raise ValueError(
-                f"example {example.id!r} has neither completion nor messages, so there is nothing to imitate: add "
+                f"{named(example)} has neither completion nor messages, so there is nothing to imitate: add "
                 "a column 'completion', or take a source that samples its own answers"
             )
         return self._joined(example.prompt, example.completion)
@@ -96,7 +96,7 @@ class Tokens:
         """The chosen and the rejected answer to one prompt."""
         if example.chosen is None or example.rejected is None:
             raise ValueError(
-                f"example {example.id!r} is no preference pair: it needs the columns 'chosen' and 'rejected'"
+                f"{named(example)} is no preference pair: it needs the columns 'chosen' and 'rejected'"
             )
         return self._joined(example.prompt, example.chosen), self._joined(example.prompt, example.rejected)
 

@@ -18,7 +18,7 @@ from random import Random
 from typing import Any, TypeVar
 
 from scalpel.engine import Engine
-from scalpel.example import Example, Task, answered
+from scalpel.example import Example, Task, answered, named
 from scalpel.measure.probes import Choice, Choose, Drift, Generate, Given, Probe, Sampled, read_choices
 from scalpel.measure.probes.item import shown
 from scalpel.registry import unknown
@@ -198,7 +198,7 @@ def row(tokens: Tokens, example: Example, name: str) -> Row:
     """Prompt and right answer as ids."""
     asked, text = answered(example)
     if not text:
-        raise ValueError(f"keep set {name!r}: example {example.id!r} has no completion, answer or assistant's turn")
+        raise ValueError(f"keep set {name!r}: {named(example)} has no completion, answer or assistant's turn")
     return tokens.prompt(asked), tokens.completion(text, asked)
 
 

@@ -8,7 +8,7 @@ from functools import cache, partial
 from inspect import Parameter, signature
 from typing import Any
 
-from scalpel.example import Example
+from scalpel.example import Example, named
 from scalpel.registry import unknown
 from scalpel.rewards.equations import true_share
 from scalpel.rewards.mathematics import equal
@@ -109,7 +109,7 @@ def make(spec: str | Mapping[str, Any]) -> Verifier:
 def answer_of(example: Example) -> str:
     if example.answer is None:
         raise ValueError(
-            f"example {example.id!r} has no answer to compare with: add a column 'answer' (or map one: columns = "
+            f"{named(example)} has no answer to compare with: add a column 'answer' (or map one: columns = "
             '{answer = "…"}), or take a verifier that needs none'
         )
     return example.answer

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from scalpel.draw import Draw
 from scalpel.engine.request import Sample
-from scalpel.example import Example
+from scalpel.example import Example, named
 
 
 def demonstrations_of(draw: Draw, example: Example, place: int, reader: str) -> list[list[int]]:
@@ -12,13 +12,13 @@ def demonstrations_of(draw: Draw, example: Example, place: int, reader: str) -> 
     more = example.columns.get("demonstrations") or ()
     if isinstance(more, str) or not all(isinstance(text, str) for text in more):
         raise ValueError(
-            f"example {example.id or place!r} has demonstrations that are no list of texts: give a list, or one text "
+            f"{named(example, place)} has demonstrations that are no list of texts: give a list, or one text "
             "in a column 'completion'"
         )
     texts = dict.fromkeys([*([] if example.completion is None else [example.completion]), *more])
     if not texts:
         raise ValueError(
-            f"source {reader!r} goes by demonstrations, but example {example.id or place!r} has no completion: add a "
+            f"source {reader!r} goes by demonstrations, but {named(example, place)} has no completion: add a "
             "column 'completion' or 'demonstrations', or take source 'groups', which needs none"
         )
     return [draw.tokens.completion(text, example.prompt) for text in texts]

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from scalpel.batch import PREFERRED, REJECTED, Batch, Row, lay
 from scalpel.draw import Draw
+from scalpel.example import named
 from scalpel.engine.request import Sample
 from scalpel.part import part
 from scalpel.sources.sampled import Judged, judged, rendered_row, sample_row, total, within
@@ -21,7 +22,7 @@ def from_samples(draw: Draw, make: Make, missing: Callable[..., bool], columns: 
     if lacking:
         example = draw.examples[lacking[0]]
         raise ValueError(
-            f'example {example.id or lacking[0]!r} lacks {columns}: complete the data, or set make = "samples" in '
+            f'{named(example, lacking[0])} lacks {columns}: complete the data, or set make = "samples" in '
             "the source, which has the policy write answers that the task's verifier judges"
         )
     return False

@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import Any, Literal
 
 from scalpel.draw import Draw, derive
+from scalpel.example import named
 from scalpel.engine.request import Sample
 from scalpel.sources.sampled import total
 from scalpel.sources.steps import Start, cuts, gone_on
@@ -61,7 +62,7 @@ def reference_of(draw: Draw, group: int) -> str:
     found = example.completion if example.completion is not None else example.answer
     if found is None:
         raise ValueError(
-            f"source 'interventions' shows a reference solution, but example {example.id or group!r} has neither "
+            f"source 'interventions' shows a reference solution, but {named(example, group)} has neither "
             "completion nor answer: add a column 'completion', or take source 'accepted-samples', which needs none"
         )
     return found

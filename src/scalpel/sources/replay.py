@@ -2,7 +2,7 @@
 
 from scalpel.batch import Batch, lay
 from scalpel.draw import Draw
-from scalpel.example import Example
+from scalpel.example import Example, named
 from scalpel.part import part
 from scalpel.rendered import Rendered
 from scalpel.sources.sampled import rendered_row
@@ -22,7 +22,7 @@ def remembered(tokens: Tokens, example: Example) -> Rendered:
     text = example.columns.get("text") or example.prompt
     if not isinstance(text, str) or not text:
         raise ValueError(
-            f"example {example.id!r} has neither completion, messages nor text, so there is nothing to replay: add "
+            f"{named(example)} has neither completion, messages nor text, so there is nothing to replay: add "
             "one of these columns, or take a source that samples its own answers"
         )
     return document(tokens, text)

@@ -6,7 +6,7 @@ from math import inf
 from scalpel.batch import DEMONSTRATION, ENVIRONMENT, NEITHER, POLICY, Row
 from scalpel.draw import Draw
 from scalpel.engine.request import Sample
-from scalpel.example import Example
+from scalpel.example import Example, named
 from scalpel.rendered import Rendered
 
 Judged = list[tuple[Sample, list[float]]]  # the samples of one prompt with their rewards
@@ -45,7 +45,7 @@ def demonstrated(draw: Draw, source: str) -> list[Rendered | None]:
     for i, example in enumerate(draw.examples):
         if example.completion is None:
             raise ValueError(
-                f"source {source!r} needs demonstrations, but example {example.id or i!r} has no completion: add a "
+                f"source {source!r} needs demonstrations, but {named(example, i)} has no completion: add a "
                 "column 'completion', or take source 'accepted-samples', which needs none"
             )
     return [draw.fit(draw.tokens.demonstration(example)) for example in draw.examples]

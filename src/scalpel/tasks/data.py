@@ -103,7 +103,7 @@ def loaded(
         seen[name] += 1
         if one.id and seen[name] > 1:
             raise ValueError(f"{where}: the id {one.id!r} was there before: ids must be unique, or leave them out")
-        examples.append(replace(one, id=name if seen[name] == 1 else f"{name}-{seen[name]}"))
+        examples.append(replace(one, id=name if seen[name] == 1 else f"{name}-{seen[name]}", where=where))
     if not examples:
         raise ValueError(f"{source} has no rows: a task needs at least one")
     return examples

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Self
 
-from scalpel.example import Example, answered
+from scalpel.example import Example, answered, named
 from scalpel.measure.probes.item import ItemResult, Role, distinct, shown
 from scalpel.registry import register
 
@@ -35,7 +35,7 @@ class Given:
         for example in self.examples:
             if not answered(example)[1]:
                 raise ValueError(
-                    f"probe {self.name!r}: item {example.id!r} has neither completion nor answer nor an assistant's "
+                    f"probe {self.name!r}: {named(example)} has neither completion nor answer nor an assistant's "
                     "turn, so there is no text to score; map a column to one of them"
                 )
 
