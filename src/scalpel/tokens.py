@@ -95,9 +95,7 @@ class Tokens:
     def pair(self, example: Example) -> tuple[Rendered, Rendered]:
         """The chosen and the rejected answer to one prompt."""
         if example.chosen is None or example.rejected is None:
-            raise ValueError(
-                f"{named(example)} is no preference pair: it needs the columns 'chosen' and 'rejected'"
-            )
+            raise ValueError(f"{named(example)} is no preference pair: it needs the columns 'chosen' and 'rejected'")
         return self._joined(example.prompt, example.chosen), self._joined(example.prompt, example.rejected)
 
     def conversation(self, messages: Sequence[Message]) -> Rendered:

@@ -109,10 +109,14 @@ def number(value: Any, spec: str, example: Example) -> float | None:
     if hasattr(value, "item"):
         value = value.item()
     if not isinstance(value, Real):
-        raise ValueError(f"reward {spec} gave {value!r} ({type(value).__name__}) on {example.where or example.id}: it must be a number")
+        raise ValueError(
+            f"reward {spec} gave {value!r} ({type(value).__name__}) on {example.where or example.id}: "
+            "it must be a number"
+        )
     if not isfinite(value):
         raise ValueError(
-            f"reward {spec} gave {value} on {example.where or example.id}: a reward must be finite; return None where it does not apply"
+            f"reward {spec} gave {value} on {example.where or example.id}: "
+            "a reward must be finite; return None where it does not apply"
         )
     return float(value)
 
@@ -125,7 +129,8 @@ def verifier(spec: str) -> Verifier:
         value = call(fn, spec, [example], [completion], {})[0]
         if value is None or not 0 <= value <= 1:
             raise ValueError(
-                f"verifier {spec} gave {value} on {example.where or example.id}: a verifier says how right a completion is, "
+                f"verifier {spec} gave {value} on {example.where or example.id}: "
+                "a verifier says how right a completion is, "
                 "from 0 to 1; for other values list it under rewards"
             )
         return value

@@ -5,8 +5,8 @@ from typing import Any, Literal
 
 from scalpel.batch import PREFERRED, REJECTED, Batch, Row, lay
 from scalpel.draw import Draw
-from scalpel.example import named
 from scalpel.engine.request import Sample
+from scalpel.example import named
 from scalpel.part import part
 from scalpel.sources.sampled import Judged, judged, rendered_row, sample_row, total, within
 
