@@ -2,14 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, Self
 
-Message = Mapping[str, str]  # {"role": "system" | "user" | "assistant", "content": text}
+# {"role": …, "content": text} and whatever else the template may know: tool_calls, reasoning_content, name, weight, …
+Message = Mapping[str, Any]
 Prompt = str | tuple[Message, ...]  # plain text, or chat messages that the model's template renders
 Split = Literal["train", "tune", "keep", "test"]
 SPLITS: tuple[Split, ...] = ("train", "tune", "keep", "test")
+
+
+class Turns(tuple[Message, ...]):
+    """Messages with what the chat template gets beside them: schemas of tools, and arguments of its own."""
+
+    tools: tuple[Mapping[str, Any], ...]
+    options: Mapping[str, Any]
+
+    def __new__(
+        cls,
+        messages: Iterable[Message],
+        tools: Iterable[Mapping[str, Any]] = (),
+        options: Mapping[str, Any] | None = None,
+    ) -> Self:
+        made = super().__new__(cls, messages)
+        made.tools, made.options = tuple(tools), dict(options or {})
+        return made
+
+
+def beside(prompt: Prompt) -> tuple[tuple[Mapping[str, Any], ...], Mapping[str, Any]]:
+    """The tools and the template's arguments that come with a prompt; none with a plain one."""
+    return (prompt.tools, prompt.options) if isinstance(prompt, Turns) else ((), {})
+
+
+def like(prompt: Prompt, messages: Iterable[Message]) -> tuple[Message, ...]:
+    """Other messages with the tools and arguments of this prompt."""
+    tools, options = beside(prompt)
+    return Turns(messages, tools, options) if tools or options else tuple(messages)
 
 
 @dataclass(frozen=True)
@@ -19,8 +48,9 @@ class Example:
     A prompt as text is fed as it stands; a prompt as messages goes through the chat template.
     `completion` is a demonstration, `chosen`/`rejected` a preference pair, `label` an unpaired
     verdict on `completion`, `answer` what a verifier compares with. `messages` is a whole
-    conversation of which every assistant turn is trained. `columns` holds all other columns of the
-    row; they reach reward functions by name.
+    conversation of which every assistant turn is trained, but those of `weight` 0. `tools` are the
+    schemas that the template gets; messages carry them along (`Turns`). `columns` holds all other
+    columns of the row; they reach reward functions by name.
     """
 
     prompt: Prompt = ""
@@ -30,6 +60,7 @@ class Example:
     rejected: str | None = None
     label: bool | None = None
     messages: tuple[Message, ...] | None = None
+    tools: tuple[Mapping[str, Any], ...] = ()
     id: str = ""  # stable and unique within a task: the ledger compares items by it
     columns: Mapping[str, Any] = field(default_factory=dict)
     where: str = field(default="", compare=False)  # "data.jsonl:17", for what is said about it
@@ -46,7 +77,7 @@ def answered(example: Example) -> tuple[Prompt, str]:
     if example.messages is None:
         return example.prompt, example.completion or example.answer or ""
     last = max((i for i, turn in enumerate(example.messages) if turn["role"] == "assistant"), default=0)
-    return example.messages[:last], example.messages[last]["content"] if last else ""
+    return like(example.messages, example.messages[:last]), example.messages[last]["content"] if last else ""
 
 
 class Task(Protocol):

@@ -1,6 +1,6 @@
 """Prompts that were changed or have grown by a turn: for sources and probes that go back to an answer."""
 
-from scalpel.example import Prompt
+from scalpel.example import Prompt, like
 
 
 def behind(words: str, prompt: Prompt) -> Prompt:
@@ -8,18 +8,18 @@ def behind(words: str, prompt: Prompt) -> Prompt:
     if isinstance(prompt, str):
         return words + prompt
     last = max((i for i, message in enumerate(prompt) if message["role"] == "user"), default=0)
-    return tuple({**m, "content": words + m["content"]} if i == last else m for i, m in enumerate(prompt))
+    return like(prompt, ({**m, "content": words + m["content"]} if i == last else m for i, m in enumerate(prompt)))
 
 
 def asked_again(prompt: Prompt, answer: str, words: str) -> Prompt:
     """The prompt after one more turn: what was answered, and what is said to that."""
     if isinstance(prompt, str):
         return f"{prompt}{answer}\n{words}\n"
-    return (*prompt, {"role": "assistant", "content": answer}, {"role": "user", "content": words})
+    return like(prompt, (*prompt, {"role": "assistant", "content": answer}, {"role": "user", "content": words}))
 
 
 def seen_before(prompt: Prompt, answer: str) -> Prompt:
     """The prompt asked a second time, after an answer to it."""
     if isinstance(prompt, str):
         return f"{prompt}{answer}\n{prompt}"
-    return (*prompt, {"role": "assistant", "content": answer}, prompt[-1])
+    return like(prompt, (*prompt, {"role": "assistant", "content": answer}, prompt[-1]))

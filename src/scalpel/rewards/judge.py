@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from inspect import signature
 from typing import Any
 
-from scalpel.example import Example, Prompt
+from scalpel.example import Example, Prompt, like
 from scalpel.registry import unknown
 from scalpel.rewards.verifiers import found
 
@@ -20,7 +20,7 @@ def asking(prompt: Prompt, completion: str, question: str) -> Prompt:
     """The question put behind what was said: in a conversation the user asks."""
     if isinstance(prompt, str):
         return f"{prompt}{completion}\n{question}\n"
-    return (*prompt, {"role": "assistant", "content": completion}, {"role": "user", "content": question})
+    return like(prompt, (*prompt, {"role": "assistant", "content": completion}, {"role": "user", "content": question}))
 
 
 def judge(

@@ -5,7 +5,7 @@ import re
 from scalpel.batch import Batch, Row, lay
 from scalpel.draw import Draw, derive
 from scalpel.engine.request import Sample
-from scalpel.example import Example, Prompt
+from scalpel.example import Example, Prompt, like
 from scalpel.part import part
 from scalpel.sources.sampled import at_most, demonstrated, rendered_row, sample_row, total, writers
 
@@ -22,7 +22,7 @@ def retold(template: str, example: Example) -> Prompt:
     if isinstance(example.prompt, str):
         return filled(example.prompt)
     *before, last = example.prompt
-    return (*before, {**last, "content": filled(last["content"])})
+    return like(example.prompt, (*before, {**last, "content": filled(last["content"])}))
 
 
 def right(places: list[int], found: list[list[Sample]], rewards: list[list[list[float]]], least: float) -> dict:

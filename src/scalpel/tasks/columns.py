@@ -1,7 +1,9 @@
 """A row becomes an Example, by the column names that TRL users know.
 
     text                        plain language modelling: everything is trained
-    messages                    a conversation: every assistant turn is trained
+    messages                    a conversation: every assistant turn is trained, but one with `weight` 0; with it may
+                                come `tools` and `chat_template_kwargs`
+    conversations               the same, as ShareGPT has it (from and value)
     prompt                      to be answered by the model (with `answer` or `solution` for a verifier)
     prompt, completion          a demonstration; with `label` (true or false) an unpaired verdict on it
     prompt, chosen, rejected    a preference pair; the prompt may be implicit in both
@@ -13,17 +15,18 @@ reach reward functions by name.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from difflib import get_close_matches
 from itertools import takewhile
 from typing import Any
 
-from scalpel.example import Example, Message, Prompt
+from scalpel.example import Example, Prompt, beside, like
 from scalpel.registry import unknown
+from scalpel.tasks.messages import SAYING, conversation, shown
 
-KNOWN = ("text", "messages", "prompt", "completion", "answer", "solution", "chosen", "rejected", "label", "id")
+KNOWN = ("text", "messages", "conversations", "prompt", "completion", "answer", "solution")
+KNOWN += ("chosen", "rejected", "label", "id")
 PLACE = re.compile(r"\{([^{}]+)\}")  # where a column goes in a text made of several
-ROLES = ("system", "developer", "user", "assistant", "tool")
 
 
 def renamed(row: Mapping[str, Any], columns: Mapping[str, str], where: str) -> dict[str, Any]:
@@ -60,16 +63,18 @@ def example(row: Mapping[str, Any], where: str, columns: Mapping[str, str] | Non
         answer=answer(row, where), label=label(row, where), id=str(row.get("id", "")),
         columns={k: v for k, v in row.items() if k not in KNOWN or k == "solution"},
     )  # fmt: skip
-    if "messages" in row:
-        return Example(messages=conversation(row["messages"], f"{where}: messages"), **common)
+    if "messages" in row or ("conversations" in row and not {"prompt", "chosen", "rejected", "text"} & row.keys()):
+        name = "messages" if "messages" in row else "conversations"
+        messages = conversation(row[name], f"{where}: {name}", row)
+        return Example(messages=messages, tools=beside(messages)[0], **common)
     if "chosen" in row or "rejected" in row:
         prompt, chosen, rejected = preference(row, where)
         said = said_of(row["completion"], f"{where}: completion") if "completion" in row else None
-        return Example(prompt=prompt, completion=said, chosen=chosen, rejected=rejected, **common)
+        asked = {"prompt": prompt, "tools": beside(prompt)[0]}
+        return Example(**asked, completion=said, chosen=chosen, rejected=rejected, **common)
     if "prompt" in row:
-        prompt = prompt_of(row["prompt"], f"{where}: prompt")
-        said = said_of(row["completion"], f"{where}: completion") if "completion" in row else None
-        return Example(prompt=prompt, completion=said, **common)
+        prompt = prompt_of(row["prompt"], f"{where}: prompt", row)
+        return Example(prompt=prompt, tools=beside(prompt)[0], **demonstrated(row, prompt, where), **common)
     if "text" in row:
         return Example(completion=text(row["text"], f"{where}: text"), **common)
     raise ValueError(
@@ -105,10 +110,25 @@ def label(row: Mapping[str, Any], where: str) -> bool | None:
     return bool(row["label"])
 
 
-def prompt_of(value: Any, what: str) -> Prompt:
+def prompt_of(value: Any, what: str, row: Mapping[str, Any] | None = None) -> Prompt:
     if isinstance(value, str):
         return value
-    return conversation(value, what)
+    return conversation(value, what, row)
+
+
+def demonstrated(row: Mapping[str, Any], prompt: Prompt, where: str) -> dict[str, Any]:
+    """What is to be learnt behind a prompt. An answer of several messages, or one that says more than its content,
+    makes a conversation, in which nothing of the prompt is trained."""
+    value, what = row.get("completion"), f"{where}: completion"
+    if value is None or isinstance(value, str):
+        return {"completion": value}
+    turns = conversation(value, what)
+    if isinstance(prompt, str) or (len(turns) == 1 and not set(turns[0]) & set(SAYING)):
+        return {"completion": said_of(value, what)}
+    if turns[0]["role"] != "assistant":
+        raise ValueError(f"{what} begins with a message of role {turns[0]['role']}: it must be the assistant's")
+    shown_only = [{**m, "weight": 0} if m["role"] == "assistant" else m for m in prompt]
+    return {"messages": like(prompt, (*shown_only, *turns))}
 
 
 def said_of(value: Any, what: str) -> str:
@@ -122,23 +142,12 @@ def said_of(value: Any, what: str) -> str:
             f"{what} has messages of roles {roles}: it must be one assistant message; put the "
             "others into 'prompt', or the whole conversation into 'messages'"
         )
-    return turns[0]["content"]
-
-
-def conversation(value: Any, what: str) -> tuple[Message, ...]:
-    if not isinstance(value, Sequence) or isinstance(value, str) or not value:
-        raise ValueError(f"{what} is {shown(value)}: it must be a list of messages with role and content")
-    return tuple(message(m, f"{what}[{i}]") for i, m in enumerate(value))
-
-
-def message(value: Any, what: str) -> Message:
-    if not isinstance(value, Mapping) or "role" not in value or "content" not in value:
-        raise ValueError(f"{what} is {shown(value)}: a message has a role and a content")
-    if value["role"] not in ROLES:
-        raise ValueError(f"{what}: {unknown('role', str(value['role']), ROLES)}")
-    if not isinstance(value["content"], str):
-        raise ValueError(f"{what}: content is {shown(value['content'])}: it must be text")
-    return {"role": value["role"], "content": value["content"]}
+    if more := [key for key in SAYING if key in turns[0]]:
+        raise ValueError(
+            f"{what} has {more[0]}, which this kind of data can't train: only text is learnt from here; put thoughts "
+            "into the content as the model writes them, and conversations with calls into 'messages'"
+        )
+    return str(turns[0]["content"])
 
 
 def preference(row: Mapping[str, Any], where: str) -> tuple[Prompt, str, str]:
@@ -147,16 +156,16 @@ def preference(row: Mapping[str, Any], where: str) -> tuple[Prompt, str, str]:
         raise ValueError(f"{where}: no column {missing[0]!r}: a preference pair needs both chosen and rejected")
     chosen, rejected = row["chosen"], row["rejected"]
     if "prompt" in row:
-        prompt = prompt_of(row["prompt"], f"{where}: prompt")
+        prompt = prompt_of(row["prompt"], f"{where}: prompt", row)
         return prompt, said_of(chosen, f"{where}: chosen"), said_of(rejected, f"{where}: rejected")
     if isinstance(chosen, str) and isinstance(rejected, str):
         cut = common_text(chosen, rejected)
         parts: tuple[Prompt, str, str] = chosen[:cut], chosen[cut:], rejected[cut:]
     else:
-        a, b = conversation(chosen, f"{where}: chosen"), conversation(rejected, f"{where}: rejected")
+        a, b = conversation(chosen, f"{where}: chosen", row), conversation(rejected, f"{where}: rejected")
         shared = sum(1 for _ in takewhile(lambda ab: ab[0] == ab[1], zip(a, b, strict=False)))
         what = f"{where}: after their common beginning, "
-        parts = a[:shared], said_of(a[shared:], what + "chosen"), said_of(b[shared:], what + "rejected")
+        parts = like(a, a[:shared]), said_of(a[shared:], what + "chosen"), said_of(b[shared:], what + "rejected")
     if not parts[0]:
         raise ValueError(f"{where}: chosen and rejected have no common beginning: add a column 'prompt'")
     return parts
@@ -174,9 +183,3 @@ def common_text(a: str, b: str) -> int:
     while same > 0 and not a[same - 1].isspace():
         same -= 1
     return same - 1 if same > 0 else 0
-
-
-def shown(value: Any, most: int = 60) -> str:
-    """A value for an error message, with its type."""
-    words = repr(value)
-    return f"{words[:most]}{'…' if len(words) > most else ''} ({type(value).__name__})"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from scalpel.example import Example, Message, Prompt, Split, Task
+from scalpel.example import Example, Message, Prompt, Split, Task, like
 from scalpel.rewards.verifiers import compiled, found
 
 
@@ -46,7 +46,7 @@ class Instruction:
             )
         if self.system and messages[0]["role"] != "system":
             messages = ({"role": "system", "content": self.system}, *messages)
-        return messages
+        return like(prompt, messages)
 
     def completion(self, completion: str, answer: str | None) -> str:
         """The demonstration with its answer marked, if it isn't already."""
