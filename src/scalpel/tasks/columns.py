@@ -24,8 +24,9 @@ from scalpel.example import Example, Prompt, beside, like
 from scalpel.registry import unknown
 from scalpel.tasks.messages import SAYING, conversation, shown
 
-KNOWN = ("text", "messages", "conversations", "prompt", "completion", "answer", "solution")
-KNOWN += ("chosen", "rejected", "label", "id")
+KNOWN = (
+    "text", "messages", "conversations", "prompt", "completion", "answer", "solution", "chosen", "rejected", "label", "id",
+)  # fmt: skip
 PLACE = re.compile(r"\{([^{}]+)\}")  # where a column goes in a text made of several
 
 
@@ -70,8 +71,8 @@ def example(row: Mapping[str, Any], where: str, columns: Mapping[str, str] | Non
     if "chosen" in row or "rejected" in row:
         prompt, chosen, rejected = preference(row, where)
         said = said_of(row["completion"], f"{where}: completion") if "completion" in row else None
-        asked = {"prompt": prompt, "tools": beside(prompt)[0]}
-        return Example(**asked, completion=said, chosen=chosen, rejected=rejected, **common)
+        common |= {"prompt": prompt, "tools": beside(prompt)[0]}
+        return Example(completion=said, chosen=chosen, rejected=rejected, **common)
     if "prompt" in row:
         prompt = prompt_of(row["prompt"], f"{where}: prompt", row)
         return Example(prompt=prompt, tools=beside(prompt)[0], **demonstrated(row, prompt, where), **common)
