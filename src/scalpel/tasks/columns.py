@@ -25,7 +25,8 @@ from scalpel.registry import unknown
 from scalpel.tasks.messages import SAYING, conversation, shown
 
 KNOWN = (
-    "text", "messages", "conversations", "prompt", "completion", "answer", "solution", "chosen", "rejected", "label", "id",
+    "text", "messages", "conversations", "prompt", "completion", "answer", "solution", "chosen", "rejected", "label",
+    "id",
 )  # fmt: skip
 PLACE = re.compile(r"\{([^{}]+)\}")  # where a column goes in a text made of several
 
