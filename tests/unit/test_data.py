@@ -12,7 +12,7 @@ import pytest
 from scalpel import tasks
 from scalpel.example import SPLITS, Example
 from scalpel.tasks.columns import example
-from scalpel.tasks.data import question
+from scalpel.tasks.loaded import question
 from scalpel.tasks.split import SHARES, split_of
 
 USER, BOT = {"role": "user", "content": "hi"}, {"role": "assistant", "content": "ho"}
@@ -68,7 +68,10 @@ def every(task: Any) -> list[Example]:
             Example(prompt="\n\nHuman: a\n\nAssistant:", chosen=" the x", rejected=" the y"),
         ),
         ({"prompt": "a", "completion": "b", "label": False}, Example(prompt="a", completion="b", label=False)),
-        ({"prompt": "a", "completion": None, "level": None}, Example(prompt="a")),  # Parquet's missing values
+        ({"prompt": "a", "completion": None, "level": None}, Example(prompt="a", columns={"level": None})),
+        ({"prompt": "a", "answer": None}, Example(prompt="a")),
+        ({"prompt": "a", "answer": 7.0}, Example(prompt="a", answer="7")),
+        ({"prompt": "a", "answer": 0.1}, Example(prompt="a", answer="0.1")),
     ],
 )
 def test_rows_become_examples_by_the_names_that_trl_users_know(row: dict[str, Any], expected: Example) -> None:
@@ -96,7 +99,8 @@ def test_columns_are_mapped_and_one_column_may_serve_twice() -> None:
         ({"text": ""}, "text is empty"),
         ({"prompt": "a", "answer": ["7"]}, r"answer is \['7'\] \(list\): it must be text or a number"),
         ({"prompt": "a", "answer": True}, r"answer is True \(bool\)"),
-        ({"prompt": "a", "answer": None}, r"answer is None"),
+        ({"prompt": "a", "answer": float("nan")}, r"answer is nan"),
+        ({"prompt": "a", "completion": "b", "label": "true"}, r"label is 'true' \(str\): it must be true or false"),
         ({"prompt": "a", "completion": "b", "label": "yes"}, r"label is 'yes' \(str\): it must be true or false"),
         ({"prompt": "a", "chosen": "b"}, "no column 'rejected': a preference pair needs both"),
         ({"chosen": "a", "rejected": "b"}, "no common beginning: add a column 'prompt'"),
@@ -115,7 +119,7 @@ def test_rows_that_cannot_be_examples_are_refused_by_their_place(row: dict[str, 
 def test_a_prompt_may_be_made_of_several_columns() -> None:
     row = {"ID": "c-1", "Body": "Ann has {3} pens.", "Question": "How many?", "n": 3.0}
     made = example(row, "x:1", {"prompt": "{Body} {Question}", "answer": "n"})
-    assert (made.prompt, made.answer) == ("Ann has {3} pens. How many?", "3.0")
+    assert (made.prompt, made.answer) == ("Ann has {3} pens. How many?", "3")
     assert made.columns.keys() == {"ID", "Body", "Question"}
     with pytest.raises(ValueError, match="unknown column 'Boddy': did you mean 'Body'"):
         example(row, "x:1", {"prompt": "{Boddy}"})

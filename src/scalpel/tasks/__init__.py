@@ -12,7 +12,7 @@ from scalpel.registry import AXES, lookup, unknown
 from scalpel.rewards.verifiers import make as make_verifier
 from scalpel.tasks.data import DataTask, data_task
 from scalpel.tasks.instruct import Instructed, Instruction
-from scalpel.tasks.read import READERS
+from scalpel.tasks.read import FORMS, hub
 from scalpel.tasks.reasoning_gym import PREFIX, ReasoningGym, generators
 
 __all__ = ["DataTask", "Instructed", "Instruction", "ReasoningGym", "make"]
@@ -23,7 +23,8 @@ INSTRUCTION = tuple(f.name for f in fields(Instruction))
 def make(spec: Mapping[str, Any]) -> Task:
     """A task from a table such as {name = "jsonl", path = "sums.jsonl", verify = "math-verify"}.
 
-    name      "world/…", "reasoning-gym/<generator>", "jsonl", "parquet" or "hub"
+    name      "world/…", "reasoning-gym/<generator>", "hub", "file" for a data file of any known format, or the
+              format by name: "jsonl", "json", "csv", "parquet" or "arrow"
     verify    for data sets: "exact", "contains", "pattern", "math-verify", "path.py:name", or a table with options
     chat, system, template, after, extract    see `Instruction`; reasoning-gym's questions are put as chat unless
               chat = false
@@ -37,7 +38,7 @@ def make(spec: Mapping[str, Any]) -> Task:
     if name.startswith(PREFIX):
         put.setdefault("chat", True)
         task: Task = ReasoningGym(name.removeprefix(PREFIX), **options)
-    elif name in READERS:
+    elif name in FORMS:
         task = _data(name, options)
     else:
         task = _registered(name, options)
@@ -46,7 +47,7 @@ def make(spec: Mapping[str, Any]) -> Task:
 
 
 def _data(form: str, options: dict[str, Any]) -> Task:
-    parameters = {**signature(data_task).parameters, **signature(READERS[form]).parameters}
+    parameters = {**signature(data_task).parameters, **(signature(hub).parameters if form == "hub" else {})}
     known = {k for k, p in parameters.items() if p.kind is not Parameter.VAR_KEYWORD} - {"form", "verifier"}
     for key in options:
         if key not in known | {"verify"}:
@@ -59,7 +60,7 @@ def _registered(name: str, options: dict[str, Any]) -> Task:
     import scalpel.world  # noqa: F401  # registers its tasks
 
     if name not in AXES["task"]:
-        every = [*AXES["task"], *READERS, *(PREFIX + g for g in generators())]
+        every = [*AXES["task"], *FORMS, *(PREFIX + g for g in generators())]
         raise ValueError(f"{unknown('task', name, every).partition(': known')[0]}: known are {families()}")
     task = lookup("task", name)
     if options and not hasattr(task, "at"):
@@ -69,4 +70,4 @@ def _registered(name: str, options: dict[str, Any]) -> Task:
 
 def families() -> str:
     """All task names in few words."""
-    return f"{', '.join(sorted(AXES['task']))}, {PREFIX}<one of {len(generators())} generators>, {', '.join(READERS)}"
+    return f"{', '.join(sorted(AXES['task']))}, {PREFIX}<one of {len(generators())} generators>, {', '.join(FORMS)}"

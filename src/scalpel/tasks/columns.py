@@ -16,8 +16,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from decimal import Decimal
 from difflib import get_close_matches
+from functools import lru_cache
 from itertools import takewhile
+from math import isfinite
 from typing import Any
 
 from scalpel.example import Example, Prompt, beside, like
@@ -29,6 +32,11 @@ KNOWN = (
     "id",
 )  # fmt: skip
 PLACE = re.compile(r"\{([^{}]+)\}")  # where a column goes in a text made of several
+WORDS = {"true": True, "false": False, "1": True, "0": False}  # labels in files of text
+
+
+class Cell(str):
+    """A value from a file that knows nothing but text, such as CSV: it may stand for a number or a truth value."""
 
 
 def renamed(row: Mapping[str, Any], columns: Mapping[str, str], where: str) -> dict[str, Any]:
@@ -47,23 +55,33 @@ def renamed(row: Mapping[str, Any], columns: Mapping[str, str], where: str) -> d
 
 def refuse_misspelt(row: Mapping[str, Any], columns: Mapping[str, str], where: str) -> None:
     """Raises ValueError where a column looks like a known one that is missing."""
-    for name in row:
-        near = get_close_matches(name.lower(), [k for k in KNOWN if k not in row and k != "id"], n=1, cutoff=0.8)
-        if name not in KNOWN and name not in columns and near:
-            raise ValueError(
-                f"{where}: column {name!r}: did you mean {near[0]!r}? Rename it, or map it in the recipe: columns = "
-                f"{{{near[0]} = {name!r}}}; if it is meant, say columns = {{{name} = {name!r}}}"
-            )
+    if wrong := misspelt(tuple(row), frozenset(columns)):
+        name, near = wrong
+        raise ValueError(
+            f"{where}: column {name!r}: did you mean {near!r}? Rename it, or map it in the recipe: columns = "
+            f"{{{near} = {name!r}}}; if it is meant, say columns = {{{name} = {name!r}}}"
+        )
+
+
+@lru_cache(maxsize=1024)  # most files have few sets of columns, and this is slow
+def misspelt(names: tuple[str, ...], mapped: frozenset[str]) -> tuple[str, str] | None:
+    """The first column that looks like a known one that is missing, and that one."""
+    missing = [k for k in KNOWN if k not in names and k != "id"]
+    for name in names:
+        near = [] if name in KNOWN or name in mapped else get_close_matches(name.lower(), missing, n=1, cutoff=0.8)
+        if near:
+            return name, near[0]
+    return None
 
 
 def example(row: Mapping[str, Any], where: str, columns: Mapping[str, str] | None = None) -> Example:
     """The Example of a row; ValueError that begins with `where` if it can't be one."""
     row = renamed(row, columns or {}, where)
     refuse_misspelt(row, columns or {}, where)
-    row = {k: v for k, v in row.items() if v is not None or k == "answer"}
+    others = {k: v for k, v in row.items() if k not in KNOWN or k == "solution"}
+    row = {k: v for k, v in row.items() if v is not None}  # null is no value; rewards see it as None
     common: dict[str, Any] = dict(
-        answer=answer(row, where), label=label(row, where), id=str(row.get("id", "")),
-        columns={k: v for k, v in row.items() if k not in KNOWN or k == "solution"},
+        answer=answer(row, where), label=label(row, where), id=str(row.get("id", "")), columns=others
     )  # fmt: skip
     if "messages" in row or ("conversations" in row and not {"prompt", "chosen", "rejected", "text"} & row.keys()):
         name = "messages" if "messages" in row else "conversations"
@@ -94,22 +112,30 @@ def text(value: Any, what: str) -> str:
 
 
 def answer(row: Mapping[str, Any], where: str) -> str | None:
-    """The right answer as text; numbers are written out."""
+    """The right answer as text; numbers are written out, whole ones without a fraction, since 7 and 7.0 are one."""
     name = "answer" if "answer" in row else "solution"
     if name not in row:
         return None
     value = row[name]
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
+    if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
         raise ValueError(f"{where}: {name} is {shown(value)}: it must be text or a number")
-    return str(value)
+    if isinstance(value, str | int):
+        return str(value)
+    if not isfinite(value):
+        raise ValueError(f"{where}: {name} is {value}: it must be text or a finite number")
+    number = float(value)
+    return str(int(number)) if number.is_integer() and abs(number) < 1e16 else str(value)
 
 
 def label(row: Mapping[str, Any], where: str) -> bool | None:
     if "label" not in row or ("prompt" not in row and "messages" not in row):
         return None
-    if row["label"] not in (True, False):
-        raise ValueError(f"{where}: label is {shown(row['label'])}: it must be true or false")
-    return bool(row["label"])
+    value = row["label"]
+    if isinstance(value, Cell):
+        value = WORDS.get(value.strip().lower(), value)
+    if isinstance(value, str) or value not in (True, False):
+        raise ValueError(f"{where}: label is {shown(value)}: it must be true or false")
+    return bool(value)
 
 
 def prompt_of(value: Any, what: str, row: Mapping[str, Any] | None = None) -> Prompt:

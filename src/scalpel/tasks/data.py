@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, get_args
 
-from scalpel.example import SPLITS, Example, Message, Split
+from scalpel.example import SPLITS, Example, Split
 from scalpel.rewards.user import Verifier
-from scalpel.rewards.verifiers import found
-from scalpel.tasks.columns import example
-from scalpel.tasks.read import READERS, Located
+from scalpel.tasks.account import Account, total
+from scalpel.tasks.loaded import Faulty, loaded, question, shown
 from scalpel.tasks.split import SHARES, checked_shares, digest, split_of
 
 
@@ -21,13 +17,25 @@ class DataTask:
 
     One source is divided by a hash of what each row asks: rows that ask the same are in the same split. Several
     sources, one a split, are taken as they are, except that a row of a later split which an earlier one also holds
-    is refused unless `overlap = "drop"`.
+    is refused unless `overlap = "drop"`. `account` says what became of the rows that were given.
     """
 
-    def __init__(self, name: str, splits: Mapping[Split, list[Example]], verifier: Verifier | None) -> None:
+    def __init__(
+        self,
+        name: str,
+        splits: Mapping[Split, Sequence[Example]],
+        verifier: Verifier | None,
+        account: Account | None = None,
+    ) -> None:
         self.name = name
         self.splits = splits
         self.verifier = verifier
+        self.account = account or Account()
+        self.account.splits = {split: len(splits.get(split, ())) for split in SPLITS}
+
+    def size(self, split: Split) -> int:
+        """How many rows the split has."""
+        return len(self.splits.get(split, ()))
 
     def examples(self, split: Split, n: int, seed: int = 0) -> list[Example]:
         """The first n rows of the split in the order that the seed gives: neither the file's order nor its name
@@ -50,104 +58,72 @@ class DataTask:
 def data_task(
     form: str,
     *,
-    path: str | None = None,
-    files: Mapping[str, str] | None = None,
+    path: str | list[str] | None = None,
+    files: Mapping[str, Any] | None = None,
     columns: Mapping[str, str] | None = None,
     shares: Mapping[str, float] | None = None,
     overlap: str = "refuse",
+    faulty: Faulty = "refuse",
     answer_pattern: str | None = None,
     verifier: Verifier | None = None,
     **options: Any,
 ) -> DataTask:
-    """A task from `path`, divided by `shares`, or from `files`, one a split.
+    """A task from `path`, divided by `shares`, or from `files`, one a split; each a path, a pattern or a list.
 
     For hub data sets `files` names their splits ({train = "train", test = "test"}) and `path` the data set.
     """
     if overlap not in ("refuse", "drop"):
         raise ValueError(f"overlap is {overlap!r}: it must be 'refuse' or 'drop'")
+    if faulty not in get_args(Faulty):
+        raise ValueError(f"faulty is {faulty!r}: it must be 'refuse' or 'drop', which leaves such rows out")
     if files is not None and shares is not None:
         raise ValueError("files and shares exclude each other: either one file a split, or one file divided by shares")
+    common: dict[str, Any] = {"columns": columns, "answer_pattern": answer_pattern, "faulty": faulty, **options}
     if files is None:
         if path is None:
             raise ValueError(f"a {form} task needs a path, or files = {{train = …, test = …}}")
-        rows = loaded(READERS[form](path, **options), path, columns, answer_pattern)
-        return DataTask(f"{form}:{path}", divided(rows, checked_shares(dict(shares or SHARES))), verifier)
+        checked = checked_shares(dict(shares or SHARES))
+        rows, account = loaded(form, path, **common)
+        return DataTask(f"{form}:{shown(path)}", divided(rows, checked), verifier, total({"": account}))
     if strange := sorted(set(files) - set(SPLITS)):
         raise ValueError(f"files names {', '.join(strange)}: the splits are {', '.join(SPLITS)}")
     read: dict[Split, list[Example]] = {}
+    accounts: dict[str, Account] = {}
     for split in SPLITS:
         if split in files:
-            source = (path, files[split]) if form == "hub" else (files[split],)
-            arguments = dict(zip(("path", "split"), source, strict=False))
-            read[split] = loaded(READERS[form](**arguments, **options), files[split], columns, answer_pattern)
-    name = f"{form}:{path or files.get('train') or next(iter(files.values()))}"
-    return DataTask(name, apart(read, overlap), verifier)
-
-
-def loaded(
-    rows: Iterable[Located], source: str, columns: Mapping[str, str] | None, answer_pattern: str | None
-) -> list[Example]:
-    """The examples of a source, each with an id of its own that depends on its content only."""
-    seen: Counter[str] = Counter()
-    examples = []
-    for where, row in rows:
-        one = example(row, where, columns)
-        if answer_pattern is not None and one.answer is not None:
-            short = found(answer_pattern, one.answer)
-            if short is None:
-                raise ValueError(
-                    f"{where}: answer_pattern {answer_pattern!r} is not in the answer {one.answer[-60:]!r}"
-                )
-            one = replace(one, answer=short)
-        name = one.id or digest(content(one))
-        seen[name] += 1
-        if one.id and seen[name] > 1:
-            raise ValueError(f"{where}: the id {one.id!r} was there before: ids must be unique, or leave them out")
-        examples.append(replace(one, id=name if seen[name] == 1 else f"{name}-{seen[name]}", where=where))
-    if not examples:
-        raise ValueError(f"{source} has no rows: a task needs at least one")
-    return examples
+            if form == "hub":
+                read[split], accounts[split] = loaded(form, path or "", **common, split=files[split])
+            else:
+                read[split], accounts[split] = loaded(form, files[split], **common)
+    account = total(accounts)
+    name = f"{form}:{path or shown(files.get('train') or next(iter(files.values()), ''))}"
+    return DataTask(name, apart(read, overlap, account), verifier, account)
 
 
 def divided(rows: list[Example], shares: dict[Split, float]) -> dict[Split, list[Example]]:
     """The rows of each split, by a hash of what they ask."""
     splits: dict[Split, list[Example]] = {split: [] for split in SPLITS}
+    if whole := next((split for split, share in shares.items() if share == sum(shares.values())), None):
+        return {**splits, whole: rows}
     for row in rows:
         splits[split_of(question(row), shares)].append(row)
     return splits
 
 
-def apart(read: dict[Split, list[Example]], overlap: str) -> dict[Split, list[Example]]:
+def apart(read: dict[Split, list[Example]], overlap: str, account: Account) -> dict[Split, list[Example]]:
     """The user's own splits, where no row asks what a row of an earlier split asked."""
-    home: dict[str, Split] = {}
+    home: dict[str, tuple[Split, str]] = {}
     kept: dict[Split, list[Example]] = {}
     for split, rows in read.items():
-        met = [row for row in rows if home.get(question(row), split) != split]
+        own = [home.setdefault(question(row), (split, row.where)) for row in rows]
+        met = [(row, at) for row, at in zip(rows, own, strict=True) if at[0] != split]
         if met and overlap == "refuse":
+            row, (earlier, where) = met[0]
             raise ValueError(
-                f"{len(met)} rows of split {split!r} are also in {home[question(met[0])]!r}, first {met[0].id} "
-                f'({question(met[0])[:60]!r}): remove them, or say overlap = "drop"'
+                f"{len(met)} rows of split {split!r} are also in {earlier!r}, first {row.where}, which asks what "
+                f'{where} asks ({question(row)[:60]!r}): remove them, or say overlap = "drop"'
             )
-        kept[split] = [row for row in rows if home.setdefault(question(row), split) == split]
+        if met:
+            account.leave_out(f"in an earlier split than {split!r} too", met[0][0].where, len(met))
+        kept[split] = [row for row, at in zip(rows, own, strict=True) if at[0] == split]
     return kept
-
-
-def question(row: Example) -> str:
-    """What a row asks, as text: the prompt, the conversation up to the first answer, or the text itself."""
-    if row.messages is not None:
-        first = next((i for i, m in enumerate(row.messages) if m["role"] == "assistant"), len(row.messages))
-        return spelt(row.messages[:first])
-    if not row.prompt:
-        return row.completion or ""
-    return row.prompt if isinstance(row.prompt, str) else spelt(row.prompt)
-
-
-def content(row: Example) -> str:
-    """All that a row says, as text."""
-    prompt = row.prompt if isinstance(row.prompt, str) else spelt(row.prompt)
-    said = [row.completion, row.answer, row.chosen, row.rejected, row.label]
-    return json.dumps([prompt, spelt(row.messages or ()), *said], ensure_ascii=False)
-
-
-def spelt(messages: Iterable[Message]) -> str:
-    return "\n".join(f"{m['role']}: {m['content']}" for m in messages)
