@@ -130,8 +130,9 @@ def content(row: Example) -> str:
 
 def spelt(messages: Sequence[Message]) -> str:
     """Messages as text, with whatever they hold beside role and content."""
-    beside = [{k: v for k, v in m.items() if k not in ("role", "content")} for m in messages]
-    more = [
-        "\n" + json.dumps(other, sort_keys=True, ensure_ascii=False, default=repr) if other else "" for other in beside
-    ]
-    return "\n".join(f"{m['role']}: {m.get('content')}{x}" for m, x in zip(messages, more, strict=True))
+    lines = []
+    for m in messages:
+        more = {k: v for k, v in m.items() if k not in ("role", "content")}
+        lines.append(f"{m['role']}: {m.get('content')}")
+        lines += [json.dumps(more, sort_keys=True, ensure_ascii=False, default=repr)] if more else []
+    return "\n".join(lines)
