@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import Any, Literal, get_args, get_type_hints
-
-from pydantic import TypeAdapter, ValidationError
+from typing import Any, Literal
 
 import scalpel.anchors
 import scalpel.credits
@@ -15,12 +13,15 @@ import scalpel.objectives
 import scalpel.scopes
 import scalpel.selections
 import scalpel.sources  # noqa: F401  (importing an axis registers its parts)
+from scalpel.binding import keys_of
+from scalpel.bounds import Weight
 from scalpel.engine.served import hindrance
 from scalpel.keep import refuse_sets
-from scalpel.part import SHAPES, Bound, HeadTerm, Need, Part, Unit, bind
+from scalpel.part import Bound, HeadTerm, Need, Part, Unit, bind
 from scalpel.recipe import PartSpec, Recipe, SignalSpec, StageSpec
 from scalpel.registry import AXES, lookup, unknown
 from scalpel.rewards.judge import roles as judges
+from scalpel.schedules import hyper_value
 
 SCORED = frozenset({"old", "old_value", "reference"})  # fields that the loop fills by itself
 BESIDE = frozenset({"base", "reference", "previous", "earlier"})  # roles that the run itself fills
@@ -141,7 +142,7 @@ def assemble(spec: StageSpec, recipe: Recipe) -> Plan:
             tuple(bound("credit", c, stage=spec) for c in s.credit),
             bound("objective", s.objective, stage=spec) if s.objective else None,
             tuple(a for on, a in outputs if on == name or (on is None and s.source and s.anchored)),  # once a batch
-            checked_value(f"the weight of signal {name!r}", s.weight, float),
+            hyper_value(f"the weight of signal {name!r}", s.weight, Weight),
         )
         if s.source is not None:
             flows.append((s, []))
@@ -192,39 +193,11 @@ def bound(axis: str, spec: PartSpec, ignore: Iterable[str] = (), stage: StageSpe
     for key in hyper:
         if key not in found.schema:
             raise ValueError(f"{axis} {spec.name!r} {unknown('key', key, found.schema)}")
-    wanted = get_type_hints(found.fn)
-    checked = {k: checked_value(f"{k!r} of {axis} {spec.name!r}", v, wanted.get(k, Any)) for k, v in hyper.items()}
+    keys = keys_of(found.fn)
+    checked = {k: hyper_value(f"{k!r} of {axis} {spec.name!r}", v, keys[k].wanted) for k, v in hyper.items()}
     if stage is not None:
         checked |= {k: attrgetter(at)(stage) for k, at in found.stage.items() if checked.get(k) is None}
     return bind(axis, spec.name, **checked)
-
-
-def checked_value(what: str, value: Any, wanted: Any) -> Any:
-    """The value as the annotation wants it. Where a number is wanted a schedule fits, too, if both its ends do."""
-    if isinstance(value, Mapping) and {"from", "to"} & set(value):
-        return checked_schedule(what, value, wanted)
-    plain = not isinstance(value, list | Mapping)  # a number is no text; but a TOML list may be a tuple
-    try:
-        return TypeAdapter(wanted).validate_python(value, strict=plain)
-    except ValidationError:
-        name = wanted.__name__ if isinstance(wanted, type) else str(wanted).replace("typing.", "")
-        raise ValueError(f"{what} is {value!r}, but must be {name}") from None
-
-
-def checked_schedule(what: str, value: Mapping[str, Any], wanted: Any) -> dict[str, Any]:
-    """A schedule {from, to, over, until}, whose two ends are numbers of the wanted kind."""
-    for key in sorted(set(value) - {"from", "to", "over", "until"}):
-        raise ValueError(f"{what} is a schedule: {unknown('key', key, ('from', 'to', 'over', 'until'))}")
-    if not {"from", "to"} <= set(value):
-        raise ValueError(f"{what} is a schedule with only one end: it needs both 'from' and 'to'")
-    if value.get("over", "linear") not in SHAPES:
-        raise ValueError(f"{what} is a schedule: {unknown('shape', str(value['over']), SHAPES)}")
-    until = checked_value(f"{what}, 'until',", value.get("until", 1.0), float)
-    if not 0 < until <= 1:
-        raise ValueError(f"{what} is a schedule until {until} of the run: that share must be above 0, at most 1")
-    if float not in (wanted, *get_args(wanted)):
-        raise ValueError(f"{what} is a schedule, but only a real number can change along a run: give one value")
-    return {**value, **{end: checked_value(f"{what}, {end!r},", value[end], float) for end in ("from", "to")}}
 
 
 def refuse(plan: Plan, recipe: Recipe) -> None:

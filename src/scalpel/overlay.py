@@ -7,6 +7,7 @@ from copy import deepcopy
 from typing import Any
 
 from scalpel.methods import ROWS
+from scalpel.plain import shown
 from scalpel.registry import unknown
 
 OWN = ("method", "name", "signals", "start", "repeat", "keep_optimiser")  # keys of a row's own stage alone
@@ -18,8 +19,10 @@ def over_row(stage: Mapping[str, Any]) -> list[dict[str, Any]]:
     method = stage.get("method")
     if method is None:
         return [dict(stage)]
+    if not isinstance(method, str):
+        raise ValueError(f'method is {shown(method)}, but must be the name of one, as in method = "sft"')
     if method not in ROWS:
-        raise ValueError(unknown("method", str(method), ROWS))
+        raise ValueError(unknown("method", method, ROWS))
     row = ROWS[method]
     if not (row.before or row.after):
         return [merge(row.stage, stage)]
@@ -48,7 +51,12 @@ def over_value(under: Any, over: Any) -> Any:
         return deepcopy(over)
     if isinstance(under, str) and "name" not in over:
         return {"name": under, **deepcopy(dict(over))}
-    if isinstance(under, list) and over and all(k.isdigit() and int(k) < len(under) for k in over):
+    if isinstance(under, list) and over and all(numbers(k, len(under)) for k in over):
         return [over_value(item, over[str(i)]) if str(i) in over else item for i, item in enumerate(under)]
     renamed = isinstance(under, Mapping) and "name" in over and over["name"] != under.get("name")
     return merge(under, over) if isinstance(under, Mapping) and not renamed else deepcopy(dict(over))
+
+
+def numbers(key: str, size: int) -> bool:
+    """Whether a key is the number of an item in a list of that size."""
+    return key.isascii() and key.isdecimal() and len(key) < 10 and int(key) < size

@@ -8,6 +8,7 @@ from importlib import import_module
 from pkgutil import iter_modules
 from typing import Any
 
+LONGEST = 100  # letters of a name in a message
 AXES: dict[str, dict[str, Any]] = {
     axis: {}
     for axis in (
@@ -39,6 +40,7 @@ def lookup(axis: str, name: str) -> Any:
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     """The words for an unknown name: what came, the nearest known one, and all there are."""
     known = sorted(known)
+    name = name if len(name) <= LONGEST else f"{name[:LONGEST]}…"
     near = get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}? " if near else ""
     return f"unknown {kind} {name!r}: {hint}known are {', '.join(known) or 'none'}"

@@ -4,22 +4,51 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from scalpel.bounds import (
+    BelowOne,
+    Count,
+    Few,
+    Items,
+    LearningRate,
+    Name,
+    Seed,
+    Share,
+    Steps,
+    Temperature,
+    Tokens,
+    Weight,
+)
 from scalpel.methods import ROWS
 from scalpel.registry import unknown
 
+Folder = Annotated[str, Field(min_length=1, max_length=4096)]
+Betas = Annotated[
+    tuple[BelowOne, BelowOne], BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
+]
+Threads = Annotated[int, Field(ge=0, le=1024)]
+
 
 class Strict(BaseModel):
-    # an infinite number stays one: as JSON has it, it would be none
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), ser_json_inf_nan="constants")
+    """A table: no other keys than these, no value of another kind, and no number without an end."""
+
+    # an infinite number of a part stays one: as JSON has it, it would be none
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        allow_inf_nan=False,
+        protected_namespaces=(),
+        ser_json_inf_nan="constants",
+    )
 
 
 class PartSpec(BaseModel):
     """A part by name with the hyper-parameters that differ from its defaults: "kl" or {name = "kl", beta = 0.1}."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
-    name: str
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+    name: Name
 
     @model_validator(mode="before")
     @classmethod
@@ -40,24 +69,25 @@ class SignalSpec(Strict):
     corrupt: list[PartSpec] = []
     credit: list[PartSpec] = []
     objective: PartSpec | None = None
-    weight: float | dict[str, Any] = 1.0
+    weight: Weight | dict[str, Any] = 1.0
     task: dict[str, Any] | None = None  # where its prompts come from, if not from the recipe's task
     rewards: list[str | dict[str, Any]] | None = None  # how completions are rewarded; "data" stands for
     # what [data] says
     select: PartSpec | None = None  # which prompts it learns from
     anchored: bool = True  # whether anchors act on it that name no signal; those that name it do anyway
-    batch: int | None = Field(None, gt=0)  # prompts an optimiser step, if not the stage's
-    reuse: int = Field(1, gt=0)  # optimiser steps taken on one batch
-    lag: int = Field(0, ge=0)  # batches that the source is ahead of the updates, as asynchronous samplers are
+    batch: Count | None = None  # prompts an optimiser step, if not the stage's
+    reuse: Few = 1  # optimiser steps taken on one batch
+    lag: int = Field(0, ge=0, le=10_000)  # batches that the source is ahead, as asynchronous samplers are
 
 
 class SamplingSpec(Strict):
-    max_tokens: int = Field(64, gt=0)
-    temperature: float = Field(1.0, ge=0)
+    max_tokens: Tokens = 64
+    temperature: Temperature = 1.0
     top_p: float = Field(1.0, gt=0, le=1)
-    top_k: int = Field(0, ge=0)
+    top_k: int = Field(0, ge=0, le=10_000_000)
     stop: list[str] = []
-    entropy: float | None = Field(None, gt=0)  # nats a token that is kept by the temperature, from where it starts
+    # nats a token that is kept by the temperature, from where it starts
+    entropy: Annotated[float, Field(gt=0, le=100)] | None = None
     pace: float = Field(0.3, gt=0, le=1)  # of the temperature, a batch
 
     @model_validator(mode="after")
@@ -71,9 +101,9 @@ class ValidateSpec(Strict):
     """Accuracy on tuning items every so many steps; stops after `patience` rounds without a new best and goes
     back to the best weights. `patience` 0 only watches."""
 
-    every: int = Field(gt=0)
-    items: int = Field(64, gt=0)
-    patience: int = Field(0, ge=0)
+    every: Steps
+    items: Count = 64
+    patience: int = Field(0, ge=0, le=1_000_000)
 
 
 class KeepSpec(Strict):
@@ -87,16 +117,16 @@ class KeepSpec(Strict):
     floor: float = Field(0.98, ge=0, le=1)
     sets: list[dict[str, Any]] = []
     steer: list[str] = []
-    every: int = Field(5, gt=0)  # steps between looks
-    items: int = Field(48, gt=0)  # of each set, a look
+    every: Steps = 5  # steps between looks
+    items: Count = 48  # of each set, a look
     memory: float = Field(0.3, gt=0, le=1)  # weight of the newest look in the moving average
-    rate: float = Field(2.4, gt=0)  # at which the level of the dual variable is learnt: e^rate-fold a stage, at most
-    answer: float = Field(0.7, ge=0)  # of the dual variable to the last look, in logarithms
-    strength: float = Field(20.0, gt=0)  # where it starts
-    most: float = Field(100.0, gt=0)  # what it rises to at most
-    batch: int | None = Field(None, gt=0)  # texts a step, if not the stage's batch
-    documents: int = Field(1024, gt=0)
-    max_tokens: int = Field(128, gt=0)  # of a text that the base writes
+    rate: float = Field(2.4, gt=0, le=100)  # of learning the level of the dual variable: e^rate-fold a stage, at most
+    answer: float = Field(0.7, ge=0, le=100)  # of the dual variable to the last look, in logarithms
+    strength: float = Field(20.0, gt=0, le=1e6)  # where it starts
+    most: float = Field(100.0, gt=0, le=1e6)  # what it rises to at most
+    batch: Count | None = None  # texts a step, if not the stage's batch
+    documents: Count = 1024
+    max_tokens: Tokens = 128  # of a text that the base writes
 
     @model_validator(mode="after")
     def room_to_rise(self) -> KeepSpec:
@@ -110,7 +140,7 @@ class BudgetSpec(Strict):
     what earlier stages spent counts too."""
 
     unit: Literal["flops", "tokens", "seconds"] = "flops"
-    amount: float = Field(gt=0)
+    amount: Annotated[float, Field(gt=0, le=1e30)]
     of: Literal["stage", "run"] = "stage"
 
 
@@ -122,40 +152,41 @@ class StageSpec(Strict):
     signals: list[SignalSpec] = []
     scope: PartSpec = PartSpec(name="all")
     anchors: list[PartSpec] = []
-    start: str = "previous"  # "previous", "base" or a folder
-    reference: str = "base"  # "base", "start" or a folder
+    start: Folder = "previous"  # "previous", "base" or a folder
+    reference: Folder = "base"  # "base", "start" or a folder
     keep_optimiser: bool = False
-    repeat: int = Field(1, gt=0)
+    repeat: Annotated[int, Field(ge=1, le=1000)] = 1
     blend: float = Field(1.0, gt=0, le=1)  # where it ends between the base, 0, and what it learnt, 1 (WiSE-FT)
     # how much
-    steps: int = Field(100, gt=0)
-    batch: int = Field(16, gt=0)  # prompts an optimiser step
-    accumulation: int = Field(1, gt=0)  # at least so many micro-batches an optimiser step
+    steps: Steps = 100
+    batch: Count = 16  # prompts an optimiser step
+    accumulation: Count = 1  # at least so many micro-batches an optimiser step
     # tokens of a forward pass, at most; padding counts where there is any; auto: by model and device
-    micro_tokens: Annotated[int, Field(gt=0)] | Literal["auto"] = "auto"
+    micro_tokens: Tokens | Literal["auto"] = "auto"
     checkpointing: Literal["auto"] | bool = "auto"  # layers run twice and keep less; auto: where memory would not do
     budget: BudgetSpec | None = None  # in place of steps: stop when so much is spent
     # how
     optimizer: Literal["adamw", "rmsprop", "sgd"] = "adamw"
-    learning_rate: float = Field(1e-5, gt=0)
-    owned_rate: float = Field(10.0, gt=0)  # times it, for modules that parts own, such as a value head
+    learning_rate: LearningRate = 1e-5
+    owned_rate: LearningRate = 10.0  # times it, for modules that parts own, such as a value head
     owned_first: float = Field(0.0, ge=0, lt=1)  # share of the run at its beginning in which only they move
-    betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = Field(1e-8, gt=0)
-    weight_decay: float = Field(0.0, ge=0)
+    betas: Betas = (0.9, 0.999)
+    eps: float = Field(1e-8, gt=0, le=1)
+    weight_decay: float = Field(0.0, ge=0, le=1000)
     schedule: Literal["constant", "linear", "cosine"] = "linear"
     warmup: float = Field(0.03, ge=0, lt=1)  # share of the steps
     decay: float = Field(1.0, gt=0, le=1)  # share of what follows the warm-up in which the rate falls
-    clip: float = Field(1.0, ge=0)  # gradient norm; 0 is off
-    max_length: int | None = Field(None, gt=1)
+    clip: float = Field(1.0, ge=0, le=1e12)  # gradient norm; 0 is off
+    max_length: Annotated[int, Field(ge=2, le=10_000_000)] | None = None
     truncation: Literal["error", "drop", "keep_start", "keep_end"] = "error"
     sampling: SamplingSpec = SamplingSpec()
     sampler: Literal["own", "vllm"] = "own"  # what samples from the policy; vllm: where it is installed, on a GPU
     sampler_memory: float = Field(0.3, gt=0, lt=1)  # the share of the GPU that vllm takes
     validation: ValidateSpec | None = Field(None, alias="validate")
     keep: KeepSpec | None = None
-    checkpoint_every: int | None = Field(None, ge=0)  # steps; 0 is never; unset: by time, see checkpoint.Saver
-    log_completions: int = Field(2, ge=0)  # prompts a step whose completions go into completions.jsonl
+    # steps; 0 is never; unset: by time, see checkpoint.Saver
+    checkpoint_every: Annotated[int, Field(ge=0, le=100_000_000)] | None = None
+    log_completions: int = Field(2, ge=0, le=1_000_000)  # prompts a step whose completions go into completions.jsonl
 
     @field_validator("method")
     @classmethod
@@ -186,10 +217,10 @@ class StageSpec(Strict):
 
 
 class ModelSpec(Strict):
-    path: str
+    path: Folder
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"  # of the arithmetic
-    device: str = "auto"
+    device: Name = "auto"
     trust_remote_code: bool = False
 
     @model_validator(mode="before")
@@ -202,8 +233,8 @@ class DataSpec(Strict):
     """How many training items, from which seed, and how completions are rewarded (the task's own verifier
     unless `rewards` says otherwise)."""
 
-    items: int = Field(1024, gt=0)
-    seed: int = 0
+    items: Items = 1024
+    seed: Seed = 0
     rewards: list[str | dict[str, Any]] = []
 
 
@@ -212,34 +243,40 @@ class MeasureSpec(Strict):
 
     probes: list[dict[str, Any]] = []
     target: str = ""  # the probe that shows the gain; the first one unless said
-    points: int = Field(4, ge=0)  # measurements along a run
-    curve_items: int = Field(64, gt=0)  # items a probe at those points
-    recovery_samples: int = Field(8, gt=0)  # k, for 'within k samples'
-    recovery_items: int = Field(32, ge=0)  # lost items tested, a probe
+    points: int = Field(4, ge=0, le=10_000)  # measurements along a run
+    curve_items: Count = 64  # items a probe at those points
+    recovery_samples: Few = 8  # k, for 'within k samples'
+    recovery_items: int = Field(32, ge=0, le=1_000_000)  # lost items tested, a probe
 
 
 class CompareSpec(Strict):
     """Arms × seeds, at equal budget: what the arm named in `equal_to` spends on its own steps, or `amount`."""
 
-    seeds: list[int] = [0, 1, 2]
+    seeds: Annotated[list[Seed], Field(min_length=1)] = [0, 1, 2]
     arms: list[dict[str, Any]] = []  # each {name, …keys of a stage} or {name, stages = […]}
     shared: dict[str, Any] = {}  # keys of a stage that all arms start from
     budget: Literal["flops", "tokens", "seconds", "steps"] = "flops"
     equal_to: str = ""  # the first arm unless said
-    amount: float | None = Field(None, gt=0)
-    learning_rates: list[float] = []  # the grid; an arm may have one of its own; none: the arm's learning rate
-    tuning_seed: int = 1000
-    tuning_items: int = Field(64, gt=0)  # of the target's tuning split
-    tuning_margin: float = Field(0.05, ge=0)  # rates within it of the best accuracy count as equal: the least wins
-    price: float = Field(1.0, ge=0)  # what a point of forgetting costs, in points of gain
-    limit: float | None = Field(None, ge=0, le=1)  # arms that forgot more are not considered
-    workers: int = Field(0, ge=0)  # processes; 0 = one a core
+    amount: Annotated[float, Field(gt=0, le=1e30)] | None = None
+    learning_rates: list[LearningRate] = []  # the grid; an arm may have one of its own; none: the arm's learning rate
+    tuning_seed: Seed = 1000
+    tuning_items: Count = 64  # of the target's tuning split
+    tuning_margin: Share = 0.05  # rates within it of the best accuracy count as equal: the least wins
+    price: float = Field(1.0, ge=0, le=1e6)  # what a point of forgetting costs, in points of gain
+    limit: Share | None = None  # arms that forgot more are not considered
+    workers: Threads = 0  # processes; 0 = one a core
+
+    @model_validator(mode="after")
+    def seeds_differ(self) -> CompareSpec:
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"seeds has one twice: {self.seeds}; the same seed gives the same run")
+        return self
 
 
 class Recipe(Strict):
-    name: str = "run"
-    seed: int = 0
-    threads: int = Field(0, ge=0)  # 0 = all cores
+    name: Name = "run"
+    seed: Seed = 0
+    threads: Threads = 0  # 0 = all cores
     model: ModelSpec
     models: dict[str, ModelSpec] = {}  # other roles: teacher, weak, reward
     task: dict[str, Any]

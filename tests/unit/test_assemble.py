@@ -75,12 +75,15 @@ def test_an_unknown_part_or_hyper_parameter_is_refused_with_the_nearest(train, w
 @pytest.mark.parametrize(
     ("objective", "words"),
     [
-        ({"name": "clipped-pg", "epsilon": "0.2"}, "'epsilon' of objective 'clipped-pg' is '0.2', but must be float"),
-        ({"name": "clipped-pg", "epsilon": True}, "must be float"),
+        (
+            {"name": "clipped-pg", "epsilon": "0.2"},
+            "'epsilon' of objective 'clipped-pg' is '0.2', but must be a number",
+        ),
+        ({"name": "clipped-pg", "epsilon": True}, "must be a number"),
         ({"name": "clipped-pg", "average": "tokens"}, "is 'tokens', but must be"),
-        ({"name": "clipped-pg", "length": 1.5}, "must be int"),
+        ({"name": "clipped-pg", "length": 1.5}, "must be an integer"),
         ({"name": "clipped-pg", "epsilon": {"from": 0.1}}, "needs both 'from' and 'to'"),
-        ({"name": "clipped-pg", "epsilon": {"from": 0.1, "to": "x"}}, "must be float"),
+        ({"name": "clipped-pg", "epsilon": {"from": 0.1, "to": "x"}}, "must be a number"),
         ({"name": "clipped-pg", "epsilon": {"from": 0.1, "to": 1, "ovr": "cosine"}}, "did you mean 'over'"),
         ({"name": "clipped-pg", "epsilon": {"from": 0.1, "to": 1, "over": "cosin"}}, "did you mean 'cosine'"),
         ({"name": "clipped-pg", "average": {"from": 0.1, "to": 1}}, "only a real number can change"),

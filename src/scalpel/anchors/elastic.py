@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from scalpel.bounds import Count
 from scalpel.opening import Opening
 from scalpel.part import Metrics, part
 
@@ -52,7 +53,7 @@ def elastic(
     strength: float = 0.1,
     source: str | dict[str, Any] | None = None,
     task: dict[str, Any] | None = None,
-    texts: int = 64,
+    texts: Count = 64,
 ) -> tuple[Tensor, Metrics]:
     """Pulls each weight back to where it was, the more the more answers depend on it: ½ λ Σ F̂ (θ − θ⁰)².
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from scalpel.batch import Batch
+from scalpel.bounds import Share
 from scalpel.limits import case
 from scalpel.part import Out, part
 
@@ -38,7 +39,7 @@ def limits() -> Iterator[tuple]:
 
 
 @part("credit", "recompose", reads={"reward"}, couples="group", limits=limits)
-def recompose(out: Out, batch: Batch, *, share: float = 0.5, threshold: float = 0.5) -> Tensor:
+def recompose(out: Out, batch: Batch, *, share: Share = 0.5, threshold: float = 0.5) -> Tensor:
     """Of each group only the shortest right answers and the longest wrong ones count, so that brevity shows.
 
         credit_t = 1 if y is among the `share` shortest of the group's right ones, or longest of its wrong ones, else 0

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from torch import Tensor
 
 from scalpel.batch import Batch
+from scalpel.bounds import Share
 from scalpel.limits import case
 from scalpel.part import Out, part
 
@@ -33,7 +34,7 @@ def limits() -> Iterator[tuple]:
 
 
 @part("credit", "top-entropy", needs={"entropy"}, couples="step", statistic=over_step, limits=limits)
-def top_entropy(out: Out, batch: Batch, *, stat: Tensor, share: float = 0.2) -> Tensor:
+def top_entropy(out: Out, batch: Batch, *, stat: Tensor, share: Share = 0.2) -> Tensor:
     """Only the `share` of tokens at which the policy is least certain counts: credit_t = 1 if H_t ≥ τ, else 0.
 
     τ is the quantile of the entropies of all trained tokens of the step. The objective still divides by all tokens.

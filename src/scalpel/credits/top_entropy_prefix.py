@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from torch import Tensor
 
 from scalpel.batch import DEMONSTRATION, POLICY, Batch
+from scalpel.bounds import Share
 from scalpel.credits.top_entropy import threshold
 from scalpel.limits import case
 from scalpel.part import Out, part
@@ -35,7 +36,7 @@ def limits() -> Iterator[tuple]:
     statistic=over_step,
     limits=limits,
 )
-def top_entropy_prefix(out: Out, batch: Batch, *, stat: Tensor, share: float = 0.2) -> Tensor:
+def top_entropy_prefix(out: Out, batch: Batch, *, stat: Tensor, share: Share = 0.2) -> Tensor:
     """Of the demonstrated tokens only the `share` that the policy is least certain of counts; its own all do.
 
         credit_t = 1 if t is the policy's own or H_t ≥ τ, else 0;   τ the quantile over the step's demonstrated tokens

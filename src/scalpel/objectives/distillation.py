@@ -6,6 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from scalpel.batch import Batch
+from scalpel.bounds import Positive
 from scalpel.limits import case
 from scalpel.part import HeadTerm, Metrics, Need, Out, mean_of, part
 
@@ -25,7 +26,7 @@ def limits() -> Iterator[tuple]:
 
 
 @part("objective", "distillation", needs=needs, by_credit="token", limits=limits)
-def distillation(out: Out, batch: Batch, *, temperature: float = 1.0) -> tuple[Tensor, Metrics]:
+def distillation(out: Out, batch: Batch, *, temperature: Positive = 1.0) -> tuple[Tensor, Metrics]:
     """Makes the model's whole distribution at each token that of the teacher.
 
         L = T² Σ_t c_t · KL(q_t^(1/T) ‖ p_t^(1/T)),   q the teacher, p the model, over all of the vocabulary

@@ -6,6 +6,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from scalpel.bounds import Rank, Share, Steps
 from scalpel.draw import derive
 from scalpel.part import part
 from scalpel.pieces import carry_of, matrices
@@ -36,10 +37,10 @@ def lift(
     model: nn.Module,
     hands: Hands,
     *,
-    share: float = 0.05,
+    share: Share = 0.05,
     budget: int | None = None,
-    rank: int = 128,
-    interval: int = 400,
+    rank: Rank = 128,
+    interval: Steps = 400,
     svd: SVD = "exact",
 ) -> Scope:
     """Only each matrix' principal weights move: those that are largest once the matrix is cut to low rank.

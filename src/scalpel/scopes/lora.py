@@ -4,6 +4,7 @@ from typing import Literal
 
 from torch import nn
 
+from scalpel.bounds import BelowOne, Rank
 from scalpel.names import ATTENTION, MLP
 from scalpel.part import part
 from scalpel.pieces import matrices, present, select
@@ -19,9 +20,9 @@ def lora(
     model: nn.Module,
     hands: Hands,
     *,
-    rank: int = 8,
+    rank: Rank = 8,
     alpha: float = 16.0,
-    dropout: float = 0.0,
+    dropout: BelowOne = 0.0,
     targets: list[str] = LINEAR,
     init: Literal["kaiming", "gaussian"] = "kaiming",
     rank_stabilised: bool = False,

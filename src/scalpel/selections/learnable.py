@@ -1,5 +1,6 @@
 """Prompts from whose samples something can be learnt."""
 
+from scalpel.bounds import Few
 from scalpel.draw import Draw
 from scalpel.part import part
 from scalpel.sources.sampled import judged, total
@@ -7,7 +8,7 @@ from scalpel.sources.sampled import judged, total
 
 @part("selection", "learnable")
 def learnable(
-    draw: Draw, *, size: int = 8, threshold: float = 1.0, least: int = 1, most: int | None = None
+    draw: Draw, *, size: Few = 8, threshold: float = 1.0, least: int = 1, most: int | None = None
 ) -> list[bool]:
     """Keeps the prompts of which at least `least` of `size` samples have a reward of `threshold` or more.
 

@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 
 from scalpel.batch import Batch, lay
+from scalpel.bounds import Few, Pattern, Unbounded
 from scalpel.draw import Draw
 from scalpel.engine.request import Sample
 from scalpel.part import part
@@ -56,11 +57,11 @@ def taken(found: Judged, mark: Sequence[Hashable], keep: int, order: Order) -> J
 def accepted_samples(
     draw: Draw,
     *,
-    size: int = 8,
-    threshold: float = 1.0,
-    keep: int = 4,
+    size: Few = 8,
+    threshold: Unbounded = 1.0,
+    keep: Few = 4,
     dedupe: bool = True,
-    key: str = "",
+    key: Pattern = "",
     order: Order = "first",
     writer: str = "policy",
 ) -> Batch:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from scalpel.batch import Batch, Row, lay
+from scalpel.bounds import Few, Pattern
 from scalpel.draw import Draw
 from scalpel.engine.request import Sample
 from scalpel.part import part
@@ -17,7 +18,7 @@ from scalpel.sources.steps import Start, cuts, gone_on, spaced, success
     samples=at_most(lambda states, size, **other: states * size),
 )
 def beneficial_steps(
-    draw: Draw, *, states: int = 4, size: int = 4, boundary: str = "", imitate: bool = True, threshold: float = 1.0
+    draw: Draw, *, states: int = 4, size: Few = 4, boundary: Pattern = "", imitate: bool = True, threshold: float = 1.0
 ) -> Batch:
     """Those steps of a demonstration behind which the policy succeeds and before which it doesn't, and how it went on.
 

@@ -1,6 +1,7 @@
 """Own samples, told beforehand what will be said of them."""
 
 from scalpel.batch import ENVIRONMENT, POLICY, Batch, Row, lay
+from scalpel.bounds import Few
 from scalpel.draw import Draw
 from scalpel.marks import said
 from scalpel.part import part
@@ -13,7 +14,7 @@ from scalpel.turns import behind
 def feedback_samples(
     draw: Draw,
     *,
-    size: int = 8,
+    size: Few = 8,
     threshold: float = 1.0,
     good: str = "good. ",
     bad: str = "bad. ",

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from scalpel.batch import Batch, Row, lay
+from scalpel.bounds import Few
 from scalpel.draw import Draw, derive
 from scalpel.engine.request import Sample
 from scalpel.example import Example
@@ -51,7 +52,7 @@ def row_of(draw: Draw, group: Group, number: int, k: int, overlong: float, train
     gives=frozenset({"reward", "behaviour"}),
     samples=at_most(lambda size, rounds, **other: size * (1 + rounds)),
 )
-def groups(draw: Draw, *, size: int = 8, rounds: int = 0, overlong: float = 0.0, train_cut: bool = True) -> Batch:
+def groups(draw: Draw, *, size: Few = 8, rounds: int = 0, overlong: float = 0.0, train_cut: bool = True) -> Batch:
     """`size` samples of the policy for each prompt, with their rewards.
 
     `rounds` > 0: groups whose rewards are all equal are dropped, and at most so many times other prompts are sampled,

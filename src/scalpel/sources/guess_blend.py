@@ -5,11 +5,12 @@ from dataclasses import replace
 import torch
 
 from scalpel.batch import Batch
+from scalpel.bounds import Share
 from scalpel.part import Out, part
 
 
 @part("corruption", "guess-blend", needs={"argmax"})
-def guess_blend(batch: Batch, *, mask_id: int, seed: int, out: Out | None = None, rate: float = 0.2) -> Batch:
+def guess_blend(batch: Batch, *, mask_id: int, seed: int, out: Out | None = None, rate: Share = 0.2) -> Batch:
     """Shows each answer token as a blend of its own embedding and that of the model's guess for it.
 
         e_t = (1 − rate) · E[y_t] + rate · E[ŷ_t],   ŷ_t = argmax π(· | y_<t),   all targets stay

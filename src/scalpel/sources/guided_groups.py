@@ -1,6 +1,7 @@
 """Groups of own samples with demonstrations among them."""
 
 from scalpel.batch import Batch, lay
+from scalpel.bounds import Few
 from scalpel.draw import Draw
 from scalpel.engine.request import Sample
 from scalpel.part import part
@@ -9,7 +10,7 @@ from scalpel.sources.sampled import sample_row, within
 
 
 @part("source", "guided-groups", gives=frozenset({"reward", "demonstration"}))
-def guided_groups(draw: Draw, *, size: int = 8, demonstrations: int = 1) -> Batch:
+def guided_groups(draw: Draw, *, size: Few = 8, demonstrations: int = 1) -> Batch:
     """`size` answers a prompt, of which `demonstrations` are given and the others are the policy's own.
 
     Demonstrations are judged like samples and marked as demonstrated. A column `demonstrations` may hold several;

@@ -3,6 +3,7 @@
 import re
 
 from scalpel.batch import ENVIRONMENT, POLICY, Batch, Row, lay
+from scalpel.bounds import Few, Pattern
 from scalpel.draw import Draw
 from scalpel.engine.request import Sample
 from scalpel.part import part
@@ -20,18 +21,18 @@ ASK = (
 def interventions(
     draw: Draw,
     *,
-    size: int = 8,
+    size: Few = 8,
     hard: float = 0.0,
     locate: Locate = "asked",
-    proposals: int = 1,
+    proposals: Few = 1,
     tries: int = 32,
     successes: int = 1,
     clone: bool = True,
     reveal: bool = False,
     longest: int = 200,
-    boundary: str = r"\n+",
+    boundary: Pattern = r"\n+",
     ask: str = ASK,
-    reply: str = r"(\d+)\s*[:.)]\s*(.+)",
+    reply: Pattern = r"(\d+)\s*[:.)]\s*(.+)",
     threshold: float = 1.0,
 ) -> Batch:
     """A failed answer up to its first wrong step, and the step that the model itself proposes there.
@@ -50,7 +51,6 @@ def interventions(
     Source   Yang et al. 2026 (arXiv 2601.14209), section 4.
     """
     within("interventions", 1, size=size, proposals=proposals)
-    within("interventions", 0, tries=tries)
     if locate == "tried" and not tries:
         raise ValueError('locate "tried" goes by what becomes of tries: set tries to 1 or more, or locate to "asked"')
     for group in range(len(draw.examples)):

@@ -1,6 +1,7 @@
 """Single answers labelled good or bad, and mismatched ones beside them."""
 
 from scalpel.batch import DEMONSTRATION, ENVIRONMENT, NEITHER, POLICY, PREFERRED, REJECTED, Batch, Row, lay
+from scalpel.bounds import Few
 from scalpel.draw import Draw
 from scalpel.part import part
 from scalpel.rendered import Rendered
@@ -29,7 +30,7 @@ def sampled(draw: Draw, size: int, threshold: float) -> tuple[list[list[int]], l
 
 
 @part("source", "labelled", gives=frozenset({"label"}))
-def labelled(draw: Draw, *, make: Make = "auto", size: int = 2, threshold: float = 1.0) -> Batch:
+def labelled(draw: Draw, *, make: Make = "auto", size: Few = 2, threshold: float = 1.0) -> Batch:
     """Single answers with their labels, good +1 or bad −1, and beside each a mismatched one, label 0.
 
     That is the same prompt with the answer to the next prompt of the batch: from these KTO estimates how far the

@@ -5,11 +5,12 @@ from dataclasses import replace
 import torch
 
 from scalpel.batch import Batch
+from scalpel.bounds import Share
 from scalpel.part import part
 
 
 @part("corruption", "masked-thought")
-def masked_thought(batch: Batch, *, mask_id: int, seed: int, rate: float = 0.4) -> Batch:
+def masked_thought(batch: Batch, *, mask_id: int, seed: int, rate: Share = 0.4) -> Batch:
     """Hides each token of the answer from the model with probability `rate`; all of them stay targets.
 
         input_t = [mask] if t is trained and u_t < rate, else y_t;   u_t ~ U(0, 1), drawn anew each step

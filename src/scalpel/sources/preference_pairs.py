@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from scalpel.batch import PREFERRED, REJECTED, Batch, Row, lay
+from scalpel.bounds import Few
 from scalpel.draw import Draw
 from scalpel.engine.request import Sample
 from scalpel.example import named
@@ -66,7 +67,7 @@ def preference_pairs(
     draw: Draw,
     *,
     make: Make = "auto",
-    size: int = 8,
+    size: Few = 8,
     threshold: float = 1.0,
     choose: Choose = "threshold",
     writer: str = "policy",

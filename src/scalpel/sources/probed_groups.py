@@ -5,6 +5,7 @@ from random import Random
 from typing import Any
 
 from scalpel.batch import Batch, lay
+from scalpel.bounds import Few, Tokens
 from scalpel.draw import Draw, derive
 from scalpel.part import part
 from scalpel.sources.probing import Answer, chances, ends
@@ -33,12 +34,12 @@ def samples(draw: Draw, *, size: int, provers: int, episodes: int, room: int, be
 def probed_groups(
     draw: Draw,
     *,
-    size: int = 8,
+    size: Few = 8,
     cut: str = "\n\n",
     force: str = "\n\nTime is up. The final answer is:",
-    provers: int = 4,
-    episodes: int = 4,
-    room: int = 16,
+    provers: Few = 4,
+    episodes: Few = 4,
+    room: Tokens = 16,
     begun: bool = False,
 ) -> Batch:
     """`size` samples a prompt, cut into episodes of thought, each with what it adds to the chance of success.

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from scalpel.batch import POLICY, Batch, Row, lay
+from scalpel.bounds import Count, Temperature, Tokens
 from scalpel.draw import Draw
 from scalpel.part import Rows, part
 
@@ -38,9 +39,9 @@ def self_written(
     draw: Draw,
     *,
     state: Mapping[str, Tensor],
-    documents: int = 1024,
-    max_tokens: int = 128,
-    temperature: float = 1.0,
+    documents: Count = 1024,
+    max_tokens: Tokens = 128,
+    temperature: Temperature = 1.0,
     begin: Begin = "auto",
     focus: float = 0.0,
 ) -> Batch:

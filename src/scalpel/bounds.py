@@ -1,0 +1,34 @@
+"""The kinds of numbers and texts that a recipe knows, with the bounds beyond which a value can't be meant."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+
+def compiles(expression: str) -> str:
+    try:
+        re.compile(expression)
+    except (re.error, RecursionError, OverflowError) as error:
+        raise ValueError(f"is no regular expression: {error}") from None
+    return expression
+
+
+Name = Annotated[str, Field(min_length=1, max_length=100)]
+Pattern = Annotated[str, AfterValidator(compiles)]
+Seed = Annotated[int, Field(ge=-(2**53), le=2**53)]  # exact in every reader of JSON, and room for sums of seeds
+Count = Annotated[int, Field(ge=1, le=1_000_000)]  # samples, items of a probe, prompts of a step
+Few = Annotated[int, Field(ge=1, le=10_000)]  # of what is made anew each time
+Items = Annotated[int, Field(ge=1, le=100_000_000)]  # rows of data
+Steps = Annotated[int, Field(ge=1, le=100_000_000)]
+Tokens = Annotated[int, Field(ge=1, le=10_000_000)]  # of a sequence
+Rank = Annotated[int, Field(ge=1, le=65_536)]
+Share = Annotated[float, Field(ge=0, le=1)]
+BelowOne = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[float, Field(gt=0, le=1e12, allow_inf_nan=False)]
+Weight = Annotated[float, Field(ge=-1e12, le=1e12, allow_inf_nan=False)]
+LearningRate = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]  # of learning
+Temperature = Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)]
+Unbounded = Annotated[float, Field(allow_inf_nan=True)]  # an infinite one is meant: no limit

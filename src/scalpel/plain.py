@@ -1,0 +1,82 @@
+"""Tables as TOML has them, of plain values only: whatever else may be handed over is refused by its place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date, datetime, time
+from math import isnan
+from numbers import Integral, Real
+from os import PathLike, fspath
+from typing import Any
+
+DEEPEST = 24  # tables and lists within each other
+WIDEST = 2**63  # TOML's integers have 64 bits
+
+
+def plain(value: Any, place: str = "", deep: int = 0) -> Any:
+    """The value with its tables and lists copied. Raises ValueError that names the place of what no recipe can hold."""
+    here = place or "the recipe"
+    if deep > DEEPEST:
+        raise ValueError(f"{short(here)} is nested more than {DEEPEST} deep: no table of a recipe is")
+    if isinstance(value, Mapping):
+        return {key_of(k, here): plain(v, f"{place}.{k}" if place else str(k), deep + 1) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(v, f"{place}.{i}" if place else str(i), deep + 1) for i, v in enumerate(value)]
+    if isinstance(value, str):
+        return text(value, here)
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, Integral):
+        return whole(int(value), here)
+    if isinstance(value, Real):
+        if isnan(value):
+            raise ValueError(f"{short(here)} is nan, which is no number: give one")
+        return float(value)
+    if isinstance(value, PathLike):
+        return text(str(fspath(value)), here)
+    if isinstance(value, datetime | date | time):
+        raise ValueError(f"{short(here)} is {value}, a date or a time, which no key takes: put quotes around a text")
+    raise ValueError(
+        f"{short(here)} is a {type(value).__name__}, which no recipe can hold: give text, numbers or tables"
+    )
+
+
+def key_of(key: Any, here: str) -> str:
+    if not isinstance(key, str):
+        raise ValueError(f"{short(here)} has the key {key!r:.60}: keys are text")
+    return text(key, f"a key of {here}")
+
+
+def text(value: str, here: str) -> str:
+    """Text that can be written to a file: without NUL and without halves of characters."""
+    if "\0" in value:
+        raise ValueError(f"{short(here)} holds a NUL character: {shown(value)}; leave it out")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"{short(here)} holds half a character (a lone surrogate, at place {error.start + 1}): write it in UTF-8"
+        ) from None
+    return str(value)
+
+
+def whole(value: int, here: str) -> int:
+    if not -WIDEST <= value < WIDEST:
+        raise ValueError(
+            f"{short(here)} has more than the 64 bits that an integer of TOML may have: give a smaller one"
+        )
+    return value
+
+
+def short(place: str, most: int = 120) -> str:
+    """A place in a message; a key may be as long as a file."""
+    return place if len(place) <= most else f"{place[:most]}…"
+
+
+def shown(value: Any, most: int = 80) -> str:
+    """A value in a message."""
+    try:
+        words = repr(value)
+    except (ValueError, RecursionError):  # an integer of thousands of digits has no words
+        return f"a very large {type(value).__name__}"
+    return words if len(words) <= most else f"{words[:most]}…"
