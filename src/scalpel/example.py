@@ -71,6 +71,13 @@ def named(example: Example, otherwise: object = "") -> str:
     return example.where or f"example {example.id or otherwise!r}"
 
 
+def asked(task: Task, split: Split, n: int | None, seed: int, otherwise: int) -> list[Example]:
+    """The first n items of a split. Unless n is given, all rows of a data set, and `otherwise` items of a task that
+    makes them as they are asked for."""
+    size = getattr(task, "size", None)
+    return task.examples(split, (size(split) if size else otherwise) if n is None else n, seed)
+
+
 def answered(example: Example) -> tuple[Prompt, str]:
     """What is asked, and the right thing to say: the completion, or else the answer; of a conversation the assistant's
     last turn. The text is empty where there is none."""

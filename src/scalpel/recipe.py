@@ -30,6 +30,7 @@ from scalpel.schema import (
     Strict,
     ValidateSpec,
 )
+from scalpel.shares import share_out
 
 __all__ = [
     "BudgetSpec",
@@ -95,6 +96,7 @@ def parse(raw: Mapping[str, Any], overrides: Sequence[str] = (), name: str = "ru
     stages = [made for stage in tables.get("stages", []) for made in over_row(stage)]
     named = "reference" in tables.get("models", {})
     tables["stages"] = [with_floor(stage, shared, named) for stage in stages]
+    share_out(tables)
     try:
         return validated(Recipe, tables)
     except ValueError as error:

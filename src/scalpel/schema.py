@@ -230,10 +230,10 @@ class ModelSpec(Strict):
 
 
 class DataSpec(Strict):
-    """How many training items, from which seed, and how completions are rewarded (the task's own verifier
-    unless `rewards` says otherwise)."""
+    """How many training items (unset: all rows of a data set, 1,024 of a task that makes them as they are asked for),
+    from which seed, and how completions are rewarded (the task's own verifier unless `rewards` says otherwise)."""
 
-    items: Items = 1024
+    items: Items | None = None
     seed: Seed = 0
     rewards: list[str | dict[str, Any]] = []
 

@@ -21,7 +21,7 @@ from scalpel.draw import Draw, derive, others, window
 from scalpel.engine import Engine, Sample, Sampling
 from scalpel.engine.embed import embed
 from scalpel.engine.forward import context
-from scalpel.example import Example, Prompt, Task
+from scalpel.example import Example, Prompt, Task, asked
 from scalpel.keep import Begin, write_documents
 from scalpel.recipe import ModelSpec, Recipe, StageSpec
 from scalpel.rendered import Rendered, truncate
@@ -90,7 +90,7 @@ class Stock:
         key = repr((spec, chosen))
         if key not in self._examples:
             task = self.task if spec is None else tasks.make(dict(spec))
-            examples = task.examples("train", self.recipe.data.items, self.recipe.data.seed)
+            examples = asked(task, "train", self.recipe.data.items, self.recipe.data.seed, 1024)
             if not examples:
                 raise ValueError(f"task {task.name!r} has no training items")
             memory = self.recalled.setdefault(key, {})

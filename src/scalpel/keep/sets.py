@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 
 from scalpel.engine import Engine
 from scalpel.example import Example, Task, answered, named
+from scalpel.example import asked as taken
 from scalpel.measure.probes import Choice, Choose, Drift, Generate, Given, Probe, Sampled, read_choices
 from scalpel.measure.probes.item import shown
 from scalpel.registry import unknown
@@ -166,24 +167,28 @@ def make_set(spec: Mapping[str, Any], tokens: Tokens, make_task: MakeTask, asked
     """One ability from its table; `asked` are questions that are taken already."""
     found = dict(spec)
     name, kind = str(found.pop("name")), found.pop("kind", "answers")
-    n, seed = found.get("n", 256), found.get("seed", 0)
+    n, seed = found.get("n"), found.get("seed", 0)
     if kind == "choose":
         items = [item for item in read_choices(found["path"]) if choice_of(item) not in asked]
         return Pairs(name, Choose(name, some(name, items, n, seed), normalise=found.get("normalise", False)))
     task = make_task(found["task"])
-    examples = task.examples("keep", n, seed)
+    examples = taken(task, "keep", n, seed, 256)
     if not examples:
         raise ValueError(f"keep set {name!r}: its task has no items in the split 'keep': give it a share, or a file")
     examples = unasked(name, [example for example in examples if question(example) not in asked])
     if kind == "solved":
-        return Solved(name, Generate(name, task, n, "keep", seed, found.get("max_tokens", 64)), tuple(examples))
+        return Solved(
+            name, Generate(name, task, len(examples), "keep", seed, found.get("max_tokens", 64)), tuple(examples)
+        )
     rows = tuple(row(tokens, example, name) for example in examples)
     return Answers(name, rows, by_token=True, sure=sureness(name, found)) if kind == "tokens" else Answers(name, rows)
 
 
-def some(name: str, items: list[Choice], n: int, seed: int) -> tuple[Choice, ...]:
-    """n of the items, drawn by the seed, in their order."""
+def some(name: str, items: list[Choice], n: int | None, seed: int) -> tuple[Choice, ...]:
+    """n of the items, drawn by the seed, in their order; all where n is not given."""
     items = unasked(name, items)
+    if n is None:
+        return tuple(items)
     return tuple(items[i] for i in sorted(Random(seed).sample(range(len(items)), min(n, len(items)))))
 
 

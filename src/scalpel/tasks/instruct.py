@@ -79,6 +79,8 @@ class Instructed:
         self.task = task
         self.name = task.name
         self.instruction = instruction
+        if size := getattr(task, "size", None):
+            self.size = size
 
     def examples(self, split: Split, n: int, seed: int = 0) -> list[Example]:
         return [self.put(example) for example in self.task.examples(split, n, seed)]

@@ -9,7 +9,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Self
 
-from scalpel.example import Example, Split, Task
+from scalpel.example import Example, Split, Task, asked
 from scalpel.measure.probes.item import ItemResult, Role, chosen, shown
 from scalpel.registry import register
 
@@ -28,7 +28,7 @@ class Generate:
 
     name: str
     task: Task
-    n: int = 200
+    n: int | None = None  # unset: all rows of a data set, 200 items of a task that makes them
     split: Split = "test"
     seed: int = 0
     max_tokens: int = 64
@@ -39,13 +39,13 @@ class Generate:
     unit: str = field(default="log p of the right answer, nats", init=False)
 
     def __post_init__(self) -> None:
-        if self.n < 1:
+        if self.n is not None and self.n < 1:
             raise ValueError(f"probe {self.name!r}: n = {self.n} items; it needs at least 1")
         if self.max_tokens < 1:
             raise ValueError(f"probe {self.name!r}: max_tokens = {self.max_tokens}; it needs at least 1")
 
     def items(self) -> list[Example]:
-        return chosen(self.name, self.task.examples(self.split, self.n, self.seed), self.ids)
+        return chosen(self.name, asked(self.task, self.split, self.n, self.seed, 200), self.ids)
 
     def only(self, ids: Collection[str]) -> Self:
         return replace(self, ids=frozenset(ids))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from scalpel.example import Prompt, Task
+from scalpel.example import Prompt, Task, asked
 from scalpel.measure.probes.choose import Choose, read_choices
 from scalpel.measure.probes.drift import Drift
 from scalpel.measure.probes.generate import Generate
@@ -73,15 +73,13 @@ def choose(name: str, role: Role, found: dict[str, Any]) -> Probe:
 
 def given(name: str, role: Role, found: dict[str, Any]) -> Probe:
     task = needed(name, found, "task")
-    return Given(
-        name, tuple(task.examples(found.get("split", "test"), found.get("n", 200), found.get("seed", 0))), role
-    )
+    return Given(name, tuple(asked(task, found.get("split", "test"), found.get("n"), found.get("seed", 0), 200)), role)
 
 
 def drift(name: str, role: Role, found: dict[str, Any]) -> Probe:
     prompts: tuple[Prompt, ...] = tuple(found.get("prompts", ()))
     if task := found.get("task"):
-        items = task.examples(found.get("split", "test"), found.get("n", 64), found.get("seed", 0))
+        items = asked(task, found.get("split", "test"), found.get("n"), found.get("seed", 0), 64)
         prompts += tuple(example.prompt for example in items)
     rest = {key: found[key] for key in ("max_tokens", "seed") if key in found}
     return Drift(name, tuple(found.get("texts", ())), prompts, role=role, **rest)

@@ -24,7 +24,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Self
 
-from scalpel.example import Example, Split, Task
+from scalpel.example import Example, Split, Task, asked
 from scalpel.measure.probes.generate import wanted
 from scalpel.measure.probes.item import ItemResult, Role, chosen, shown
 from scalpel.registry import register, unknown
@@ -69,7 +69,7 @@ class Sampled:
     name: str
     task: Task
     of: str = "solved"
-    n: int = 100
+    n: int | None = None  # unset: all rows of a data set, 100 items of a task that makes them
     k: int = 16
     split: Split = "test"
     seed: int = 0
@@ -90,7 +90,7 @@ class Sampled:
                 f"only where, of is {' or '.join(STYLES)}"
             )
         for key in ("n", "k", "max_tokens"):
-            if getattr(self, key) < 1:
+            if (value := getattr(self, key)) is not None and value < 1:
                 raise ValueError(f"probe {self.name!r}: {key} = {getattr(self, key)}; it needs at least 1")
         if not self.temperature > 0:
             raise ValueError(f"probe {self.name!r}: at temperature {self.temperature} all samples are one; give more")
@@ -104,7 +104,7 @@ class Sampled:
         return UNITS[self.of]
 
     def items(self) -> list[Example]:
-        return chosen(self.name, self.task.examples(self.split, self.n, self.seed), self.ids)
+        return chosen(self.name, asked(self.task, self.split, self.n, self.seed, 100), self.ids)
 
     def only(self, ids: Collection[str]) -> Self:
         return replace(self, ids=frozenset(ids))
