@@ -148,8 +148,15 @@ def measure(
 
 
 def probing(probes: str | Path | Mapping[str, Any] | Recipe, base: str | Path) -> Recipe:
-    """The recipe that names the probes, for this base. A file that holds nothing but [measure] will do."""
-    return recipe_of(probes, [f"model={json.dumps(str(base))}", "task={}"])
+    """The recipe that names the probes, for this base. A file that holds nothing but [measure] will do; a whole recipe's
+    task stays, since the rows that it trains on are none of the probes'."""
+    from scalpel.recipe import Recipe, toml
+
+    if isinstance(probes, Recipe):
+        tables: Mapping[str, Any] = probes.model_dump(exclude_none=True, by_alias=True)
+    else:
+        tables = probes if isinstance(probes, Mapping) else toml(Path(probes))
+    return recipe_of({"task": {}, **tables}, [f"model={json.dumps(str(base))}"])
 
 
 def diff(base: str | Path, tuned: str | Path) -> dict[str, Any]:
