@@ -148,7 +148,7 @@ def measure(
 
 
 def probing(probes: str | Path | Mapping[str, Any] | Recipe, base: str | Path) -> Recipe:
-    """The recipe that names the probes, for this base. A file that holds nothing but [measure] will do; a whole recipe's
+    """The recipe that names the probes, for this base. A file with nothing but [measure] will do; a whole recipe's
     task stays, since the rows that it trains on are none of the probes'."""
     from scalpel.recipe import Recipe, toml
 
