@@ -16,6 +16,7 @@ from scalpel.overlay import merge
 from scalpel.recipe import Recipe, parse
 from scalpel.runs import Run
 from scalpel.stage import StageRun
+from scalpel.tasks.split import SHARES
 from scalpel.train import train
 
 REWARD = '''
@@ -55,7 +56,7 @@ def tables(at: Path, train: dict[str, Any] | list[dict[str, Any]], kind: str = "
     raw = {
         "model": {"path": str(at / kind), "device": "cpu"},
         "models": {role: str(at / "teacher") for role in ("teacher", "weak", "judge")},
-        "task": {"name": "jsonl", "path": str(at / "rows.jsonl"), "verify": "exact"},
+        "task": {"name": "jsonl", "path": str(at / "rows.jsonl"), "shares": dict(SHARES), "verify": "exact"},
         "data": {"rewards": [f"{at / 'reward.py'}:spread"]},
         "stages": stages,
     }

@@ -100,6 +100,7 @@ def recipe(row: str, at: Path, model: str, steps: int, beside: str = "") -> Reci
             "task": {
                 "name": "jsonl",
                 "path": str(own if own.exists() else at / "rows.jsonl"),
+                "shares": {"train": 0.7, "tune": 0.1, "keep": 0.1, "test": 0.1},
                 "verify": {"name": "pattern", "pattern": LAST_NUMBER},
             },
             "data": {"items": 64, "rewards": [f"{at / 'reward.py'}:near"]},
