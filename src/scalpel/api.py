@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scalpel.progress import Progress
+from scalpel.stopping import Stopped, number_of
 
 if TYPE_CHECKING:
     from scalpel.measure import Ledger
@@ -34,8 +35,8 @@ def removed_unless_begun(folder: Path) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        tuned = (folder / "tuning.json").exists()
-        if missing and not tuned and not any(began(record) for record in folder.rglob("metrics.jsonl")):
+        seen = any((folder / name).exists() for name in ("before.json", "tuning.json"))
+        if missing and not seen and not any(began(record) for record in folder.rglob("metrics.jsonl")):
             shutil.rmtree(folder, ignore_errors=True)
             for parent in missing[1:]:
                 with suppress(OSError):  # someone else has put something there
@@ -86,8 +87,9 @@ def compare(
     with progress or Progress(quiet=True) as shown, removed_unless_begun(folder):
         try:
             run_arms(resolved, folder, resume=resume, progress=shown)
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt(f"stopped; --resume goes on from what is finished in {folder}") from None
+        except KeyboardInterrupt as error:
+            words = f"stopped; --resume goes on from what is finished in {folder}"
+            raise Stopped(words, number_of(error)) from None
     return folder
 
 
@@ -110,8 +112,9 @@ def claim(
     with progress or Progress(quiet=True) as shown, removed_unless_begun(folder):
         try:
             return run_claim(found, folder, anew=anew, progress=shown)
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt(f"stopped; the same command goes on from what is finished in {folder}") from None
+        except KeyboardInterrupt as error:
+            words = f"stopped; the same command goes on from what is finished in {folder}"
+            raise Stopped(words, number_of(error)) from None
 
 
 def measure(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,8 +14,9 @@ from rich.markup import escape
 from typer.core import TyperGroup
 
 from scalpel import __version__
-from scalpel.mishaps import Mishap, mishap
+from scalpel.mishaps import FAILED, Mishap, mishap
 from scalpel.progress import Progress
+from scalpel.stopping import calm
 
 out, err = Console(), Console(stderr=True)
 
@@ -30,7 +32,8 @@ class Calm(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(ctx)
+            with calm():
+                return super().invoke(ctx)
         except BaseException as error:
             found = mishap(error)
             if found is None or ctx.params.get("debug"):
@@ -40,7 +43,8 @@ class Calm(TyperGroup):
 
 
 def say(found: Mishap) -> None:
-    err.print(found.words, style="red" if found.code == 2 else "yellow", markup=False, highlight=False)
+    with suppress(OSError):  # where the terminal was closed
+        err.print(found.words, style="red" if found.code == 2 else "yellow", markup=False, highlight=False)
 
 
 app = typer.Typer(
@@ -100,12 +104,15 @@ def train(recipe: Recipe, overrides: Overrides = None, out_folder: Out = None, r
 @app.command()
 def compare(recipe: Recipe, overrides: Overrides = None, out_folder: Out = None, resume: Resume = False) -> None:
     """Compare several methods on one skill: what each gained and forgot, and which to take."""
-    from scalpel import api
+    from scalpel import api, failures
     from scalpel.report import terminal
 
     folder = api.compare(recipe, overrides or (), out=out_folder, resume=resume, progress=Progress())
     terminal(folder, out)
     out.print(f"The report is in {folder / 'report.html'}", highlight=False)
+    if failed := failures.of(folder):
+        say(Mishap(failures.in_words(failed), FAILED))
+        raise typer.Exit(FAILED)
 
 
 @app.command()

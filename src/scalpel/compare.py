@@ -7,6 +7,7 @@ from there. Finished runs are kept, so an interrupted comparison goes on where i
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -15,8 +16,9 @@ from typing import Any
 
 from scalpel import tasks
 from scalpel.assemble import assemble
-from scalpel.crew import Crew, Job, Report
+from scalpel.crew import Crew, Failed, Job, Report
 from scalpel.experiment import base_engine, look_at_base, probes_of, run_recipe
+from scalpel.failures import FILE, Failure, note, refuse_nothing, said, without_result
 from scalpel.measure import ItemResult, comparison, load
 from scalpel.measure.run import Look
 from scalpel.overlay import merge
@@ -24,8 +26,9 @@ from scalpel.progress import Progress as Shown
 from scalpel.recipe import CompareSpec, Recipe, parse, write
 from scalpel.report import write as write_report
 from scalpel.runs import environment, write_json, write_text
-from scalpel.tuning import Budget, Trial, account, best_rate, trial, with_settings
+from scalpel.tuning import Tuning, account, best_rate, tuned, with_settings
 
+log = logging.getLogger("scalpel")
 ARM_KEYS = ("name", "stages", "learning_rates")  # of an arm's table; all others are its stage's
 
 
@@ -41,34 +44,52 @@ class Arm:
 def compare(recipe: Recipe, folder: str | Path, *, resume: bool = False, progress: Shown | None = None) -> Path:
     """Runs all arms in all seeds, writes comparison.json and report.html, and returns the folder.
 
-    Raises ValueError before anything runs if an arm can't work. An arm that fails while it runs is left out and
-    named in the comparison, with the reason.
+    Raises ValueError before anything runs if an arm can't work. A run that fails is named in the comparison, with the
+    reason; all others go on and are compared, and resuming tries it again.
     """
     shown, folder = progress or Shown(quiet=True), Path(folder)
     spec, arms = checked(recipe)
     occupy(folder, recipe, resume)
     with Crew(spec.workers, shown) as crew:
         before = seen_of_base(arms[0].recipe, folder, crew)
-        budget, trials = tuned(spec, arms, folder, crew)
-        rates = {arm.name: best_rate(arm.name, arm.rates, trials, spec.tuning_margin) for arm in arms}
-        jobs = []
-        for seed in spec.seeds:
-            for arm in arms:
-                ready = with_settings(arm.recipe, seed, rates[arm.name], budget, crew.threads)
-                tuning = account(arm.name, trials, rates[arm.name])
-                where = folder / "arms" / arm.name / f"seed-{seed}"
-                jobs.append(Job(arm.name, run_arm, (ready, where, before, tuning)))
-        outcomes = crew.run("arms", jobs)
-    failed = {job.label: str(found) for job, found in zip(jobs, outcomes, strict=True) if isinstance(found, Exception)}
-    for name in failed:
-        shutil.rmtree(folder / "arms" / name)
-    if len(failed) == len(arms):
-        raise ValueError("every arm failed: " + "; ".join(f"{name}: {why}" for name, why in failed.items()))
+        tuning = tuned(spec, arms, folder, crew)
+        failures = [Failure(name, None, why) for name, why in tuning.failed.items()]
+        failures += run_arms(spec, [arm for arm in arms if arm.name not in tuning.failed], tuning, before, folder, crew)
+    finished = [arm for arm in arms if any((folder / "arms" / arm.name).glob("seed-*/summary.json"))]
+    if not finished:
+        refuse_nothing(failures)
+    failed = without_result(failures, [arm.name for arm in finished])
     write_json(folder / "comparison.json", {"order": [arm.name for arm in arms]})
-    found = comparison(load(folder), price=spec.price, limit=spec.limit, budget=budget, failed=failed)
-    write_json(folder / "comparison.json", found)
+    found = comparison(load(folder), price=spec.price, limit=spec.limit, budget=tuning.budget, failed=failed)
+    write_json(folder / "comparison.json", said(found, failures, len(spec.seeds)))
     write_report(folder)
     return folder
+
+
+def run_arms(
+    spec: CompareSpec, arms: Sequence[Arm], tuning: Tuning, before: Look, folder: Path, crew: Crew
+) -> list[Failure]:
+    """Every arm in every seed; gives those that failed, in that order."""
+    jobs, places = [], []
+    for seed in spec.seeds:
+        for arm in arms:
+            rate = best_rate(arm.name, arm.rates, tuning.trials, spec.tuning_margin)
+            ready = with_settings(arm.recipe, seed, rate, tuning.budget, crew.threads)
+            where = folder / "arms" / arm.name / f"seed-{seed}"
+            if not (where / "summary.json").exists():
+                told = account(arm.name, tuning.trials, rate)
+                jobs.append(Job(f"{arm.name} in seed {seed}", run_arm, (ready, where, before, told)))
+                places.append((arm.name, seed, where))
+    failures: dict[int, Failure] = {}
+
+    def finished(k: int, outcome: Any) -> None:
+        if isinstance(outcome, Failed):
+            name, seed, where = places[k]
+            failures[k] = Failure(name, seed, note(where, outcome), bool(outcome.trace))
+            log.warning("%s failed: %s", failures[k].run, failures[k].why)
+
+    crew.run("arms", jobs, finished)
+    return [failures[k] for k in sorted(failures)]
 
 
 def checked(recipe: Recipe) -> tuple[CompareSpec, list[Arm]]:
@@ -117,56 +138,15 @@ def occupy(folder: Path, recipe: Recipe, resume: bool) -> None:
     write_json(folder / "environment.json", environment())
 
 
-def tuned(spec: CompareSpec, arms: Sequence[Arm], folder: Path, crew: Crew) -> tuple[Budget | None, list[Trial]]:
-    """Every arm's budget, and all trials. The arm that sets the budget is tried first, at its own steps."""
-    path = folder / "tuning.json"
-    if path.exists():
-        saved = json.loads(path.read_text(encoding="utf-8"))
-        return saved["budget"], [Trial(**t) for t in saved["trials"]]
-    trials: list[Trial] = []
-    budget: Budget | None = None
-    leaders: list[Arm] = []
-    if spec.budget != "steps":
-        if spec.amount is None:
-            leaders = [next((arm for arm in arms if arm.name == spec.equal_to), arms[0])]
-            trials = tried(spec, leaders, None, crew, "tuning the arm that sets the budget")
-            amount = max(t.spent[spec.budget] for t in trials)
-        else:
-            amount = spec.amount
-        budget = {"unit": spec.budget, "amount": amount}
-    rest = [arm for arm in arms if arm not in leaders and len(arm.rates) > 1]
-    trials += tried(spec, rest, budget, crew, "tuning the learning rates")
-    write_json(path, {"budget": budget, "trials": [asdict(t) for t in trials]})
-    return budget, trials
-
-
-def tried(spec: CompareSpec, arms: Sequence[Arm], budget: Budget | None, crew: Crew, what: str) -> list[Trial]:
-    """Every rate of every arm. A rate that breaks down is a failed trial; an arm needs one that doesn't."""
-    jobs = [
-        Job(
-            arm.name,
-            trial,
-            (arm.name, with_settings(arm.recipe, spec.tuning_seed, rate, budget, crew.threads), spec.tuning_items),
-        )
-        for arm in arms
-        for rate in arm.rates
-    ]
-    outcomes = crew.run(what, jobs)
-    found = [t for t in outcomes if isinstance(t, Trial)]
-    for arm in arms:
-        if not any(t.arm == arm.name for t in found):
-            error = next(e for job, e in zip(jobs, outcomes, strict=True) if job.label == arm.name)
-            raise ValueError(f"arm {arm.name!r} fails at every learning rate of its grid: {error}") from error
-    return found
-
-
 def seen_of_base(recipe: Recipe, folder: Path, crew: Crew) -> Look:
     """What the probes see of the base, looked at once: a resumed comparison finds it in its folder."""
     path = folder / "before.json"
     if path.exists():
         saved = json.loads(path.read_text(encoding="utf-8"))
         return {probe: [ItemResult(**row) for row in rows] for probe, rows in saved.items()}
-    before = only(crew.run("looking at the base", [Job("base", first_look, (recipe,))]))
+    (before,) = crew.run("looking at the base", [Job("looking at the base", first_look, (recipe,))])
+    if isinstance(before, Failed):
+        raise before.error()
     write_json(path, {probe: [asdict(result) for result in results] for probe, results in before.items()})
     return before
 
@@ -177,18 +157,11 @@ def first_look(recipe: Recipe, report: Report) -> Look:
 
 
 def run_arm(recipe: Recipe, folder: Path, before: Look, tuning: Mapping[str, Any], report: Report) -> None:
-    """One arm in one seed, unless it is finished; what an interrupted run left is taken up or cleared away."""
-    if (folder / "summary.json").exists():
+    """One arm in one seed, unless it is finished; what an interrupted or failed run left is taken up or cleared."""
+    if (folder / "summary.json").exists():  # by a process that was killed before it could say so
         return
     checkpointed = any((folder / "checkpoints").glob("checkpoint-*"))
     if folder.exists() and not checkpointed:
         shutil.rmtree(folder)
+    (folder / FILE).unlink(missing_ok=True)
     run_recipe(recipe, folder, resume=checkpointed, before=before, saves_model=False, tuning=tuning, report=report)
-
-
-def only(outcomes: Sequence[Any]) -> Any:
-    """The single outcome, raised if it is an error."""
-    (found,) = outcomes
-    if isinstance(found, Exception):
-        raise found
-    return found

@@ -1,4 +1,4 @@
-"""Mishaps: errors that a user can mend, as one message and an exit code."""
+"""Mishaps: errors that a user can mend, as one message and an exit code. docs/cli.md lists the codes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import errno
 import sys
 from dataclasses import dataclass
 
-WRONG, STOPPED = 2, 130
+from scalpel.stopping import number_of
+
+FAILED, WRONG, SIGNALLED = 1, 2, 128  # a run of several failed; an error; and a signal's number is added to the last
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,7 @@ class Mishap:
 def mishap(error: BaseException) -> Mishap | None:
     """What to tell the user of an error, or None if it is a fault of ours (or no error at all)."""
     if isinstance(error, KeyboardInterrupt):
-        return Mishap(str(error) or "stopped", STOPPED)
+        return Mishap(str(error) or "stopped", SIGNALLED + number_of(error))
     if isinstance(error, BrokenPipeError):
         return None  # the reader of our output went away; nobody is left to tell
     if isinstance(error, OSError):

@@ -9,8 +9,6 @@ import os
 import platform
 import re
 import shutil
-import signal
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -194,25 +192,3 @@ def whole_lines(path: Path) -> list[str]:
     """The lines of a file; one that was cut short, by a process that was killed, is not among them."""
     found = path.read_text(encoding="utf-8") if path.exists() else ""
     return [line + "\n" for line in found.split("\n")[:-1]]  # texts may hold other line separators
-
-
-@contextmanager
-def interruptible() -> Iterator[list[bool]]:
-    """Turns a first Ctrl-C into a wish that the loop meets at the end of its step; a second one stops at once."""
-    wish: list[bool] = []
-
-    def handler(number: int, frame: Any) -> None:
-        if wish:
-            raise KeyboardInterrupt
-        wish.append(True)
-        print("\nfinishing this step, then writing a checkpoint; Ctrl-C again stops at once", file=sys.stderr)
-
-    try:
-        before = signal.signal(signal.SIGINT, handler)
-    except ValueError:  # not in the main thread: leave the handler alone
-        yield wish
-        return
-    try:
-        yield wish
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -18,10 +18,11 @@ from scalpel.memory import memory_of, ran_out, room_of
 from scalpel.optimise import set_rate
 from scalpel.part import Bound
 from scalpel.recipe import Recipe
-from scalpel.runs import Run, interruptible
+from scalpel.runs import Run
 from scalpel.schema import BudgetSpec
 from scalpel.stage import StageRun
 from scalpel.step import NonFiniteLoss, Tally, backward, outlook, parameter_penalty
+from scalpel.stopping import Stopped, interruptible
 from scalpel.supply import drawn
 from scalpel.track import tracker
 
@@ -45,8 +46,8 @@ def train(
 
     `watch(job, stage, progress)` is called when a stage begins and after every step; it may measure, and ends the
     stage by returning True. `tell` gets each step's record. Raises ValueError for what is wrong with the recipe
-    or its data, NonFiniteLoss if training breaks down, and KeyboardInterrupt after a Ctrl-C; in the last two
-    cases the last good state is saved first.
+    or its data, NonFiniteLoss if training breaks down, and KeyboardInterrupt after a Ctrl-C or another signal
+    to stop (`stopping.py`); in the last two cases the last good state is saved first.
     """
     job, progress = Job(recipe), Progress()
     saved = run.last_checkpoint() if run and resume else None
@@ -79,7 +80,7 @@ def train(
                 if saver and (wish or saver.due(stage.spec.checkpoint_every, progress.step)):
                     saver.save(job, stage, progress, needed=bool(wish))
                 if wish:
-                    raise KeyboardInterrupt(f"stopped after step {progress.total}; {last_good(run)}")
+                    raise Stopped(f"stopped after step {progress.total}; {last_good(run)}", wish[0])
             job.leave(stage, run.folder if run else None)
     return job
 

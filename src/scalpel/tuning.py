@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import json
+import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from scalpel import tasks
-from scalpel.crew import Report
+from scalpel.crew import Crew, Failed, Report
+from scalpel.crew import Job as Order
+from scalpel.failures import note
 from scalpel.job import Job, StageRun
 from scalpel.measure import make_probes
-from scalpel.recipe import BudgetSpec, Recipe
+from scalpel.recipe import BudgetSpec, CompareSpec, Recipe
+from scalpel.runs import write_json
 from scalpel.train import Progress, share_done, train
 
+if TYPE_CHECKING:
+    from scalpel.compare import Arm
+
+log = logging.getLogger("scalpel")
 Budget = Mapping[str, Any]  # {"unit": "flops" | "tokens" | "seconds", "amount": …}
 
 
@@ -24,6 +34,95 @@ class Trial:
     learning_rate: float
     accuracy: float
     spent: Mapping[str, float]
+
+
+@dataclass
+class Tuning:
+    """What was tried so far, in a file that is written after every trial."""
+
+    path: Path
+    budget: Budget | None = None
+    trials: list[Trial] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)  # arms for which no rate works, and why
+    finished: bool = False
+
+    @classmethod
+    def at(cls, path: Path) -> Tuning:
+        """As the file tells, where there is one."""
+        if not path.exists():
+            return cls(path)
+        saved = json.loads(path.read_text(encoding="utf-8"))
+        trials = [Trial(**t) for t in saved["trials"]]
+        return cls(path, saved["budget"], trials, saved.get("failed", {}), saved.get("finished", True))
+
+    def write(self) -> None:
+        trials = [asdict(t) for t in self.trials]
+        saved = {"finished": self.finished, "budget": self.budget, "trials": trials, "failed": self.failed}
+        write_json(self.path, saved)
+
+    def add(self, trial: Trial) -> None:
+        self.trials.append(trial)
+        self.write()
+
+    def knows(self, arm: str, rate: float) -> bool:
+        return any(t.arm == arm and t.learning_rate == rate for t in self.trials)
+
+
+def tuned(spec: CompareSpec, arms: Sequence[Arm], folder: Path, crew: Crew) -> Tuning:
+    """Every arm's budget, and all trials. The arm that sets the budget is tried first, at its own steps. What was tried
+    before is not tried again, but for arms for which nothing worked."""
+    tuning = Tuning.at(folder / "tuning.json")
+    leaders, every = list[Arm](), arms
+    if spec.budget != "steps" and spec.amount is None:
+        leaders = [next((arm for arm in arms if arm.name == spec.equal_to), arms[0])]
+    if tuning.finished:
+        arms = [arm for arm in arms if arm.name in tuning.failed]
+    elif spec.budget != "steps":
+        amount = spec.amount
+        if leaders:
+            tried(spec, leaders, tuning, None, crew, "tuning the arm that sets the budget")
+            refuse_failed(leaders[0].name, tuning)
+            amount = max(t.spent[spec.budget] for t in tuning.trials if t.arm == leaders[0].name)
+        tuning.budget = {"unit": spec.budget, "amount": amount}
+    rest = [arm for arm in arms if arm not in leaders and len(arm.rates) > 1]
+    tried(spec, rest, tuning, tuning.budget, crew, "tuning the learning rates")
+    place = {(arm.name, rate): n for n, (arm, rate) in enumerate((arm, rate) for arm in every for rate in arm.rates)}
+    tuning.trials.sort(key=lambda t: place[t.arm, t.learning_rate])  # as if never interrupted
+    tuning.finished = True
+    tuning.write()
+    return tuning
+
+
+def refuse_failed(name: str, tuning: Tuning) -> None:
+    if name in tuning.failed:
+        raise ValueError(
+            f"arm {name!r} sets what all others may spend, but {tuning.failed[name]}; name another in "
+            "compare.equal_to, or give compare.amount"
+        )
+
+
+def tried(spec: CompareSpec, arms: Sequence[Arm], tuning: Tuning, budget: Budget | None, crew: Crew, what: str) -> None:
+    """Every rate of every arm. A rate that breaks down is a failed trial; an arm needs one that doesn't."""
+    jobs = []
+    for arm in arms:
+        for rate in (rate for rate in arm.rates if not tuning.knows(arm.name, rate)):
+            recipe = with_settings(arm.recipe, spec.tuning_seed, rate, budget, crew.threads)
+            label = f"{arm.name} at the learning rate {rate:g}"
+            jobs.append(Order(label, trial, (arm.name, recipe, spec.tuning_items)))
+
+    def finished(k: int, outcome: Any) -> None:
+        if isinstance(outcome, Failed):
+            log.warning("%s failed: %s", jobs[k].label, outcome.words)
+        else:
+            tuning.add(outcome)
+
+    outcomes = crew.run(what, jobs, finished)
+    for arm in arms:
+        tuning.failed.pop(arm.name, None)
+        own = [o for job, o in zip(jobs, outcomes, strict=True) if isinstance(o, Failed) and job.args[0] == arm.name]
+        if not any(t.arm == arm.name for t in tuning.trials):
+            why = note(tuning.path.parent / "arms" / arm.name, own[0])
+            tuning.failed[arm.name] = f"it fails at every learning rate of its grid: {why}"
 
 
 def with_settings(recipe: Recipe, seed: int, rate: float, budget: Budget | None, threads: int) -> Recipe:

@@ -1,11 +1,12 @@
-"""A crew of processes: results in order, users' errors in their places, progress from all of them."""
+"""A crew of processes: results in order, what failed in its place, whatever way the processes begin."""
 
 import os
+import sys
 
 import pytest
 
 from scalpel import crew as module
-from scalpel.crew import Crew, Job
+from scalpel.crew import Crew, Failed, Job
 from scalpel.progress import Progress
 
 
@@ -26,7 +27,11 @@ def where(report):
     return os.getpid()
 
 
-JOBS = [Job("a", twice, (1,)), Job("b", refused, ()), Job("c", twice, (3,))]
+def quits(report):
+    sys.exit("code of a user that means to end all")
+
+
+JOBS = [Job("a", twice, (1,)), Job("b", refused, ()), Job("c", twice, (3,)), Job("d", broken, ()), Job("e", quits, ())]
 
 
 @pytest.fixture
@@ -34,9 +39,19 @@ def two_cores(monkeypatch):
     monkeypatch.setattr(module, "cores", lambda: 2)
 
 
-def outcomes(workers: int) -> list:
+def outcomes(workers: int) -> tuple[list, list]:
+    told = []
     with Crew(workers, Progress(quiet=True)) as crew:
-        return crew.run("jobs", JOBS)
+        found = crew.run("jobs", JOBS, lambda k, outcome: told.append(k))
+    return found, told
+
+
+def check(found: list, told: list) -> None:
+    a, b, c, d, e = found
+    assert (a, c) == (2, 6) and sorted(told) == [0, 1, 2, 3, 4]
+    assert b == Failed("no such thing") and isinstance(b.error(), ValueError)
+    assert "KeyError" in d.words and "in broken" in d.trace and isinstance(d.error(), RuntimeError)
+    assert "means to end all" in e.words
 
 
 def test_one_worker_runs_here(two_cores):
@@ -44,10 +59,12 @@ def test_one_worker_runs_here(two_cores):
         assert crew.threads == 2 and crew.run("jobs", [Job("here", where, ())]) == [os.getpid()]
 
 
+def test_a_job_that_fails_takes_no_other_with_it(two_cores):
+    check(*outcomes(1))
+
+
 def test_processes_of_their_own_give_what_this_one_gives(two_cores):
-    here, apart = outcomes(1), outcomes(2)
-    assert [here[0], here[2]] == [apart[0], apart[2]] == [2, 6]
-    assert str(here[1]) == str(apart[1]) == "no such thing"
+    check(*outcomes(2))
 
 
 @pytest.mark.parametrize(("platform", "gpu"), [("darwin", False), ("linux", True)])
@@ -55,8 +72,3 @@ def test_processes_begin_afresh_where_copies_are_not_safe(monkeypatch, platform,
     monkeypatch.setattr(module.sys, "platform", platform)
     monkeypatch.setattr("torch.cuda.is_available", lambda: gpu)
     assert module.started().get_start_method() == "spawn"
-
-
-def test_a_fault_of_ours_ends_the_crew(two_cores):
-    with pytest.raises(KeyError, match="ours"), Crew(1, Progress(quiet=True)) as crew:
-        crew.run("jobs", [Job("broken", broken, ())])

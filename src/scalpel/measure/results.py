@@ -147,8 +147,9 @@ def in_order(folder: Path, arms: list[Arm]) -> list[Arm]:
 
 
 def seeds_in(arm: Path) -> list[Path]:
-    """The finished seeds of an arm: those whose ledger is written."""
-    found = [path for path in arm.glob("seed-*") if (path / "ledger" / "summary.json").is_file()]
+    """The finished seeds of an arm: those with a ledger, and a summary, which is written last."""
+    ends = ("ledger/summary.json", "summary.json")
+    found = [path for path in arm.glob("seed-*") if all((path / end).is_file() for end in ends)]
     return sorted(found, key=seed_of)
 
 

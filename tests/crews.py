@@ -1,0 +1,118 @@
+"""Crews whose leader and workers start in half a second, since nothing of theirs needs torch. A test runs this file as
+a program, and looks at what the processes leave behind; it is not to be imported by one."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import re
+import signal
+import sys
+import time
+from pathlib import Path
+
+from scalpel import crew, worker
+from scalpel.crew import Crew, Failed, Job
+from scalpel.mishaps import mishap
+from scalpel.progress import Progress
+from scalpel.stopping import Stopped, calm, interruptible
+
+worker.settle = lambda threads: None
+worker.EXPERIMENT = "json"
+crew.cores = lambda: 2
+crew.GRACE = float(os.environ.get("GRACE", 5.0))
+
+
+def started():
+    if os.environ.get("WAY") == "spawn":
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["crews"])
+    return context
+
+
+crew.started = started
+
+
+def steps(folder, name, report):
+    """Goes on until it is asked to stop, as a run does."""
+    with interruptible() as wish:
+        while not wish:
+            with (folder / f"{name}.lines").open("a") as lines:
+                lines.write("step\n")
+            report(0.5)
+            time.sleep(0.02)
+    (folder / f"{name}.checkpoint").touch()
+    raise Stopped
+
+
+def stuck(folder, name, report):
+    """Holds the interpreter, so that no other thread of the process can run."""
+    (folder / f"{name}.lines").write_text("begun\n")
+    re.match(r"(a+)+$", "a" * 40 + "b")
+
+
+def dies(folder, name, times, report):
+    """Is killed so often before it ends well."""
+    with (folder / f"{name}.lines").open("a") as lines:
+        lines.write(f"{os.getpid()}\n")
+    if len((folder / f"{name}.lines").read_text().splitlines()) <= times:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return name
+
+
+def asked(folder, name, report):
+    """Is asked to stop from outside, once; it does and writes a checkpoint."""
+    with interruptible() as wish:
+        if not (folder / f"{name}.checkpoint").exists():
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert wish
+            (folder / f"{name}.checkpoint").touch()
+            raise Stopped
+    return name
+
+
+def leaves(folder, name, report):
+    os._exit(3)
+
+
+def ends(folder, name, report):
+    time.sleep(0.1)
+    return name
+
+
+def wrong(folder, name, report):
+    raise KeyError("a fault of ours")
+
+
+def lead(folder, names):
+    """A job for each name, `dies2` for one that is killed twice; prints what came of them."""
+    jobs = []
+    for k, name in enumerate(names):
+        kind, times = name.rstrip("0123456789"), name.lstrip("abcdefghijklmnopqrstuvwxyz")
+        more = (int(times),) if times else ()
+        jobs.append(Job(f"job {name}", globals()[kind], (folder, f"{name}-{k}", *more)))
+
+    def finished(k, outcome):
+        if "RAISES" in os.environ:
+            raise RuntimeError("in the leader")
+
+    with calm(), Crew(2, Progress(quiet=True)) as made:
+        outcomes = made.run("jobs", jobs, finished)
+        print(json.dumps([vars(o) if isinstance(o, Failed) else o for o in outcomes]))
+
+
+def main():
+    import crews  # by this name the processes know its functions
+
+    try:
+        crews.lead(Path(sys.argv[1]), sys.argv[2:])
+    except BaseException as error:
+        if (found := mishap(error)) is None:
+            raise
+        sys.exit(found.code)
+
+
+if __name__ == "__main__":
+    main()
