@@ -1,4 +1,4 @@
-"""Mishaps: errors that a user can mend, as one message and an exit code. docs/cli.md lists the codes."""
+"""Mishaps: errors that a user can mend, as one message and an exit code. docs/run-folder.md lists the codes."""
 
 from __future__ import annotations
 

@@ -72,7 +72,8 @@ def tuned(spec: CompareSpec, arms: Sequence[Arm], folder: Path, crew: Crew) -> T
     """Every arm's budget, and all trials. The arm that sets the budget is tried first, at its own steps. What was tried
     before is not tried again, but for arms for which nothing worked."""
     tuning = Tuning.at(folder / "tuning.json")
-    leaders, every = list[Arm](), arms
+    leaders: list[Arm] = []
+    every = arms
     if spec.budget != "steps" and spec.amount is None:
         leaders = [next((arm for arm in arms if arm.name == spec.equal_to), arms[0])]
     if tuning.finished:
