@@ -61,7 +61,7 @@ def run_recipe(
     summary = summarise(recipe, run, base, job, tuning or {})
     if probes:
         books = ledgers(recipe, probes, base, job.engine, before, shown)
-        run.log(probe_record(summary["steps"], summary["cost"], before, {b.probe: after(b) for b in books}))
+        watcher.note(summary["steps"], summary["cost"], {book.probe: after(book) for book in books})
         save(run.folder, books)
     if saves_model:
         models.save(job.engine.model, job.engine.tokens, run.folder / "model")
@@ -102,13 +102,13 @@ class Watcher:
         self.report(0.9 * share)
         if progress.total == 0:
             self.announce(job, stage)
-            self.note(job, progress, self.before)
+            self.note(progress.total, self.cost(job, progress), self.before)
         while self.points and share >= self.points[0]:
             self.points.pop(0)
             if share < 1.0:
                 with unmetered(job.engine):
                     seen = look(self.few(), job.engine, self.base)
-                self.note(job, progress, seen)
+                self.note(progress.total, self.cost(job, progress), seen)
         return False
 
     def announce(self, job: Job, stage: StageRun) -> None:
@@ -122,21 +122,33 @@ class Watcher:
             self.shown.say(estimate(job, stage).words)
 
     def few(self) -> list[Probe]:
-        """Each probe on its first few items."""
+        """Each probe on the items of its curve."""
+        return [probe.only(ids) for probe, ids in zip(self.probes, self.curve().values(), strict=True)]
+
+    def curve(self) -> dict[str, set[str]]:
+        """The items at which every look along the run is taken, the first and the last too: the first few of each
+        probe."""
         most = self.recipe.measure.curve_items
-        return [probe.only({r.id for r in self.before[probe.name][:most]}) for probe in self.probes]
+        return {probe.name: {r.id for r in self.before[probe.name][:most]} for probe in self.probes}
 
-    def note(self, job: Job, progress: Progress, seen: Look) -> None:
-        cost = {**job.engine.meter.state(), "seconds": progress.seconds}
-        self.run.log(probe_record(progress.total, cost, self.before, seen))
+    def cost(self, job: Job, progress: Progress) -> dict[str, Any]:
+        return {**job.engine.meter.state(), "seconds": progress.seconds}
+
+    def note(self, step: int, cost: Mapping[str, Any], seen: Look) -> None:
+        """Records a look. One at all items, as those of the ledger are, counts here with the items of the curve."""
+        self.run.log(probe_record(step, cost, self.before, seen, self.curve()))
 
 
-def probe_record(step: int, cost: Mapping[str, Any], before: Look, seen: Look) -> dict[str, Any]:
-    """A line of metrics.jsonl for one look; items that it left out are left out of `before` too."""
-    record = {"kind": "probe", "step": step, "flops": cost["flops"], "seconds": cost["seconds"]}
+def probe_record(
+    step: int, cost: Mapping[str, Any], before: Look, seen: Look, curve: Mapping[str, set[str]]
+) -> dict[str, Any]:
+    """A line of metrics.jsonl for one look, from the items of the curve alone: points made from different items
+    could not be told from a change of the model."""
+    items = max((len(ids) for ids in curve.values()), default=0)
+    record = {"kind": "probe", "step": step, "flops": cost["flops"], "seconds": cost["seconds"], "items": items}
     for name, results in seen.items():
-        ids = {result.id for result in results}
-        record |= metrics(name, [r for r in before[name] if r.id in ids], results)
+        ids = curve[name]
+        record |= metrics(name, [r for r in before[name] if r.id in ids], [r for r in results if r.id in ids])
     return record
 
 
