@@ -225,6 +225,9 @@ def claim(
         out.print(tables.checks_table(found))
         said = escape(" ".join(found["words"]))
         out.print(f"[bold]{found['verdict'].capitalize()}.[/bold] {said}", highlight=False)
+        if found["failed"]:
+            say(Mishap(f"without a result: {', '.join(found['failed'])}; the same command tries these again", FAILED))
+            raise typer.Exit(FAILED)
     if page is not None and not all_claims.fill(page, claims, check=check) and check:
         raise ValueError(f"out of date: {page}; run `scalpel claim --page {page}`")
     if name is None and page is None:

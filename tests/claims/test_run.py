@@ -138,3 +138,23 @@ def test_the_time_of_a_run_that_was_killed_counts_up_to_what_it_wrote_last(tmp_p
 def test_an_unknown_claim_is_refused(place, name):
     ran = place("claim", name)
     assert ran.code == 2 and "steps" in ran.err and "Traceback" not in ran.err
+
+
+def test_an_arm_that_failed_in_a_seed_is_not_judged_by_the_others_and_is_tried_again(place, monkeypatch):
+    import scalpel.train as module
+
+    def taken(job, stage, progress):
+        if job.recipe.seed == 1 and job.recipe.stages[0].learning_rate == 1e-2:
+            raise ValueError("no credit")
+        return real(job, stage, progress)
+
+    real = module.take_step
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "take_step", taken)
+        ran = place("claim", "steps")
+    assert ran.code == 1 and "without a result: fast; the same command tries" in ran.said
+    found = place.json("runs/claims/steps/result.json")
+    assert found["verdict"] == "not testable here" and found["checks"][1]["outcome"] == "missing"
+    assert "seed 1 failed: no credit" in found["checks"][1]["why"]
+    assert place("claim", "steps").code == 0
+    assert place.json("claims/steps/result.json")["verdict"] == "replicates"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,22 +40,33 @@ def run_claim(claim: Claim, folder: Path, *, anew: bool = False, progress: Progr
 
 
 def finished(folder: Path) -> bool:
-    """Whether the comparison in that folder ran to its end."""
+    """Whether the comparison in that folder ran to its end, with a result of every run: what failed is tried again."""
     path = folder / "comparison.json"
-    return path.is_file() and "verdict" in read_json(path)
+    compared = read_json(path) if path.is_file() else {}
+    return "verdict" in compared and not compared.get("failures")
+
+
+def broken(compared: Mapping[str, Any]) -> dict[str, str]:
+    """The arms that failed in a seed, and why. A claim is not judged by the seeds that went well alone."""
+    found = dict(compared["failed"])
+    for failure in compared.get("failures", []):
+        found.setdefault(failure["arm"], f"seed {failure['seed']} failed: {failure['why']}")
+    return found
 
 
 def result(claim: Claim, folder: Path) -> dict[str, Any]:
     """What a finished comparison says of the claim."""
     compared, made = read_json(folder / "comparison.json"), origin(folder)
-    arms = {arm.name: arm for arm in load(folder)}
+    failed = broken(compared)
+    arms = {arm.name: arm for arm in load(folder) if arm.name not in failed}
     spec = claim.recipe.compare
     assert spec is not None, "a claim is read only if its recipe compares something"
     return {
         "format": FORMAT,
         "claim": claim.id,
         "digest": claim.digest,
-        **judged(claim, arms, compared["failed"]),
+        **judged(claim, arms, failed),
+        "failed": failed,
         "arms": [{key: arm[key] for key in SHOWN} for arm in compared["arms"]],
         "seeds": spec.seeds,
         "command": " ".join(["scalpel claim", claim.id, *claim.overrides]),
