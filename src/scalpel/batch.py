@@ -63,6 +63,7 @@ class Batch:
     reference_N: Tensor | None = None  # log-probs by the reference model
     mix_ids_N: Tensor | None = None  # shown blended with input_N: (1 − mix) · E[input] + mix · E[mix_ids]
     mix_N: Tensor | None = None
+    lost_S: Tensor | None = None  # how many of a sequence's group were left out, since nothing rewarded them
     whole_S: Tensor | None = None  # trained tokens of each sequence, where some of them were left out of `train_N`
     columns: tuple[Mapping[str, Any], ...] = ()
 
@@ -79,6 +80,17 @@ class Batch:
         """The sum of a sequence's rewards; NaN (does not apply) counts as nothing."""
         assert self.reward_SK is not None, "this batch carries no rewards"
         return self.reward_SK.nan_to_num(0.0).sum(1)
+
+    def rewarded(self) -> Batch:
+        """The batch without the sequences that no reward applies to, which is what their siblings are compared in."""
+        if self.reward_SK is None or not self.S:
+            return self
+        none_S = self.reward_SK.isnan().all(1)
+        if not bool(none_S.any()):
+            return self
+        group_S = self.dense_group_S()
+        lost_G = torch.bincount(group_S[none_S], minlength=int(group_S.max()) + 1)
+        return replace(self, lost_S=lost_G[group_S]).pick((~none_S).nonzero()[:, 0])
 
     @property
     def length_S(self) -> Tensor:

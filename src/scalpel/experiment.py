@@ -114,10 +114,13 @@ class Watcher:
     def announce(self, job: Job, stage: StageRun) -> None:
         """Says what the first batch would train; refuses a run that would train nothing, or the prompt."""
         for k in range(len(stage.plan.flows)):
+            job.samples.clear()
             with unmetered(job.engine):
                 batch = job.draw(stage, k, 0, 0, 0.0)
             if batch.S:
                 self.shown.say(look_at(job.engine.tokens, rows_of(job.engine.tokens, batch)))
+            if words := job.samples.words(stage.spec.sampling.max_tokens):
+                self.shown.say(words)
         if not self.shown.quiet:  # timing a few passes is worth it only where somebody waits
             self.shown.say(estimate(job, stage).words)
 

@@ -1,19 +1,43 @@
-"""Marks: what a sample earned, and what was said of it."""
+"""Marks: what a sample earned, what was said of it, and whether anything could be read in it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from math import nan
+
+
+class Unread(float):
+    """A verifier's score, 0, where it found nothing that could be read as an answer: not right, and not known to be
+    wrong either. As a number it is what it is for a wrong answer."""
+
+    def __repr__(self) -> str:
+        return "unread"
+
+
+UNREAD = Unread(0.0)
+
+
+def unread(score: object) -> bool:
+    """Whether a verifier's score says that there was nothing to read."""
+    return isinstance(score, Unread)
 
 
 class Marks(list[float]):
     """The rewards of a sample, one of each function, and the words that came with them: a verifier's, an interpreter's,
-    or what a user's function logs as `log_extra("feedback", words)`."""
+    or what a user's function logs as `log_extra("feedback", words)`; and whether a verifier found nothing to read."""
 
-    def __init__(self, rewards: Iterable[float], words: str = "") -> None:
+    def __init__(self, rewards: Iterable[float], words: str = "", unread: bool = False) -> None:
         super().__init__(rewards)
-        self.words = words
+        self.words, self.unread = words, unread
 
 
 def said(rewards: Sequence[float]) -> str:
     """The words that came with rewards; empty where nothing was said."""
     return rewards.words if isinstance(rewards, Marks) else ""
+
+
+def total(rewards: Sequence[float]) -> float:
+    """The sum of the rewards that apply, which aren't NaN; NaN where none does: the sample is not rewarded, and below
+    no threshold either."""
+    applied = [r for r in rewards if r == r]
+    return sum(applied) if applied else nan

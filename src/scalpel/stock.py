@@ -26,6 +26,7 @@ from scalpel.keep import Begin, write_documents
 from scalpel.recipe import ModelSpec, Recipe, StageSpec
 from scalpel.rendered import Rendered, truncate
 from scalpel.rewards import Early, Rewards, TrainerState
+from scalpel.samples import Samples
 from scalpel.stage import StageRun
 from scalpel.tokens import Tokens
 
@@ -51,6 +52,7 @@ class Stock:
         self.engine = Engine(model, tokens, precision=choose_precision(recipe.model.precision, model, self.device))
         self.meter = self.engine.meter  # the run's own; a look ahead has another
         self.noted: dict[str, float] = {}  # what reward functions logged in this step
+        self.samples = Samples()  # that were judged in this step
         self.completions: list[dict[str, Any]] = []  # some of what the policy wrote in this step, with its rewards
 
     def load(self, spec: ModelSpec) -> tuple[PreTrainedModel, Tokens]:
@@ -94,7 +96,9 @@ class Stock:
             if not examples:
                 raise ValueError(f"task {task.name!r} has no training items")
             memory = self.recalled.setdefault(key, {})
-            self._examples[key] = (task, examples, Rewards(chosen, task, self.chances, self.vectors, memory))
+            made = Rewards(chosen, task, self.chances, self.vectors, memory)
+            made.suits(examples)
+            self._examples[key] = (task, examples, made)
         return self._examples[key]
 
     def chances(self, role: str, prompts: Sequence[Prompt], answers: Sequence[str]) -> list[list[float]]:
@@ -144,14 +148,15 @@ class Stock:
         state = TrainerState(total, sum(spec.steps * spec.repeat for spec in self.recipe.stages), epoch)
         early = rewards.while_sampling(state)
         judge = partial(self.reward, rewards, state, stage.spec.log_completions, early=early)
-        reward = stage.spreads[k].watching(judge)
+        aside = self.engine.meter is not self.meter  # a look ahead: the step itself will be watched
+        reward = judge if aside else stage.spreads[k].watching(judge)
         material = replace(self.material(stage, chosen, reward, seed, done), written=partial(self.written, total))
         trial = partial(self.reward, rewards, state, 0, trial=True)
         material = replace(material, more=partial(others, examples, chosen, seed), on_trial=trial)
         if early.functions:
             material = replace(material, early=partial(self.ask, early))
         with early:
-            batch = flow.source(hand(material), progress=done)
+            batch = flow.source(hand(material), progress=done).rewarded()
         self.noted |= stage.thermostat.settle() if stage.thermostat else {}
         for c, corruption in enumerate(flow.corrupt):
             handed: dict[str, Any] = {"mask_id": self.engine.tokens.mask_id, "seed": derive(seed, c) % 2**31}
@@ -221,7 +226,9 @@ class Stock:
         asked = [example for example, _ in rows]
         scored = rewards(asked, texts, [ids for _, ids in rows], state, trial, early)
         if not trial:
-            self.noted |= scored.metrics
-            self.completions += completion_rows(asked, texts, scored, most)
+            cut_off = [not sample.finished for group in samples for sample in group]
+            self.samples.note(scored, cut_off)
+            self.noted |= {**scored.metrics, **self.samples.shares}
+            self.completions += completion_rows(asked, texts, scored, cut_off, most)
         flat = iter(scored.marks)
         return [[next(flat) for _ in group] for group in samples]

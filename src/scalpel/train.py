@@ -18,6 +18,7 @@ from scalpel.memory import memory_of, ran_out, room_of
 from scalpel.optimise import set_rate
 from scalpel.part import Bound
 from scalpel.recipe import Recipe
+from scalpel.rewards.guarded import Failed
 from scalpel.runs import Run
 from scalpel.schema import BudgetSpec
 from scalpel.stage import StageRun
@@ -112,6 +113,10 @@ def guarded_step(job: Job, stage: StageRun, progress: Progress, run: Run | None)
             run.checkpoint(progress.total, state(job, stage, progress))
         advice = "lower the learning rate, or look at these rows"
         raise NonFiniteLoss(f"step {progress.total + 1}: {error}; {advice}; {last_good(run)}") from None
+    except Failed as error:
+        if run and stage.finite():
+            run.checkpoint(progress.total, state(job, stage, progress))
+        raise Failed(f"step {progress.total + 1}: {error}; {last_good(run)}") from error
     except (RuntimeError, MemoryError) as error:
         if not ran_out(error):
             raise
@@ -128,6 +133,14 @@ def guarded_step(job: Job, stage: StageRun, progress: Progress, run: Run | None)
     return {"kind": "train", "stage": stage.name, "step": progress.total, **record, "seconds": progress.seconds}
 
 
+def refuse_twice(own: Mapping[str, float], noted: Mapping[str, float]) -> None:
+    """Raises ValueError where a user's function logs a number by a name that a part has in this record."""
+    if both := sorted(own.keys() & noted.keys()):
+        raise ValueError(
+            f"log_metric({both[0]!r}, …): the record has a number of its own by that name here; take another name"
+        )
+
+
 def take_step(job: Job, stage: StageRun, progress: Progress) -> dict[str, Any]:
     """Draws, sums the gradients of all signals, clips, moves, and lets the scope redraw."""
     done, tally, loss = share_done(job, stage, progress), Tally(), 0.0
@@ -135,17 +148,19 @@ def take_step(job: Job, stage: StageRun, progress: Progress) -> dict[str, Any]:
     job.engine.model.train()
     job.noted.clear()
     job.completions.clear()
+    job.samples.clear()
     first: dict[int, tuple[Bound, Batch]] = {}  # parts, with the first batch of which they had a share
     for k, flow in enumerate(stage.plan.flows):
         batch = drawn(job, stage, k, progress, done)
         tally.add("", offer := outlook(batch))
         trains = bool(batch.train_N.any())
-        stage.spreads[k].after_step(stage.spec.sampling.temperature, trains)
+        stage.spreads[k].after_step(stage.spec.sampling.temperature, trains, stage.spec.sampling.max_tokens)
         for p in (flow.source, *flow.parts):
             tally.note(p, offer)
             first.setdefault(id(p), (p, batch))
         if trains:
             loss += backward(job.engine, flow, batch, done, stage.spec.accumulation, tally, stage.factor)
+    refuse_twice(tally.means(), job.noted)
     for moving in stage.scope.moving:
         moving.gather()
     if stage.plan.on_parameters:

@@ -13,7 +13,7 @@ import torch
 
 from scalpel.example import Example
 from scalpel.rewards import Rewards, TrainerState, mathematics
-from scalpel.rewards.mathematics import equal
+from scalpel.rewards.mathematics import judge
 from scalpel.rewards.verifiers import make
 
 USER = ({"role": "user", "content": "hi"},)
@@ -74,57 +74,50 @@ def test_verifiers_judge_as_they_say(spec: Any, completion: str, answer: str, sc
 def test_math_is_judged_alike_in_the_main_thread_and_in_others() -> None:
     found: list[Any] = []
 
-    def judge() -> None:
-        found.extend([equal("$\\frac{2}{4}$", "0.5"), equal("3", "4")])
+    def ask() -> None:
+        found.extend([judge("$\\frac{2}{4}$", "0.5"), judge("3", "4"), judge("well", "4")])
         try:
-            equal("3", "a cat sat")
+            judge("3", "a cat sat")
         except ValueError as error:
             found.append(str(error))
 
-    thread = threading.Thread(target=judge)
+    thread = threading.Thread(target=ask)
     thread.start()
     thread.join()
-    assert found[:2] == [True, False] and "can't read the answer" in found[2]
+    ask()
+    assert found[:3] == [True, False, None] and "can't read the answer" in found[3] and found[:4] == found[4:]
+
+
+def test_a_process_that_hangs_or_dies_has_read_nothing_and_is_started_anew(tmp_path: Path) -> None:
+    fake = "import json, sys, time\nfor line in sys.stdin:\n    said = (json.loads(line)['said'] or [[], ''])[1]\n"
+    fake += "    if said == 'hang': time.sleep(60)\n    if said == 'die': sys.exit()\n    print('true', flush=True)\n"
+    (tmp_path / "fake.py").write_text(fake)
+    worker = mathematics.Worker(tmp_path / "fake.py")
+    start, right = time.monotonic(), (["1"], "1")
+    asked = (("hang", 0.2), ("a", 30), ("die", 30), ("b", 30))
+    found = [worker.compare(right, ([said], said), limit) for said, limit in asked]
+    worker.end()
+    assert found == [None, True, None, True] and time.monotonic() - start < 30
 
 
 def test_a_busy_machine_is_waited_for_where_the_right_answer_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    limits: list[int | None] = []
-    read = mathematics.read
-    monkeypatch.setattr(mathematics, "read", lambda answer, limit: limits.append(limit) or read(answer, limit))
-    assert equal("42", "42", seconds=1) and mathematics.compare("42", "42", None)
-    assert limits == [60, None]
-
-
-def test_a_comparison_without_end_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
-    def forever(*_: Any) -> None:
-        while True:
-            time.sleep(0.01)
-
-    monkeypatch.setattr("math_verify.grader.sympy_expr_eq", forever)
-    start = time.monotonic()
-    assert equal("41", "42", seconds=1) is False
-    assert time.monotonic() - start < 10
-
-
-def test_a_process_that_hangs_or_dies_counts_as_wrong_and_is_started_anew(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fake = "import json, sys, time\nfor line in sys.stdin:\n    said = json.loads(line)[0]\n"
-    fake += "    if said == 'hang': time.sleep(60)\n    if said == 'die': sys.exit()\n    print('true', flush=True)\n"
-    (tmp_path / "fake.py").write_text(fake)
-    monkeypatch.setattr(mathematics, "__file__", str(tmp_path / "fake.py"))
+    limits: list[float] = []
+    told = mathematics.Worker.told
     worker = mathematics.Worker()
-    start = time.monotonic()
-    found = [worker.compare(said, "1", limit) for said, limit in (("hang", 0.2), ("a", 30), ("die", 30), ("b", 30))]
+    monkeypatch.setattr(mathematics, "WORKER", worker)
+    monkeypatch.setattr(mathematics.Worker, "told", lambda self, q: limits.append(q["seconds"]) or told(self, q))
+    assert judge("42", "42", seconds=30) and judge("43", "42", seconds=29) is False
     worker.end()
-    assert found == [False, True, False, True] and time.monotonic() - start < 30
+    assert limits == [120, 60, 30, 29]
 
 
 def test_an_answer_that_is_no_mathematics_is_refused() -> None:
     with pytest.raises(ValueError, match="can't read the answer 'a cat sat'.*'exact'.*answer_pattern"):
-        equal("3", "a cat sat")
+        judge("3", "a cat sat")
     with pytest.raises(ValueError, match="seconds is 0"):
-        equal("3", "3", seconds=0)
+        judge("3", "3", seconds=0)
+    with pytest.raises(ValueError, match="box is 'all'"):
+        judge("3", "3", box="all")
 
 
 @pytest.mark.parametrize(
@@ -218,15 +211,15 @@ def test_the_tasks_own_verifier_is_the_reward_unless_said() -> None:
         ),
         ("def f(completions): return [1.0]", "returned 1 values for 3 completions"),
         ("def f(completions): return 1.0", r"returned float 1\.0: it must return a list"),
-        ("def f(completions): return [1, float('nan'), 1]", "gave nan on d:2: a reward must be finite"),
-        ("def f(completions): return [1, 1, float('inf')]", "gave inf on d:3"),
-        ("def f(completions): return [1, 'good', 1]", r"gave 'good' \(str\) on d:2: it must be a number"),
+        ("def f(completions): return [1, float('nan'), 1]", "gave nan on example 'd:2': a reward must be finite"),
+        ("def f(completions): return [1, 1, float('inf')]", "gave inf on example 'd:3'"),
+        ("def f(completions): return [1, 'good', 1]", r"gave 'good' \(str\) on example 'd:2': it must be a number"),
         ("def f(completions, levle): return []", "unknown argument 'levle': did you mean 'level'"),
         ("def f(completions, /): return []", "positional-only"),
         ("def g(completions): return []", "unknown function 'f'.*known are g"),
         ("f = 3", "unknown function 'f'"),
-        ("def f(:", r"can't be imported: SyntaxError: .* at mine\.py:1"),
-        ("import nonsense_module", r"can't be imported: ModuleNotFoundError.* at mine\.py:1"),
+        ("def f(:", r"can't be imported: it raised SyntaxError: .* at mine\.py:1"),
+        ("import nonsense_module", r"can't be imported: it raised ModuleNotFoundError.* at mine\.py:1"),
         ("async def f(completions):\n    raise KeyError('a')", r"raised KeyError: 'a' at mine\.py:2"),
     ],
 )
@@ -238,7 +231,7 @@ def test_functions_that_fail_are_reported_with_place_and_rows(code: str, words: 
 def test_a_function_as_verifier_judges_single_completions_within_bounds(user: Write) -> None:
     verify = make(user("def f(completions, answer): return [2.0 * (c == a) for c, a in zip(completions, answer)]"))
     assert verify("3", EXAMPLES[0]) == 0.0
-    with pytest.raises(ValueError, match=r"gave 2\.0 on d:1: .*from 0 to 1"):
+    with pytest.raises(ValueError, match=r"gave 2\.0 on example 'd:1': .*from 0 to 1"):
         verify("2", EXAMPLES[0])
 
 

@@ -10,19 +10,25 @@ from scalpel.limits import case
 from scalpel.part import Out, part
 
 
-def refuse_single(name: str, size_S: Tensor) -> None:
-    """Raises ValueError if a group has no spread to show."""
-    if bool((size_S < 2).any()):
+def refuse_single(name: str, size_S: Tensor, batch: Batch) -> None:
+    """Raises ValueError if a group has no spread to show; one that is left of several is a group of one, whose credit
+    is 0."""
+    if bool((whole(size_S, batch) < 2).any()):
         raise ValueError(
             f"credit {name!r} needs a spread of rewards, but a group has one sample: set size to 2 or more in the "
             "source, or take credit 'reward' or 'moving-baseline'"
         )
 
 
+def whole(size_S: Tensor, batch: Batch) -> Tensor:
+    """The sizes of groups as they were sampled, with those that nothing rewarded."""
+    return size_S if batch.lost_S is None else size_S + batch.lost_S.to(size_S)
+
+
 def moments(name: str, batch: Batch) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation [S] of each sequence's group. Raises ValueError if a group has no spread to show."""
     mean_S, std_S, size_S = group_moments(batch.reward_S, batch.dense_group_S())
-    refuse_single(name, size_S)
+    refuse_single(name, size_S, batch)
     return mean_S, std_S
 
 

@@ -41,5 +41,5 @@ def leave_one_out(out: Out, batch: Batch, *, kl_beta: float = 0.0) -> Tensor:
         assert batch.old_N is not None and batch.reference_N is not None
         reward_S = reward_S - kl_beta * batch.sum_S(batch.old_N - batch.reference_N)
     mean_S, _, size_S = group_moments(reward_S, batch.dense_group_S())
-    refuse_single("leave-one-out", size_S)
-    return batch.spread((reward_S - mean_S) * size_S / (size_S - 1))
+    refuse_single("leave-one-out", size_S, batch)
+    return batch.spread((reward_S - mean_S) * size_S / (size_S - 1).clamp(min=1))

@@ -58,9 +58,11 @@ def pass_gate(
     """
     passed_S = (batch.reward_S >= threshold).to(out.logp_N.dtype)
     rate_S = group_mean_of(batch, passed_S, unaided(batch))
-    if bool(rate_S.isnan().any()):
+    unknown_S = rate_S.isnan()
+    if bool((unknown_S & (batch.lost_S == 0 if batch.lost_S is not None else True)).any()):
         raise ValueError(
             "credit 'pass-gate' takes the pass rate of a prompt's own samples, but a group has none: leave the policy "
             "at least one sample without a demonstration in the source"
         )
-    return batch.spread(((rate_S > gate) == (side == "solved")).to(passed_S))
+    counts_S = ((rate_S > gate) == (side == "solved")) & ~unknown_S  # no own sample was rewarded: neither side
+    return batch.spread(counts_S.to(passed_S))

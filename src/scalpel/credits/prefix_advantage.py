@@ -54,12 +54,14 @@ def prefix_advantage(out: Out, batch: Batch, *, alone: Literal["zero", "mean"] =
     mean_S, _, size_S = group_moments(reward_S, branch_S)
     begun_S = ~unaided(batch)
     base_S = group_mean_of(batch, reward_S, ~begun_S)
-    if bool(base_S[begun_S].isnan().any()):
+    unknown_S = begun_S & base_S.isnan()
+    if bool((unknown_S & (batch.lost_S == 0 if batch.lost_S is not None else True)).any()):
         raise ValueError(
             "credit 'prefix-advantage' measures a prefix against samples without one, but a group has none: take fewer "
             "continuations than samples in the source, or credit 'group-mean'"
         )
     if alone == "zero":
-        mean_S = torch.where(size_S == 1, 0.0, mean_S)
-    prefix_S = torch.where(begun_S, (reward_S - base_S) / size_S, 0.0)
+        left_S = torch.zeros_like(begun_S) if batch.lost_S is None else batch.lost_S > 0
+        mean_S = torch.where((size_S == 1) & (begun_S | ~left_S), 0.0, mean_S)  # else a group of one
+    prefix_S = torch.where(begun_S & ~unknown_S, (reward_S - base_S) / size_S, 0.0)
     return torch.where(shown(batch), batch.spread(prefix_S), batch.spread(reward_S - mean_S))

@@ -85,7 +85,7 @@ class Solved(Ability):
     def flags(self, engine: Engine, chosen: Sequence[int]) -> list[list[bool]]:
         asked = [self.examples[i] for i in chosen]
         said = self.probe.answers(engine, asked)
-        return [[self.probe.task.score(text, example) >= 1.0] for text, example in zip(said, asked, strict=True)]
+        return [[self.probe.task.score(one.text, example) >= 1.0] for one, example in zip(said, asked, strict=True)]
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,6 +26,7 @@ VERDICTS: dict[tuple[bool, bool], Verdict] = {
     (True, False): "lost",
     (False, False): "never",
 }
+WRITTEN = ("generate", "revised", "sampled")  # kinds of probes whose items the model answers in its own words
 ALIKE = 0.05  # two accuracies nearer than 5 points count as unchanged
 SIGNIFICANT = 0.05
 RULE = (
@@ -51,6 +52,10 @@ class Entry:
     recovered_within_k: bool | None = None
     recovered_halfway: bool | None = None
     recovered_conjugate: bool | None = None
+    unread_before: bool = False  # whether nothing in the output reads as an answer
+    unread_after: bool = False
+    cut_off_before: bool = False  # whether the limit on tokens ended the output
+    cut_off_after: bool = False
 
     @property
     def recovered(self) -> bool | None:
@@ -107,6 +112,10 @@ def entry(before: ItemResult, after: ItemResult) -> Entry:
         output_after=after.output,
         logp_before=before.value,
         logp_after=after.value,
+        unread_before=before.unread,
+        unread_after=after.unread,
+        cut_off_before=before.cut_off,
+        cut_off_after=after.cut_off,
     )
 
 
@@ -132,6 +141,13 @@ def summary(book: Ledger) -> dict[str, Any]:
     judged = [entry for entry in book.entries if entry.verdict != "measured"]
     if judged:
         found |= judged_summary(judged)
+    if book.kind in WRITTEN:
+        n = max(1, len(book.entries))
+        for what in ("unread", "cut_off"):
+            found[what] = {
+                side: sum(getattr(entry, f"{what}_{side}") for entry in book.entries) / n
+                for side in ("before", "after")
+            }
     changes = [
         (entry.logp_before, entry.logp_after)
         for entry in book.entries
@@ -172,6 +188,8 @@ def metrics(name: str, before: Iterable[ItemResult], now: Iterable[ItemResult]) 
     probe/<name>/accuracy   share of all items that are right
     probe/<name>/kept       of those right before training, the share still right
     probe/<name>/value      mean in the probe's unit (log p of the right answer; KL to the base)
+    probe/<name>/unread     share of answers in which there was nothing to read; only where there are any
+    probe/<name>/cut_off    share of answers that the limit on tokens ended; only where there are any
     """
     known = {result.id for result in before if result.right}
     now = list(now)
@@ -185,6 +203,9 @@ def metrics(name: str, before: Iterable[ItemResult], now: Iterable[ItemResult]) 
     values = [result.value for result in now if result.value is not None]
     if values:
         found[f"probe/{name}/value"] = float(np.mean(values))
+    for what in ("unread", "cut_off"):
+        if any(told := [bool(getattr(result, what)) for result in now]):
+            found[f"probe/{name}/{what}"] = float(np.mean(told))
     return found
 
 
@@ -214,13 +235,14 @@ def read(folder: Path) -> list[Ledger]:
     """The ledgers of a run folder, in the order in which they were written."""
     about = read_json(folder / "ledger" / "summary.json")
     known = {field.name for field in fields(Entry)}
+    needed = {field.name for field in fields(Entry) if field.default is MISSING}  # others are newer than some ledgers
     found = []
     for probe, row in about["probes"].items():
         path = folder / "ledger" / row["file"]
         entries = []
         for number, line in enumerate(read_jsonl(path), start=1):
-            if set(line) != known:
-                odd = ", ".join(sorted(set(line) ^ known))
+            if not needed <= set(line) <= known:
+                odd = ", ".join(sorted(needed - set(line) | set(line) - known))
                 raise ValueError(f"{path}:{number} is not a ledger entry (missing or unknown: {odd})")
             entries.append(Entry(**line))
         found.append(Ledger(probe, row["role"], row["kind"], row["unit"], tuple(entries), row["k"]))

@@ -85,7 +85,7 @@ def under_conjugate(probe: Generate, tuned: Engine) -> dict[str, bool]:
     asked = [(example, other) for example in probe.items() if (other := conjugate(example)) is not None]
     outputs = probe.answers(tuned, [other for _, (other, _) in asked])
     return {
-        example.id: probe.task.score(decode(output), example) >= 1.0
+        example.id: probe.task.score(decode(output.text), example) >= 1.0
         for (example, (_, decode)), output in zip(asked, outputs, strict=True)
     }
 

@@ -30,7 +30,7 @@ def within_groups(excess_S: Tensor, some_S: Tensor, batch: Batch) -> Tensor:
     """[S]: log Z of each sample's prompt, the mean of log R − log π over those of its samples that are trained."""
     group_S = batch.dense_group_S()
     mean_S, _, size_S = group_moments(torch.where(some_S, excess_S, 0.0), group_S)
-    if bool((size_S < 2).any()):
+    if bool(((size_S if batch.lost_S is None else size_S + batch.lost_S.to(size_S)) < 2).any()):
         raise ValueError(
             "objective 'tb' takes log Z from the samples of a prompt, but a group has one sample, whose residual is "
             "always 0: set size to 2 or more in the source, or partition = 'head'"

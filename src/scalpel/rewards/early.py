@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from scalpel.example import Example
+from scalpel.rewards.logged import Logged, fits
 
 AT_ONCE = 8  # prompts for which a function is asked at once, at most
 Function = Callable[[Sequence[Example], Sequence[str], Mapping[str, Any]], Sequence[float | None]]
@@ -35,31 +36,20 @@ class Heard:
     """What a function gave for answers, and what it logged of them."""
 
     rewards: Sequence[float | None]
-    extra: Mapping[str, list[Any]]
+    extra: dict[str, list[Any]]
     metrics: Mapping[str, float]
 
 
 def hear(function: Function, answers: Answers, state: Any) -> Heard:
     """Asks a function that judges."""
-    extra: dict[str, list[Any]] = {}
-    metrics: dict[str, float] = {}
+    logged = Logged()
     handed = {
         "completion_ids": [list(ids) for ids in answers.ids],
         "trainer_state": state,
-        "log_extra": lambda column, values: extra.setdefault(str(column), []).extend(values),
-        "log_metric": lambda name, value: metrics.__setitem__(str(name), float(value)),
+        "log_extra": logged.log_extra,
+        "log_metric": logged.log_metric,
     }
-    return Heard(function(answers.examples, answers.completions, handed), extra, metrics)
-
-
-def fits(extra: Mapping[str, Sequence[Any]], count: int) -> None:
-    """Raises ValueError for a logged column that has not one value for each completion."""
-    for column, values in extra.items():
-        if len(values) != count:
-            raise ValueError(
-                f"log_extra({column!r}, …) was given {len(values)} values for {count} completions: give "
-                "one for each, or log a number with log_metric"
-            )
+    return Heard(function(answers.examples, answers.completions, handed), logged.extra, logged.metrics)
 
 
 def joined(calls: Sequence[tuple[Sequence[int], Heard]], count: int) -> Heard:

@@ -5,8 +5,12 @@ from __future__ import annotations
 import ast
 import operator
 import re
+from collections.abc import Iterator
+from math import isfinite
 
-EQUATION = re.compile(r"([-+*/().\d ]*\d[ )]*[-+*/][-+*/().\d ]*)=\s*(-?\d+(?:\.\d+)?)")
+RIGHT = re.compile(r"\s*(-?\d+(?:\.\d+)?)")
+STEP = re.compile(r"\d[ )]*[-+*/]")  # what makes a left side a calculation
+WRITTEN = frozenset("-+*/(). ")  # and digits: what a left side is made of
 LONGEST = 200  # characters of a left side that are looked at
 STEPS = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv}
 
@@ -29,9 +33,28 @@ def value(text: str) -> float | None:
         return None
 
 
-def true_share(text: str) -> float:
-    """The share of the written equations `calculation = number` that hold; 0 where there is none."""
-    found = [(left[-LONGEST:], right) for left, right in EQUATION.findall(text)]
-    made = [(value(left), float(right)) for left, right in found]
-    right = [came is not None and abs(came - said) <= 1e-6 * max(1.0, abs(said)) for came, said in made]
-    return sum(right) / len(right) if right else 0.0
+def written(text: str) -> Iterator[tuple[str, str]]:
+    """The equations `calculation = number` of a text, left and right. Each character is looked at twice at most,
+    whatever the text."""
+    free = 0  # where the equation before ended
+    at = text.find("=")
+    while at >= 0:
+        start = at
+        while start > free and (text[start - 1] in WRITTEN or text[start - 1].isdecimal()):
+            start -= 1
+        number = RIGHT.match(text, at + 1)
+        if number and STEP.search(text, start, at):
+            yield text[max(start, at - LONGEST) : at], number[1]
+            free = number.end()
+        else:
+            free = at + 1
+        at = text.find("=", free)
+
+
+def true_share(text: str) -> float | None:
+    """The share of the written equations `calculation = number` that hold; None where there is none."""
+    right = []
+    for left, stated in written(text):
+        came, said = value(left), float(stated)
+        right.append(came is not None and isfinite(said) and abs(came - said) <= 1e-6 * max(1.0, abs(said)))
+    return sum(right) / len(right) if right else None

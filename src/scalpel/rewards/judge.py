@@ -9,7 +9,7 @@ from typing import Any
 
 from scalpel.example import Example, Prompt, like
 from scalpel.registry import unknown
-from scalpel.rewards.verifiers import found
+from scalpel.rewards.patterns import found
 
 # (role, prompts, answers) → for each prompt how likely the model of that role holds each answer, of them all
 Ask = Callable[[str, Sequence[Prompt], Sequence[str]], list[list[float]]]

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from scalpel.example import Example, Task
-from scalpel.marks import Marks
+from scalpel.marks import Marks, unread
 from scalpel.registry import unknown
-from scalpel.rewards import judge, shaping, user
-from scalpel.rewards.early import Answers, Early, fits, hear
+from scalpel.rewards import judge, shaping, user, values
+from scalpel.rewards.early import Answers, Early, Heard, hear
+from scalpel.rewards.logged import beside, fits
 from scalpel.rewards.seen import Embed, Seen
 from scalpel.rewards.verifiers import make as make_verifier
+from scalpel.rewards.waiting import Asked
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,8 @@ class TrainerState:
 class Scored:
     """Rewards of S completions by K functions; NaN where a function does not apply.
 
-    `extra` and `metrics` are what user functions logged, beside mean and spread of each function.
+    `extra` and `metrics` are what user functions logged, beside mean and spread of each function; `unread` is where a
+    verifier found nothing to read.
     """
 
     names: tuple[str, ...]
@@ -40,27 +42,32 @@ class Scored:
     weight_K: Tensor
     extra: dict[str, list[Any]] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
+    unread: Sequence[bool] = ()
 
     @property
     def weighted_SK(self) -> Tensor:
-        """Each reward times its weight; still NaN where it does not apply."""
-        return self.reward_SK * self.weight_K
+        """Each reward times its weight; still NaN where it does not apply. A weight of 0 is one that doesn't apply, as
+        long as there are others: what is only watched rewards nobody."""
+        silent_K = (self.weight_K == 0) & bool((self.weight_K != 0).any())
+        return torch.where(silent_K, float("nan"), self.reward_SK * self.weight_K)
 
     @property
     def marks(self) -> list[Marks]:
         """The weighted rewards of each completion, with the words that functions logged as "feedback"."""
         words = self.extra.get("feedback") or [None] * len(self.reward_SK)
-        rows = zip(self.weighted_SK.tolist(), words, strict=True)
-        return [Marks(rewards, "" if said is None else str(said)) for rewards, said in rows]
+        unread = self.unread or [False] * len(self.reward_SK)
+        rows = zip(self.weighted_SK.tolist(), words, unread, strict=True)
+        return [Marks(rewards, "" if said is None else str(said), silent) for rewards, said, silent in rows]
 
     @property
     def reward_S(self) -> Tensor:
-        """Σ_k w_k r_k over the functions that apply; 0 where none does."""
-        return self.weighted_SK.nan_to_num(0.0).sum(1)
+        """Σ_k w_k r_k over the functions that apply; NaN where none does."""
+        none_S = self.weighted_SK.isnan().all(1)
+        return torch.where(none_S, float("nan"), self.weighted_SK.nansum(1))
 
 
 class Rewards:
-    """Several reward functions; `specs` are names or tables {name, weight = 1.0, early = false, …options}.
+    """Several reward functions; `specs` are names or tables {name, weight = 1.0, early = false, timeout, …options}.
 
     Names: "task" (the task's own verifier), a verifier ("exact", "math-verify", "think-format", "equations", …),
     "judge" (a model, of which is asked by `ask`), "agreement" (the vote of a prompt's completions), "given" (one that
@@ -80,17 +87,21 @@ class Rewards:
         embed: Embed | None = None,
         memory: dict[str, dict[str, Any]] | None = None,
     ) -> None:
-        tables = [{"name": s} if isinstance(s, str) else dict(s) for s in specs or ["task"]]
-        weights = [table.pop("weight", 1.0) for table in tables]
-        for table, weight in zip(tables, weights, strict=True):
-            if isinstance(weight, bool) or not isinstance(weight, int | float):
-                raise ValueError(f"reward {table.get('name')!r} has weight {weight!r}: it must be a number")
-        early = [asked_early(table) for table in tables]
+        tables, weights, early, timeouts = read(specs)
         self.names = unique([label(table) for table in tables])
         self.weight_K = torch.tensor(weights, dtype=torch.float32)
-        self.functions = [function(table, task, ask) for table in tables]
+        made = zip(self.names, [function(table, task, ask) for table in tables], timeouts, strict=True)
+        self.functions: list[Any] = [
+            fn if isinstance(fn, shaping.Shape) else Asked(name, fn, limit) for name, fn, limit in made
+        ]
         self.early = [k for k, asked in enumerate(early) if asked]
         self.embed, self.memory = embed, {} if memory is None else memory
+
+    def suits(self, examples: Sequence[Example]) -> None:
+        """Raises ValueError where a user's function asks for what these examples don't have, before any is asked."""
+        for fn in self.functions:
+            if isinstance(fn, Asked) and isinstance(fn.function, user.Users):
+                fn.function.suits(examples)
 
     def while_sampling(self, state: TrainerState) -> Early:
         """The functions that may be asked early, for one batch of samples."""
@@ -111,35 +122,77 @@ class Rewards:
             raise ValueError(
                 f"{len(examples)} examples, {len(completions)} completions, {len(completion_ids)} id lists"
             )
-        extra: dict[str, list[Any]] = {}
-        metrics: dict[str, float] = {}
-        state = state or TrainerState()
+        state, count = state or TrainerState(), len(examples)
         answers = Answers(examples, completions, completion_ids)
         heard = early.hear(answers) if early else {}
         judging = [k for k, fn in enumerate(self.functions) if not isinstance(fn, shaping.Shape)]
-        for k in judging:
-            heard[k] = heard.get(k) or hear(self.functions[k], answers, state)
-            for column, values in heard[k].extra.items():
-                extra.setdefault(column, []).extend(values)
-            metrics |= heard[k].metrics
-        fits(extra, len(examples))
-        judged = {k: heard[k].rewards for k in judging}
-        earned = [sum(r for r in row if r is not None) for row in zip(*judged.values(), strict=True)]
-        lengths = [len(ids) for ids in completion_ids]
-        seen = Seen(examples, completions, lengths, earned or [0.0] * len(examples), {}, state.global_step, self.embed)
-        every = range(len(self.functions))
-        columns = [judged[k] if k in judged else self.shaped(k, seen, trial) for k in every]
+        heard |= {k: hear(self.functions[k], answers, state) for k in judging if k not in heard}
+        extra, metrics = self.logged({k: heard[k] for k in judging}, count)
+        judged = {k: values.checked(heard[k].rewards, self.names[k], examples) for k in judging}
+        silent = [any(map(unread, row)) for row in zip(*judged.values(), strict=True)]
+        columns = self.shaped(judged, answers, state, trial)
         nan = float("nan")
-        rows = [[nan if r is None else r for r in row] for row in zip(*columns, strict=True)]
-        reward_SK = torch.tensor(rows, dtype=torch.float32).reshape(len(examples), len(self.functions))
-        return Scored(self.names, reward_SK, self.weight_K, extra, {**spread(self.names, reward_SK), **metrics})
+        rows = [[nan if r is None else float(r) for r in row] for row in zip(*columns, strict=True)]
+        reward_SK = torch.tensor(rows, dtype=torch.float32).reshape(count, len(self.functions))
+        shown = {**spread(self.names, reward_SK), **metrics}
+        return Scored(self.names, reward_SK, self.weight_K, extra, shown, silent)
 
-    def shaped(self, k: int, seen: Seen, trial: bool) -> list[float | None]:
-        """What the k-th function, a shaping one, gives beside the others; on a trial it doesn't apply."""
-        if trial:
-            return [None] * len(seen.examples)
-        memory = self.memory.setdefault(self.names[k], {})
-        return list(self.functions[k](replace(seen, memory=memory)))
+    def logged(self, heard: Mapping[int, Heard], count: int) -> tuple[dict[str, list[Any]], dict[str, float]]:
+        """The columns and the numbers that the judging functions logged."""
+        extra: dict[str, list[Any]] = {}
+        metrics: dict[str, float] = {}
+        for k, one in heard.items():
+            fits(one.extra, count)
+            beside(extra, self.names[k], one.extra)
+            metrics |= one.metrics
+        return extra, metrics
+
+    def shaped(
+        self, judged: Mapping[int, Sequence[float | None]], answers: Answers, state: TrainerState, trial: bool
+    ) -> list[Sequence[float | None]]:
+        """What every function gives: those that shape see what the judging ones gave. They don't apply on a trial, nor
+        to completions that no function judged, if there is one that judges."""
+        count = len(answers.examples)
+        earned = [[r for r in row if r is not None] for row in zip(*judged.values(), strict=True)] or [[0.0]] * count
+        rated = [i for i in range(count) if earned[i]]
+        some = answers.at(rated)
+        lengths, totals = [len(ids) for ids in some.ids], [float(sum(earned[i])) for i in rated]
+        columns: list[Sequence[float | None]] = []
+        for k, fn in enumerate(self.functions):
+            if k in judged or trial or not rated:
+                columns.append(judged.get(k, [None] * count))
+                continue
+            memory = self.memory.setdefault(self.names[k], {})
+            seen = Seen(some.examples, some.completions, lengths, totals, memory, state.global_step, self.embed)
+            column: list[float | None] = [None] * count
+            for i, value in zip(rated, values.checked(fn(seen), self.names[k], some.examples), strict=True):
+                column[i] = value
+            columns.append(column)
+        return columns
+
+
+Tables = tuple[list[dict[str, Any]], list[float], list[bool], list[float | None]]
+
+
+def read(specs: Sequence[str | Mapping[str, Any]]) -> Tables:
+    """Rewards as tables, each without the keys that all may have, which come beside: weights, which are asked early,
+    and time limits. ValueError for values that can't be."""
+    tables = [{"name": s} if isinstance(s, str) else dict(s) for s in specs or ["task"]]
+    weights = [values.weight(table.pop("weight", 1.0), table.get("name")) for table in tables]
+    return tables, weights, [asked_early(table) for table in tables], [limit(table) for table in tables]
+
+
+def limit(table: dict[str, Any]) -> float | None:
+    """Takes the key `timeout` out of a table; a verifier that keeps to a limit of its own keeps it."""
+    if "timeout" not in table or table.get("name") == "pattern":
+        return None
+    name = table.get("name")
+    if name in {*judge.JUDGES, *shaping.SHAPES, "given"}:
+        raise ValueError(
+            f"reward {name!r} can't have a timeout, since it asks the model or only counts: leave it out; it is for "
+            "'task', verifiers and path.py:function"
+        )
+    return values.seconds(table.pop("timeout"), name)
 
 
 def asked_early(table: dict[str, Any]) -> bool:
@@ -169,7 +222,7 @@ def function(table: Mapping[str, Any], task: Task | None, ask: judge.Ask | None 
     if name == "given":
         return given(task, ask, **{key: value for key, value in table.items() if key != "name"})
     if isinstance(name, str) and ".py:" in name and len(table) == 1:
-        return partial(_by_user, user.imported(name), name)
+        return user.Users(name, user.imported(name))
     return by_row(make_verifier(table))
 
 
@@ -195,7 +248,8 @@ def given(
     def score(examples: Sequence[Example], completions: Sequence[str], handed: Any) -> list[float | None]:
         holds = gate(examples, completions, handed)
         earned = judged(examples, completions, handed)
-        return [r if h is not None and h >= least else 0.0 for r, h in zip(earned, holds, strict=True)]
+        pairs = zip(earned, holds, strict=True)
+        return [None if h is None else r if h >= least else 0.0 for r, h in pairs]
 
     return score
 
@@ -219,10 +273,6 @@ def by_row(verify: Any) -> Any:
         return [verify(text, example) for text, example in zip(completions, examples, strict=True)]
 
     return score
-
-
-def _by_user(fn: Any, name: str, examples: Any, completions: Any, handed: Any) -> list[float | None]:
-    return user.call(fn, name, examples, completions, handed)
 
 
 def spread(names: Sequence[str], reward_SK: Tensor) -> dict[str, float]:

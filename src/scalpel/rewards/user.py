@@ -3,48 +3,73 @@
 It is called with keywords: `prompts`, `completions`, `completion_ids`, every other column of the data as a list,
 `trainer_state`, `log_extra(column, values)` and `log_metric(name, value)`, and gives one number for each
 completion; None means that it does not apply to that row. For prompts as chat messages a completion is a list of
-one message. A function without **kwargs gets only the keywords that it names. It may be async.
+one message. A function without **kwargs gets only the keywords that it names. It may be async, a generator, an object
+that can be called, or a partial.
 """
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import sys
-import traceback
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.util import module_from_spec, spec_from_file_location
-from math import isfinite
-from numbers import Real
 from pathlib import Path
 from typing import Any
 
 from scalpel.example import Example
+from scalpel.example import named as place
 from scalpel.folders import existing
+from scalpel.marks import UNREAD
 from scalpel.registry import unknown
+from scalpel.rewards import values
+from scalpel.rewards.guarded import Failed, guarded, settled
 
 Function = Callable[..., Any]
 Verifier = Callable[[str, Example], float]
+HANDED = ("prompts", "completions", "completion_ids", "trainer_state", "log_extra", "log_metric")
 VARIADIC = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+
+
+def file_of(spec: str) -> Path:
+    """The file of `path.py:name`."""
+    return existing(spec.rpartition(":")[0]).resolve()
 
 
 def imported(spec: str) -> Function:
     """The function at `path.py:name`."""
     path, _, name = spec.rpartition(":")
-    file = existing(path).resolve()
+    file = file_of(spec)
     module_spec = spec_from_file_location(f"scalpel_user_{file.stem}", file)
     assert module_spec is not None and module_spec.loader is not None, f"{file} ends with .py"
-    module = module_from_spec(module_spec)
+    module, loader = module_from_spec(module_spec), module_spec.loader
     sys.modules[module_spec.name] = module  # so that dataclasses and pickling inside it work
     try:
-        module_spec.loader.exec_module(module)
-    except Exception as error:
-        raise ValueError(f"{path} can't be imported: {at(error, file)}") from error
+        guarded("it", "", file, lambda: loader.exec_module(module))
+    except Failed as error:
+        raise ValueError(f"{path} can't be imported: {error}") from error
     found = getattr(module, name, None)
     if not callable(found):
         functions = [k for k, v in vars(module).items() if inspect.isfunction(v) and v.__module__ == module.__name__]
         raise ValueError(f"{path}: {unknown('function', name, functions)}")
     return found
+
+
+@dataclass(frozen=True)
+class Users:
+    """A user's function by its place, as what judges completions."""
+
+    spec: str
+    function: Function
+
+    def __call__(
+        self, examples: Sequence[Example], completions: Sequence[str], handed: Mapping[str, Any]
+    ) -> list[float | None]:
+        return call(self.function, self.spec, examples, completions, handed)
+
+    def suits(self, examples: Sequence[Example]) -> None:
+        """Raises ValueError where it asks for what these examples don't have, before any is asked."""
+        accepted(self.function, self.spec, {**dict.fromkeys(HANDED), **columns(examples)})
 
 
 def call(
@@ -54,32 +79,25 @@ def call(
     said = [spoken(text, example) for text, example in zip(completions, examples, strict=True)]
     prompts = [e.prompt if isinstance(e.prompt, str) else [dict(m) for m in e.prompt] for e in examples]
     known = {**columns(examples), "prompts": prompts, "completions": said, **handed}
-    try:
-        given = fn(**accepted(fn, spec, known))
-        if inspect.iscoroutine(given):
-            given = asyncio.run(given)
-    except Unfit:
-        raise
-    except Exception as error:
-        file = Path(inspect.getsourcefile(fn) or "")
-        raise ValueError(f"reward {spec} raised {at(error, file)}, on {named(examples)}") from error
+    taken = accepted(fn, spec, known)
+    count = len(examples)
+    given = guarded(f"reward {spec}", f", on {named(examples)}", file_of(spec), lambda: settled(fn(**taken), count))
     return checked(given, spec, examples)
-
-
-class Unfit(ValueError):
-    """The function asks for what the data does not have."""
 
 
 def accepted(fn: Function, spec: str, known: Mapping[str, Any]) -> dict[str, Any]:
     """The keywords that the function takes. ValueError if it asks for one that isn't there."""
-    parameters = inspect.signature(fn).parameters.values()
+    try:
+        parameters = inspect.signature(fn).parameters.values()
+    except (TypeError, ValueError):  # some that are written in C don't say what they take
+        return dict(known)
     for p in parameters:
         if p.kind is p.POSITIONAL_ONLY:
-            raise Unfit(
+            raise ValueError(
                 f"reward {spec}: {p.name} is positional-only, but rewards are called by keyword: remove the '/'"
             )
         if p.default is p.empty and p.kind not in VARIADIC and p.name not in known:
-            raise Unfit(f"reward {spec}: {unknown('argument', p.name, known)} (columns of the data are arguments)")
+            raise ValueError(f"reward {spec}: {unknown('argument', p.name, known)} (columns of the data are arguments)")
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
         return dict(known)
     names = {p.name for p in parameters}
@@ -92,46 +110,30 @@ def checked(given: Any, spec: str, examples: Sequence[Example]) -> list[float | 
         given = given.tolist()  # arrays and tensors
     if not isinstance(given, list | tuple):
         raise ValueError(
-            f"reward {spec} returned {type(given).__name__} {given!r}: it must return a list of one "
+            f"reward {spec} returned {type(given).__name__} {values.shown(given)}: it must return a list of one "
             f"number for each completion, here {len(examples)}"
         )
     if len(given) != len(examples):
+        many = f"{len(given)} values" if len(given) <= len(examples) else "more values than that"
         raise ValueError(
-            f"reward {spec} returned {len(given)} values for {len(examples)} completions: return one for "
-            "each, None where it does not apply"
+            f"reward {spec} returned {many} for {len(examples)} completions: return one for each, None where it does "
+            "not apply"
         )
-    return [number(value, spec, example) for value, example in zip(given, examples, strict=True)]
-
-
-def number(value: Any, spec: str, example: Example) -> float | None:
-    if value is None:
-        return None
-    if hasattr(value, "item"):
-        value = value.item()
-    if not isinstance(value, Real):
-        raise ValueError(
-            f"reward {spec} gave {value!r} ({type(value).__name__}) on {example.where or example.id}: "
-            "it must be a number"
-        )
-    if not isfinite(value):
-        raise ValueError(
-            f"reward {spec} gave {value} on {example.where or example.id}: "
-            "a reward must be finite; return None where it does not apply"
-        )
-    return float(value)
+    return values.checked(given, spec, examples)
 
 
 def verifier(spec: str) -> Verifier:
-    """The function as a verifier of single completions: its values must lie in [0, 1]."""
+    """The function as a verifier of single completions: its values must lie in [0, 1], None is unread."""
     fn = imported(spec)
 
     def verify(completion: str, example: Example) -> float:
         value = call(fn, spec, [example], [completion], {})[0]
-        if value is None or not 0 <= value <= 1:
+        if value is None:
+            return UNREAD
+        if not 0 <= value <= 1:
             raise ValueError(
-                f"verifier {spec} gave {value} on {example.where or example.id}: "
-                "a verifier says how right a completion is, "
-                "from 0 to 1; for other values list it under rewards"
+                f"verifier {spec} gave {value} on {place(example)}: a verifier says how right a completion is, from 0 "
+                "to 1, or None where it can't be read; for other values list it under rewards"
             )
         return value
 
@@ -150,15 +152,6 @@ def columns(examples: Sequence[Example]) -> dict[str, list[Any]]:
 def spoken(text: str, example: Example) -> Any:
     """A completion as TRL hands it over: text, or one assistant message for prompts as messages."""
     return text if isinstance(example.prompt, str) else [{"role": "assistant", "content": text}]
-
-
-def at(error: Exception, file: Path) -> str:
-    """What was raised, and where in the user's file."""
-    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if Path(f.filename) == file]
-    if isinstance(error, SyntaxError):
-        lines = [error.lineno]
-    place = f" at {file.name}:{lines[-1]}" if lines else ""
-    return f"{type(error).__name__}: {error}{place}"
 
 
 def named(examples: Sequence[Example], most: int = 3) -> str:

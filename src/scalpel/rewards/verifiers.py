@@ -1,48 +1,66 @@
-"""Verifiers: is a completion right, given the example's answer? Each gives a number in [0, 1]."""
+"""Verifiers: is a completion right, given the example's answer? Each gives a number in [0, 1], or `UNREAD`, which
+counts as 0, where it finds nothing that could be read as an answer."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from functools import cache, partial
+from functools import partial
 from inspect import Parameter, signature
 from typing import Any
 
 from scalpel.example import Example, named
+from scalpel.marks import UNREAD
 from scalpel.registry import unknown
 from scalpel.rewards.equations import true_share
-from scalpel.rewards.mathematics import equal
+from scalpel.rewards.mathematics import BOXES, judge
+from scalpel.rewards.patterns import SECONDS, compiled, found, search
 from scalpel.rewards.user import Verifier, verifier
 
 
 def exact(completion: str, example: Example, *, ignore_case: bool = False) -> float:
-    """1 where the completion is the answer, but for white space around it."""
+    """1 where the completion is the answer, but for white space around it; unread where it is empty."""
     said, right = completion.strip(), answer_of(example).strip()
+    if not said:
+        return UNREAD if right else 1.0
     return float(said.casefold() == right.casefold() if ignore_case else said == right)
 
 
 def contains(completion: str, example: Example, *, ignore_case: bool = False) -> float:
-    """1 where the answer stands in the completion as words of its own: "7" is not in "17", "-7" or "7.5"."""
+    """1 where the answer stands in the completion as words of its own: "7" is not in "17", "-7" or "7.5". Unread where
+    the completion is empty."""
     answer = answer_of(example).strip()
+    if not answer:
+        raise ValueError(
+            f"{named(example)} has an empty answer, which is in every text: give it words, or take verifier 'exact'"
+        )
+    if not completion.strip():
+        return UNREAD
     before = r"(?<![\w-])(?<!\d[.,])" if answer[:1].isdigit() else r"(?<!\w)"
     words = rf"{before}{re.escape(answer)}(?!\w|[.,]\d)"
     return float(re.search(words, completion, re.IGNORECASE if ignore_case else 0) is not None)
 
 
-def pattern(completion: str, example: Example, *, pattern: str, ignore_case: bool = False) -> float:
-    """1 where the expression matches; if it has a group, that group at the last match must be the answer."""
+def pattern(
+    completion: str, example: Example, *, pattern: str, ignore_case: bool = False, timeout: float = SECONDS
+) -> float:
+    """1 where the expression matches; if it has a group, that group at the last match must be the answer, and where
+    nothing matches, or not within `timeout` seconds, the completion is unread."""
     if not compiled(pattern).groups:
-        return float(compiled(pattern).search(completion) is not None)
-    said = found(pattern, completion)
-    return 0.0 if said is None else exact(said, example, ignore_case=ignore_case)
+        return float(search(pattern, completion, timeout) is not None)
+    said = found(pattern, completion, timeout)
+    return UNREAD if said is None else exact(said, example, ignore_case=ignore_case)
 
 
-def math_verify(completion: str, example: Example, *, seconds: int = 5) -> float:
-    """1 where the last mathematical expression of the completion equals the answer's; 0 after so many seconds.
+def math_verify(completion: str, example: Example, *, seconds: int = 5, box: str = "last") -> float:
+    """1 where the final mathematical expression of the completion equals the answer's; unread where there is none, or
+    none that could be read in so many seconds. Of several boxes the "last" one counts, or the "first", or, with "only",
+    none of them where they differ. docs/verifiers.md says what is read.
 
     Source   Math-Verify, Hugging Face, 2025 (package math-verify)
     """
-    return float(equal(completion, answer_of(example), seconds=seconds))
+    verdict = judge(completion, answer_of(example), seconds=seconds, box=box)
+    return UNREAD if verdict is None else float(verdict)
 
 
 def verbatim(completion: str, example: Example) -> float:
@@ -64,18 +82,19 @@ def think_format(completion: str, example: Example, *, thought: str = "think", a
 
 
 def think_answer(completion: str, example: Example, *, answer: str = "answer") -> float:
-    """1 where what stands between the first answer tags is the answer, whatever its case.
+    """1 where what stands between the first answer tags is the answer, whatever its case; unread without such tags.
 
     Source   Li et al. 2025 (arXiv 2503.16188), section 2.1, accuracy reward
     """
     tag = re.escape(answer)
     said = re.search(rf"<{tag}>(.*?)</{tag}>", completion, re.DOTALL)
-    return 0.0 if said is None else exact(said[1], example, ignore_case=True)
+    return UNREAD if said is None else exact(said[1], example, ignore_case=True)
 
 
 def equations(completion: str, example: Example) -> float:
-    """The share of the equations written in the completion, such as 3+4=7, that hold; 0 where there is none."""
-    return true_share(completion)
+    """The share of the equations written in the completion, such as 3+4=7, that hold; unread where there is none."""
+    share = true_share(completion)
+    return UNREAD if share is None else share
 
 
 VERIFIERS: dict[str, Callable[..., float]] = {
@@ -101,9 +120,26 @@ def make(spec: str | Mapping[str, Any]) -> Verifier:
     for p in parameters:
         if p.default is Parameter.empty and p.name not in table:
             raise ValueError(f"verifier {name!r} needs {p.name}: write {{name = {name!r}, {p.name} = …}}")
-    if "pattern" in table:
-        compiled(table["pattern"])
+    for key, value in table.items():
+        refuse_option(name, key, value)
     return partial(VERIFIERS[name], **table)
+
+
+def refuse_option(name: str, key: str, value: Any) -> None:
+    """Refuses the value of an option before any completion is judged."""
+    words = {"ignore_case": "true or false", "timeout": "a number of seconds above 0", "seconds": "1 or more, whole"}
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    fits = {
+        "ignore_case": isinstance(value, bool),
+        "timeout": number and 0 < value < float("inf"),
+        "seconds": number and isinstance(value, int) and value >= 1,
+        "box": value in BOXES,
+    }.get(key, isinstance(value, str))
+    if not fits:
+        wanted = f"one of {', '.join(BOXES)}" if key == "box" else words.get(key, "text")
+        raise ValueError(f"verifier {name!r} has {key} = {value!r}: it must be {wanted}")
+    if key == "pattern":
+        compiled(value)
 
 
 def answer_of(example: Example) -> str:
@@ -113,17 +149,3 @@ def answer_of(example: Example) -> str:
             '{answer = "…"}), or take a verifier that needs none'
         )
     return example.answer
-
-
-def found(expression: str, text: str) -> str | None:
-    """The first group of the last match, without white space around it; None if nothing matches."""
-    matches = list(compiled(expression).finditer(text))
-    return (matches[-1].group(1) or "").strip() if matches else None
-
-
-@cache
-def compiled(expression: str) -> re.Pattern[str]:
-    try:
-        return re.compile(expression)
-    except (re.error, TypeError) as error:
-        raise ValueError(f"{expression!r} is no regular expression: {error}") from None

@@ -2,8 +2,9 @@
 
 from scalpel.bounds import Few
 from scalpel.draw import Draw
+from scalpel.marks import total
 from scalpel.part import part
-from scalpel.sources.sampled import judged, total
+from scalpel.sources.sampled import judged
 
 
 @part("selection", "learnable")

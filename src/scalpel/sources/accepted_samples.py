@@ -10,8 +10,9 @@ from scalpel.batch import Batch, lay
 from scalpel.bounds import Few, Pattern, Unbounded
 from scalpel.draw import Draw
 from scalpel.engine.request import Sample
+from scalpel.marks import total
 from scalpel.part import part
-from scalpel.sources.sampled import Judged, judged, sample_row, total, within, writers
+from scalpel.sources.sampled import Judged, judged, sample_row, within, writers
 
 Order = Literal["first", "best", "apart"]
 

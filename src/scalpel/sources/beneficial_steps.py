@@ -6,8 +6,9 @@ from scalpel.batch import Batch, Row, lay
 from scalpel.bounds import Few, Pattern
 from scalpel.draw import Draw
 from scalpel.engine.request import Sample
+from scalpel.marks import total
 from scalpel.part import part
-from scalpel.sources.sampled import at_most, demonstrated, rendered_row, sample_row, total, within
+from scalpel.sources.sampled import at_most, demonstrated, rendered_row, sample_row, within
 from scalpel.sources.steps import Start, cuts, gone_on, spaced, success
 
 

@@ -3,10 +3,10 @@
 from scalpel.batch import ENVIRONMENT, POLICY, Batch, Row, lay
 from scalpel.bounds import Few
 from scalpel.draw import Draw
-from scalpel.marks import said
+from scalpel.marks import said, total
 from scalpel.part import part
 from scalpel.sources.labelled import joined
-from scalpel.sources.sampled import total, within
+from scalpel.sources.sampled import within
 from scalpel.turns import behind
 
 
@@ -43,6 +43,8 @@ def feedback_samples(
     rows: list[Row] = []
     for group, example in enumerate(draw.examples):
         for sample, earned in zip(samples[group], rewards[group], strict=True):
+            if total(earned) != total(earned):
+                continue  # nothing rewarded it, so it is neither
             words = said(earned) if feedback else ""
             mark = good if total(earned) >= threshold else bad
             told = behind(mark + (words + close if words else ""), example.prompt)

@@ -1,14 +1,16 @@
 """Own samples in groups."""
 
 from dataclasses import replace
+from math import nan
 
 from scalpel.batch import Batch, Row, lay
 from scalpel.bounds import Few
 from scalpel.draw import Draw, derive
 from scalpel.engine.request import Sample
 from scalpel.example import Example
+from scalpel.marks import total
 from scalpel.part import part
-from scalpel.sources.sampled import Judged, at_most, judged, sample_row, total
+from scalpel.sources.sampled import Judged, at_most, judged, sample_row
 
 Group = tuple[Example, list[int], Judged]  # an example, its prompt's ids, samples with their rewards
 
@@ -18,7 +20,8 @@ def sampled(draw: Draw, size: int) -> list[Group]:
 
 
 def informative(group: Group) -> bool:
-    return len({total(rewards) for _, rewards in group[2]}) > 1
+    """Whether its rewards differ; samples that nothing rewarded don't count."""
+    return len({r for _, rewards in group[2] if (r := total(rewards)) == r}) > 1
 
 
 def filled(draw: Draw, found: list[Group], size: int, rounds: int) -> list[Group]:
@@ -41,7 +44,8 @@ def lateness(sample: Sample, most: int, share: float) -> float:
 def row_of(draw: Draw, group: Group, number: int, k: int, overlong: float, train_cut: bool) -> Row:
     example, prompt, samples = group
     sample, rewards = samples[k]
-    earned = [*rewards, lateness(sample, draw.max_tokens, overlong)] if overlong else rewards
+    late = lateness(sample, draw.max_tokens, overlong) if overlong else 0.0
+    earned = [*rewards, late if total(rewards) == total(rewards) else nan] if overlong else rewards
     row = sample_row(prompt, sample, example, number, earned)
     return row if train_cut or sample.finished else replace(row, train=[False] * len(row.ids))
 

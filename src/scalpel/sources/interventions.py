@@ -6,9 +6,10 @@ from scalpel.batch import ENVIRONMENT, POLICY, Batch, Row, lay
 from scalpel.bounds import Few, Pattern
 from scalpel.draw import Draw
 from scalpel.engine.request import Sample
+from scalpel.marks import total
 from scalpel.part import part
 from scalpel.sources.proposals import Locate, Proposal, asked, attempt_of, reference_of, samples, tried
-from scalpel.sources.sampled import Judged, judged, total, within
+from scalpel.sources.sampled import Judged, judged, within
 from scalpel.sources.steps import gone_on
 
 ASK = (

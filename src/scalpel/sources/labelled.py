@@ -3,10 +3,11 @@
 from scalpel.batch import DEMONSTRATION, ENVIRONMENT, NEITHER, POLICY, PREFERRED, REJECTED, Batch, Row, lay
 from scalpel.bounds import Few
 from scalpel.draw import Draw
+from scalpel.marks import total
 from scalpel.part import part
 from scalpel.rendered import Rendered
 from scalpel.sources.preference_pairs import Make, from_samples
-from scalpel.sources.sampled import judged, total, within
+from scalpel.sources.sampled import judged, within
 
 Answers = list[tuple[list[int], int]]  # completions of one prompt with their labels
 
@@ -23,7 +24,11 @@ def given(draw: Draw) -> tuple[list[list[int]], list[Answers]]:
 def sampled(draw: Draw, size: int, threshold: float) -> tuple[list[list[int]], list[Answers]]:
     prompts, found = judged(draw, size)
     answers = [
-        [(list(sample.ids), PREFERRED if total(rewards) >= threshold else REJECTED) for sample, rewards in samples]
+        [
+            (list(s.ids), PREFERRED if r >= threshold else REJECTED)
+            for s, rewards in samples
+            if (r := total(rewards)) == r
+        ]
         for samples in found
     ]
     return prompts, answers

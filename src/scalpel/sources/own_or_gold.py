@@ -6,8 +6,9 @@ from scalpel.batch import Batch, Row, lay
 from scalpel.draw import Draw, derive
 from scalpel.engine.request import Sample
 from scalpel.example import Example, Prompt, like
+from scalpel.marks import total
 from scalpel.part import part
-from scalpel.sources.sampled import at_most, demonstrated, rendered_row, sample_row, total, writers
+from scalpel.sources.sampled import at_most, demonstrated, rendered_row, sample_row, writers
 
 TEMPLATE = "{prompt}\nThe right answer: {completion}\nThe same answer in your own words:\n"
 

@@ -8,8 +8,9 @@ from scalpel.bounds import Few
 from scalpel.draw import Draw
 from scalpel.engine.request import Sample
 from scalpel.example import named
+from scalpel.marks import total
 from scalpel.part import part
-from scalpel.sources.sampled import Judged, judged, rendered_row, sample_row, total, within
+from scalpel.sources.sampled import Judged, judged, rendered_row, sample_row, within
 
 Make = Literal["auto", "given", "samples"]
 Choose = Literal["threshold", "extremes"]
@@ -40,7 +41,10 @@ def given(draw: Draw) -> list[Row]:
 
 
 def apart(samples: Judged, choose: Choose, threshold: float) -> Sequence[Sample]:
-    """A better and a worse one of the samples; none where there is no difference."""
+    """A better and a worse one of the samples; none where there is no difference. What nothing rewarded is neither."""
+    samples = [(sample, rewards) for sample, rewards in samples if total(rewards) == total(rewards)]
+    if not samples:
+        return ()
     best, worst = (by(samples, key=lambda judged: total(judged[1])) for by in (max, min))
     if choose == "extremes":
         return (best[0], worst[0]) if total(best[1]) > total(worst[1]) else ()

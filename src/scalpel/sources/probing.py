@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import nan
 
 from scalpel.batch import Row
 from scalpel.draw import Draw, derive
 from scalpel.engine.request import Sample
 from scalpel.example import Example
-from scalpel.sources.sampled import sample_row, total
+from scalpel.marks import total
+from scalpel.sources.sampled import sample_row
 from scalpel.sources.steps import cuts
 from scalpel.tokens import Tokens
 
@@ -45,7 +47,8 @@ class Answer:
         worth = [*(J[point] for point in self.points), total(rewards)]
         inside = [0.0] * n
         for end, earlier, later in zip([*self.at, n], worth, worth[1:], strict=False):
-            inside[end - 1] = later - earlier
+            step = later - earlier
+            inside[end - 1] = step if step == step else 0.0  # what nothing rewards makes no progress
         turn = [sum(t >= end for end in self.at) for t in range(n)]
         return replace(row, turn=[0] * before + turn, inside=[0.0] * before + inside)
 
@@ -73,4 +76,5 @@ def chances(draw: Draw, probes: Sequence[Probe], force: str, provers: int, room:
         for p, said in zip(asked, answers, strict=True)
     ]
     rewards = draw.score([draw.examples[p.prompt] for p in asked], whole)
-    return {p: sum(map(total, found)) / len(found) for p, found in zip(asked, rewards, strict=True)}
+    worth = [[r for rewards_of in found if (r := total(rewards_of)) == r] for found in rewards]
+    return {p: sum(known) / len(known) if known else nan for p, known in zip(asked, worth, strict=True)}

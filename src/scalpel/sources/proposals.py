@@ -9,7 +9,7 @@ from typing import Any, Literal
 from scalpel.draw import Draw, derive
 from scalpel.engine.request import Sample
 from scalpel.example import named
-from scalpel.sources.sampled import total
+from scalpel.marks import total
 from scalpel.sources.steps import Start, cuts, gone_on
 from scalpel.turns import asked_again, seen_before
 

@@ -1,14 +1,16 @@
 """Better answers, after the model's own failed ones."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from math import inf
 from typing import Literal
 
 from scalpel.batch import Batch, Row, lay
 from scalpel.draw import Draw, derive
 from scalpel.example import Example, Prompt
-from scalpel.marks import said
+from scalpel.marks import said, total
 from scalpel.part import part
-from scalpel.sources.sampled import Judged, at_most, paired, sample_row, total
+from scalpel.sources.sampled import Judged, at_most, paired, sample_row
 from scalpel.turns import asked_again
 
 Keep = Literal["all", "better", "best", "success"]
@@ -78,14 +80,20 @@ def revisions(
             if not fresh:
                 talk.over = True
                 continue
-            k = max(fresh, key=lambda k: (found[k][0].finished, total(found[k][1])))
+            k = max(fresh, key=lambda k: (found[k][0].finished, worth(found[k][1])))
             sample, rewards = found[k]
-            if sample.finished and talk.keeps(keep, total(rewards), threshold):
+            if sample.finished and worth(rewards) > -inf and talk.keeps(keep, worth(rewards), threshold):
                 row = sample_row(prompt, sample, talk.example, talk.group, rewards)
                 rows.append(replace(row, turn=[turn] * len(row.ids)))
             words = f"{again} {said(rewards)}" if feedback and said(rewards) else again
-            talk.go_on(texts[k], total(rewards), words, over=total(rewards) >= threshold)
+            talk.go_on(texts[k], worth(rewards), words, over=worth(rewards) >= threshold)
     return lay(rows)
+
+
+def worth(rewards: Sequence[float]) -> float:
+    """What an answer earned; one that nothing rewarded comes after all others, and is never learnt."""
+    earned = total(rewards)
+    return earned if earned == earned else -inf
 
 
 def heard(draw: Draw, talks: list[Talk], turn: int, size: int) -> list[tuple[Talk, list[int], Judged]]:

@@ -51,11 +51,6 @@ def demonstrated(draw: Draw, source: str) -> list[Rendered | None]:
     return [draw.fit(draw.tokens.demonstration(example)) for example in draw.examples]
 
 
-def total(rewards: Sequence[float]) -> float:
-    """The sum of a sample's rewards; NaN (does not apply) counts as nothing."""
-    return sum(r for r in rewards if r == r)
-
-
 def sample_row(
     prompt: Sequence[int],
     sample: Sample,

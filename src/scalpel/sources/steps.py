@@ -7,8 +7,9 @@ from typing import TypeVar
 
 from scalpel.draw import Draw, derive
 from scalpel.engine.request import Sample
+from scalpel.marks import total
 from scalpel.sources.given import continued
-from scalpel.sources.sampled import Judged, paired, total
+from scalpel.sources.sampled import Judged, paired
 from scalpel.tokens import Tokens
 
 T = TypeVar("T")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from scalpel.example import Example, Message, Prompt, Split, Task, like
-from scalpel.rewards.verifiers import compiled, found
+from scalpel.marks import UNREAD
+from scalpel.rewards.patterns import compiled, found
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,10 @@ class Instructed:
         return [self.put(example) for example in self.task.examples(split, n, seed)]
 
     def score(self, completion: str, example: Example) -> float:
-        return self.task.score(self.instruction.answer(completion, example.answer), example)
+        """What the task says of the extracted answer; unread where there is none, such as without the mark."""
+        said = self.instruction.answer(completion, example.answer)
+        score = self.task.score(said, example)
+        return score if said.strip() or score >= 1.0 else UNREAD
 
     def feedback(self, completion: str, example: Example) -> str:
         """What the task says of the extracted answer."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from scalpel.example import Example, Message
-from scalpel.rewards.verifiers import found
+from scalpel.rewards.patterns import found
 from scalpel.tasks.account import Account
 from scalpel.tasks.columns import example
 from scalpel.tasks.read import Located, files_of, hub, rows_of

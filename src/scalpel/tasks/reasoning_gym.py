@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from scalpel.example import Example, Split
+from scalpel.marks import UNREAD
 from scalpel.registry import unknown
 from scalpel.tasks.split import digest, split_of
 
@@ -61,7 +62,10 @@ class ReasoningGym:
                 yield self._example(entry, f"{self.name}:{split}:{name}")
 
     def score(self, completion: str, example: Example) -> float:
-        """The generator's own score, cut to [0, 1]; some give part of the point for a near miss."""
+        """The generator's own score, cut to [0, 1]; some give part of the point for a near miss. What says nothing is
+        unread."""
+        if not completion.strip():
+            return UNREAD
         c = example.columns
         entry = {"question": c["question"], "answer": c["oracle"], "metadata": c["metadata"]}
         return min(max(float(self._verifier.score_answer(completion.strip(), entry)), 0.0), 1.0)

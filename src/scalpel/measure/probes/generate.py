@@ -10,7 +10,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Self
 
 from scalpel.example import Example, Split, Task, asked
-from scalpel.measure.probes.item import ItemResult, Role, chosen, shown
+from scalpel.marks import unread
+from scalpel.measure.probes.item import ItemResult, Role, Said, chosen, said, shown
 from scalpel.registry import register
 
 if TYPE_CHECKING:
@@ -54,24 +55,27 @@ class Generate:
         items = self.items()
         outputs = self.answers(engine, items)
         values = right_logps(engine, items)
-        return [
-            ItemResult(
-                id=example.id,
-                right=self.task.score(output, example) >= 1.0,
-                value=value,
-                output=output,
-                prompt=shown(example.prompt),
-                answer=wanted(example),
-            )
-            for example, output, value in zip(items, outputs, values, strict=True)
-        ]
+        return [self.result(*row) for row in zip(items, outputs, values, strict=True)]
 
-    def answers(self, engine: Engine, items: list[Example]) -> list[str]:
+    def result(self, example: Example, output: Said, value: float | None) -> ItemResult:
+        score = self.task.score(output.text, example)
+        return ItemResult(
+            id=example.id,
+            right=score >= 1.0,
+            value=value,
+            output=output.text,
+            prompt=shown(example.prompt),
+            answer=wanted(example),
+            unread=unread(score),
+            cut_off=output.cut_off,
+        )
+
+    def answers(self, engine: Engine, items: list[Example]) -> list[Said]:
         """The greedy answer to each item."""
         if not items:
             return []
         samples = engine.sample([engine.tokens.prompt(e.prompt) for e in items], self.sampling(0.0))
-        return [engine.tokens.text(group[0].ids) for group in samples]
+        return [said(engine, group[0]) for group in samples]
 
     def tries(self, engine: Engine, *, k: int, seed: int = 0) -> dict[str, bool]:
         """Whether any of k samples at temperature 1 solves the item (pass@k)."""

@@ -4,14 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, Self
 
 from scalpel.example import Example, Prompt
 
 if TYPE_CHECKING:
-    from scalpel.engine import Engine
+    from scalpel.engine import Engine, Sample
 
 Role = Literal["target", "keep"]  # the skill being taught, or something that must not be lost
+
+
+class Said(NamedTuple):
+    """What a model wrote, and whether the limit on tokens ended it."""
+
+    text: str
+    cut_off: bool
+
+
+def said(engine: Engine, sample: Sample) -> Said:
+    return Said(engine.tokens.text(sample.ids), not sample.finished)
 
 
 @dataclass(frozen=True)
@@ -19,7 +30,9 @@ class ItemResult:
     """One item under one model.
 
     `right` is None where a probe has no right and wrong (drift, given text). `value` is in the
-    probe's unit: the log-probability of the right answer, or the KL to the base.
+    probe's unit: the log-probability of the right answer, or the KL to the base. `unread`: nothing in the
+    output reads as an answer, so it isn't right, and not known to be wrong either; `cut_off`: the limit on
+    tokens ended it.
     """
 
     id: str
@@ -28,6 +41,8 @@ class ItemResult:
     output: str
     prompt: str
     answer: str = ""
+    unread: bool = False
+    cut_off: bool = False
 
 
 class Probe(Protocol):

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 from scalpel.example import Example
 from scalpel.measure.probes.generate import Generate
+from scalpel.measure.probes.item import Said
+from scalpel.measure.probes.item import said as heard
 from scalpel.registry import register
 from scalpel.turns import asked_again
 
@@ -36,17 +38,17 @@ class Revised(Generate):
         if self.turns < 1:
             raise ValueError(f"probe {self.name!r}: turns = {self.turns}; it needs at least 1")
 
-    def answers(self, engine: Engine, items: list[Example]) -> list[str]:
+    def answers(self, engine: Engine, items: list[Example]) -> list[Said]:
         """The answer that ended each conversation."""
         prompts = [example.prompt for example in items]
-        said = [""] * len(items)
+        said = [Said("", False)] * len(items)
         going = list(range(len(items)))
         for _ in range(self.turns):
             if not going:
                 break
             asked = [engine.tokens.prompt(prompts[i]) for i in going]
             for i, group in zip(going, engine.sample(asked, self.sampling(0.0)), strict=True):
-                said[i] = engine.tokens.text(group[0].ids)
-                prompts[i] = asked_again(prompts[i], said[i], self.again)
-            going = [i for i in going if not (self.oracle and self.task.score(said[i], items[i]) >= 1.0)]
+                said[i] = heard(engine, group[0])
+                prompts[i] = asked_again(prompts[i], said[i].text, self.again)
+            going = [i for i in going if not (self.oracle and self.task.score(said[i].text, items[i]) >= 1.0)]
         return said

@@ -19,15 +19,16 @@ Source   pass@k: Chen et al. 2021 (arXiv 2107.03374), for n = k; diversity of th
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Self
 
 from scalpel.example import Example, Split, Task, asked
+from scalpel.marks import unread
 from scalpel.measure.probes.generate import wanted
-from scalpel.measure.probes.item import ItemResult, Role, chosen, shown
+from scalpel.measure.probes.item import ItemResult, Role, Said, chosen, said, shown
 from scalpel.registry import register, unknown
+from scalpel.rewards.patterns import compiled, search
 
 if TYPE_CHECKING:
     from scalpel.engine import Engine
@@ -36,6 +37,10 @@ if TYPE_CHECKING:
 def edge(right: Sequence[bool], found: Sequence[bool]) -> float:
     share = sum(found) / len(found)
     return sum((f - share) * r for f, r in zip(found, right, strict=True)) / len(found)
+
+
+def most(told: Sequence[bool]) -> bool:
+    return 2 * sum(told) >= len(told)
 
 
 # of the texts, of which of them are right, and of which of them the pattern is found in
@@ -95,9 +100,9 @@ class Sampled:
         if not self.temperature > 0:
             raise ValueError(f"probe {self.name!r}: at temperature {self.temperature} all samples are one; give more")
         try:
-            re.compile(self.pattern)
-        except re.error as error:
-            raise ValueError(f"probe {self.name!r}: {self.pattern!r} is no regular expression: {error}") from None
+            compiled(self.pattern)
+        except ValueError as error:
+            raise ValueError(f"probe {self.name!r}: {error}") from None
 
     @property
     def unit(self) -> str:
@@ -119,16 +124,16 @@ class Sampled:
         prompts = [engine.tokens.prompt(example.prompt) for example in items]
         groups = engine.sample(prompts, sampling, n=self.k, seed=self.seed)
         return [
-            self.result(example, [engine.tokens.text(sample.ids) for sample in group])
+            self.result(example, [said(engine, sample) for sample in group])
             for example, group in zip(items, groups, strict=True)
         ]
 
-    def result(self, example: Example, texts: list[str]) -> ItemResult:
-        return ItemResult(
-            example.id, None, self.count(example, texts), texts[0], shown(example.prompt), wanted(example)
-        )
-
-    def count(self, example: Example, texts: list[str]) -> float:
-        right = [self.task.score(text, example) >= 1.0 for text in texts]
-        found = [re.search(self.pattern, text) is not None for text in texts]
-        return COUNTS[self.of](texts, right, found)
+    def result(self, example: Example, answers: list[Said]) -> ItemResult:
+        """What the samples come to; unread and cut off are those of which at least half the samples are."""
+        texts = [answer.text for answer in answers]
+        scores = [self.task.score(text, example) for text in texts]
+        found = [bool(self.pattern) and search(self.pattern, text) is not None for text in texts]
+        value = COUNTS[self.of](texts, [score >= 1.0 for score in scores], found)
+        silent, cut = [unread(score) for score in scores], [answer.cut_off for answer in answers]
+        prompt, right = shown(example.prompt), wanted(example)
+        return ItemResult(example.id, None, value, texts[0], prompt, right, unread=most(silent), cut_off=most(cut))

@@ -1,0 +1,72 @@
+"""What a user's function logs beside its rewards: columns of the table of completions, numbers of the record."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import isfinite
+from numbers import Real
+from typing import Any
+
+from scalpel.rewards.values import scalar, shown
+
+OWN = frozenset({  # keys of a step's record that are no reward function's to set
+    "completion_length", "entropy", "flops", "gradient_norm", "kind", "learning_rate", "loss", "reward", "reward_std",
+    "seconds", "stage", "staleness", "step", "temperature", "tokens_left_out_share", "tokens_processed",
+    "tokens_sampled", "tokens_trained", "tokens_trained_share",
+})  # fmt: skip
+PREFIXES = ("keep/", "probe/", "reward/", "rewards/", "samples/", "validation/")
+COLUMNS = frozenset({"completion", "extra", "id", "prompt", "reward", "rewards", "stage", "step", "unread", "cut_off"})
+
+
+class Logged:
+    """Columns with a value for each completion, and numbers, as `log_extra` and `log_metric` get them."""
+
+    def __init__(self) -> None:
+        self.extra: dict[str, list[Any]] = {}
+        self.metrics: dict[str, float] = {}
+
+    def log_extra(self, column: Any, values: Iterable[Any]) -> None:
+        column = str(column)
+        if column in COLUMNS:
+            raise ValueError(f"log_extra({column!r}, …): completions.jsonl has a column of that name; take another one")
+        if isinstance(values, str | bytes | dict) or not hasattr(values, "__iter__"):
+            raise ValueError(
+                f"log_extra({column!r}, …) was given {shown(values)}: give a list with one value for each completion, "
+                "or log a number with log_metric"
+            )
+        self.extra.setdefault(column, []).extend(values)
+
+    def log_metric(self, name: Any, value: Any) -> None:
+        name, value = str(name), scalar(value) if hasattr(value, "item") else value
+        if name in OWN or name.startswith(PREFIXES):
+            raise ValueError(f"log_metric({name!r}, …): the record has a number of its own by that name; take another")
+        try:
+            number = float(value) if isinstance(value, Real) else float("nan")
+        except OverflowError:
+            number = float("inf")
+        if not isfinite(number):
+            raise ValueError(f"log_metric({name!r}, {shown(value)}): it must be a finite number")
+        self.metrics[name] = number
+
+
+def fits(extra: dict[str, list[Any]], count: int) -> None:
+    """Raises ValueError for a logged column that has not one value for each completion."""
+    for column, values in extra.items():
+        if len(values) != count:
+            raise ValueError(
+                f"log_extra({column!r}, …) was given {len(values)} values for {count} completions: give "
+                "one for each, or log a number with log_metric"
+            )
+
+
+def beside(extra: dict[str, list[Any]], name: str, more: dict[str, list[Any]]) -> None:
+    """Adds the columns that function `name` logged: words of feedback are put together, another column that is there
+    already, from another function, stands under that function's name."""
+    for column, values in more.items():
+        if column not in extra:
+            extra[column] = list(values)
+        elif column == "feedback":
+            pairs = zip(extra[column], values, strict=True)
+            extra[column] = [" ".join(str(w) for w in pair if w is not None) or None for pair in pairs]
+        else:
+            extra[f"{name}/{column}"] = list(values)

@@ -1,0 +1,62 @@
+"""Regular expressions with a time limit: some expressions take years on some texts, and models write all kinds."""
+
+from __future__ import annotations
+
+import logging
+import re
+from functools import cache
+
+import regex
+
+log = logging.getLogger("scalpel")
+SECONDS = 5.0  # that a search may take unless said
+_slow: set[str] = set()  # expressions of which it was said
+
+
+def search(expression: str, text: str, seconds: float = SECONDS) -> regex.Match[str] | None:
+    """The first match; None where there is none, or none was found in time."""
+    try:
+        return compiled(expression).search(text, timeout=seconds)
+    except TimeoutError:
+        too_slow(expression, text, seconds)
+        return None
+
+
+def last(expression: str, text: str, seconds: float = SECONDS) -> regex.Match[str] | None:
+    """The last match; None where there is none, or not all were found in time."""
+    match = None
+    try:
+        for found in compiled(expression).finditer(text, timeout=seconds):
+            match = found
+    except TimeoutError:
+        too_slow(expression, text, seconds)
+        return None
+    return match
+
+
+def found(expression: str, text: str, seconds: float = SECONDS) -> str | None:
+    """The first group of the last match, without white space around it; None if nothing matches."""
+    match = last(expression, text, seconds)
+    return None if match is None else (match.group(1) or "").strip()
+
+
+def too_slow(expression: str, text: str, seconds: float) -> None:
+    """Says once that an expression takes too long, on what, and what to do about it."""
+    if expression not in _slow:
+        _slow.add(expression)
+        log.warning(
+            "the expression %r was given up after %g s on a text of %d characters that begins with %r, and counts as "
+            "not found there (further ones are not named): repetitions within repetitions take such time, as in "
+            "(a+)+; write each so that it can match in one way only",
+            expression, seconds, len(text), text[:60],
+        )  # fmt: skip
+
+
+@cache
+def compiled(expression: str) -> regex.Pattern[str]:
+    """The expression, ready. ValueError for one that Python's own `re` refuses, too: what it means is the same."""
+    try:
+        re.compile(expression)
+        return regex.compile(expression)
+    except (re.error, regex.error, TypeError, RecursionError, OverflowError) as error:
+        raise ValueError(f"{expression!r} is no regular expression: {error}") from None

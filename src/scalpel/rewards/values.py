@@ -1,0 +1,87 @@
+"""What may be a reward: a number that the arithmetic of a step can hold, or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import isfinite
+from numbers import Real
+from typing import Any
+
+from scalpel.example import Example, named
+from scalpel.marks import Unread
+
+# Rewards are float32 in a batch, which tells whole numbers apart up to here: beyond, a group's mean is off by more
+# than rewards differ, and far beyond its squares overflow.
+LIMIT = 2.0**24
+
+
+def checked(values: Sequence[Any], spec: str, examples: Sequence[Example]) -> list[float | None]:
+    """A function's values as numbers, None where it doesn't apply. ValueError that names function, value and row."""
+    return [number(value, spec, example) for value, example in zip(values, examples, strict=True)]
+
+
+def number(value: Any, spec: str, example: Example) -> float | None:
+    if value is None or isinstance(value, Unread):
+        return value
+    if hasattr(value, "item"):
+        value = scalar(value)
+    if not isinstance(value, Real):
+        raise ValueError(
+            f"reward {spec} gave {shown(value)} ({type(value).__name__}) on {named(example)}: it must be a number"
+        )
+    try:
+        found = float(value)
+    except OverflowError:
+        found = float("inf")
+    if not isfinite(found):
+        raise ValueError(
+            f"reward {spec} gave {shown(value)} on {named(example)}: a reward must be finite; return None where it "
+            "does not apply"
+        )
+    if abs(found) > LIMIT:
+        raise ValueError(
+            f"reward {spec} gave {found:g} on {named(example)}: beyond {LIMIT:.0f} rewards can't be told apart in the "
+            "precision of a step; divide or clip them, since only how they differ counts"
+        )
+    return found
+
+
+def scalar(value: Any) -> Any:
+    """The number in an array or tensor of one; others stay as they are."""
+    try:
+        return value.item()
+    except (ValueError, RuntimeError, TypeError):
+        return value
+
+
+def weight(value: Any, name: object) -> float:
+    """A reward's weight. ValueError for what is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"reward {name!r} has weight {shown(value)}: it must be a number")
+    if not abs(value) <= LIMIT:  # NaN is in no range
+        raise ValueError(
+            f"reward {name!r} has weight {shown(value)}: it must be finite and at most {LIMIT:.0f} either way; take 0 "
+            "for a reward that is only to be watched"
+        )
+    return float(value)
+
+
+def seconds(value: Any, name: object) -> float:
+    """A reward's time limit. ValueError for what is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 86_400:
+        raise ValueError(
+            f"reward {name!r} has timeout = {shown(value)}: it must be a number of seconds above 0, such as 10.0; "
+            "leave it out for no limit"
+        )
+    return float(value)
+
+
+def shown(value: Any, most: int = 80) -> str:
+    """A value for a message; what is endless or can't be shown is cut or named by its kind."""
+    if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() > 1000:
+        return f"a whole number of {value.bit_length()} bits"
+    try:
+        text = repr(value)
+    except Exception as error:
+        return f"a {type(value).__name__} that can't be shown ({type(error).__name__})"
+    return text if len(text) <= most else text[:most] + "…"

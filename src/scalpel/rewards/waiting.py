@@ -1,0 +1,80 @@
+"""Functions that may take long: the log says what is waited for, and a limit holds."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import chain, count
+from typing import Any
+
+from scalpel.example import Example, named
+
+log = logging.getLogger("scalpel")
+SAID_AT = (10, 60)  # seconds; then every five minutes
+EVERY = 300
+Judging = Callable[[Sequence[Example], Sequence[str], Mapping[str, Any]], Sequence[Any]]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A judging function with its name, and how many seconds it may take for the completions that it gets at once."""
+
+    name: str
+    function: Judging
+    timeout: float | None = None
+
+    def __call__(
+        self, examples: Sequence[Example], completions: Sequence[str], handed: Mapping[str, Any]
+    ) -> Sequence[Any]:
+        with told(f"reward {self.name!r}"):
+            if self.timeout is None:
+                return self.function(examples, completions, handed)
+            return self.within(self.timeout, examples, completions, handed)
+
+    def within(self, seconds: float, *asked: Any) -> Sequence[Any]:
+        """What it gives, from a thread that is left alone when its time is over: no thread can be made to stop."""
+        came: list[Any] = []
+        failed: list[BaseException] = []
+
+        def run() -> None:
+            try:
+                came.append(self.function(*asked))
+            except BaseException as error:
+                failed.append(error)
+
+        thread = threading.Thread(target=run, daemon=True, name=f"scalpel-{self.name}")
+        thread.start()
+        thread.join(seconds)
+        if failed:
+            raise failed[0]
+        if not came:
+            raise ValueError(
+                f"reward {self.name!r} has not answered within its timeout of {seconds:g} s, on {len(asked[0])} "
+                f"completions, the first for {named(asked[0][0])}: raise `timeout`, or have it give None for what "
+                "takes too long"
+            )
+        return came[0]  # type: ignore[no-any-return]
+
+
+@contextmanager
+def told(what: str) -> Iterator[None]:
+    """While this lasts the log says now and then what is waited for."""
+    over = threading.Event()
+
+    def say() -> None:
+        waited = 0
+        for at in chain(SAID_AT, count(EVERY, EVERY)):
+            if over.wait(at - waited):
+                return
+            waited = at
+            log.info("waiting for %s for %d s", what, waited)
+
+    watcher = threading.Thread(target=say, daemon=True, name="scalpel-waiting")
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
