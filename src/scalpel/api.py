@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from scalpel.measure import Ledger
     from scalpel.recipe import Recipe
 
+log = logging.getLogger("scalpel")
 RUNS = Path("runs")
 
 
@@ -136,7 +138,11 @@ def measure(
 
     recipe = probing(probes, base)
     spec = recipe.measure
-    ready = make_probes(spec.probes, spec.target, tasks.make)
+    ready = make_probes(spec.probes, spec.target, tasks.make, recipe.answer_tokens)
+    if not recipe.stages and spec.max_tokens is None:
+        log.info(
+            "answers to probes that say nothing of it have %d tokens: set measure.max_tokens", recipe.answer_tokens
+        )
     with progress or Progress(quiet=True) as shown:
         before_engine, after_engine, halfway = opened(base, tuned, device, dtype)
         each = shown.each(ready, "looking at the base", len(ready), "probes")

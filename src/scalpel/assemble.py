@@ -21,6 +21,7 @@ from scalpel.part import Bound, HeadTerm, Need, Part, Unit, bind
 from scalpel.recipe import PartSpec, Recipe, SignalSpec, StageSpec
 from scalpel.registry import AXES, lookup, unknown
 from scalpel.rewards.judge import roles as judges
+from scalpel.rewards.reward import read as readable
 from scalpel.schedules import hyper_value
 
 SCORED = frozenset({"old", "old_value", "reference"})  # fields that the loop fills by itself
@@ -181,6 +182,7 @@ def flow_of(s: SignalSpec, signals: Sequence[Signal], spec: StageSpec, recipe: R
     corrupt = tuple(bound("corruption", c, stage=spec) for c in s.corrupt)
     given: list[str | dict[str, Any]] = recipe.data.rewards or ["task"]
     rewards = tuple(r for spec in s.rewards or ["data"] for r in (given if spec == "data" else [spec]))
+    readable(rewards)  # weights and time limits that can't be are refused here
     select = bound("selection", s.select, stage=spec) if s.select else None
     source, batch = bound("source", s.source, stage=spec), s.batch or spec.batch
     return Flow(source, corrupt, s.task, batch, s.reuse, tuple(signals), s.lag, rewards, select)

@@ -10,7 +10,7 @@ import json
 import logging
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +107,17 @@ def checked(recipe: Recipe) -> tuple[CompareSpec, list[Arm]]:
         raise ValueError(f"compare.equal_to is {spec.equal_to!r}, but the arms are {', '.join(names)}")
     tasks.make(recipe.task)
     probes_of(recipe)
-    return spec, arms
+    return spec, measured_alike(arms)
+
+
+def measured_alike(arms: Sequence[Arm]) -> list[Arm]:
+    """The arms with one limit on the answers that are measured, whatever each samples with: the longest of them."""
+    longest = max(arm.recipe.answer_tokens for arm in arms)
+    return [
+        replace(arm, recipe=arm.recipe.model_copy(update={"measure": measure}))
+        for arm in arms
+        for measure in [arm.recipe.measure.model_copy(update={"max_tokens": longest})]
+    ]
 
 
 def arm_of(table: Mapping[str, Any], spec: CompareSpec, recipe: Recipe) -> Arm:

@@ -175,7 +175,7 @@ class Job(Stock):
                 "nothing follows the floor of %s: it takes %d steps, but keep.every, between looks, is %d: lower that"
             )
             log.warning(words, self.stage_name(index), spec.steps, keep.every)
-        sets = make_sets(keep.sets, self.engine.tokens, tasks.make, probes_of(self.recipe))
+        sets = make_sets(keep.sets, self.engine.tokens, tasks.make, probes_of(self.recipe), self.recipe.answer_tokens)
         dual = Dual(keep.floor, keep.rate, keep.answer, most=keep.most, strength=keep.strength)
         floor = Floor(sets, dual, keep.every, keep.items, keep.memory, derive(self.recipe.seed, "keep") % 2**31)
         if not saved:
@@ -258,4 +258,4 @@ class Job(Stock):
 def probes_of(recipe: Recipe) -> list[Probe]:
     """The probes of the ledger; a recipe may have none."""
     spec = recipe.measure
-    return make_probes(spec.probes, spec.target, tasks.make) if spec.probes else []
+    return make_probes(spec.probes, spec.target, tasks.make, recipe.answer_tokens) if spec.probes else []

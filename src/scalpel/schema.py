@@ -243,6 +243,7 @@ class MeasureSpec(Strict):
 
     probes: list[dict[str, Any]] = []
     target: str = ""  # the probe that shows the gain; the first one unless said
+    max_tokens: Tokens | None = None  # of an answer to a probe that says nothing of it; unset: as the stages sample
     points: int = Field(4, ge=0, le=10_000)  # measurements along a run
     curve_items: Count = 64  # items a probe at those points
     recovery_samples: Few = 8  # k, for 'within k samples'
@@ -286,6 +287,12 @@ class Recipe(Strict):
     measure: MeasureSpec = MeasureSpec()
     compare: CompareSpec | None = None
     track: Literal["", "tensorboard"] = ""  # where the record goes, beside metrics.jsonl
+
+    @property
+    def answer_tokens(self) -> int:
+        """How long an answer may be that is measured, where its probe or keep set says nothing of it: as long as the
+        longest that a stage samples."""
+        return self.measure.max_tokens or max((stage.sampling.max_tokens for stage in self.stages), default=256)
 
     @model_validator(mode="after")
     def optimisers_to_keep(self) -> Recipe:

@@ -172,7 +172,7 @@ def tuning_probe(recipe: Recipe, items: int) -> Any:
             f"the target probe {target.get('name')!r} is of kind {target['kind']!r}, but learning rates are chosen by "
             "answers that are right: take a probe of kind 'generate', or give each arm a single learning rate"
         )
-    return make_probes([{**target, "split": "tune", "n": items}], "", tasks.make)[0]
+    return make_probes([{**target, "split": "tune", "n": items}], "", tasks.make, recipe.answer_tokens)[0]
 
 
 def best_rate(name: str, rates: Sequence[float], trials: Sequence[Trial], margin: float) -> float:

@@ -105,20 +105,24 @@ class Pairs(Ability):
 
 
 def make_sets(
-    specs: Sequence[Mapping[str, Any]], tokens: Tokens, make_task: MakeTask, probes: Iterable[Probe] = ()
+    specs: Sequence[Mapping[str, Any]],
+    tokens: Tokens,
+    make_task: MakeTask,
+    probes: Iterable[Probe] = (),
+    max_tokens: int = 64,
 ) -> list[Ability]:
     """An ability for each table `{name, kind, …}`; `kind` is "answers" unless said.
 
         answers           task, n, seed; items come from the task's keep split
         tokens            the same, and sure: the least probability that the base gives a token, 0.5 unless said
-        solved            the same as answers, and max_tokens
+        solved            the same as answers, and max_tokens, else that of the stages: `max_tokens`
         choose            path of a JSONL file, n, seed, normalise
 
     Items that one of the ledger's `probes` asks too are left out, so that what steers never measures.
     """
     refuse_sets(specs)
     asked = {question for probe in probes for question in asked_by(probe)}
-    return [make_set(spec, tokens, make_task, asked) for spec in specs]
+    return [make_set(spec, tokens, make_task, asked, max_tokens) for spec in specs]
 
 
 def refuse_sets(specs: Sequence[Mapping[str, Any]]) -> None:
@@ -163,8 +167,15 @@ def choice_of(item: Choice) -> Hashable:
     return item.prompt, item.choices
 
 
-def make_set(spec: Mapping[str, Any], tokens: Tokens, make_task: MakeTask, asked: Collection[Hashable] = ()) -> Ability:
-    """One ability from its table; `asked` are questions that are taken already."""
+def make_set(
+    spec: Mapping[str, Any],
+    tokens: Tokens,
+    make_task: MakeTask,
+    asked: Collection[Hashable] = (),
+    max_tokens: int = 64,
+) -> Ability:
+    """One ability from its table; `asked` are questions that are taken already, `max_tokens` is for answers of which
+    the table doesn't say how long they may be."""
     found = dict(spec)
     name, kind = str(found.pop("name")), found.pop("kind", "answers")
     n, seed = found.get("n"), found.get("seed", 0)
@@ -177,9 +188,8 @@ def make_set(spec: Mapping[str, Any], tokens: Tokens, make_task: MakeTask, asked
         raise ValueError(f"keep set {name!r}: its task has no items in the split 'keep': give it a share, or a file")
     examples = unasked(name, [example for example in examples if question(example) not in asked])
     if kind == "solved":
-        return Solved(
-            name, Generate(name, task, len(examples), "keep", seed, found.get("max_tokens", 64)), tuple(examples)
-        )
+        limit = found.get("max_tokens", max_tokens)
+        return Solved(name, Generate(name, task, len(examples), "keep", seed, limit), tuple(examples))
     rows = tuple(row(tokens, example, name) for example in examples)
     return Answers(name, rows, by_token=True, sure=sureness(name, found)) if kind == "tokens" else Answers(name, rows)
 

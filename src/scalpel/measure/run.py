@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from scalpel.measure.heed import heed
 from scalpel.measure.ledger import Ledger, side_by_side, write
 from scalpel.measure.probes import Choose, Generate, ItemResult, Probe
 from scalpel.measure.recovery import recover, recovered
@@ -21,7 +22,11 @@ def look(probes: Sequence[Probe], engine: Engine, reference: Engine) -> Look:
     names = [probe.name for probe in probes]
     if len(set(names)) < len(names):
         raise ValueError(f"two probes share a name in {names}; the ledger keeps one file a name, so rename one")
-    return {probe.name: probe.run(engine, reference) for probe in probes}
+    seen = {probe.name: probe.run(engine, reference) for probe in probes}
+    if engine is reference:
+        for probe in probes:
+            heed(probe, seen[probe.name])
+    return seen
 
 
 def thin(probes: Sequence[Probe], before: Look, n: int) -> tuple[list[Probe], Look]:
@@ -50,7 +55,9 @@ def measure(
     for probe in probes:
         tell(f"measuring {probe.name}")
         first = before[probe.name] if before is not None else probe.run(base, base)
-        book = side_by_side(probe, first, probe.run(tuned, base))
+        now = probe.run(tuned, base)
+        heed(probe, first, now)
+        book = side_by_side(probe, first, now)
         if isinstance(probe, Generate | Choose):
             book = recover(book, probe, tuned, halfway, k=k, most=most, seed=seed)
         ledgers.append(book)

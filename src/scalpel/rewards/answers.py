@@ -20,7 +20,7 @@ MONEY = re.compile(r"\\?\$\s*(?=-?\d)|(?<=\d)\s?\\\$")
 POWER = re.compile(r"(?<![\w.\\])(-?\d{1,40}(?:\.\d{1,40})?)[eE]([-+]?\d{1,2})(?![\w.]\d)\b")
 PLUS = re.compile(r"(?:^|(?<=is )|(?<=: )|(?<== )|(?<=\{))\s*\+\s*(?=\d)")
 MARKED = re.compile(r"####[ \t]*([^\n]+)")
-NUMBER = r"-?\d[\d.,]*(?:/\d+)?"
+NUMBER = r"(?:[A-Za-z]\s*=\s*)?-?\d[\d.,]*(?:/\d+)?"
 LISTED = re.compile(rf"{NUMBER}(?:(?:\s*[,;]\s+(?:and\s+|or\s+)?|\s+(?:and|or)\s+){NUMBER})+")
 SIGNS = {
     **dict.fromkeys("\u2212\ufe63\uff0d", "-"), **dict.fromkeys("\u00a0\u2007\u2009\u200a\u202f", " "),
@@ -148,6 +148,6 @@ def stated(answer: str) -> tuple[list[str], str]:
 def bare(text: str) -> str:
     """An expression that lacks its dollar signs, without which only the "1" of "1+x" would be read; where there are
     words, the expression is looked for among them."""
-    words = re.search(r"[A-Za-z]{2,}", re.sub(r"\\[A-Za-z]+", " ", text))
+    words = re.search(r"[A-Za-z]{2,}", re.sub(r"\\(?:begin|end)\{[a-z*]+\}|\\[A-Za-z]+", " ", text))
     marked = any(mark in text for mark in ("$", "\\boxed", "\\(", "\\["))
     return text if words or marked else f"${text}$"

@@ -15,11 +15,16 @@ from scalpel.measure.probes.revised import Revised
 from scalpel.measure.probes.sampled import Sampled
 from scalpel.registry import AXES, unknown
 
+ALONE = 256  # tokens of an answer where neither a probe nor a stage says
+ANSWERED = ("generate", "revised", "sampled")  # kinds that the model answers in its own words
 MakeTask = Callable[[Any], Task]
 
 
-def make_probes(specs: Sequence[Mapping[str, Any]], target: str, make_task: MakeTask) -> list[Probe]:
-    """A probe for each table; the one named `target` (the first, where that is empty) shows the gain."""
+def make_probes(
+    specs: Sequence[Mapping[str, Any]], target: str, make_task: MakeTask, max_tokens: int = ALONE
+) -> list[Probe]:
+    """A probe for each table; the one named `target` (the first, where that is empty) shows the gain. Answers of those
+    that say nothing of it may have `max_tokens`."""
     if not specs:
         raise ValueError("there is no probe, so nothing could be measured; add a [[measure.probes]] table")
     names = [str(spec.get("name", "")) for spec in specs]
@@ -28,10 +33,11 @@ def make_probes(specs: Sequence[Mapping[str, Any]], target: str, make_task: Make
         raise ValueError(f"measure.target: {unknown('probe', target, names)}")
     if len(set(names)) < len(names):
         raise ValueError(f"two probes share a name in {names}; the ledger keeps one file a name, so rename one")
-    return [make_probe(spec, "target" if spec.get("name") == target else "keep", make_task) for spec in specs]
+    roles: list[Role] = ["target" if spec.get("name") == target else "keep" for spec in specs]
+    return [make_probe(spec, role, make_task, max_tokens) for spec, role in zip(specs, roles, strict=True)]
 
 
-def make_probe(spec: Mapping[str, Any], role: Role, make_task: MakeTask) -> Probe:
+def make_probe(spec: Mapping[str, Any], role: Role, make_task: MakeTask, max_tokens: int = ALONE) -> Probe:
     """`{name, kind, …}`; `kind` is "generate" unless said. `task` is what `make_task` understands.
 
     generate  task, n, split, seed, max_tokens, stop
@@ -53,6 +59,8 @@ def make_probe(spec: Mapping[str, Any], role: Role, make_task: MakeTask) -> Prob
             raise ValueError(f"probe {name!r}: {unknown('key', key, known)}")
     if "task" in found:
         found["task"] = make_task(found["task"])
+    if kind in ANSWERED:
+        found.setdefault("max_tokens", max_tokens)
     return MAKERS[kind](name, role, found)
 
 

@@ -1,0 +1,249 @@
+"""What is read as a mathematical answer: right, wrong or unread, in every thread alike and within its time."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from scalpel.example import Example
+from scalpel.marks import unread
+from scalpel.rewards.mathematics import judge
+from scalpel.rewards.verifiers import make
+
+RIGHT, WRONG, UNREAD = True, False, None
+ROWS: list[tuple[str, str, bool | None]] = [
+    ("The total is 1,234.", "1234", RIGHT),
+    ("$\\boxed{1{,}234}$", "1234", RIGHT),
+    ("$\\boxed{11,\\!111,\\!111}$", "11111111", RIGHT),
+    ("So 18000.", "18,000", RIGHT),
+    ("12 345 people", "12345", RIGHT),
+    ("12\u202f345 people", "12345", RIGHT),
+    ("1,234.50", "1234.5", RIGHT),
+    ("It is $-0$.", "0", RIGHT),
+    ("It is -0.0", "0", RIGHT),
+    ("\u22125", "-5", RIGHT),
+    ("x = \u22125", "-5", RIGHT),
+    ("It is +5", "5", RIGHT),
+    ("\\boxed{+5}", "5", RIGHT),
+    ("It is -5.", "5", WRONG),
+    ("5", "-5", WRONG),
+    ("$\\boxed{\\frac{1}{2}}$", "0.50", RIGHT),
+    ("\\boxed{1/2}", "0.5", RIGHT),
+    ("1/2", "0.5", RIGHT),
+    ("$\\boxed{2\\frac{1}{2}}$", "2.5", RIGHT),
+    ("0.333333", "\\frac{1}{3}", RIGHT),
+    ("0.33", "\\frac{1}{3}", WRONG),
+    ("-\\frac{3}{4}", "-0.75", RIGHT),
+    ("$\\frac{-3}{4}$", "-\\frac{3}{4}", RIGHT),
+    ("\\boxed{\\dfrac{2}{4}}", "\\frac12", RIGHT),
+    ("First \\boxed{3}, no: \\boxed{4}", "4", RIGHT),
+    ("First \\boxed{4}, no: \\boxed{3}", "4", WRONG),
+    ("\\boxed{840}. Again: \\boxed{840}", "840", RIGHT),
+    ("$\\boxed{1}$ and $\\boxed{2}$", "1 and 2", RIGHT),
+    ("\\boxed{1}, \\boxed{2}", "2", WRONG),
+    ("I say \\boxed{4}. Or \\boxed{", "4", RIGHT),
+    ("\\boxed{}", "4", UNREAD),
+    ("\\fbox{4}", "4", RIGHT),
+    ("\\boxed{\\boxed{4}}", "4", RIGHT),
+    ("She pays \\$12.50 in all.", "12.5", RIGHT),
+    ("She pays $12.50 in all.", "12.5", RIGHT),
+    ("12.50 dollars", "12.5", RIGHT),
+    ("from $5 to $12.50", "12.5", RIGHT),
+    ("\\boxed{\\$12.50}", "12.5", RIGHT),
+    ("$\\$12.50$", "12.5", RIGHT),
+    ("-\\$5", "-5", RIGHT),
+    ("12.50", "\\$12.50", RIGHT),
+    ("12.50", "$12.50", RIGHT),
+    ("\u20ac12.50", "12.5", RIGHT),
+    ("It costs $18.", "18", RIGHT),
+    ("The answer is $18$.", "18", RIGHT),
+    ("$5+$3=$8", "8", RIGHT),
+    ("Janet makes $9 * 2 = $18 every day.", "18", RIGHT),
+    ("It is 42 km.", "42", RIGHT),
+    ("$\\boxed{42\\text{ km}}$", "42", RIGHT),
+    ("42", "42 km", RIGHT),
+    ("$\\boxed{42\\,\\mathrm{cm}^2}$", "42", RIGHT),
+    ("90^\\circ", "90", RIGHT),
+    ("$90^\\circ$", "90", RIGHT),
+    ("$\\boxed{28\\%}$", "28\\%", RIGHT),
+    ("28%", "28", RIGHT),
+    ("28%", "0.28", RIGHT),
+    ("0.28", "28%", RIGHT),
+    ("28", "28%", RIGHT),
+    ("\\boxed{28 \\text{ percent}}", "28\\%", RIGHT),
+    ("29%", "28%", WRONG),
+    ("It rose by 150%.", "150", RIGHT),
+    ("$\\boxed{1728}$", "1331 and 1728", WRONG),
+    ("$\\boxed{1331 \\text{ and } 1728}$", "1331 and 1728", RIGHT),
+    ("1728 and 1331", "1331 and 1728", RIGHT),
+    ("$\\boxed{\\{2, 1\\}}$", "$\\{1, 2\\}$", RIGHT),
+    ("\\boxed{\\{1,2\\}}", "$\\{1,2,3\\}$", WRONG),
+    ("\\boxed{\\{1,2,3\\}}", "$\\{1,2\\}$", WRONG),
+    ("\\boxed{1, 2, 3}", "\\{1,2,3\\}", RIGHT),
+    ("\\boxed{1,2}", "1, 2, 3", WRONG),
+    ("x = 1 or x = 2", "1, 2", RIGHT),
+    ("\\boxed{x=1, x=2}", "1 and 2", RIGHT),
+    ("\\boxed{3 or 4}", "4", WRONG),
+    ("\\boxed{\\{5\\}}", "5", RIGHT),
+    ("\\boxed{1,2,2}", "1,2", RIGHT),
+    ("\\boxed{\\{10^{-9}, 1\\}}", "\\{2 \\cdot 10^{-9}, 1\\}", WRONG),
+    ("\\boxed{(0, 1.5)}", "(0, 1)", WRONG),
+    ("\\boxed{(0,1)}", "(0, 1)", RIGHT),
+    ("\\boxed{[0,1]}", "(0, 1)", WRONG),
+    ("\\boxed{(1,0)}", "(0,1)", WRONG),
+    ("\\boxed{(-\\infty, 3]}", "(-\\infty, 3]", RIGHT),
+    ("\\boxed{(3, -4)}", "(3,-4)", RIGHT),
+    ("$\\boxed{x = 5}$", "5", RIGHT),
+    ("5", "x = 5", RIGHT),
+    ("$\\boxed{y = 2x + 1}$", "y = 2x+1", RIGHT),
+    ("$x^2+2x+1$", "(x+1)^2", RIGHT),
+    ("$x^2+2x$", "(x+1)^2", WRONG),
+    ("$\\boxed{\\frac{1}{2^{98}}}$", "\\frac{1}{2^{99}}", WRONG),
+    ("1e-9", "2e-9", WRONG),
+    ("1e-9", "1e-9", RIGHT),
+    ("$10^{-9}$", "1e-9", RIGHT),
+    ("0.0000001", "0", WRONG),
+    ("0", "1e-12", WRONG),
+    ("1234567", "1234568", WRONG),
+    ("1.0000001e-9", "1e-9", RIGHT),
+    ("3.0e8", "300000000", RIGHT),
+    ("$3 \\times 10^8$", "3e8", RIGHT),
+    ("$\\boxed{1:00}$", "12:00", WRONG),
+    ("$\\boxed{12:00}$", "12:00", RIGHT),
+    ("$\\boxed{52_8}$", "528", WRONG),
+    ("\u0664\u0662", "42", RIGHT),
+    ("4\uff12", "42", RIGHT),
+    ("Consistent: 437 + 2*234 = 905.\n\nFinal Answer: **73**", "73", RIGHT),
+    ("so we had 3 and 4\n#### 7\nI checked it 2 times", "7", RIGHT),
+    ("The answer is 7. There were 3 more.", "7", RIGHT),
+    ("**-5**", "-5", RIGHT),
+    ("", "7", UNREAD),
+    ("I don't know.", "7", UNREAD),
+    ("   \n", "7", UNREAD),
+    ("Let me think about it", "7", UNREAD),
+    ("!!!", "7", UNREAD),
+    ("$\\sqrt{8}$", "2\\sqrt{2}", RIGHT),
+    ("$\\pi$", "3.14", WRONG),
+    ("$\\boxed{\\pi}$", "\\pi", RIGHT),
+    ("3.14159265", "\\pi", RIGHT),
+    ("$\\boxed{\\begin{pmatrix}1\\\\2\\end{pmatrix}}$", "\\begin{pmatrix}1\\\\2\\end{pmatrix}", RIGHT),
+    ("$\\boxed{i}$", "-i", WRONG),
+    ("\\boxed{B}", "B", RIGHT),
+    ("\\boxed{\\text{B}}", "B", RIGHT),
+    ("\\boxed{C}", "B", WRONG),
+    ("The last digits of \\(2003^{2002^{2001}}\\) are [Answer: 009]", "9", RIGHT),
+    ("$\\boxed{\\infty}$", "\\infty", RIGHT),
+    ("\\boxed{1/0}", "7", WRONG),
+    ("\\boxed{5!}", "120", RIGHT),
+    ("\\boxed{|{-5}|}", "5", RIGHT),
+]
+HARD = [("$9^{9^{9^{9}}}$", "9"), ("\\(2003^{2002^{2001}}\\) [Answer: 009]", "9"), ("10^{10^{10^{10}}}", "10")]
+
+
+def asked(rows: list[tuple[str, str, bool | None]]) -> list[bool | None]:
+    return [judge(said, answer) for said, answer, _ in rows]
+
+
+@pytest.fixture(scope="module")
+def here() -> list[bool | None]:
+    return asked(ROWS)
+
+
+def test_every_row_of_the_table_is_judged_as_it_says(here: list[bool | None]) -> None:
+    wrong = [(*row, found) for row, found in zip(ROWS, here, strict=True) if found is not row[2]]
+    assert not wrong and len(ROWS) > 100
+
+
+def test_another_thread_says_the_same(here: list[bool | None]) -> None:
+    there: list[bool | None] = []
+    thread = threading.Thread(target=lambda: there.extend(asked(ROWS)))
+    thread.start()
+    thread.join()
+    assert there == here
+
+
+@pytest.mark.parametrize("threaded", [False, True])
+def test_powers_of_powers_come_back_in_their_time(threaded: bool) -> None:
+    judge("1", "1")  # the process has begun
+    took: list[float] = []
+
+    def ask() -> None:
+        for said, answer in HARD:
+            start = time.monotonic()
+            judge(said, answer, seconds=1)
+            took.append(time.monotonic() - start)
+
+    if threaded:
+        thread = threading.Thread(target=ask)
+        thread.start()
+        thread.join()
+    else:
+        ask()
+    assert len(took) == 3 and max(took) < 30  # a busy machine starts the process anew in seconds
+
+
+def test_of_several_boxes_the_rule_says_which() -> None:
+    text = "\\boxed{3}, no: \\boxed{4}"
+    assert [judge(text, "4", box=rule) for rule in ("last", "first", "only")] == [True, False, False]
+    assert judge("\\boxed{4} so again \\boxed{4}", "4", box="only") is True
+    assert make({"name": "math-verify", "box": "first"})(text, Example(answer="3")) == 1.0
+    with pytest.raises(ValueError, match="box = 'all': it must be one of last, first, only"):
+        make({"name": "math-verify", "box": "all"})
+
+
+@pytest.mark.parametrize(
+    ("spec", "said", "answer", "score", "silent"),
+    [
+        ("exact", "", "7", 0.0, True),
+        ("exact", "8", "7", 0.0, False),
+        ("exact", " 7 ", "7", 1.0, False),
+        ("contains", " ", "7", 0.0, True),
+        ("contains", "none", "7", 0.0, False),
+        ({"name": "pattern", "pattern": "#### (.+)"}, "it is 7", "7", 0.0, True),
+        ({"name": "pattern", "pattern": "#### (.+)"}, "#### 8", "7", 0.0, False),
+        ({"name": "pattern", "pattern": "yes"}, "no", "", 0.0, False),
+        ("think-answer", "7", "7", 0.0, True),
+        ("think-answer", "<answer>7</answer>", "7", 1.0, False),
+        ("equations", "well", "7", 0.0, True),
+        ("equations", "1+1=3", "7", 0.0, False),
+        ("equations", "1+1=2 and 1+1=3", "7", 0.5, False),
+        ("math-verify", "no idea", "7", 0.0, True),
+        ("math-verify", "8", "7", 0.0, False),
+    ],
+)
+def test_unread_is_told_from_wrong(spec, said: str, answer: str, score: float, silent: bool) -> None:  # type: ignore[no-untyped-def]
+    found = make(spec)(said, Example(answer=answer))
+    assert found == score and unread(found) is silent
+
+
+def test_an_empty_answer_is_in_no_text() -> None:
+    with pytest.raises(ValueError, match=r"rows\.jsonl:3 has an empty answer, which is in every text"):
+        make("contains")("anything", Example(answer=" ", where="rows.jsonl:3"))
+
+
+def test_expressions_and_sums_of_any_length_take_their_time_and_no_more(caplog: pytest.LogCaptureFixture) -> None:
+    start = time.monotonic()
+    slow = make({"name": "pattern", "pattern": "(?:a|a)*(?:a|a)*$", "timeout": 0.2})
+    assert slow("a" * 60 + "b", Example(answer="a")) == 0.0
+    assert unread(
+        make({"name": "pattern", "pattern": "((?:a|a)*(?:a|a)*)$", "timeout": 0.2})("a" * 60 + "b", Example(answer="a"))
+    )
+    assert caplog.text.count("was given up after 0.2 s") == 2
+    for text in (
+        "1+" * 50_000,
+        "1+" * 50_000 + "=1",
+        "1)" * 50_000,
+        "1" * 100_000,
+        "=1" * 50_000,
+        "(" * 50_000 + "1+1=2",
+    ):
+        make("equations")(text, Example())
+    assert time.monotonic() - start < 20
+    with pytest.raises(ValueError, match="timeout = 0: it must be a number of seconds above 0"):
+        make({"name": "pattern", "pattern": "a", "timeout": 0})
+
+
+def test_a_calculation_with_an_endless_end_does_not_hold() -> None:
+    assert make("equations")("1+1=" + "9" * 400, Example()) == 0.0
