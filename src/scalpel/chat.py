@@ -26,7 +26,7 @@ class Chat:
         at = choose_device(device)
         loaded, tokens = models.load(model, device=at)
         self.engine = Engine(loaded, tokens, precision=choose_precision("auto", loaded, at))
-        self.turns = tokens.tokenizer.chat_template is not None and not plain
+        self.turns = tokens.chat and not plain
         if system and not self.turns:
             raise ValueError("a system message needs chat turns: leave out --plain, or take a model with a template")
         self.system: tuple[Message, ...] = ({"role": "system", "content": system},) if system else ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, Self
@@ -30,12 +31,12 @@ class Turns(tuple[Message, ...]):
         return made
 
 
-def beside(prompt: Prompt) -> tuple[tuple[Mapping[str, Any], ...], Mapping[str, Any]]:
+def beside(prompt: object) -> tuple[tuple[Mapping[str, Any], ...], Mapping[str, Any]]:
     """The tools and the template's arguments that come with a prompt; none with a plain one."""
     return (prompt.tools, prompt.options) if isinstance(prompt, Turns) else ((), {})
 
 
-def like(prompt: Prompt, messages: Iterable[Message]) -> tuple[Message, ...]:
+def like(prompt: object, messages: Iterable[Message]) -> tuple[Message, ...]:
     """Other messages with the tools and arguments of this prompt."""
     tools, options = beside(prompt)
     return Turns(messages, tools, options) if tools or options else tuple(messages)
@@ -80,11 +81,13 @@ def asked(task: Task, split: Split, n: int | None, seed: int, otherwise: int) ->
 
 def answered(example: Example) -> tuple[Prompt, str]:
     """What is asked, and the right thing to say: the completion, or else the answer; of a conversation the assistant's
-    last turn. The text is empty where there is none."""
+    last turn, or what it calls. The text is empty where there is none."""
     if example.messages is None:
         return example.prompt, example.completion or example.answer or ""
     last = max((i for i, turn in enumerate(example.messages) if turn["role"] == "assistant"), default=0)
-    return like(example.messages, example.messages[:last]), example.messages[last]["content"] if last else ""
+    turn = example.messages[last] if last else {}
+    said = turn.get("content") or (json.dumps(turn["tool_calls"], ensure_ascii=False) if turn.get("tool_calls") else "")
+    return like(example.messages, example.messages[:last]), said
 
 
 class Task(Protocol):

@@ -161,6 +161,7 @@ def base_engine(recipe: Recipe) -> Engine:
     device = choose_device(spec.device)
     dtype = choose_dtype(spec.dtype, device)
     model, tokens = models.load(spec.path, device=device, dtype=dtype, trust_remote_code=spec.trust_remote_code)
+    tokens = tokens.templated(spec.chat_template, spec.chat_template_kwargs, spec.control_tokens)
     return Engine(model, tokens, precision=choose_precision(spec.precision, model, device))
 
 

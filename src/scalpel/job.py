@@ -89,6 +89,8 @@ class Job(Stock):
             validation=Validation(plan.spec.validation),
             floor=floor,
         )
+        if saved is None:
+            self.survey(stage)
         if index:  # what earlier stages did is on no disk but the checkpoint's
             self.touched = {name for name, _ in model.named_parameters()}
         if saved is not None:

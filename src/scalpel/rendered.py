@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -33,6 +33,20 @@ class Fitted:
     rows: list[Rendered]
     shortened: int
     dropped: int
+
+
+def laid(pieces: Sequence[tuple[list[int], bool]]) -> Rendered:
+    """Untrained and trained stretches end to end; a turn ends with a trained one."""
+    ids: list[int] = []
+    train: list[bool] = []
+    turn: list[int] = []
+    k = 0
+    for new, trained in pieces:
+        ids += new
+        train += [trained] * len(new)
+        turn += [k] * len(new)
+        k += trained
+    return Rendered(ids, train, turn)
 
 
 def truncate(rendered: Rendered, max_length: int, policy: Policy = "error") -> Rendered | None:

@@ -222,6 +222,9 @@ class ModelSpec(Strict):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"  # of the arithmetic
     device: Name = "auto"
     trust_remote_code: bool = False
+    chat_template: str | None = None  # a file with a chat template, in place of the model's own
+    chat_template_kwargs: dict[str, Any] = {}  # arguments that the chat template is always given
+    control_tokens: Literal["text", "read"] = "text"  # what text in data is that spells a control token
 
     @model_validator(mode="before")
     @classmethod

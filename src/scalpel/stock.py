@@ -48,7 +48,6 @@ class Stock:
         self.unpaid = 0.0  # seconds of writing that no step has taken
         self._examples: dict[str, tuple[Task, list[Example], Rewards]] = {}
         model, tokens = self.load(recipe.model)
-        tokens.check()
         self.engine = Engine(model, tokens, precision=choose_precision(recipe.model.precision, model, self.device))
         self.meter = self.engine.meter  # the run's own; a look ahead has another
         self.noted: dict[str, float] = {}  # what reward functions logged in this step
@@ -57,7 +56,9 @@ class Stock:
 
     def load(self, spec: ModelSpec) -> tuple[PreTrainedModel, Tokens]:
         dtype = choose_dtype(spec.dtype, self.device)
-        return models.load(spec.path, device=self.device, dtype=dtype, trust_remote_code=spec.trust_remote_code)
+        trusted = spec.trust_remote_code
+        model, tokens = models.load(spec.path, device=self.device, dtype=dtype, trust_remote_code=trusted)
+        return model, tokens.templated(spec.chat_template, spec.chat_template_kwargs, spec.control_tokens)
 
     def engine_of(self, model: PreTrainedModel) -> Engine:
         return Engine(model, self.engine.tokens, precision=self.engine.precision)
@@ -100,6 +101,17 @@ class Stock:
             made.suits(examples)
             self._examples[key] = (task, examples, made)
         return self._examples[key]
+
+    def survey(self, stage: StageRun) -> None:
+        """Renders the rows that the stage will meet, so that what is to be said of them is said before its first step,
+        and a row that can't be rendered is refused then."""
+        spec = stage.spec
+        for k, flow in enumerate(stage.plan.flows):
+            examples = stage.data[k][1]
+            most = len(examples) if spec.budget else min(len(examples), -(-spec.steps // flow.reuse) * flow.batch)
+            order = derive(self.recipe.seed, "order", stage.index, k)
+            trained = bool({"demonstration", "pair"} & flow.source.part.gives)
+            self.engine.tokens.survey(window(examples, 0, most, order), trained)
 
     def chances(self, role: str, prompts: Sequence[Prompt], answers: Sequence[str]) -> list[list[float]]:
         """For each prompt how likely each of these answers is to the model of a role, if it gives one of them."""

@@ -1,44 +1,80 @@
 """Tokens: text to ids and back, so that training and generation see the same ids.
 
-A prompt as text is encoded as it stands. A prompt as messages goes through the model's chat template. Which
-tokens of a conversation are trained is found without help from the template: for each assistant turn, the
-conversation is rendered once up to the point where the model is asked to speak, and once with its answer. The
-first text must be a prefix of the second; the rest, up to and with the stop token, is what the model has to say.
+A prompt as text is encoded as it stands. A prompt as messages goes through the model's chat template (`Renderer`). No
+template is judged when a model is opened: what a row needs of it decides. A conversation is one sequence where each
+generation prompt goes on from the turns before it, to the token; else it is one sequence a turn, each with the context
+that the model meets when it is asked to speak there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
 from itertools import groupby
+from pathlib import Path
+from typing import Any
 
-from jinja2.exceptions import TemplateError
 from rich.markup import escape
 from transformers import PreTrainedTokenizerBase
 
-from scalpel.example import Example, Message, Prompt, named
-from scalpel.rendered import Fitted, Policy, Rendered, fit, truncate
+from scalpel.example import Example, Message, Prompt, answered, like, named
+from scalpel.folders import nearest
+from scalpel.notes import Notes
+from scalpel.rendered import Fitted, Policy, Rendered, fit, laid, truncate
+from scalpel.renderer import Renderer
+from scalpel.spelt import MARK, Spelt, unmarked
+from scalpel.thoughts import gist
 
 __all__ = ["Fitted", "Policy", "Rendered", "Tokens", "fit", "truncate"]
 
+CALL = {"type": "function", "function": {"name": "look_up", "arguments": {"word": "two"}}}
 PROBE: tuple[Message, ...] = (
     {"role": "user", "content": "one"},
     {"role": "assistant", "content": "two"},
     {"role": "user", "content": "three"},
-    {"role": "assistant", "content": "four"},
+)
+CALLING: tuple[Message, ...] = (
+    PROBE[0],
+    {"role": "assistant", "content": "", "tool_calls": [CALL]},
+    {"role": "tool", "name": "look_up", "content": "three"},
 )
 REMEMBERED = 200_000  # rendered demonstrations
+SURVEYED = 20_000  # rows that are looked at before the first step, of more than that
+SPLIT = (
+    "{n} conversations are {m} sequences, one a turn{first}: the chat template renders their earlier turns otherwise "
+    "once more is said, and each answer is trained behind what the model meets when it is to give it"
+)
+NO_STOP = "the chat template writes no stop behind {n} answers{first}: %s is put there, at which the model stops"
+SPELT = (
+    "{n} rows spell the control token %s{first}: it is read as text there; where such text is meant as control tokens, "
+    'set model.control_tokens = "read", or give messages'
+)
+UNUSED = "{n} rows have %s, which the chat template doesn't use{first}"
+UNSHOWN = "{n} rows have a message of role %s that the chat template doesn't show{first}"
+UNLIKE = "{n} answers come back otherwise from the tokenizer{first}: some of their characters are unknown to it"
 
 
 class Tokens:
-    """A tokenizer with its chat template and the tokens at which the model stops."""
+    """A tokenizer with its chat template and the tokens at which the model stops.
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, stop_ids: Iterable[int] = ()) -> None:
-        self.tokenizer = tokenizer
-        if (core := getattr(tokenizer, "backend_tokenizer", None)) is not None:
-            core.no_truncation()  # its file may ask for either; lengths are our affair
-            core.no_padding()
+    `control_tokens` "read" takes text in data that spells a control token for that token.
+    """
+
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerBase, stop_ids: Iterable[int] = (), *, control_tokens: str = "text"
+    ) -> None:
+        self.tokenizer, self.given = tokenizer, tuple(stop_ids)
+        self.core = getattr(tokenizer, "backend_tokenizer", None)
+        if self.core is not None:
+            self.core.no_truncation()  # its file may ask for either; lengths are our affair
+            self.core.no_padding()
+        self.notes = Notes()
+        found = lambda token: self.notes.add(SPELT % repr(token))  # noqa: E731
+        self.spelt = Spelt(tokenizer, found, off=control_tokens == "read" or self.core is None)
+        self.renderer = Renderer(tokenizer, self.spelt, self.notes)
         eos = tokenizer.eos_token_id
-        self.stop_ids = frozenset([*([] if eos is None else [eos]), *stop_ids, *self._turn_end()])
+        self.stop_ids = frozenset([*([] if eos is None else [eos]), *self.given, *self._turn_ends()])
         if not self.stop_ids:
             raise ValueError(
                 "this tokenizer has no end-of-sequence token, so nothing would ever stop the model: set eos_token "
@@ -46,7 +82,31 @@ class Tokens:
             )
         self.end_id = min(self.stop_ids) if eos is None else eos
         self._stop_texts = [self._decode([i]) for i in sorted(self.stop_ids)]
-        self._rendered: dict[int, tuple[Example, Rendered]] = {}
+        self._rendered: dict[int, tuple[Example, list[Rendered]]] = {}
+
+    def templated(
+        self, path: str | None = None, options: Mapping[str, Any] | None = None, control_tokens: str = "text"
+    ) -> Tokens:
+        """The same tokenizer with a chat template from a file and arguments that it is always given. Both are saved
+        with the tokenizer."""
+        if path is None and not options and control_tokens == "text":
+            return self
+        if path is not None:
+            self.tokenizer.chat_template = template_of(path)
+        if options:
+            self.tokenizer.init_kwargs["chat_template_kwargs"] = dict(options)
+        made = Tokens(self.tokenizer, self.given, control_tokens=control_tokens)
+        if strange := made.renderer.strange_options():
+            raise ValueError(
+                f"model.chat_template_kwargs sets {', '.join(strange)}, which the chat template never asks for: its text "
+                "says which arguments it knows"
+            )
+        return made
+
+    @property
+    def chat(self) -> bool:
+        """Whether there is a chat template."""
+        return self.renderer.there
 
     @property
     def pad_id(self) -> int:
@@ -71,7 +131,19 @@ class Tokens:
         return self._answered(text, prompt, *self._asked(prompt))
 
     def demonstration(self, example: Example) -> Rendered:
-        """Prompt and completion, or the whole conversation of `messages` with every assistant turn trained.
+        """Prompt and completion, or the whole conversation of `messages`, as one sequence; ValueError where it takes
+        several."""
+        rows = self.demonstrations(example)
+        if len(rows) > 1:
+            raise ValueError(
+                f"{named(example)} is {len(rows)} sequences, one a turn, since the chat template renders earlier turns "
+                f"otherwise once more is said.\n  the first: {self.marked(rows[0])!r}\n  the second: "
+                f"{self.marked(rows[1])!r}\nTrain on single turns where one sequence is needed."
+            )
+        return rows[0]
+
+    def demonstrations(self, example: Example) -> list[Rendered]:
+        """The sequences of an example in which every assistant turn is trained, but those of weight 0.
 
         An example is rendered once: later epochs find it in a memo, which holds it so that its identity is safe.
         """
@@ -79,41 +151,87 @@ class Tokens:
         if known is None:
             if len(self._rendered) >= REMEMBERED:
                 self._rendered.clear()
-            known = self._rendered[id(example)] = (example, self._demonstration(example))
+            with self.notes.at(where := named(example)), located(where):
+                known = self._rendered[id(example)] = (example, self._demonstrations(example))
         return known[1]
 
-    def _demonstration(self, example: Example) -> Rendered:
+    def _demonstrations(self, example: Example) -> list[Rendered]:
         if example.messages is not None:
-            return self.conversation(example.messages)
+            self._note_unused(example.messages)
+            return self.conversations(example.messages)
         if example.completion is None:
             raise ValueError(
-                f"{named(example)} has neither completion nor messages, so there is nothing to imitate: add "
-                "a column 'completion', or take a source that samples its own answers"
+                "neither completion nor messages, so there is nothing to imitate: add a column 'completion', or take "
+                "a source that samples its own answers"
             )
-        return self._joined(example.prompt, example.completion)
+        if not isinstance(example.prompt, str):
+            self._note_unused(example.prompt)
+        row = self._joined(example.prompt, example.completion)
+        if self.notes.surveying:
+            said = self.text([i for i, t in zip(row.ids, row.train, strict=True) if t])
+            if gist(example.completion) not in gist(said) and not self.chat:
+                self.notes.add(UNLIKE)
+        return [row]
 
     def pair(self, example: Example) -> tuple[Rendered, Rendered]:
         """The chosen and the rejected answer to one prompt."""
         if example.chosen is None or example.rejected is None:
             raise ValueError(f"{named(example)} is no preference pair: it needs the columns 'chosen' and 'rejected'")
-        return self._joined(example.prompt, example.chosen), self._joined(example.prompt, example.rejected)
+        with self.notes.at(where := named(example)), located(where):
+            return self._joined(example.prompt, example.chosen), self._joined(example.prompt, example.rejected)
+
+    def last(self, example: Example) -> tuple[list[int], list[int]]:
+        """The prompt and the right thing to say behind it: its completion or answer, or a conversation's last turn."""
+        asked, text = answered(example)
+        with self.notes.at(where := named(example)), located(where):
+            if example.messages is None:
+                return self.prompt(asked), self.completion(text, asked)
+            turn = example.messages[len(asked)]
+            return self.prompt(asked), self._answered(turn, asked, *self._asked(asked))
 
     def conversation(self, messages: Sequence[Message]) -> Rendered:
-        """Every assistant turn trained with its stop token; all else is context. Ends at the last answer."""
-        turns = [i for i, m in enumerate(messages) if m.get("role") == "assistant"]
+        """A conversation that is one sequence; ValueError where it takes several."""
+        return self.demonstration(Example(messages=like(messages, messages)))
+
+    def conversations(self, messages: Sequence[Message]) -> list[Rendered]:
+        """Every assistant turn trained with its stop token, but those of weight 0; all else is context. Ends at the
+        last trained answer."""
+        turns = [i for i, m in enumerate(messages) if m.get("role") == "assistant" and m.get("weight", 1)]
         if not turns:
             raise ValueError("a conversation without an assistant turn has nothing to train: add the answer")
-        pieces: list[tuple[list[int], bool]] = []
-        done = ""  # the rendered text that the pieces cover
+        found: list[list[tuple[list[int], bool]]] = []
+        done: list[int] = []  # the ids that the last sequence covers
         for i in turns:
-            asked = self.render(messages[:i], generate=True)
-            if not asked.startswith(done):
-                raise ValueError(unlike(f"an answer that message {i} looks back on", done, asked))
-            spoken = self._spoken(asked, messages[:i], messages[i]["content"])
-            before, answer = self._encode(asked[len(done) :]), self._continued(asked, self._encode(asked), spoken)
-            pieces += [(before, False), (answer, True)]
-            done = asked + spoken
-        return laid(pieces)
+            before = like(messages, messages[:i])
+            text, ids = self._asked(before)
+            answer = self._answered(messages[i], before, text, ids)
+            if not found or ids[: len(done)] != done:
+                found.append([])
+                done = []
+            found[-1] += [(ids[len(done) :], False), (answer, True)]
+            done = [*ids, *answer]
+        if len(found) > 1:
+            self.notes.add(SPLIT, len(found))
+        return [laid(pieces) for pieces in found]
+
+    def survey(self, examples: Sequence[Example], trained: bool = True) -> None:
+        """Looks at rows before the first step, so that what is to be said of them is said with its number, and a row
+        that can't be rendered is refused: all of them, or as many as `SURVEYED`, spread evenly. `trained`: whether
+        their answers are learnt, and not their prompts only asked."""
+        few = (
+            [examples[i * len(examples) // SURVEYED] for i in range(SURVEYED)] if len(examples) > SURVEYED else examples
+        )
+        with self.notes.survey():
+            for example in few:
+                if trained and example.chosen is not None:
+                    self.pair(example)
+                elif trained and (example.messages is not None or example.completion is not None):
+                    self.demonstrations(example)
+                elif example.prompt:
+                    with self.notes.at(where := named(example)), located(where):
+                        if not isinstance(example.prompt, str):
+                            self._note_unused(example.prompt)
+                        self._asked(example.prompt)
 
     def text(self, ids: Sequence[int]) -> str:
         """What a completion says: up to its stop token, special tokens dropped."""
@@ -133,38 +251,24 @@ class Tokens:
                 pieces.append(f"⟦{text}⟧" if trained else text)
         return "".join(pieces)
 
-    def check(self) -> str:
-        """Renders a short conversation and raises if its answers don't come back; gives the marked text."""
-        chat = self.tokenizer.chat_template is not None
-        rendered = self.conversation(PROBE) if chat else self._joined("one", " two")
-        prompt = self.prompt(PROBE[:1]) if chat else self.prompt("one")
-        said = ["two", "four"] if chat else ["two"]
-        tokens = list(zip(rendered.ids, rendered.train, rendered.turn, strict=True))
-        heard = [self.text([i for i, t, k in tokens if t and k == n]).strip() for n in range(len(said))]
-        if rendered.ids[: len(prompt)] != prompt or heard != said:
-            raise ValueError(
-                f"a probe conversation does not survive tokenization: the answers {said} come back as {heard} from "
-                f"{self.marked(rendered)!r}; check the tokenizer's files and its chat template"
-            )
-        return self.marked(rendered)
-
     def render(self, messages: Sequence[Message], generate: bool = False) -> str:
         """The chat template's text; with `generate`, up to where the assistant is asked to speak."""
-        check_messages(messages, generate)
-        if self.tokenizer.chat_template is None:
-            raise ValueError(
-                "these prompts are chat messages, but the model's tokenizer has no chat template: take the "
-                "instruction-tuned version of the model, or give the prompts as plain text (for a task: chat = false)"
-            )
-        try:
-            return str(
-                self.tokenizer.apply_chat_template(
-                    [dict(m) for m in messages], tokenize=False, add_generation_prompt=generate
-                )
-            )
-        except TemplateError as error:
-            roles = ", ".join(m["role"] for m in messages)
-            raise ValueError(f"the chat template refuses a conversation of roles {roles}: {error}") from error
+        return self.renderer.text(messages, generate)
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of a text that the template has written, control tokens read as such."""
+        return self._encode(text)
+
+    def _note_unused(self, messages: Sequence[Message]) -> None:
+        """Notes what of these messages the chat template doesn't use."""
+        for key in self.renderer.unused(messages):
+            self.notes.add(UNUSED % key)
+        last = max((i for i, m in enumerate(messages) if m.get("role") == "assistant"), default=len(messages))
+        if last == len(messages) or last > 0:
+            before = like(messages, messages[:last])
+            if before[-1].get("role") != "assistant":
+                for role in self.renderer.unshown(before, self.render(before, generate=True)):
+                    self.notes.add(UNSHOWN % repr(role))
 
     def _joined(self, prompt: Prompt, completion: str) -> Rendered:
         text, ids = self._asked(prompt)
@@ -175,30 +279,36 @@ class Tokens:
         if not isinstance(prompt, str):
             text = self.render(prompt, generate=True)
             return text, self._encode(text)
-        ids = list(self.tokenizer(prompt, return_attention_mask=False)["input_ids"])
-        if ids and ids[-1] in self.stop_ids and not prompt.endswith(tuple(self._stop_texts)):
+        text = self.spelt.text(prompt, thoughts=True)
+        ids = list(self.tokenizer(text, return_attention_mask=False)["input_ids"]) if text == prompt else []
+        ids = ids if text == prompt else self._encode(text, ends=True)
+        ended = text.endswith(tuple(self._stop_texts))
+        if ids and ids[-1] in self.stop_ids and not ended:
             ids.pop()  # some tokenizers close every text, but a prompt is to be continued
-        return prompt, ids or [first(self.tokenizer.bos_token_id, self.end_id)]
+        return text, ids or [first(self.tokenizer.bos_token_id, self.end_id)]
 
-    def _answered(self, completion: str, prompt: Prompt, asked: str, ids: list[int]) -> list[int]:
-        """The ids of a completion, given the prompt's text and ids."""
+    def _answered(self, answer: str | Message, prompt: Prompt, asked: str, ids: list[int]) -> list[int]:
+        """The ids of an answer, given the prompt's text and ids."""
         if isinstance(prompt, str):
-            return [*self._continued(asked, self._encode(asked), completion), self.end_id]
-        return self._continued(asked, ids, self._spoken(asked, prompt, completion))
+            assert isinstance(answer, str), "a message answers messages"
+            return [*self._continued(asked, self._encode(asked), self.spelt.text(answer, thoughts=True)), self.end_id]
+        turn = {"role": "assistant", "content": answer} if isinstance(answer, str) else answer
+        said = self.renderer.said(asked, prompt, turn)
+        if (end := self._end(said, turn)) is not None:
+            return self._continued(asked, ids, said[:end])
+        stop = self._next_opening if turn.get("tool_calls") is None else self._next_tool
+        stop = self.end_id if stop is None else stop
+        self.notes.add(NO_STOP % repr(self._decode([stop])))
+        return [*self._continued(asked, ids, bare(said, str(turn.get("content") or ""))), stop]
 
-    def _spoken(self, asked: str, before: Sequence[Message], answer: str) -> str:
-        """What the template renders after the generation prompt for that answer, up to and with its stop token."""
-        answered = self.render([*before, {"role": "assistant", "content": answer}])
-        if not answered.startswith(asked):
-            raise ValueError(unlike("the prompt of an assistant turn", asked, answered))
-        spoken = answered[len(asked) :]
-        end = max(spoken.rfind(stop) + len(stop) if stop in spoken else 0 for stop in self._stop_texts)
-        if not end:
-            raise ValueError(
-                f"the chat template does not end an assistant turn with a stop token: it renders {spoken!r} and "
-                f"the model stops at {self._stop_texts}; set eos_token or the template so that they agree"
-            )
-        return spoken[:end]
+    def _end(self, said: str, turn: Message) -> int | None:
+        """Where the turn ends: behind the first stop that has all before it that is said; None where there is none."""
+        ends = sorted(i + len(stop) for stop in self._stop_texts for i in places(said, stop))
+        names = [str(call.get("function", call).get("name")) for call in turn.get("tool_calls") or ()]
+        needed = [gist(text) for text in (str(turn.get("content") or ""), *names)]
+        needed = [text for text in needed if text in gist(said)]
+        whole = (end for end in ends if all(text in gist(said[:end]) for text in needed))
+        return next(whole, ends[-1] if ends else None)
 
     def _continued(self, before: str, own: list[int], text: str) -> list[int]:
         """The ids of `text` behind a prompt whose ids are `own` and fixed, as they are when the model generates.
@@ -209,19 +319,46 @@ class Tokens:
         joined = self._encode(before + text)
         return joined[len(own) :] if joined[: len(own)] == own else self._encode(text)
 
-    def _turn_end(self) -> list[int]:
-        """The special token with which the chat template closes an assistant's turn, if there is one."""
-        if self.tokenizer.chat_template is None:
-            return []
-        closing = self.render(PROBE[:2]).rpartition("two")[2]
-        special = {*self.tokenizer.added_tokens_decoder, *self.tokenizer.all_special_ids}
-        return [i for i in self._encode(closing) if i in special][:1]
+    def _control(self) -> set[int]:
+        named = {i for i, token in self.tokenizer.added_tokens_decoder.items() if token.special}
+        return {*named, *self.tokenizer.all_special_ids}
 
-    def _encode(self, text: str) -> list[int]:
-        core = getattr(self.tokenizer, "backend_tokenizer", None)
-        if core is None:
-            return list(self.tokenizer(text, add_special_tokens=False, return_attention_mask=False)["input_ids"])
-        return list(core.encode(text, add_special_tokens=False).ids)  # the same ids, without the wrapper's cost
+    def _turn_ends(self) -> list[int]:
+        """The control tokens with which the chat template closes an assistant's turn: the first behind an answer, and
+        the last behind a call, if there are any."""
+        found = []
+        answer = [i for i in self._behind(PROBE[:2], "two") if i in self._control()]
+        added = [i for i in self._behind(PROBE[:2], "two")[:1] if i in self.tokenizer.added_tokens_decoder]
+        found += answer[:1] or added
+        if (call := self._behind(CALLING[:2], "look_up")) and (ends := [i for i in call if i in self._control()]):
+            closing = call[len(call) - 1 - call[::-1].index(ends[-1]) + 1 :]
+            found += ends[-1:] if not self._decode(closing).strip() else []
+        return found
+
+    def _behind(self, messages: Sequence[Message], words: str) -> list[int]:
+        """What the template writes behind words of a conversation, white space left out; nothing where it can't."""
+        try:
+            before, found, after = self.render(messages).rpartition(words)
+        except ValueError:
+            return []
+        return self._encode(after.lstrip()) if found else []
+
+    @cached_property
+    def _next_opening(self) -> int | None:
+        """The stop with which the template opens the next turn, where it closes none: so it is in some families."""
+        return next((i for i in self._behind(PROBE, "two")[:1] if i in self.stop_ids), None)
+
+    @cached_property
+    def _next_tool(self) -> int | None:
+        """The same behind a call, where a tool answers."""
+        return next((i for i in self._behind(CALLING, "look_up") if i in self.stop_ids), None)
+
+    def _encode(self, text: str, ends: bool = False) -> list[int]:
+        """The ids; with `ends`, those that the tokenizer puts around a text too."""
+        if self.core is None:
+            return list(self.tokenizer(text, add_special_tokens=ends, return_attention_mask=False)["input_ids"])
+        found = self.core.encode(text, add_special_tokens=ends)  # the same ids, without the wrapper's cost
+        return unmarked(text, found.ids, found.offsets) if MARK in text else list(found.ids)
 
     def _decode(self, ids: Sequence[int], skip_special_tokens: bool = False) -> str:
         return str(
@@ -231,42 +368,43 @@ class Tokens:
         )
 
 
-def laid(pieces: Sequence[tuple[list[int], bool]]) -> Rendered:
-    """Untrained and trained stretches end to end; a turn ends with a trained one."""
-    ids: list[int] = []
-    train: list[bool] = []
-    turn: list[int] = []
-    k = 0
-    for new, trained in pieces:
-        ids += new
-        train += [trained] * len(new)
-        turn += [k] * len(new)
-        k += trained
-    return Rendered(ids, train, turn)
+@contextmanager
+def located(where: str) -> Iterator[None]:
+    """Says where the row stands in what is raised about it."""
+    try:
+        yield
+    except ValueError as error:
+        raise error if str(error).startswith(where) else ValueError(f"{where}: {error}") from error
+
+
+def template_of(path: str) -> str:
+    """A chat template's text from a file."""
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise ValueError(f"model.chat_template names no file, {path!r}: {nearest(file)}")
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"the chat template {path} is no UTF-8 text: {error}") from error
+    if not text.strip():
+        raise ValueError(f"the chat template {path} is empty: every conversation would be the empty text")
+    return text
+
+
+def bare(said: str, content: str) -> str:
+    """What is said without the white space that the template has behind it."""
+    end = said.rfind(content) + len(content) if content and content in said else 0
+    return said[:end] + said[end:].rstrip()
+
+
+def places(text: str, part: str) -> Iterator[int]:
+    """Where a part begins in a text."""
+    at = text.find(part) if part else -1
+    while at >= 0:
+        yield at
+        at = text.find(part, at + 1)
 
 
 def first(*ids: int | None) -> int:
     """The first that is not None."""
     return next(i for i in ids if i is not None)
-
-
-def unlike(what: str, generation: str, training: str) -> str:
-    """The words for a template that renders training and generation differently, with both texts."""
-    return (
-        f"the chat template renders {what} differently when training and when generating, so the model would be "
-        f"trained on a prompt that it never meets.\n  generating: {generation!r}\n  training:   {training!r}\n"
-        "Train on single turns (prompt and completion), or correct the template."
-    )
-
-
-def check_messages(messages: Sequence[Message], generate: bool) -> None:
-    """Raises ValueError unless these are messages with role and content that ask for what is wanted."""
-    for i, m in enumerate(messages):
-        if not (isinstance(m, dict) or hasattr(m, "keys")) or not {"role", "content"} <= set(m.keys()):
-            raise ValueError(f"message {i} is {m!r}: a message is a table with 'role' and 'content'")
-        if not isinstance(m["content"], str):
-            raise ValueError(f"message {i} has content of type {type(m['content']).__name__}: it must be text")
-    if not messages or messages[0]["role"] == "assistant":
-        raise ValueError("a conversation must begin with a user or system message, before the assistant's first")
-    if generate and messages[-1]["role"] == "assistant":
-        raise ValueError("the prompt ends with an assistant message: put that text into 'completion'")

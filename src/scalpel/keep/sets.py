@@ -211,10 +211,9 @@ def unasked(name: str, items: list[Item]) -> list[Item]:
 
 def row(tokens: Tokens, example: Example, name: str) -> Row:
     """Prompt and right answer as ids."""
-    asked, text = answered(example)
-    if not text:
+    if not answered(example)[1]:
         raise ValueError(f"keep set {name!r}: {named(example)} has no completion, answer or assistant's turn")
-    return tokens.prompt(asked), tokens.completion(text, asked)
+    return tokens.last(example)
 
 
 def sureness(name: str, found: Mapping[str, Any]) -> float:

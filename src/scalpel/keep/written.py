@@ -127,18 +127,18 @@ def end_of(ids: Sequence[int], closing: Sequence[int]) -> int:
 def user_opening(tokens: Tokens, said: Sequence[Message] = ()) -> list[int]:
     """The ids after which a user would speak, behind what was said; empty without a chat template."""
     before = around_a_user(tokens, said)[0]
-    return list(tokens.tokenizer(before, add_special_tokens=False)["input_ids"]) if before else []
+    return tokens.encode(before) if before else []
 
 
 def user_closing(tokens: Tokens) -> list[int]:
     """The ids that follow a user who has spoken, up to where the assistant is asked to."""
     after = around_a_user(tokens, ())[1]
-    return list(tokens.tokenizer(after, add_special_tokens=False)["input_ids"]) if after else []
+    return tokens.encode(after) if after else []
 
 
 def around_a_user(tokens: Tokens, said: Sequence[Message]) -> tuple[str, str]:
     """What the template writes before and after what a user says next; nothing without a chat template."""
-    if tokens.tokenizer.chat_template is None:
+    if not tokens.chat:
         return "", ""
     before, hole, after = tokens.render([*said, {"role": "user", "content": HOLE}], generate=True).partition(HOLE)
     assert hole, "a chat template that swallows what the user says"

@@ -1,7 +1,8 @@
 """Sequences given as demonstrations."""
 
-from scalpel.batch import Batch, lay
+from scalpel.batch import Batch, Row, lay
 from scalpel.draw import Draw
+from scalpel.example import Example
 from scalpel.part import part
 from scalpel.sources.sampled import rendered_row
 
@@ -15,6 +16,10 @@ def demonstrations(draw: Draw) -> Batch:
     Fails    an example without a completion is refused when the batch is rendered.
     Source   Wei et al. 2021 (arXiv 2109.01652), section 2.
     """
-    rendered = [draw.fit(draw.tokens.demonstration(example)) for example in draw.examples]
-    pairs = enumerate(zip(draw.examples, rendered, strict=True))
-    return lay([rendered_row(fitted, example, group) for group, (example, fitted) in pairs if fitted is not None])
+    return lay([row for group, example in enumerate(draw.examples) for row in shown(draw, example, group)])
+
+
+def shown(draw: Draw, example: Example, group: int) -> list[Row]:
+    """An example's sequences, fitted: one, or one a turn where the chat template renders earlier turns otherwise."""
+    fitted = [draw.fit(row) for row in draw.tokens.demonstrations(example)]
+    return [rendered_row(row, example, group) for row in fitted if row is not None]

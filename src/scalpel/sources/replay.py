@@ -1,6 +1,6 @@
 """Old data, replayed."""
 
-from scalpel.batch import Batch, lay
+from scalpel.batch import Batch, Row, lay
 from scalpel.draw import Draw
 from scalpel.example import Example, named
 from scalpel.part import part
@@ -15,17 +15,17 @@ def document(tokens: Tokens, text: str) -> Rendered:
     return Rendered([*start, *rest], [False] * len(start) + [True] * len(rest), [0] * (len(start) + len(rest)))
 
 
-def remembered(tokens: Tokens, example: Example) -> Rendered:
+def remembered(tokens: Tokens, example: Example) -> list[Rendered]:
     """An example as it was learnt: its answers where it has any, else its text as a whole."""
     if example.messages is not None or example.completion is not None:
-        return tokens.demonstration(example)
+        return tokens.demonstrations(example)
     text = example.columns.get("text") or example.prompt
     if not isinstance(text, str) or not text:
         raise ValueError(
             f"{named(example)} has neither completion, messages nor text, so there is nothing to replay: add "
             "one of these columns, or take a source that samples its own answers"
         )
-    return document(tokens, text)
+    return [document(tokens, text)]
 
 
 @part("source", "replay", gives=frozenset({"demonstration"}))
@@ -40,5 +40,8 @@ def replay(draw: Draw) -> Batch:
     Fails    too little, or data unlike what is to be kept: probes fall nevertheless.
     Source   Robins 1995 (Connection Science 7, 123-146); for language models Scialom et al. 2022 (arXiv 2205.12393).
     """
-    fitted = [(example, draw.fit(remembered(draw.tokens, example))) for example in draw.examples]
-    return lay([rendered_row(row, example, group) for group, (example, row) in enumerate(fitted) if row is not None])
+    rows: list[Row] = []
+    for group, example in enumerate(draw.examples):
+        fitted = [draw.fit(row) for row in remembered(draw.tokens, example)]
+        rows += [rendered_row(row, example, group) for row in fitted if row is not None]
+    return lay(rows)

@@ -44,7 +44,7 @@ class Given:
 
     def run(self, engine: Engine, reference: Engine | None = None) -> list[ItemResult]:
         pairs = [answered(example) for example in self.examples]
-        rows = [(engine.tokens.prompt(asked), engine.tokens.completion(text, asked)) for asked, text in pairs]
+        rows = [engine.tokens.last(example) for example in self.examples]
         return [
             ItemResult(example.id, None, mean(logps), "", shown(asked), text)
             for example, (asked, text), logps in zip(self.examples, pairs, engine.logps(rows), strict=True)

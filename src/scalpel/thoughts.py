@@ -1,0 +1,63 @@
+"""Thoughts in what an assistant says: how they are marked, and what a template does with them.
+
+Some generation prompts open a thought themselves (`<think>`), so what the model writes begins inside it; and some
+templates leave the thought out of an answer when they render it for training. In both cases the answer is put behind
+the generation prompt as the model would write it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from scalpel.spelt import MARK
+
+PAIRS = {
+    "<think>": "</think>",
+    "<thinking>": "</thinking>",
+    "<thought>": "</thought>",
+    "<reasoning>": "</reasoning>",
+    "<seed:think>": "</seed:think>",
+    "[THINK]": "[/THINK]",
+    "<|START_THINKING|>": "<|END_THINKING|>",
+    "<|begin_of_thought|>": "<|end_of_thought|>",
+}
+OPEN = re.compile("(" + "|".join(map(re.escape, PAIRS)) + r")\s*\Z")
+CLOSED = re.compile("|".join(f"(?:{re.escape(a)}\\s*)?{re.escape(b)}\\s*\\Z" for a, b in PAIRS.items()))
+FIELDS = ("reasoning_content", "reasoning", "thinking")  # under which of them data has it doesn't matter
+
+
+def opened(asked: str) -> re.Match[str] | None:
+    """The mark with which a generation prompt opens a thought, and the white space behind it."""
+    return OPEN.search(asked)
+
+
+def closed_at_once(asked: str) -> re.Match[str] | None:
+    """An empty thought at the end of a generation prompt, or the mark that ends one."""
+    return CLOSED.search(asked)
+
+
+def reasoning(message: Mapping[str, Any]) -> str:
+    """The thought that a message has in a field of its own."""
+    return next((message[k] for k in FIELDS if isinstance(message.get(k), str) and message[k]), "")
+
+
+def divided(content: str, closing: str | None = None) -> tuple[str, str, str]:
+    """Thought with its closing mark, the white space behind it, and the answer; no thought where none is closed."""
+    for close in [closing] if closing else PAIRS.values():
+        before, mark, after = content.rpartition(close)
+        if mark:
+            answer = after.lstrip()
+            return before + mark, after[: len(after) - len(answer)], answer
+    return "", "", content
+
+
+def inside(thought: str, mark: str) -> str:
+    """A thought as it goes on behind the mark that opens it."""
+    return thought.removeprefix(mark) if not (bare := thought.lstrip()).startswith(mark) else bare.removeprefix(mark)
+
+
+def gist(text: str) -> str:
+    """A text without white space and marks: what is the same in what a template makes of it."""
+    return "".join(text.split()).replace(MARK, "")
