@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from scalpel.engine import Sample
-from scalpel.example import Example
+from scalpel.example import Example, answered
 from scalpel.measure import ledger as books
 from scalpel.measure.probes import ItemResult
 from scalpel.measure.run import save
@@ -26,6 +26,10 @@ class LetterTokens:
 
     def completion(self, text: str, prompt: Any) -> list[int]:
         return [*map(ord, text), 0]
+
+    def last(self, example: Example) -> tuple[list[int], list[int]]:
+        asked, text = answered(example)
+        return self.prompt(asked), self.completion(text, asked)
 
     def text(self, ids: Sequence[int]) -> str:
         return "".join(chr(i) for i in ids if i)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, Self
 
@@ -77,6 +78,20 @@ def asked(task: Task, split: Split, n: int | None, seed: int, otherwise: int) ->
     makes them as they are asked for."""
     size = getattr(task, "size", None)
     return task.examples(split, (size(split) if size else otherwise) if n is None else n, seed)
+
+
+def place(example: Example) -> str:
+    """How a row is called in what is said about it; nothing where it has no name."""
+    return named(example) if example.where or example.id else ""
+
+
+@contextmanager
+def located(where: str) -> Iterator[None]:
+    """Says where a row stands in what is raised about it."""
+    try:
+        yield
+    except ValueError as error:
+        raise error if not where or str(error).startswith(where) else ValueError(f"{where}: {error}") from error
 
 
 def answered(example: Example) -> tuple[Prompt, str]:

@@ -18,6 +18,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cache, lru_cache, partial
+from pathlib import Path
 from time import thread_time
 from typing import Any
 
@@ -25,6 +26,8 @@ from jinja2 import Environment, Template, nodes
 from jinja2.exceptions import TemplateError, TemplateSyntaxError
 from jinja2.visitor import NodeTransformer
 from transformers.utils.chat_template_utils import _compile_jinja_template
+
+from scalpel.folders import nearest
 
 SECONDS = 10.0  # of computing, a rendering
 LARGE = 50_000_000  # characters or entries
@@ -62,6 +65,20 @@ def render(source: str, messages: Sequence[Mapping[str, Any]], **variables: Any)
         raise ValueError(
             f"the chat template fails on a conversation of roles {roles}: {type(error).__name__}: {error}"
         ) from error
+
+
+def read(path: str) -> str:
+    """A chat template's text from a file."""
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise ValueError(f"model.chat_template names no file, {path!r}: {nearest(file)}")
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"the chat template {path} is no UTF-8 text: {error}") from error
+    if not text.strip():
+        raise ValueError(f"the chat template {path} is empty: every conversation would be the empty text")
+    return text
 
 
 @lru_cache(64)

@@ -8,18 +8,16 @@ that the model meets when it is asked to speak there.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from functools import cached_property
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
 from rich.markup import escape
 from transformers import PreTrainedTokenizerBase
 
-from scalpel.example import Example, Message, Prompt, answered, like, named
-from scalpel.folders import nearest
+from scalpel import template
+from scalpel.ends import Ends, bare, found_end
+from scalpel.example import Example, Message, Prompt, answered, like, located, named, place
 from scalpel.notes import Notes
 from scalpel.rendered import Fitted, Policy, Rendered, fit, laid, truncate
 from scalpel.renderer import Renderer
@@ -28,22 +26,11 @@ from scalpel.thoughts import gist
 
 __all__ = ["Fitted", "Policy", "Rendered", "Tokens", "fit", "truncate"]
 
-CALL = {"type": "function", "function": {"name": "look_up", "arguments": {"word": "two"}}}
-PROBE: tuple[Message, ...] = (
-    {"role": "user", "content": "one"},
-    {"role": "assistant", "content": "two"},
-    {"role": "user", "content": "three"},
-)
-CALLING: tuple[Message, ...] = (
-    PROBE[0],
-    {"role": "assistant", "content": "", "tool_calls": [CALL]},
-    {"role": "tool", "name": "look_up", "content": "three"},
-)
 REMEMBERED = 200_000  # rendered demonstrations
 SURVEYED = 20_000  # rows that are looked at before the first step, of more than that
 SPLIT = (
-    "{n} conversations are {m} sequences, one a turn{first}: the chat template renders their earlier turns otherwise "
-    "once more is said, and each answer is trained behind what the model meets when it is to give it"
+    "{n} conversations are {m} sequences, one a turn{first}, since the chat template renders earlier turns otherwise "
+    "when a conversation goes on; each answer is trained behind what the model meets when it is to give it"
 )
 NO_STOP = "the chat template writes no stop behind {n} answers{first}: %s is put there, at which the model stops"
 SPELT = (
@@ -74,7 +61,8 @@ class Tokens:
         self.spelt = Spelt(tokenizer, found, off=control_tokens == "read" or self.core is None)
         self.renderer = Renderer(tokenizer, self.spelt, self.notes)
         eos = tokenizer.eos_token_id
-        self.stop_ids = frozenset([*([] if eos is None else [eos]), *self.given, *self._turn_ends()])
+        self.ends = Ends(tokenizer, self.renderer, self._encode)
+        self.stop_ids = frozenset([*([] if eos is None else [eos]), *self.given, *self.ends.of_turns()])
         if not self.stop_ids:
             raise ValueError(
                 "this tokenizer has no end-of-sequence token, so nothing would ever stop the model: set eos_token "
@@ -92,14 +80,14 @@ class Tokens:
         if path is None and not options and control_tokens == "text":
             return self
         if path is not None:
-            self.tokenizer.chat_template = template_of(path)
+            self.tokenizer.chat_template = template.read(path)
         if options:
             self.tokenizer.init_kwargs["chat_template_kwargs"] = dict(options)
         made = Tokens(self.tokenizer, self.given, control_tokens=control_tokens)
         if strange := made.renderer.strange_options():
             raise ValueError(
-                f"model.chat_template_kwargs sets {', '.join(strange)}, which the chat template never asks for: its text "
-                "says which arguments it knows"
+                f"model.chat_template_kwargs sets {', '.join(strange)}, which the chat template never asks for: see "
+                "its text for those that it knows"
             )
         return made
 
@@ -136,9 +124,10 @@ class Tokens:
         rows = self.demonstrations(example)
         if len(rows) > 1:
             raise ValueError(
-                f"{named(example)} is {len(rows)} sequences, one a turn, since the chat template renders earlier turns "
-                f"otherwise once more is said.\n  the first: {self.marked(rows[0])!r}\n  the second: "
-                f"{self.marked(rows[1])!r}\nTrain on single turns where one sequence is needed."
+                f"{place(example) or 'this conversation'} is {len(rows)} sequences, one a turn: the chat template "
+                "renders earlier turns otherwise when a conversation goes on.\n"
+                f"  the first: {self.marked(rows[0])!r}\n  the second: {self.marked(rows[1])!r}\n"
+                "Train on single turns where one sequence is needed."
             )
         return rows[0]
 
@@ -151,7 +140,7 @@ class Tokens:
         if known is None:
             if len(self._rendered) >= REMEMBERED:
                 self._rendered.clear()
-            with self.notes.at(where := named(example)), located(where):
+            with self.notes.at(where := place(example)), located(where):
                 known = self._rendered[id(example)] = (example, self._demonstrations(example))
         return known[1]
 
@@ -177,13 +166,13 @@ class Tokens:
         """The chosen and the rejected answer to one prompt."""
         if example.chosen is None or example.rejected is None:
             raise ValueError(f"{named(example)} is no preference pair: it needs the columns 'chosen' and 'rejected'")
-        with self.notes.at(where := named(example)), located(where):
+        with self.notes.at(where := place(example)), located(where):
             return self._joined(example.prompt, example.chosen), self._joined(example.prompt, example.rejected)
 
     def last(self, example: Example) -> tuple[list[int], list[int]]:
         """The prompt and the right thing to say behind it: its completion or answer, or a conversation's last turn."""
         asked, text = answered(example)
-        with self.notes.at(where := named(example)), located(where):
+        with self.notes.at(where := place(example)), located(where):
             if example.messages is None:
                 return self.prompt(asked), self.completion(text, asked)
             turn = example.messages[len(asked)]
@@ -228,7 +217,7 @@ class Tokens:
                 elif trained and (example.messages is not None or example.completion is not None):
                     self.demonstrations(example)
                 elif example.prompt:
-                    with self.notes.at(where := named(example)), located(where):
+                    with self.notes.at(where := place(example)), located(where):
                         if not isinstance(example.prompt, str):
                             self._note_unused(example.prompt)
                         self._asked(example.prompt)
@@ -294,21 +283,11 @@ class Tokens:
             return [*self._continued(asked, self._encode(asked), self.spelt.text(answer, thoughts=True)), self.end_id]
         turn = {"role": "assistant", "content": answer} if isinstance(answer, str) else answer
         said = self.renderer.said(asked, prompt, turn)
-        if (end := self._end(said, turn)) is not None:
+        if (end := found_end(said, turn, self._stop_texts)) is not None:
             return self._continued(asked, ids, said[:end])
-        stop = self._next_opening if turn.get("tool_calls") is None else self._next_tool
-        stop = self.end_id if stop is None else stop
+        stop = first(self.ends.next_opening(self.stop_ids, bool(turn.get("tool_calls"))), self.end_id)
         self.notes.add(NO_STOP % repr(self._decode([stop])))
         return [*self._continued(asked, ids, bare(said, str(turn.get("content") or ""))), stop]
-
-    def _end(self, said: str, turn: Message) -> int | None:
-        """Where the turn ends: behind the first stop that has all before it that is said; None where there is none."""
-        ends = sorted(i + len(stop) for stop in self._stop_texts for i in places(said, stop))
-        names = [str(call.get("function", call).get("name")) for call in turn.get("tool_calls") or ()]
-        needed = [gist(text) for text in (str(turn.get("content") or ""), *names)]
-        needed = [text for text in needed if text in gist(said)]
-        whole = (end for end in ends if all(text in gist(said[:end]) for text in needed))
-        return next(whole, ends[-1] if ends else None)
 
     def _continued(self, before: str, own: list[int], text: str) -> list[int]:
         """The ids of `text` behind a prompt whose ids are `own` and fixed, as they are when the model generates.
@@ -318,40 +297,6 @@ class Tokens:
         """
         joined = self._encode(before + text)
         return joined[len(own) :] if joined[: len(own)] == own else self._encode(text)
-
-    def _control(self) -> set[int]:
-        named = {i for i, token in self.tokenizer.added_tokens_decoder.items() if token.special}
-        return {*named, *self.tokenizer.all_special_ids}
-
-    def _turn_ends(self) -> list[int]:
-        """The control tokens with which the chat template closes an assistant's turn: the first behind an answer, and
-        the last behind a call, if there are any."""
-        found = []
-        answer = [i for i in self._behind(PROBE[:2], "two") if i in self._control()]
-        added = [i for i in self._behind(PROBE[:2], "two")[:1] if i in self.tokenizer.added_tokens_decoder]
-        found += answer[:1] or added
-        if (call := self._behind(CALLING[:2], "look_up")) and (ends := [i for i in call if i in self._control()]):
-            closing = call[len(call) - 1 - call[::-1].index(ends[-1]) + 1 :]
-            found += ends[-1:] if not self._decode(closing).strip() else []
-        return found
-
-    def _behind(self, messages: Sequence[Message], words: str) -> list[int]:
-        """What the template writes behind words of a conversation, white space left out; nothing where it can't."""
-        try:
-            before, found, after = self.render(messages).rpartition(words)
-        except ValueError:
-            return []
-        return self._encode(after.lstrip()) if found else []
-
-    @cached_property
-    def _next_opening(self) -> int | None:
-        """The stop with which the template opens the next turn, where it closes none: so it is in some families."""
-        return next((i for i in self._behind(PROBE, "two")[:1] if i in self.stop_ids), None)
-
-    @cached_property
-    def _next_tool(self) -> int | None:
-        """The same behind a call, where a tool answers."""
-        return next((i for i in self._behind(CALLING, "look_up") if i in self.stop_ids), None)
 
     def _encode(self, text: str, ends: bool = False) -> list[int]:
         """The ids; with `ends`, those that the tokenizer puts around a text too."""
@@ -366,43 +311,6 @@ class Tokens:
                 list(ids), skip_special_tokens=skip_special_tokens, clean_up_tokenization_spaces=False
             )
         )
-
-
-@contextmanager
-def located(where: str) -> Iterator[None]:
-    """Says where the row stands in what is raised about it."""
-    try:
-        yield
-    except ValueError as error:
-        raise error if str(error).startswith(where) else ValueError(f"{where}: {error}") from error
-
-
-def template_of(path: str) -> str:
-    """A chat template's text from a file."""
-    file = Path(path).expanduser()
-    if not file.is_file():
-        raise ValueError(f"model.chat_template names no file, {path!r}: {nearest(file)}")
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"the chat template {path} is no UTF-8 text: {error}") from error
-    if not text.strip():
-        raise ValueError(f"the chat template {path} is empty: every conversation would be the empty text")
-    return text
-
-
-def bare(said: str, content: str) -> str:
-    """What is said without the white space that the template has behind it."""
-    end = said.rfind(content) + len(content) if content and content in said else 0
-    return said[:end] + said[end:].rstrip()
-
-
-def places(text: str, part: str) -> Iterator[int]:
-    """Where a part begins in a text."""
-    at = text.find(part) if part else -1
-    while at >= 0:
-        yield at
-        at = text.find(part, at + 1)
 
 
 def first(*ids: int | None) -> int:

@@ -41,7 +41,7 @@ def test_every_family_survives_loading_and_saving(kind: str, tmp_path: Path) -> 
 
 def test_a_loaded_model_is_in_evaluation_mode_and_float32_unless_said(folder: Path) -> None:
     model, tokens = load(folder)
-    assert not model.training and model.dtype == torch.float32 and tokens.check()
+    assert not model.training and model.dtype == torch.float32
     assert load(str(folder), dtype=torch.bfloat16)[0].dtype == torch.bfloat16
 
 
@@ -160,7 +160,7 @@ def test_a_shipped_model_that_is_not_there_says_how_to_get_it(tmp_path: Path, mo
         with pytest.raises(ValueError, match=f"{name} is shipped inside the package.*scalpel world build"):
             models.locate(name)
     tiny.folder(tmp_path / "world" / "models" / SHIPPED[0])
-    assert load(SHIPPED[0])[1].check()
+    assert load(SHIPPED[0])[1].chat
 
 
 def test_files_that_are_not_there_are_named_with_the_nearest(tmp_path: Path) -> None:
@@ -198,7 +198,8 @@ class TestSmolLM2:
         model, tokens = loaded
         assert model.dtype == torch.float32 and not hasattr(model.config, "quantization_config")
         assert sum(p.numel() for p in model.parameters()) == 134_515_008
-        assert "⟦two<|im_end|>⟧" in tokens.check()
+        talk = ({"role": "user", "content": "one"}, {"role": "assistant", "content": "two"})
+        assert "⟦two<|im_end|>⟧" in tokens.marked(tokens.conversation(talk))
 
     def test_digits_stand_apart_and_spaces_before_them_keep_together(self, loaded) -> None:
         tokens = loaded[1].tokenizer

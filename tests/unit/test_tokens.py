@@ -8,7 +8,7 @@ from tokenizers.processors import TemplateProcessing
 import tiny
 from scalpel.example import Example
 from scalpel.rendered import Rendered, fit, truncate
-from scalpel.tokens import PROBE, Tokens
+from scalpel.tokens import Tokens
 
 USER = ({"role": "user", "content": "hi"},)
 TALK = (
@@ -24,7 +24,7 @@ BARE = (
 )
 UNLIKE = (
     "{% for m in messages %}<|start|>{{ m['role'] }}\n{{ m['content'] }}<|end|>{% endfor %}"
-    "{% if add_generation_prompt %}<|start|>assistant\n<think>\n{% endif %}"
+    "{% if add_generation_prompt %}<|start|>bot\n{% endif %}"
 )
 FORGETS = (  # drops what stands before a # in all answers but the last, as some templates drop earlier thoughts
     "{% for m in messages %}<|start|>{{ m['role'] }}\n"
@@ -154,17 +154,12 @@ def test_mask_id_falls_back_to_pad_then_unknown_then_end() -> None:
     assert name(mask_token=None, pad_token=None, unk_token=None) == "</s>"
 
 
-def test_the_probe_conversation_comes_back_marked(tokens: Tokens) -> None:
-    marked = tokens.check()
-    assert "⟦two<|end|>⟧" in marked and "⟦four<|end|>⟧" in marked
-    assert Tokens(tiny.tokenizer(None)).check() == "one⟦ two</s>⟧"
-
-
-def test_a_tokenizer_that_changes_text_fails_the_check() -> None:
-    made = tiny.tokenizer()
+def test_answers_that_a_tokenizer_changes_are_named(caplog: pytest.LogCaptureFixture) -> None:
+    made = tiny.tokenizer(None)
     made._tokenizer.normalizer = __import__("tokenizers").normalizers.Replace("two", "2")
-    with pytest.raises(ValueError, match="does not survive tokenization"):
-        Tokens(made).check()
+    with caplog.at_level("INFO", "scalpel"):
+        Tokens(made).survey([Example(prompt="one", completion=said, where=f"a:{said}") for said in ("two", "three")])
+    assert "1 answers come back otherwise from the tokenizer (first: a:two)" in caplog.text
 
 
 def test_rich_markup_escapes_the_text_itself(tokens: Tokens) -> None:
@@ -175,21 +170,24 @@ def test_rich_markup_escapes_the_text_itself(tokens: Tokens) -> None:
 
 
 def test_templates_that_render_training_otherwise_are_refused_with_both_texts() -> None:
-    with pytest.raises(ValueError, match=r"(?s)differently when training.*generating: .*<think>.*training:"):
-        Tokens(tiny.tokenizer(UNLIKE), [5]).demonstration(Example(prompt=USER, completion="ho"))
+    with pytest.raises(ValueError, match=r"(?s)d.csv:7: .*differently when training.*generating: .*bot.*training:"):
+        Tokens(tiny.tokenizer(UNLIKE), [5]).demonstration(Example(prompt=USER, completion="ho", where="d.csv:7"))
 
 
-def test_a_template_that_rewrites_earlier_answers_is_refused_for_conversations_only() -> None:
+def test_a_template_that_rewrites_earlier_answers_gives_a_sequence_a_turn() -> None:
     tokens = Tokens(tiny.tokenizer(FORGETS))
     talk = (*USER, {"role": "assistant", "content": "thought#ho"}, *USER, {"role": "assistant", "content": "x#ha"})
-    with pytest.raises(ValueError, match=r"(?s)message 3 looks back on.*Train on single turns"):
+    with pytest.raises(ValueError, match=r"(?s)is 2 sequences.*Train on single turns"):
         tokens.demonstration(Example(messages=talk))
+    first, second = tokens.demonstrations(Example(messages=talk))
+    assert (trained_text(tokens, first), trained_text(tokens, second)) == ("thought#ho<|end|>", "x#ha<|end|>")
+    assert second.ids[: len(tokens.prompt(talk[:3]))] == tokens.prompt(talk[:3])
     assert trained_text(tokens, tokens.demonstration(Example(messages=talk[:2]))) == "thought#ho<|end|>"
 
 
-def test_a_template_without_stop_token_is_refused() -> None:
-    with pytest.raises(ValueError, match="does not end an assistant turn with a stop token"):
-        Tokens(tiny.tokenizer(BARE)).demonstration(Example(prompt=USER, completion="ho"))
+def test_a_template_without_stop_token_gets_the_end_token() -> None:
+    tokens = Tokens(tiny.tokenizer(BARE))
+    assert trained_text(tokens, tokens.demonstration(Example(prompt=USER, completion="ho"))) == "ho</s>"
 
 
 def test_a_tokenizer_without_any_end_is_refused() -> None:
@@ -220,7 +218,7 @@ def test_examples_without_what_is_needed_are_refused(tokens: Tokens) -> None:
     with pytest.raises(ValueError, match="no preference pair"):
         tokens.pair(Example(prompt="a", chosen="b"))
     with pytest.raises(ValueError, match="without an assistant turn"):
-        tokens.demonstration(Example(messages=PROBE[:1]))
+        tokens.demonstration(Example(messages=USER))
 
 
 ROW = Rendered([1, 2, 3, 4, 5], [False, False, True, True, True], [0] * 5)

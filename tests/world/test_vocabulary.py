@@ -12,7 +12,7 @@ from scalpel.world.corpus import Documents
 from scalpel.world.vocabulary import CHARACTERS, IDS, encode, render, tokenizer
 
 TOKENIZER = tokenizer()
-TOKENS = Tokens(TOKENIZER)
+TOKENS = Tokens(TOKENIZER, control_tokens="read")
 
 
 @given(st.text(CHARACTERS, max_size=60).filter(lambda text: "<" not in text))
@@ -54,7 +54,8 @@ def test_a_conversation_renders_as_stated():
 
 
 def test_answers_survive_training_and_generation():
-    assert "two<end>" in TOKENS.check()
+    talk = ({"role": "user", "content": "one"}, {"role": "assistant", "content": "two"})
+    assert "two<end>" in TOKENS.marked(TOKENS.conversation(talk))
 
 
 def test_the_fast_rendering_is_that_of_the_template():

@@ -4,7 +4,7 @@ from scalpel.batch import Batch, Row, lay
 from scalpel.draw import Draw
 from scalpel.example import Example
 from scalpel.part import part
-from scalpel.sources.sampled import rendered_row
+from scalpel.sources.sampled import fitted, rendered_row
 
 
 @part("source", "demonstrations", gives=frozenset({"demonstration"}))
@@ -21,5 +21,5 @@ def demonstrations(draw: Draw) -> Batch:
 
 def shown(draw: Draw, example: Example, group: int) -> list[Row]:
     """An example's sequences, fitted: one, or one a turn where the chat template renders earlier turns otherwise."""
-    fitted = [draw.fit(row) for row in draw.tokens.demonstrations(example)]
-    return [rendered_row(row, example, group) for row in fitted if row is not None]
+    rows = [fitted(draw, example, row) for row in draw.tokens.demonstrations(example)]
+    return [rendered_row(row, example, group) for row in rows if row is not None]

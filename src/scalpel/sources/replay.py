@@ -5,7 +5,7 @@ from scalpel.draw import Draw
 from scalpel.example import Example, named
 from scalpel.part import part
 from scalpel.rendered import Rendered
-from scalpel.sources.sampled import rendered_row
+from scalpel.sources.sampled import fitted, rendered_row
 from scalpel.tokens import Tokens
 
 
@@ -42,6 +42,6 @@ def replay(draw: Draw) -> Batch:
     """
     rows: list[Row] = []
     for group, example in enumerate(draw.examples):
-        fitted = [draw.fit(row) for row in remembered(draw.tokens, example)]
-        rows += [rendered_row(row, example, group) for row in fitted if row is not None]
+        old = [fitted(draw, example, row) for row in remembered(draw.tokens, example)]
+        rows += [rendered_row(row, example, group) for row in old if row is not None]
     return lay(rows)
