@@ -177,7 +177,7 @@ def draw(
         with policy.standing_in(writer):
             return [[ended(s) for s in group] for group in policy.sample(prompts, sampling, n, seed, limits)]
 
-    def fit(rendered: Rendered) -> Rendered:
+    def fit(rendered: Rendered, example: Example | None = None) -> Rendered:
         return rendered
 
     given = dict(

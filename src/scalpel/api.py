@@ -132,18 +132,22 @@ def measure(
     """The ledger of any two models of one architecture: what was gained, kept and lost, and what of the lost comes
     back. The probes are those of a recipe's [measure] table. With `out`, the ledger's files are written there."""
     from scalpel import tasks
+    from scalpel.inventory import inventory
     from scalpel.measure import look, make_probes, save
     from scalpel.measure import measure as ledgers
     from scalpel.opened import opened
+    from scalpel.runs import write_json
 
     recipe = probing(probes, base)
     spec = recipe.measure
+    data = inventory(recipe)
     ready = make_probes(spec.probes, spec.target, tasks.make, recipe.answer_tokens)
     if not recipe.stages and spec.max_tokens is None:
         log.info(
             "answers to probes that say nothing of it have %d tokens: set measure.max_tokens", recipe.answer_tokens
         )
     with progress or Progress(quiet=True) as shown:
+        shown.say(data.words)
         before_engine, after_engine, halfway = opened(base, tuned, device, dtype)
         each = shown.each(ready, "looking at the base", len(ready), "probes")
         before = {probe.name: look([probe], before_engine, before_engine)[probe.name] for probe in each}
@@ -153,6 +157,7 @@ def measure(
             books += ledgers([probe], before_engine, after_engine, halfway, before=before, k=k, most=most)
     if out is not None:
         save(out, books)
+        write_json(Path(out) / "data.json", data.state())
     return books
 
 

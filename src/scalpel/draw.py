@@ -47,8 +47,9 @@ class Draw:
     """One step's material.
 
     `examples` are this step's prompts; `sample(prompts, n, seed, limits)` samples from the policy, `by(writer)` from
-    another model that the source asks; `reward(examples, samples)` gives a list of rewards for each sample; `fit` cuts
-    a rendered sequence to the stage's maximal length, or drops it (None); `seed` is this step's own.
+    another model that the source asks; `reward(examples, samples)` gives a list of rewards for each sample;
+    `fit(rendered, example)` cuts a rendered sequence of that example to the stage's maximal length, or drops it (None);
+    `seed` is this step's own.
     `written(n, max_tokens, temperature, begin)` gives n texts that the base wrote by itself before the run.
     `more(at, n)` gives the examples at … at + n − 1 of a shuffle of all those that are not this step's; fewer where it
     ends. `early(example, samples)` is told of samples that `reward` will be asked of, where rewards want to know early.
@@ -60,7 +61,7 @@ class Draw:
     tokens: Tokens
     sample: Sampled
     reward: Callable[[Sequence[Example], Sequence[Sequence[Sample]]], list[list[list[float]]]]
-    fit: Callable[[Rendered], Rendered | None]
+    fit: Callable[..., Rendered | None]
     max_tokens: int  # the longest completion that `sample` gives
     written: Callable[[int, int, float, str], Sequence[Rendered]] = unwritten
     more: Callable[[int, int], Sequence[Example]] = lambda at, n: ()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
@@ -16,8 +18,10 @@ from torch import Tensor
 from scalpel import models
 from scalpel.checkpoint import clear_automatic
 from scalpel.device import choose_device, choose_dtype, choose_precision, peak_memory
+from scalpel.doubts import doubts
 from scalpel.engine import Engine, Meter
 from scalpel.estimate import estimate
+from scalpel.inventory import inventory
 from scalpel.job import Job, StageRun, probes_of
 from scalpel.look import look as look_at
 from scalpel.look import rows_of
@@ -31,6 +35,8 @@ from scalpel.recipe import Recipe, write
 from scalpel.runs import Run, environment, whole, write_json, write_text
 from scalpel.threads import settle
 from scalpel.train import Progress, share_done, train
+
+log = logging.getLogger("scalpel")
 
 
 def run_recipe(
@@ -53,11 +59,15 @@ def run_recipe(
     if not run.checkpoints():  # else what is there belongs to them
         write_text(run.folder / "recipe.toml", write(recipe))
     write_json(run.folder / "environment.json", environment())
+    found = inventory(recipe)  # before any model is loaded, since it may refuse
+    shown.say(found.words)
+    write_json(run.folder / "data.json", found.state())
     base, probes = base_engine(recipe), probes_of(recipe)
     before = look_at_base(probes, base, shown) if before is None else before
     watcher = Watcher(recipe, run, shown, shown.bar("training", 1.0, ""), report, probes, base, before)
     job = train(recipe, run, resume=resume, watch=watcher.watch, tell=watcher.tell)
     job.engine.model.eval()
+    say_empty(run)
     summary = summarise(recipe, run, base, job, tuning or {})
     if probes:
         books = ledgers(recipe, probes, base, job.engine, before, shown)
@@ -100,6 +110,8 @@ class Watcher:
         self.begun = True
         self.bar.to(share)
         self.report(0.9 * share)
+        if progress.step == 0 and stage.lengths:
+            add_lengths(self.run.folder / "data.json", stage)
         if progress.total == 0:
             self.announce(job, stage)
             self.note(progress.total, self.cost(job, progress), self.before)
@@ -113,6 +125,8 @@ class Watcher:
 
     def announce(self, job: Job, stage: StageRun) -> None:
         """Says what the first batch would train; refuses a run that would train nothing, or the prompt."""
+        for doubt in doubts(stage.plan):
+            log.warning("%s: %s", stage.name, doubt)
         for k in range(len(stage.plan.flows)):
             job.samples.clear()
             with unmetered(job.engine):
@@ -140,6 +154,21 @@ class Watcher:
     def note(self, step: int, cost: Mapping[str, Any], seen: Look) -> None:
         """Records a look. One at all items, as those of the ledger are, counts here with the items of the curve."""
         self.run.log(probe_record(step, cost, self.before, seen, self.curve()))
+
+
+def add_lengths(path: Path, stage: StageRun) -> None:
+    """What the rows of a stage come to, beside what became of the data."""
+    saved = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    lengths = {**saved.get("lengths", {}), stage.name: [x.state() for x in stage.lengths]}
+    write_json(path, {**saved, "lengths": lengths})
+
+
+def say_empty(run: Run) -> None:
+    """Says how many steps had nothing to train on, if any."""
+    records = run.records("train")
+    if empty := sum("data/empty" in record for record in records):
+        words = "%d of %d steps had a batch without anything to train on; `data/empty` in metrics.jsonl says which"
+        log.warning(words, empty, len(records))
 
 
 def probe_record(

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from scalpel.assemble import Plan
 from scalpel.example import Example, Task
 from scalpel.keep import Floor
+from scalpel.lengths import Lengths
 from scalpel.optimise import make_optimiser, restore_states, states
 from scalpel.part import Bound
 from scalpel.pieces import carry_of
@@ -42,6 +43,7 @@ class StageRun:
     spreads: list[Spread] = field(init=False)  # of each flow's rewards
     thermostat: Thermostat | None = field(init=False)  # of the temperature at which it samples
     reference: Remembered = field(default_factory=Remembered)  # its log-probs on fixed data
+    lengths: list[Lengths] = field(default_factory=list)  # of the rows, looked over before the first step
     home: dict[str, Tensor] = field(default_factory=dict)  # whole weights as they were before they moved
 
     def __post_init__(self) -> None:

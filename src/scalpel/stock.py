@@ -20,11 +20,12 @@ from scalpel.device import choose_device, choose_dtype, choose_precision
 from scalpel.draw import Draw, derive, others, window
 from scalpel.engine import Engine, Sample, Sampling
 from scalpel.engine.embed import embed
-from scalpel.engine.forward import context
+from scalpel.engine.forward import context, learned_positions
 from scalpel.example import Example, Prompt, Task, asked
 from scalpel.keep import Begin, write_documents
+from scalpel.lengths import Limit
 from scalpel.recipe import ModelSpec, Recipe, StageSpec
-from scalpel.rendered import Rendered, truncate
+from scalpel.rendered import Rendered
 from scalpel.rewards import Early, Rewards, TrainerState
 from scalpel.samples import Samples
 from scalpel.stage import StageRun
@@ -170,6 +171,8 @@ class Stock:
         with early:
             batch = flow.source(hand(material), progress=done).rewarded()
         self.noted |= stage.thermostat.settle() if stage.thermostat else {}
+        if not batch.train_N.any():
+            self.count("data/empty")
         for c, corruption in enumerate(flow.corrupt):
             handed: dict[str, Any] = {"mask_id": self.engine.tokens.mask_id, "seed": derive(seed, c) % 2**31}
             if needs := corruption.declared("needs", done):
@@ -183,9 +186,13 @@ class Stock:
         if thermostat:
             sampling = replace(sampling, temperature=thermostat.temperature, entropy=True)
 
-        def fit(rendered: Rendered) -> Rendered | None:
-            room = spec.max_length or context(self.engine.model)
-            return truncate(rendered, room, spec.truncation)
+        limit = self.limit(spec)
+
+        def fit(rendered: Rendered, example: Example | None = None) -> Rendered | None:
+            found = limit.cut(rendered, example)
+            if found is None or len(found) < len(rendered):
+                self.count("data/dropped" if found is None else "data/shortened")
+            return found
 
         def sample(
             prompts: Sequence[Sequence[int]],
@@ -195,6 +202,7 @@ class Stock:
             writer: str = "policy",
             done: Callable[[int, list[Sample]], None] | None = None,
         ) -> list[list[Sample]]:
+            limits = self.room(prompts, sampling.max_tokens, limits)
             with self.engine.standing_in(writer):
                 found = self.engine.sample(prompts, sampling, n, seed, limits, done)
             if thermostat and writer == "policy":
@@ -211,6 +219,37 @@ class Stock:
             fit=fit,
             max_tokens=sampling.max_tokens,
         )
+
+    def limit(self, spec: StageSpec) -> Limit:
+        """How long a sequence of the stage may be: as it says, else as the model's context is."""
+        own = self.context()
+        if spec.max_length is None:
+            return Limit(own, f"the model's context is {own:,} tokens", spec.truncation)
+        if spec.max_length > own and learned_positions(self.engine.model):
+            return Limit(own, f"the model has learned {own:,} positions and no more", spec.truncation)
+        return Limit(spec.max_length, f"max_length is {spec.max_length:,}", spec.truncation)
+
+    def context(self) -> int:
+        """How many tokens the policy can look back on."""
+        return context(self.engine.model)
+
+    def room(self, prompts: Sequence[Sequence[int]], most: int, limits: Sequence[int] | None) -> Sequence[int] | None:
+        """How many tokens may be sampled behind each prompt: what is asked, or what the context has room for."""
+        own = self.context()
+        longest = max(map(len, prompts), default=0)
+        if longest >= own:
+            raise ValueError(
+                f"a prompt of {longest:,} tokens leaves no room for an answer in the model's context of {own:,}: "
+                "shorten or remove it, or take a model with a longer context"
+            )
+        if longest + most <= own:
+            return limits
+        asked = limits or [most] * len(prompts)
+        return [min(limit, own - len(prompt)) for limit, prompt in zip(asked, prompts, strict=True)]
+
+    def count(self, name: str) -> None:
+        """One more of what the step's record counts."""
+        self.noted[name] = self.noted.get(name, 0.0) + 1.0
 
     def sampling(self, spec: StageSpec) -> Sampling:
         s = spec.sampling

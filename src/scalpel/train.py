@@ -14,6 +14,7 @@ from scalpel.batch import Batch
 from scalpel.checkpoint import Progress, Saver, last_good, refuse_other, restored, state
 from scalpel.draw import derive
 from scalpel.job import Job
+from scalpel.lengths import looked_over
 from scalpel.memory import memory_of, ran_out, room_of
 from scalpel.optimise import set_rate
 from scalpel.part import Bound
@@ -69,6 +70,7 @@ def train(
             job.engine.keep_within(room_of(job, stage))
             if saved is None:
                 job.select(stage)
+                stage.lengths = looked_over(job, stage)
                 progress.ended = watch(job, stage, progress)
             saved = None
             while not progress.ended and share_done(job, stage, progress) < 1.0:

@@ -166,7 +166,7 @@ def test_replay_trains_answers_where_there_are_any_and_else_the_whole_text() -> 
 
 
 def test_rows_that_do_not_fit_are_left_out_pairs_whole() -> None:
-    short = lambda rendered: rendered if len(rendered) <= 5 else None  # noqa: E731
+    short = lambda rendered, example: rendered if len(rendered) <= 5 else None  # noqa: E731
     draw = material.draw(policy(), fit=short)
     assert texts(bind("source", "demonstrations")(draw)) == [" y"]
     assert texts(bind("source", "preference-pairs", make="given")(draw)) == []

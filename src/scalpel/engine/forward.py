@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from scalpel.part import HeadTerm, Need, Out
@@ -60,6 +60,12 @@ def blended(model: PreTrainedModel, ids: Tensor, mix: Mix) -> dict[str, Tensor]:
 def context(model: PreTrainedModel) -> int:
     """How many tokens the model can look back on; a large number where its configuration sets no limit."""
     return getattr(model.config.get_text_config(), "max_position_embeddings", None) or 2**20
+
+
+def learned_positions(model: PreTrainedModel) -> bool:
+    """Whether the model has a vector for each position, and none beyond its context."""
+    modules = [m for name, m in model.named_modules() if name.endswith("wpe") or "position" in name]
+    return any(isinstance(m, nn.Embedding) and 0 <= m.num_embeddings - context(model) <= 2 for m in modules)
 
 
 def width_of(model: PreTrainedModel, name: str) -> int:

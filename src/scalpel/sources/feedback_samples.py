@@ -48,7 +48,7 @@ def feedback_samples(
             words = said(earned) if feedback else ""
             mark = good if total(earned) >= threshold else bad
             told = behind(mark + (words + close if words else ""), example.prompt)
-            if (row := draw.fit(joined(draw.tokens.prompt(told), sample.ids))) is not None:
+            if (row := draw.fit(joined(draw.tokens.prompt(told), sample.ids), example)) is not None:
                 author = [POLICY if trained else ENVIRONMENT for trained in row.train]
                 rows.append(Row(row.ids, row.train, author, row.turn, group, rewards=earned, columns=example.columns))
     return lay(rows)

@@ -59,7 +59,7 @@ def labelled(draw: Draw, *, make: Make = "auto", size: Few = 2, threshold: float
     for group, (example, prompt, mine) in enumerate(zip(draw.examples, prompts, answers, strict=True)):
         others = answers[(group + 1) % len(answers)]
         for (completion, label), (mismatched, _) in zip(mine, others, strict=True):
-            fitted = [draw.fit(joined(prompt, ids)) for ids in (completion, mismatched)]
+            fitted = [draw.fit(joined(prompt, ids), example) for ids in (completion, mismatched)]
             if fitted[0] is None:
                 continue
             for row, mark in zip(fitted, (label, NEITHER), strict=True):

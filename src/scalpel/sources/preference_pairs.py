@@ -33,7 +33,7 @@ def from_samples(draw: Draw, make: Make, missing: Callable[..., bool], columns: 
 def given(draw: Draw) -> list[Row]:
     rows: list[Row] = []
     for group, example in enumerate(draw.examples):
-        chosen, rejected = map(draw.fit, draw.tokens.pair(example))
+        chosen, rejected = (draw.fit(row, example) for row in draw.tokens.pair(example))
         if chosen is not None and rejected is not None:
             rows.append(rendered_row(chosen, example, group, PREFERRED))
             rows.append(rendered_row(rejected, example, group, REJECTED))

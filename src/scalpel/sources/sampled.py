@@ -6,7 +6,7 @@ from math import inf
 from scalpel.batch import DEMONSTRATION, ENVIRONMENT, NEITHER, POLICY, Row
 from scalpel.draw import Draw
 from scalpel.engine.request import Sample
-from scalpel.example import Example, located, named, place
+from scalpel.example import Example, named
 from scalpel.rendered import Rendered
 
 Judged = list[tuple[Sample, list[float]]]  # the samples of one prompt with their rewards
@@ -53,8 +53,7 @@ def demonstrated(draw: Draw, source: str) -> list[Rendered | None]:
 
 def fitted(draw: Draw, example: Example, row: Rendered) -> Rendered | None:
     """The sequence at its greatest length, or None where it was dropped; what is refused says where its row stands."""
-    with located(place(example)):
-        return draw.fit(row)
+    return draw.fit(row, example)
 
 
 def sample_row(

@@ -12,10 +12,11 @@ from scalpel.registry import AXES, lookup, unknown
 from scalpel.rewards.verifiers import make as make_verifier
 from scalpel.tasks.data import DataTask, data_task
 from scalpel.tasks.instruct import Instructed, Instruction
+from scalpel.tasks.mix import Mix, mix
 from scalpel.tasks.read import FORMS, hub
 from scalpel.tasks.reasoning_gym import PREFIX, ReasoningGym, generators
 
-__all__ = ["DataTask", "Instructed", "Instruction", "ReasoningGym", "make"]
+__all__ = ["DataTask", "Instructed", "Instruction", "Mix", "ReasoningGym", "make"]
 
 INSTRUCTION = tuple(f.name for f in fields(Instruction))
 
@@ -24,7 +25,7 @@ def make(spec: Mapping[str, Any]) -> Task:
     """A task from a table such as {name = "jsonl", path = "sums.jsonl", verify = "math-verify"}.
 
     name      "world/…", "reasoning-gym/<generator>", "hub", "file" for a data file of any known format, or the
-              format by name: "jsonl", "json", "csv", "parquet" or "arrow"
+              format by name: "jsonl", "json", "csv", "parquet" or "arrow"; "mix" for several `sources` with shares
     verify    for data sets: "exact", "contains", "pattern", "math-verify", "path.py:name", or a table with options
     chat, system, template, after, extract    see `Instruction`; reasoning-gym's questions are put as chat unless
               chat = false
@@ -38,6 +39,8 @@ def make(spec: Mapping[str, Any]) -> Task:
     if name.startswith(PREFIX):
         put.setdefault("chat", True)
         task: Task = ReasoningGym(name.removeprefix(PREFIX), **options)
+    elif name == "mix":
+        task = mix(make, **options)
     elif name in FORMS:
         task = _data(name, options)
     else:
@@ -60,7 +63,7 @@ def _registered(name: str, options: dict[str, Any]) -> Task:
     import scalpel.world  # noqa: F401  # registers its tasks
 
     if name not in AXES["task"]:
-        every = [*AXES["task"], *FORMS, *(PREFIX + g for g in generators())]
+        every = [*AXES["task"], *FORMS, "mix", *(PREFIX + g for g in generators())]
         raise ValueError(f"{unknown('task', name, every).partition(': known')[0]}: known are {families()}")
     task = lookup("task", name)
     if options and not hasattr(task, "at"):
@@ -70,4 +73,6 @@ def _registered(name: str, options: dict[str, Any]) -> Task:
 
 def families() -> str:
     """All task names in few words."""
-    return f"{', '.join(sorted(AXES['task']))}, {PREFIX}<one of {len(generators())} generators>, {', '.join(FORMS)}"
+    return (
+        f"{', '.join(sorted(AXES['task']))}, {PREFIX}<one of {len(generators())} generators>, {', '.join(FORMS)}, mix"
+    )

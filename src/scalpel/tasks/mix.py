@@ -1,0 +1,113 @@
+"""Several tasks as one, each with a share of what is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from itertools import cycle, islice
+from math import ceil
+from typing import Any
+
+from scalpel.example import SPLITS, Example, Split, Task
+from scalpel.tasks.account import Account, total
+from scalpel.tasks.split import digest
+
+MOST = 10_000  # times that a row may be repeated
+
+
+class Mix:
+    """A mixture for training in which every row of every data set occurs, and the sources in their shares: rows of a
+    source whose share is larger than its part of the data are repeated. Other splits repeat nothing. A completion is
+    scored by the task from which its prompt came."""
+
+    def __init__(self, tasks: Sequence[Task], shares: Sequence[float]) -> None:
+        self.tasks = list(tasks)
+        self.shares = [share / sum(shares) for share in shares]
+        parts = [f"{task.name} ({share:.0%})" for task, share in zip(self.tasks, self.shares, strict=True)]
+        self.name = f"mix of {', '.join(parts)}"
+        held = {str(k): a for k, task in enumerate(self.tasks) if (a := getattr(inner(task), "account", None))}
+        if not held:
+            raise ValueError(f"the {self.name} has no data set in it, so nothing says how many items there are")
+        self.account: Account = total(held)
+        self.account.splits = {split: self.size(split) for split in SPLITS}
+
+    def sizes(self, split: Split) -> list[int | None]:
+        """How many rows each source has; None where items are made as they are asked for."""
+        found = [getattr(task, "size", None) for task in self.tasks]
+        return [size(split) if size else None for size in found]
+
+    def size(self, split: Split) -> int:
+        """How many items it takes until every row has come at least once; of other splits than that for training, how
+        many rows there are."""
+        sizes = self.sizes(split)
+        if split != "train":
+            return sum(n or 0 for n in sizes)
+        needed = [ceil(n / share - 1e-9) for n, share in zip(sizes, self.shares, strict=True) if n]
+        return max(needed, default=0)
+
+    def quotas(self, n: int) -> list[int]:
+        """n in whole parts by the shares: the largest remainders are rounded up."""
+        parts = [n * share for share in self.shares]
+        found = [int(part + 1e-9) for part in parts]
+        behind = sorted(range(len(parts)), key=lambda k: found[k] - parts[k])
+        for k in behind[: n - sum(found)]:
+            found[k] += 1
+        return found
+
+    def examples(self, split: Split, n: int, seed: int = 0) -> list[Example]:
+        """n items in an order that the seed gives; each begins its id with the number of its source."""
+        drawn: list[tuple[str, Example]] = []
+        for k, (task, size, quota) in enumerate(zip(self.tasks, self.sizes(split), self.quotas(n), strict=True), 1):
+            if split != "train":
+                quota = min(n if size is None else size, n)
+            rows = [replace(e, id=f"{k}/{e.id}") for e in task.examples(split, quota if size is None else size, seed)]
+            if rows and quota > MOST * len(rows):
+                raise ValueError(
+                    f"{task.name} has {len(rows)} rows, each of which would be taken more than {MOST:,} times: lower "
+                    "its share, or set data.items"
+                )
+            taken = islice(cycle(rows), quota if split == "train" else min(quota, len(rows)))
+            drawn += [(digest(f"{seed}:{i // max(len(rows), 1)}:{e.id}"), e) for i, e in enumerate(taken)]
+        return [example for _, example in sorted(drawn, key=lambda pair: pair[0])][:n]
+
+    def repeats(self) -> list[str]:
+        """What to say of sources whose rows come more than once while all others come once."""
+        n = self.size("train")
+        return [
+            f"{task.name} has {size:,} rows for training, and {quota:,} of {n:,} items are its own ({share:.0%}): each "
+            f"row comes {quota / size:.3g} times"
+            for task, size, quota, share in zip(
+                self.tasks, self.sizes("train"), self.quotas(n), self.shares, strict=True
+            )
+            if size and quota > size
+        ]
+
+    def score(self, completion: str, example: Example) -> float:
+        number, _, name = example.id.partition("/")
+        return self.tasks[int(number) - 1].score(completion, replace(example, id=name))
+
+    def __repr__(self) -> str:
+        return f"Mix({self.name!r})"
+
+
+def inner(task: Any) -> Any:
+    """The task itself, without what puts its prompts."""
+    return getattr(task, "task", task)
+
+
+def mix(make: Callable[[Mapping[str, Any]], Task], sources: Any = None, **other: Any) -> Mix:
+    """A mixture from a recipe's table: `sources` is a list of tasks' tables, each with a `share` (1 unless said)."""
+    if other:
+        raise ValueError(f"task 'mix' has no key {next(iter(other))!r}: it has sources, each a task with a share")
+    if not isinstance(sources, list) or not sources or not all(isinstance(s, Mapping) for s in sources):
+        raise ValueError(
+            "task 'mix' needs sources, a list of tasks with shares, as in "
+            'sources = [{name = "jsonl", path = "a.jsonl", share = 0.7}, '
+            '{name = "jsonl", path = "b.jsonl", share = 0.3}]'
+        )
+    shares = [source.get("share", 1.0) for source in sources]
+    for share in shares:
+        if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share < 1e9:
+            raise ValueError(f"task 'mix': a share is {share!r}: it must be a number above 0")
+    tables = [{key: value for key, value in source.items() if key != "share"} for source in sources]
+    return Mix([make(table) for table in tables], shares)
