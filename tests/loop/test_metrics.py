@@ -36,8 +36,8 @@ def documented() -> set[str]:
 
 @pytest.fixture(scope="module")
 def logged(at) -> set[str]:
-    """The names that two steps of every row log, with either anchor, of objectives that no row has, and under a floor;
-    the names of signals, reward functions and keep sets removed."""
+    """The names that two steps of every row log, with either anchor, of objectives that no row has, of rows that are too
+    long, and under a floor; the names of signals, reward functions and keep sets removed."""
     names: set[str] = set()
 
     def tell(record) -> None:
@@ -54,6 +54,9 @@ def logged(at) -> set[str]:
     for objective in sorted(AXES["objective"].keys() - {name for stage in STAGES for name in objectives(stage)}):
         signals = [{"source": "demonstrations", "objective": objective}]
         train(tables(at, {"signals": signals, "steps": 2}), tell=tell)
+    for policy in ("drop", "keep_end"):
+        short = {"method": "sft", "steps": 8, "batch": 1, "max_length": 8, "truncation": policy}
+        train(tables(at, short), tell=tell)
     pairs = at / "of-metrics.jsonl"
     pairs.write_text("".join(f'{{"good": "{i} a", "bad": "{i} B"}}\n' for i in range(60)))
     floor = {"every": 1, "sets": [{"name": "<set>", "kind": "choose", "path": str(pairs)}], "documents": 4}
