@@ -36,8 +36,8 @@ def documented() -> set[str]:
 
 @pytest.fixture(scope="module")
 def logged(at) -> set[str]:
-    """The names that two steps of every row log, with either anchor, of objectives that no row has, of rows that are too
-    long, and under a floor; the names of signals, reward functions and keep sets removed."""
+    """The names that two steps of every row log, with either anchor, of objectives that no row has, of rows that are
+    too long, and under a floor; the names of signals, reward functions and keep sets removed."""
     names: set[str] = set()
 
     def tell(record) -> None:
