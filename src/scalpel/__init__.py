@@ -11,10 +11,13 @@ The commands of the terminal are functions of the same names. They are imported 
 
 from __future__ import annotations
 
+import logging
 import sys
 from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
+
+from scalpel.visible import Visible
 
 __version__ = "0.1.0"
 
@@ -53,3 +56,4 @@ class Package(ModuleType):
 
 
 sys.modules[__name__].__class__ = Package
+logging.getLogger("scalpel").addFilter(Visible())  # in every process, whoever handles the records

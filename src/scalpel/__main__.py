@@ -1,5 +1,5 @@
 """`python -m scalpel`."""
 
-from scalpel.cli import app
+from scalpel.cli import main
 
-app(prog_name="scalpel")
+main()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from typer.core import TyperGroup
 
@@ -17,8 +17,10 @@ from scalpel import __version__
 from scalpel.mishaps import FAILED, Mishap, mishap
 from scalpel.progress import Progress
 from scalpel.stopping import calm
+from scalpel.terminal import Terminal, prepare, shown
+from scalpel.visible import visible
 
-out, err = Console(), Console(stderr=True)
+out, err = Terminal(), Terminal(stderr=True)
 
 
 class Calm(TyperGroup):
@@ -31,6 +33,7 @@ class Calm(TyperGroup):
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
+        prepare()
         try:
             with calm():
                 return super().invoke(ctx)
@@ -45,6 +48,11 @@ class Calm(TyperGroup):
 def say(found: Mishap) -> None:
     with suppress(OSError):  # where the terminal was closed
         err.print(found.words, style="red" if found.code == 2 else "yellow", markup=False, highlight=False)
+
+
+def tell(words: str) -> None:
+    """A line on stdout, to the letter: the names in it are no markup."""
+    out.print(words, markup=False, highlight=False)
 
 
 app = typer.Typer(
@@ -98,7 +106,7 @@ def train(recipe: Recipe, overrides: Overrides = None, out_folder: Out = None, r
     from scalpel import api
 
     folder = api.train(recipe, overrides or (), out=out_folder, resume=resume, progress=Progress())
-    out.print(f"{folder}: the model is in {folder / 'model'}; `scalpel report {folder}` shows the run", highlight=False)
+    tell(f"{folder}: the model is in {folder / 'model'}; `scalpel report {folder}` shows the run")
 
 
 @app.command()
@@ -109,7 +117,7 @@ def compare(recipe: Recipe, overrides: Overrides = None, out_folder: Out = None,
 
     folder = api.compare(recipe, overrides or (), out=out_folder, resume=resume, progress=Progress())
     terminal(folder, out)
-    out.print(f"The report is in {folder / 'report.html'}", highlight=False)
+    tell(f"The report is in {folder / 'report.html'}")
     if failed := failures.of(folder):
         say(Mishap(failures.in_words(failed), FAILED))
         raise typer.Exit(FAILED)
@@ -163,13 +171,13 @@ def generate(
 
     chat = Chat(model, system=system, plain=plain, max_tokens=max_tokens, temperature=temperature, device=device)
     if prompt is not None:
-        sys.stdout.write(chat.ask(prompt, seed) + "\n")
+        sys.stdout.write(shown(chat.ask(prompt, seed)) + "\n")
         return
     if sys.stdin.isatty():
         err.print("An empty line starts anew, Ctrl-D ends.", style="dim")
     for turn, words in enumerate(lines()):
         if words:
-            sys.stdout.write(chat.ask(words, seed + turn) + "\n")
+            sys.stdout.write(shown(chat.ask(words, seed + turn)) + "\n")
             sys.stdout.flush()
         else:
             chat.forget()
@@ -243,7 +251,7 @@ def report(runs: Annotated[list[Path], typer.Argument(help="Run folders.", show_
     for run in runs:
         page = api.report(run)
         terminal(run, out)
-        out.print(f"The report is in {page}", highlight=False)
+        tell(f"The report is in {page}")
 
 
 @world.command()
@@ -280,7 +288,7 @@ def build(
             resume=resume,
             tell=lambda record: bar.to(record["step"], loss=record["loss"]),
         )
-    out.print(f"The model is in {folder}, its card in {folder / 'README.md'}", highlight=False)
+    tell(f"The model is in {folder}, its card in {folder / 'README.md'}")
 
 
 @world.command()
@@ -300,3 +308,12 @@ def card(
             for name, m in found[part].items()
         ]
         out.print(tables.plain(title, headings, rows, right=1))
+
+
+def main() -> None:
+    """The program. A fault of ours ends with its traceback, in which the words of others can't steer the terminal."""
+    try:
+        app(prog_name="scalpel")
+    except Exception:
+        sys.stderr.write(visible(traceback.format_exc()))
+        sys.exit(1)

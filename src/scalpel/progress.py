@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Live
 
+from scalpel.terminal import Terminal
+
 T = TypeVar("T")
 EVERY = 10.0  # seconds between two lines where there is no terminal
 
@@ -92,16 +94,16 @@ class Progress:
     """Bars under way, in a `with` block. `quiet` shows nothing at all."""
 
     def __init__(self, console: Console | None = None, *, quiet: bool = False, every: float = EVERY) -> None:
-        self.console = console or Console(stderr=True)
+        self.console = console or Terminal(stderr=True)
         self.every, self.quiet = every, quiet
         self.said = time.monotonic()
         self.live = Live(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             TextColumn("{task.fields[of]}"),
             TextColumn("{task.fields[rate]}", style="dim"),
             TimeRemainingColumn(compact=True),
-            TextColumn("{task.fields[numbers]}", style="dim"),
+            TextColumn("{task.fields[numbers]}", style="dim", markup=False),
             console=self.console,
             transient=True,
             disable=quiet or not self.console.is_terminal,

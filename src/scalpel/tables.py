@@ -39,7 +39,7 @@ def change_table(found: Mapping[str, Any]) -> Table:
     """Component × layer: how far the weights moved, relative to their size."""
     layers = [layer or "–" for layer in found["layers"]]
     rows = [
-        (component, *(percent(value) for value in cells))
+        (escape(component), *(percent(value) for value in cells))
         for component, cells in zip(found["components"], found["relative"], strict=True)
     ]
     return plain("", ["", *layers], rows, right=1)
@@ -80,7 +80,7 @@ def ledger_row(book: Ledger) -> tuple[str, ...]:
     if came_back is not None:
         lost, control = came_back["lost"], came_back["control"]
         back = f"{lost['recovered']}/{lost['tested']} ({control['recovered']}/{control['tested']})"
-    return book.probe, right, *counts, back, change, found.get("verdict", "measured")
+    return escape(book.probe), right, *counts, back, change, found.get("verdict", "measured")
 
 
 def claims_table(claims: Sequence[Claim]) -> Table:
