@@ -1,8 +1,8 @@
 """Text of others, as a terminal or a page may show it: what would steer the terminal is shown, not obeyed.
 
 A data set or a model may write escape sequences, which move the cursor, change the title, or make a link of what looks
-like words; controls that turn the direction of a line, so that it reads otherwise than it is; or half a character, which
-no file can hold. Tabs and ends of lines stay as they are.
+like words; controls that turn the direction of a line, so that it reads otherwise than it is; or half a character,
+which no file can hold. Tabs and ends of lines stay as they are.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What data and models write can't steer the terminal, by whatever way it is printed; and no character stops a print."""
+"""What data and models write can't steer the terminal, whichever way it is printed; no character stops a print."""
 
 from __future__ import annotations
 

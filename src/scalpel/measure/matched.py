@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 from scalpel.measure.results import Arm, Run
@@ -49,7 +50,8 @@ def path(run: Run, targets: Sequence[str], abilities: Sequence[str]) -> list[Che
 
 def present(line: dict[str, Any], probes: Sequence[str], what: str) -> list[float]:
     """That metric of each of the probes that were looked at in this checkpoint."""
-    return [line[key] for name in probes if (key := f"probe/{name}/{what}") in line]
+    found = [line.get(f"probe/{name}/{what}") for name in probes]
+    return [value for value in found if value is not None and isfinite(value)]
 
 
 def at_level(points: Sequence[Checkpoint], level: float) -> Checkpoint | None:

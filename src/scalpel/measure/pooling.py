@@ -45,14 +45,14 @@ def floor(arm: Arm) -> dict[str, Any] | None:
         return None
     left = {name: mean(one["left"].get(name) for one in found) for name in found[0]["left"]}
     known = {name: share for name, share in left.items() if share is not None}
-    least = min(known, key=lambda name: known[name])
+    least = min(known, key=lambda name: known[name], default=None)
     return {
         "floor": found[0]["floor"],
         "held": sum(one["held"] for one in found),
         "broken": sum(broken(one) for one in found),
         "of": len(found),
         "left": left,
-        "least": {"ability": least, "left": known[least]},
+        "least": {"ability": least, "left": known[least]} if least is not None else None,
         "since": since([one["since"] for one in found]),
         "below": mean(one["below"] / one["looks"] if one["looks"] else None for one in found),
         **{key: mean(one[key] for one in found) for key in ("flops", "seconds", "strength")},
@@ -61,7 +61,7 @@ def floor(arm: Arm) -> dict[str, Any] | None:
 
 def broken(one: Mapping[str, Any]) -> bool:
     """Whether even the upper bound of what is left of an ability is below the floor; else it may be chance."""
-    left = ((share, one["units"][name]) for name, share in one["left"].items())
+    left = ((share, one["units"][name]) for name, share in one["left"].items() if share is not None)
     return any(wilson(share * units, units, 2 * SURE - 1).high < one["floor"] for share, units in left)
 
 

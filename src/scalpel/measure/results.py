@@ -31,6 +31,7 @@ class Run:
     probes: list[dict[str, Any]]  # the `probe` lines of metrics.jsonl
     train: list[dict[str, Any]]  # the `train` lines
     recovery: Mapping[str, Any] = field(default_factory=dict)
+    about: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # each probe's entry in the ledger's summary
 
 
 @dataclass(frozen=True)
@@ -134,8 +135,11 @@ def load(folder: str | Path) -> list[Arm]:
         if not arms:
             raise ValueError(f"{folder}/arms holds no finished run; run the comparison to its end")
         return in_order(folder, arms)
-    if not (folder / "ledger" / "summary.json").is_file():
-        raise ValueError(f"{folder} holds neither arms/ nor ledger/; give a folder that `train` or `compare` wrote")
+    if not any((folder / name).is_file() for name in ("ledger/summary.json", "summary.json")):
+        raise ValueError(
+            f"{folder} holds neither arms/ nor ledger/ nor summary.json; give a folder that `train` or `compare` wrote "
+            "and finished"
+        )
     return [Arm(folder.resolve().name, (load_run(folder),))]
 
 
@@ -166,13 +170,15 @@ def load_run(folder: Path) -> Run:
     metrics = folder / "metrics.jsonl"
     lines = read_jsonl(metrics) if metrics.is_file() else []
     summary = folder / "summary.json"
-    probes = read_json(folder / "ledger" / "summary.json")["probes"]
+    measured = (folder / "ledger" / "summary.json").is_file()
+    probes = read_json(folder / "ledger" / "summary.json")["probes"] if measured else {}
     return Run(
         folder=folder,
         seed=seed_of(folder),
-        ledgers={book.probe: book for book in read_ledgers(folder)},
+        ledgers={book.probe: book for book in read_ledgers(folder)} if measured else {},
         summary=read_json(summary) if summary.is_file() else {},
         probes=[line for line in lines if line.get("kind") == "probe"],
         train=[line for line in lines if line.get("kind") == "train"],
         recovery={name: row.get("recovery") for name, row in probes.items()},
+        about=probes,
     )

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from scalpel.measure.ledger import ALIKE, within
+from scalpel.measure.reading import shares
 from scalpel.measure.results import Arm, Table
 from scalpel.measure.statistics import DRAWS, Interval, bootstrap, interval, replicates
 
@@ -25,9 +26,9 @@ class Standing:
     """An arm's numbers, with the replicates (axis B) from which intervals and differences come."""
 
     arm: Arm
-    gain: Interval
-    forgetting: Interval | None  # None where no old ability with right and wrong was measured
-    net: Interval
+    gain: Interval | None  # None where no target with right and wrong was measured
+    forgetting: Interval | None  # None where no old ability was measured of which the base knew something
+    net: Interval | None  # the gain alone where forgetting was not measured; None where the gain was not
     net_B: np.ndarray
 
     @property
@@ -47,16 +48,15 @@ def abilities(arm: Arm) -> list[Table]:
 
 def standing(arm: Arm, price: float = 1.0) -> Standing:
     """Pools the seeds of an arm. `price` is what a point of forgetting costs, in points of gain."""
-    if not targets(arm):
-        raise ValueError(
-            f"arm {arm.name!r} has no probe with role 'target' that tells right from wrong, so there is no gain "
-            "to speak of; mark the probe of the new skill as the target"
-        )
-    gain, gain_B = pooled(arm, ((t.probe, t.change_SI, (-1.0, 1.0)) for t in targets(arm)))
+    gain, gain_B = None, np.zeros(DRAWS)
+    if targets(arm):
+        gain, gain_B = pooled(arm, ((t.probe, t.change_SI, (-1.0, 1.0)) for t in targets(arm)))
     forgetting, forgetting_B = None, np.zeros(DRAWS)
     if abilities(arm):
         forgetting, forgetting_B = pooled(arm, ((t.probe, t.lost_SK, (0.0, 1.0)) for t in abilities(arm)))
     net_B = gain_B - price * forgetting_B
+    if gain is None:
+        return Standing(arm, None, forgetting, None, net_B)
     net = gain.mean - price * (forgetting.mean if forgetting else 0.0)
     return Standing(arm, gain, forgetting, interval(net, net_B), net_B)
 
@@ -73,7 +73,8 @@ def pooled(arm: Arm, tables: Iterable[tuple[str, np.ndarray, tuple[float, float]
 
 def describe(arm: Arm) -> list[dict[str, Any]]:
     """One row a probe: before, after, and what was gained and lost, pooled over seeds."""
-    return [judged_row(t) if t.judged else value_row(t) for t in arm.tables.values()]
+    rows = [judged_row(t) if t.judged else value_row(t) for t in arm.tables.values()]
+    return [row | shares(arm, row["probe"]) for row in rows]
 
 
 def judged_row(t: Table) -> dict[str, Any]:

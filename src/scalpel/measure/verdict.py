@@ -6,6 +6,8 @@ The arm of the greatest net is taken if the 95% interval of its net lies above z
 arms that forgot at most so much are considered. Two arms can be told apart where the interval of the
 difference of their nets leaves zero out. With k arms that interval has confidence 1 − 0.05/(k − 1), so
 that all k − 1 comparisons with the best hold together (Bonferroni).
+
+Where no gain or no forgetting was measured, no arm is taken: what is known of the gain is said, and what is missing.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from scalpel.measure import sentences
+from scalpel.measure import reading, sentences, unmeasured
 from scalpel.measure.matched import matched
 from scalpel.measure.pooling import cost, floor, mean, recovery, weights
 from scalpel.measure.results import Arm
@@ -22,6 +24,10 @@ from scalpel.measure.statistics import Interval, interval
 from scalpel.measure.words import percent
 
 FORMAT = 1
+GAIN_ALONE = (
+    "Gain is the change of the share right on the target, in points. What is worth taking depends on what was "
+    "forgotten too, so none is recommended."
+)
 
 
 def comparison(
@@ -54,7 +60,7 @@ def comparison(
         "limit": limit,
         "budget": dict(budget) if budget else None,
         "failed": dict(failed or {}),
-        "rule": rule(price, limit, len(arms)),
+        "rule": rule(price, limit, len(arms)) if all(known(one) for one in standings) else GAIN_ALONE,
         "verdict": verdict(standings, rows, limit, failed or {}),
         "arms": list(rows.values()),
         "matched": matched(arms, [t.probe for t in targets(arms[0])], [t.probe for t in abilities(arms[0])]),
@@ -85,9 +91,9 @@ def arm_row(one: Standing) -> dict[str, Any]:
     return {
         "name": one.name,
         "seeds": one.arm.seeds,
-        "gain": one.gain._asdict(),
+        "gain": one.gain._asdict() if one.gain else None,
         "forgetting": one.forgetting._asdict() if one.forgetting else None,
-        "net": one.net._asdict(),
+        "net": one.net._asdict() if one.net and one.forgetting else None,
         "worst": {"probe": hit["probe"], "lost": hit["lost"]["mean"]} if hit else None,
         "probes": probes,
         "recovery": recovery(one.arm),
@@ -106,33 +112,52 @@ def verdict(
     standings: Sequence[Standing], rows: sentences.Rows, limit: float | None, failed: Mapping[str, str]
 ) -> dict[str, Any]:
     """The arm to take (or None), those that can't be told apart from it, and the words for it."""
+    measured = all(known(one) for one in standings)
+    alone = len(rows) == 1
     within = [one for one in standings if limit is None or not one.forgetting or one.forgetting.mean <= limit]
     out = [one.name for one in standings if one not in within]
-    best = max(within, key=lambda one: one.net.mean, default=None)
-    duels = [duel(best, one, len(within) - 1) for one in within if one is not best] if best else []
-    take = best.name if best and best.net.low > 0 else None
+    best = max((one for one in within if one.net), key=net_of, default=None)
+    others = [one for one in within if one is not best and one.net] if best else []
+    duels = [duel(best, one, len(others)) for one in others if best]
+    risen = best is not None and best.net is not None and best.net.low > 0
+    take = best.name if best and risen and measured else None
     tied = [row["arm"] for row in duels if not row["apart"]]
 
     words = [sentences.about(rows[best.name])] if best else []
-    if best and not take:
-        words.append(sentences.none_taken(rows[best.name], len(rows) == 1))
+    if best and measured and not take:
+        words.append(sentences.none_taken(rows[best.name], alone))
     for row in duels:
-        words.append(f"{sentences.about(rows[row['arm']])} {sentences.against(row)}")
+        words.append(f"{sentences.about(rows[row['arm']])} {sentences.against(row, measured)}")
     if out and limit is not None:
         words.append(sentences.over_limit(out, limit))
         words += [sentences.about(rows[name]) for name in out]
+    if best is None and not out:
+        words += [sentences.about(row) for row in rows.values() if row["forgetting"]]
+    if limit is not None and not any(one.forgetting for one in standings):
+        words.append(sentences.no_limit(limit))
+    words += [text for why in (unmeasured.gain, unmeasured.forgetting) if (text := why(standings[0].arm))]
+    words += reading.warnings(list(rows.values()))
     words += [f"{name} gave no result: {reason}" for name, reason in failed.items()]
     words += [text for row in rows.values() if (text := sentences.held(row))]
     telling = {one.name for one in (best, forgot_most(standings)) if one}
     words += [text for name in rows if name in telling and (text := sentences.comes_back(rows[name]))]
-    words.append(sentences.seeds([len(one.arm.runs) for one in standings]))
-    return {
-        "take": take,
-        "tied": tied,
-        "headline": sentences.headline(take, rows, tied),
-        "words": words,
-        "duels": duels,
-    }
+    if any(one.gain or one.forgetting for one in standings):
+        words.append(sentences.seeds([len(one.arm.runs) for one in standings]))
+    if measured:
+        single = alone and not failed and len(standings[0].arm.runs) == 1
+        headline = sentences.headline(take, rows, tied, single)
+    else:
+        headline = sentences.partial(rows[best.name] if best else None, rows, tied)
+    return {"take": take, "tied": tied, "headline": headline, "words": words, "duels": duels}
+
+
+def known(one: Standing) -> bool:
+    """Whether both sides of the balance were measured."""
+    return one.gain is not None and one.forgetting is not None
+
+
+def net_of(one: Standing) -> float:
+    return one.net.mean if one.net else float("-inf")
 
 
 def forgot_most(standings: Sequence[Standing]) -> Standing | None:
@@ -144,7 +169,7 @@ def forgot_most(standings: Sequence[Standing]) -> Standing | None:
 def duel(best: Standing, other: Standing, comparisons: int) -> dict[str, Any]:
     """By how much the best arm's net exceeds another's; the replicates share their draws of items."""
     confidence = 1 - 0.05 / comparisons
-    difference: Interval = interval(best.net.mean - other.net.mean, best.net_B - other.net_B, confidence)
+    difference: Interval = interval(net_of(best) - net_of(other), best.net_B - other.net_B, confidence)
     return {
         "arm": other.name,
         "than": best.name,

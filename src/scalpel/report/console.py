@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from scalpel.measure.reading import notes
 from scalpel.measure.statistics import Interval
 from scalpel.measure.words import duration, percent, point_range, points, quantity, signed
 from scalpel.report.view import View, view
@@ -20,6 +22,8 @@ def terminal(folder: str | Path, console: Console) -> None:
     verdict = shown.comparison["verdict"]
     console.print()
     console.print(arms_table(shown))
+    for words in notes(shown.rows):
+        console.print(words, style="dim", markup=False, highlight=False)
     console.print(f"[bold]{escape(verdict['headline'])}[/bold]")
     for words in verdict["words"]:
         console.print(f"· {escape(words)}", highlight=False)
@@ -28,8 +32,8 @@ def terminal(folder: str | Path, console: Console) -> None:
 
 def arms_table(shown: View) -> Table:
     """One row an arm; the one to take is bold, and intervals stand below their values."""
-    table = Table(title=f"{shown.name}: gained, forgotten, spent", title_justify="left", pad_edge=False)
-    table.add_column("arm")
+    table = Table(title=f"{escape(shown.name)}: gained, forgotten, spent", title_justify="left", pad_edge=False)
+    table.add_column(shown.one)
     for heading in ("gain", "forgotten", "worst hit", "net", "FLOPs", "time"):
         table.add_column(heading, justify="right")
     for row in shown.rows:
@@ -37,22 +41,33 @@ def arms_table(shown: View) -> Table:
     for name in shown.comparison["failed"]:
         table.add_row(escape(name), "no result", *[""] * 5, style="dim")
     table.caption = (
-        "Points, with 95% intervals. Forgotten: share lost of what the base knew. Net: gain − price × forgotten."
+        "Points, with 95% intervals. Forgotten: share lost of what the base knew. Net: gain − price × forgotten. "
+        "–: not measured."
     )
     table.caption_justify = "left"
     return table
 
 
 def cells(row: dict[str, Any]) -> list[str]:
-    gain, net = Interval(**row["gain"]), Interval(**row["net"])
-    lost = Interval(**row["forgetting"]) if row["forgetting"] else None
     worst = row["worst"]
     return [
         escape(row["name"]),
-        f"{signed(gain.mean)}\n[dim]{point_range(gain)}[/dim]",
-        f"{points(lost.mean)}\n[dim]{point_range(lost)}[/dim]" if lost else "–",
-        f"{escape(worst['probe'])}\n[dim]{percent(worst['lost'])} lost[/dim]" if worst else "–",
-        f"{signed(net.mean)}\n[dim]{point_range(net)}[/dim]",
+        ranged(row["gain"], signed),
+        ranged(row["forgetting"], points),
+        f"{escape(worst['probe'])}\n[dim]{percent(worst['lost'])} lost[/dim]"
+        if worst and worst["lost"]
+        else "none"
+        if worst
+        else "–",
+        ranged(row["net"], signed),
         quantity(row["cost"]["flops"]),
         duration(row["cost"]["seconds"]),
     ]
+
+
+def ranged(found: Mapping[str, float] | None, words: Callable[[float], str]) -> str:
+    """A value with its interval beneath; a dash where it was not measured."""
+    if found is None:
+        return "–"
+    interval = Interval(**found)
+    return f"{words(interval.mean)}\n[dim]{point_range(interval)}[/dim]"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
+from math import isfinite
 from typing import Any
 
 import plotly.graph_objects as go
@@ -12,6 +13,7 @@ from scalpel.measure.results import Arm
 from scalpel.measure.statistics import Interval
 from scalpel.report.labels import place
 from scalpel.report.view import View
+from scalpel.visible import visible
 
 # Middle tones that stand out on white and on black; symbols tell arms apart without colour.
 COLOURS = ("#3b82c4", "#d97b29", "#34976b", "#c2527a", "#8869c9", "#9b8424", "#2a9fae", "#b4553d")
@@ -30,8 +32,9 @@ def scatter(view: View) -> go.Figure:
     """Gain over forgetting, both with intervals. Up and to the left is better."""
     figure = go.Figure(layout=layout(height=430))
     rows = view.rows
-    best = max(rows, key=lambda row: row["net"]["mean"])
-    add_level_of_net(figure, best, view.comparison["price"], reach(rows))
+    if len(rows) > 1:
+        best = max(rows, key=lambda row: row["net"]["mean"])
+        add_level_of_net(figure, best, view.comparison["price"], reach(rows))
     across = [0.0, 1.06 * reach(rows)]
     up = padded([0.0, *(100 * row["gain"][end] for row in rows for end in ("low", "high"))])
     sides = sides_of_names(rows, across, up)
@@ -45,16 +48,20 @@ def scatter(view: View) -> go.Figure:
             error_y=gain.bars(colour),
             mode="markers+text",
             marker={"color": colour, "symbol": symbol, "size": 13 if row["name"] == view.take else 10},
-            text=[f"<b>{escape(row['name'])}</b>" if row["name"] == view.take else escape(row["name"])],
+            text=[f"<b>{named(row)}</b>" if row["name"] == view.take else named(row)],
             textposition=sides[index],
             textfont={"color": colour, "size": 14},
             hovertemplate="gained %{y:.1f} points<br>lost %{x:.1f}% of what the base knew",
-            name=escape(row["name"]),
+            name=named(row),
             cliponaxis=False,
         )
     figure.update_xaxes(title="forgotten: % of what the base knew", zeroline=True, range=across)
     figure.update_yaxes(title="gained on the target, points", zeroline=True, range=up)
     return figure
+
+
+def named(row: Mapping[str, Any]) -> str:
+    return escape(visible(row["name"]))
 
 
 def sides_of_names(rows: Sequence[dict[str, Any]], across: Sequence[float], up: Sequence[float]) -> list[str]:
@@ -77,10 +84,10 @@ def padded(values: Sequence[float]) -> list[float]:
 
 
 class Series:
-    """An interval scaled for an axis; nothing measured counts as zero without a bar."""
+    """An interval scaled for an axis."""
 
-    def __init__(self, row: dict[str, float] | None, scale: float = 1.0) -> None:
-        self.mean, self.low, self.high = (scale * x for x in (Interval(**row) if row else (0.0, 0.0, 0.0)))
+    def __init__(self, row: dict[str, float], scale: float = 1.0) -> None:
+        self.mean, self.low, self.high = (scale * x for x in Interval(**row))
 
     def __rmul__(self, scale: float) -> Series:
         return Series({"mean": self.mean, "low": self.low, "high": self.high}, scale)
@@ -99,7 +106,7 @@ class Series:
 
 def reach(rows: Sequence[dict[str, Any]]) -> float:
     """The greatest forgetting on the axis, in percent."""
-    return max(10.0, *(100 * row["forgetting"]["high"] if row["forgetting"] else 0.0 for row in rows))
+    return max(10.0, *(100 * row["forgetting"]["high"] for row in rows))
 
 
 def add_level_of_net(figure: go.Figure, best: dict[str, Any], price: float, right: float) -> None:
@@ -110,7 +117,7 @@ def add_level_of_net(figure: go.Figure, best: dict[str, Any], price: float, righ
         y=[net, net + price * right],
         mode="lines",
         line={"width": 1, "dash": "dot", "color": "#999999"},
-        hovertemplate=f"as good as {escape(best['name'])}<extra></extra>",
+        hovertemplate=f"as good as {named(best)}<extra></extra>",
         name="level",
     )
 
@@ -160,7 +167,7 @@ def add_runs(
     colour, symbol, dash = look
     for run in arm.runs:
         records = run.train if along_training else run.probes
-        lines = sorted((line for line in records if key in line), key=lambda line: line["step"])
+        lines = sorted((line for line in records if finite(line.get(key))), key=lambda line: line["step"])
         if lines:
             figure.add_scatter(
                 x=[line[along] for line in lines],
@@ -168,9 +175,38 @@ def add_runs(
                 mode="lines" if along_training else "lines+markers",
                 line={"color": colour, "width": 1.6, "dash": dash},
                 marker={"color": colour, "symbol": symbol, "size": 5},
-                name=escape(arm.name),
-                hovertemplate=f"{escape(arm.name)}, seed {run.seed}: %{{y:.3g}}<extra></extra>",
+                name=escape(visible(arm.name)),
+                hovertemplate=f"{escape(visible(arm.name))}, seed {run.seed}: %{{y:.3g}}<extra></extra>",
             )
+
+
+def finite(value: Any) -> bool:
+    """Whether a record holds a number that can be drawn; a loss may be NaN, and a reward missing."""
+    return isinstance(value, int | float) and isfinite(value)
+
+
+TRAINING = (
+    ("loss", "loss", 1.0),
+    ("reward", "reward", 1.0),
+    ("learning rate", "learning_rate", 1.0),
+    ("gradient norm", "gradient_norm", 1.0),
+    ("samples unread, %", "samples/unread", 100.0),
+    ("samples cut off, %", "samples/cut_off", 100.0),
+)
+
+
+def training(view: View) -> list[tuple[str, go.Figure]]:
+    """What each step recorded: loss, reward where there is one, learning rate and the norm of the gradient."""
+    panels = []
+    for title, key, scale in TRAINING:
+        figure = go.Figure(layout=layout(height=230))
+        for index, arm in enumerate(view.arms):
+            add_runs(figure, arm, style(index), "step", key, scale, along_training=True)
+        if figure.data and (not key.startswith("samples/") or any(any(line.y) for line in figure.data)):
+            figure.update_xaxes(title="step", rangemode="tozero", nticks=5)
+            figure.update_yaxes(nticks=5, exponentformat="e")
+            panels.append((title, figure))
+    return panels
 
 
 def floors(view: View) -> list[tuple[str, go.Figure]]:

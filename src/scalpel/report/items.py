@@ -1,4 +1,4 @@
-"""Items lost and gained, with what the model said before and after."""
+"""Items lost, gained, kept and never known, with what the model said before and after."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from html import escape
 from itertools import chain, zip_longest
 
 from scalpel.measure.ledger import Entry, Ledger, Verdict
+from scalpel.measure.reading import NAMES
 from scalpel.measure.recovery import fate
 from scalpel.measure.results import Arm, Run
 from scalpel.report.view import View
+from scalpel.visible import visible
 
-LOST, GAINED = 12, 6  # items shown of an arm
+SHOWN: dict[Verdict, int] = {"lost": 12, "gained": 6, "kept": 4, "never": 4, "measured": 3}  # items of an arm
+COUNTED: dict[Verdict, str] = {"lost": "lost", "gained": "gained", "kept": "kept", "never": "never known"}
 LONGEST = 600  # characters of a text
 
 
@@ -22,10 +25,10 @@ def items(view: View) -> str:
 
 def of_arm(arm: Arm, unfolded: bool) -> str:
     run = arm.runs[0]
-    parts = [group(run, "lost", LOST), group(run, "gained", GAINED)]
-    counts = ", ".join(f"{count(run, verdict)} {verdict}" for verdict in ("lost", "gained"))
-    title = f"{escape(arm.name)}<small>{counts}{f', seed {run.seed}' if len(arm.runs) > 1 else ''}</small>"
-    body = "".join(parts) or "<p class=note>No item changed sides.</p>"
+    parts = [group(run, verdict, most) for verdict, most in SHOWN.items()]
+    counts = ", ".join(f"{count(run, verdict)} {words}" for verdict, words in COUNTED.items())
+    title = f"{escape(visible(arm.name))}<small>{counts}{f', seed {run.seed}' if len(arm.runs) > 1 else ''}</small>"
+    body = "".join(parts) or "<p class=note>No item was asked.</p>"
     return f"<details{' open' if unfolded else ''}><summary>{title}</summary>{body}</details>"
 
 
@@ -47,13 +50,14 @@ def group(run: Run, verdict: Verdict, most: int) -> str:
 
 
 def row(book: Ledger, entry: Entry) -> str:
-    words = [tag(entry.verdict, entry.verdict)]
+    words = [tag(entry.verdict, COUNTED.get(entry.verdict, entry.verdict))]
     if found := fate(entry):
         words.append(tag(found, found + how(book, entry)))
     answer = f"<small>right: {text(entry.answer)}</small>" if entry.answer else ""
     return (
-        f"<tr><td><small>{escape(book.probe)}</small>{text(entry.prompt)}{answer}<p>{' '.join(words)}</p></td>"
-        f"<td>{said(entry.output_before, entry.before)}</td><td>{said(entry.output_after, entry.after)}</td></tr>"
+        f"<tr><td><small>{escape(visible(book.probe))}</small>{text(entry.prompt)}{answer}<p>{' '.join(words)}</p></td>"
+        f"<td>{said(entry.output_before, entry.before)}{lacking(entry, 'before')}</td>"
+        f"<td>{said(entry.output_after, entry.after)}{lacking(entry, 'after')}</td></tr>"
     )
 
 
@@ -77,7 +81,14 @@ def said(words: str, right: bool | None) -> str:
     return f"{mark}{text(words)}"
 
 
+def lacking(entry: Entry, side: str) -> str:
+    """Whether the verifier found no answer in it, or the limit cut it off."""
+    kinds = [words for kind, words in NAMES.items() if getattr(entry, f"{kind}_{side}", False)]
+    return f"<small>{', '.join(kinds)}</small>" if kinds else ""
+
+
 def text(words: str) -> str:
-    """Somebody's words, escaped and not too long."""
+    """Somebody's words, escaped, with signs for what steers, and not too long."""
+    words = visible(words)
     cut = words if len(words) <= LONGEST else f"{words[:LONGEST]}… ({len(words)} characters)"
     return f"<span class=said>{escape(cut)}</span>" if cut.strip() else "<span class=said><em>(nothing)</em></span>"

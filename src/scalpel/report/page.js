@@ -22,7 +22,7 @@ function themed(layout) {
     font: { family: colour("--sans"), size: 12.5, color: colour("--soft") },
     hoverlabel: { bgcolor: colour("--paper"), bordercolor: colour("--line"), font: { color: colour("--ink") } },
     xaxis: { ...layout.xaxis, ...axis, title: title(layout.xaxis) },
-    yaxis: { ...layout.yaxis, ...axis, title: title(layout.yaxis) },
+    yaxis: { ...axis, ...layout.yaxis, title: title(layout.yaxis) },
   };
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from html import escape
 from importlib.resources import files
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from scalpel.measure.files import write_text
 from scalpel.report import figures, sections
 from scalpel.report.items import items
 from scalpel.report.view import View, view
+from scalpel.visible import visible
 
 
 def write(folder: str | Path) -> Path:
@@ -27,26 +29,27 @@ def write(folder: str | Path) -> Path:
 def page(shown: View) -> str:
     """The whole page. Figures are data; page.js draws them in the reader's colours, light or dark."""
     drawn = Figures()
-    one = len(shown.arms) == 1
     parts = [
         section("Why", sections.verdict(shown)),
-        section("Gain against forgetting", gain_and_forgetting(shown, drawn)),
-        section("At the same skill", AT_SAME_SKILL + sections.matched(shown)),
+        section(*gain_and_forgetting(shown, drawn)),
+        section("At the same skill", same_skill(shown)),
         section("The floor", floor(shown, drawn)),
         section("Along training", along(shown, drawn)),
+        section("Training itself", training(shown, drawn)),
         section("Where the weights moved", weights(shown, drawn)),
-        section("Items lost and gained", sections.recovered(shown) + items(shown)),
+        section("Answers before and after", sections.recovered(shown) + items(shown)),
         section("Cost", sections.cost(shown)),
         section("To run it again", sections.again(shown)),
     ]
-    title = f"{shown.name}: {'one run' if one else f'{len(shown.arms)} arms'}"
+    what = "one run" if shown.alone else "1 arm" if len(shown.arms) == 1 else f"{len(shown.arms)} arms"
+    title = visible(f"{shown.name}: {what}")
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" '
         f'content="light dark"><title>{escape(title)}</title><style>{asset("page.css")}</style>'
         f"<script>{asset('errors.js')}</script></head><body><main>"
         f"<header><p class=kicker>{escape(title)}</p>"
-        f"<h1>{escape(shown.comparison['verdict']['headline'])}</h1></header>"
+        f"<h1>{escape(visible(shown.comparison['verdict']['headline']))}</h1></header>"
         f"{''.join(parts)}</main>"
         "<noscript><p class=note>The figures need JavaScript; the tables hold their numbers.</p></noscript>"
         f'<script type="application/json" id="figures">{drawn.json()}</script>'
@@ -63,13 +66,22 @@ class Figures:
     def place(self, figure: go.Figure, label: str) -> str:
         """Takes a figure in and returns the element in which it will be drawn."""
         id = f"figure-{len(self.found)}"
-        self.found[id] = figure.to_plotly_json()
-        height = figure.layout.height
-        return f'<div class=figure id={id} role=img aria-label="{escape(label)}" style="min-height:{height}px"></div>'
+        self.found[id] = drawable(figure.to_plotly_json())
+        height, label = figure.layout.height, escape(visible(label))
+        return f'<div class=figure id={id} role=img aria-label="{label}" style="min-height:{height}px"></div>'
 
     def json(self) -> str:
         """For a script element: “<” is written as an escape, so that no text can end the element."""
-        return json.dumps(self.found, ensure_ascii=False).replace("<", "\\u003c")
+        return json.dumps(self.found, allow_nan=False).replace("<", "\\u003c")
+
+
+def drawable(value: Any) -> Any:
+    """A figure's data as JSON has it: what is no number is left out of the drawing."""
+    if isinstance(value, dict):
+        return {key: drawable(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [drawable(one) for one in value]
+    return None if isinstance(value, float) and not isfinite(value) else value
 
 
 def asset(name: str) -> str:
@@ -80,13 +92,22 @@ def section(title: str, body: str) -> str:
     return f"<section><h2>{escape(title)}</h2>{body}</section>" if body else ""
 
 
-def gain_and_forgetting(shown: View, drawn: Figures) -> str:
+def gain_and_forgetting(shown: View, drawn: Figures) -> tuple[str, str]:
+    """Title and body: gain over forgetting where both were measured, the tables in any case."""
+    tables = f"{sections.arms(shown)}<h3>Every probe</h3>{sections.probes(shown)}"
+    if not all(row["gain"] and row["forgetting"] for row in shown.rows):
+        measured = any(row["gain"] or row["forgetting"] for row in shown.rows)
+        return "What was measured", tables if measured else sections.probes(shown)
     picture = drawn.place(figures.scatter(shown), "Points gained on the target over the share of old abilities lost")
-    caption = (
-        "Up is more learnt, left is less forgotten; bars are 95% intervals. "
-        "On the dotted line an arm would be worth as much as the best one."
-    )
-    return f"{picture}<p class=note>{caption}</p>{sections.arms(shown)}<h3>Every probe</h3>{sections.probes(shown)}"
+    caption = "Up is more learnt, left is less forgotten; bars are 95% intervals. "
+    if len(shown.rows) > 1:
+        caption += "On the dotted line an arm would be worth as much as the best one."
+    return "Gain against forgetting", f"{picture}<p class=note>{caption}</p>{tables}"
+
+
+def same_skill(shown: View) -> str:
+    found = sections.matched(shown)
+    return AT_SAME_SKILL + found if found else ""
 
 
 def floor(shown: View, drawn: Figures) -> str:
@@ -97,8 +118,24 @@ def floor(shown: View, drawn: Figures) -> str:
 def along(shown: View, drawn: Figures) -> str:
     panels = figures.curves(shown)
     if not panels:
-        return "<p class=note>No run was measured along the way.</p>"
-    return sections.legend(shown) + grid("panels", panels, drawn)
+        return "<p class=note>No probe looked at a run along the way.</p>"
+    counts = {line.get("items") for arm in shown.arms for run in arm.runs for line in run.probes}
+    most = counts.pop() if len(counts) == 1 else None
+    note = f"<p class=note>Every point asks the same items of a probe, its first {most} at most.</p>" if most else ""
+    return legend(shown) + grid("panels", panels, drawn) + note
+
+
+def training(shown: View, drawn: Figures) -> str:
+    """What the steps recorded."""
+    panels = figures.training(shown)
+    if not panels:
+        return "<p class=note>No step was recorded.</p>"
+    note = "<p class=note>One point a step, from metrics.jsonl, as the loss and rewards of that step's own batch.</p>"
+    return legend(shown) + grid("panels", panels, drawn) + note
+
+
+def legend(shown: View) -> str:
+    return "" if shown.alone else sections.legend(shown)
 
 
 def weights(shown: View, drawn: Figures) -> str:
@@ -106,16 +143,19 @@ def weights(shown: View, drawn: Figures) -> str:
     if not maps:
         return "<p class=note>No weight change was recorded.</p>"
     wide = any(len(row["weights"]["layers"]) > 12 for row in shown.rows if row["weights"])
-    note = "‖ΔW‖/‖W₀‖ in percent, mean over seeds, one scale for all arms; “rest” is what belongs to no layer."
+    over = "" if shown.alone else "mean over seeds, one scale for all arms; "
+    note = f"‖ΔW‖/‖W₀‖ in percent; {over}“rest” is what belongs to no layer."
     return f"<p class=note>{note}</p>{grid('maps wide-maps' if wide else 'maps', maps, drawn)}"
 
 
 def grid(kind: str, panels: list[tuple[str, go.Figure]], drawn: Figures) -> str:
-    cells = "".join(f"<figure><figcaption>{escape(t)}</figcaption>{drawn.place(f, t)}</figure>" for t, f in panels)
+    cells = "".join(
+        f"<figure><figcaption>{escape(visible(t))}</figcaption>{drawn.place(f, t)}</figure>" for t, f in panels
+    )
     return f'<div class="{kind}">{cells}</div>'
 
 
 AT_SAME_SKILL = (
     "<p class=note>A method that learnt less has also forgotten less. Here each arm is taken where it first "
-    "reaches the same share of the target, between two looks along the way (which take fewer items).</p>"
+    "reaches the same share of the target, between two looks along the way (which may take fewer items).</p>"
 )

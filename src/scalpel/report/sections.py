@@ -6,10 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
+from scalpel.measure.matched import path
+from scalpel.measure.reading import beneath
 from scalpel.measure.statistics import Interval
 from scalpel.measure.words import duration, memory, percent, point_range, points, quantity, signed
 from scalpel.report.figures import style
 from scalpel.report.view import View
+from scalpel.visible import visible
 
 Cell = tuple[str, str] | str  # what a cell says, and small beneath it
 
@@ -17,7 +20,7 @@ Cell = tuple[str, str] | str  # what a cell says, and small beneath it
 def verdict(view: View) -> str:
     """The verdict in words, before any number."""
     found = view.comparison["verdict"]
-    words = "".join(f"<li>{escape(text)}</li>" for text in found["words"])
+    words = "".join(f"<li>{escape(visible(text))}</li>" for text in found["words"])
     return f"<ul class=words>{words}</ul><p class=note>{escape(view.comparison['rule'])}</p>"
 
 
@@ -35,24 +38,30 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Cell]], strong: str | Non
 
 def cell(value: Cell) -> str:
     if isinstance(value, str):
-        return escape(value)
-    return f"{escape(value[0])}<small>{escape(value[1])}</small>"
+        return escape(visible(value))
+    return f"{escape(visible(value[0]))}<small>{escape(visible(value[1]))}</small>"
 
 
 def arms(view: View) -> str:
-    """Gain, forgetting and net of each arm, with intervals."""
+    """Gain, forgetting and net of each arm, with intervals; a dash where it was not measured."""
     rows = [
         (
             row["name"],
             ranged(row["gain"], plus=True),
             ranged(row["forgetting"]),
-            (percent(row["worst"]["lost"]), row["worst"]["probe"]) if row["worst"] else "–",
+            worst(row["worst"]),
             ranged(row["net"], plus=True),
             str(len(row["seeds"])),
         )
         for row in view.rows
     ]
-    return table(("arm", "gained", "forgotten", "worst hit", "net", "seeds"), rows, view.take)
+    return table((view.one, "gained", "forgotten", "worst hit", "net", "seeds"), rows, view.take)
+
+
+def worst(found: Mapping[str, Any] | None) -> Cell:
+    if not found:
+        return "–"
+    return (percent(found["lost"]), found["probe"]) if found["lost"] else "none"
 
 
 def ranged(found: Mapping[str, float] | None, plus: bool = False) -> Cell:
@@ -66,24 +75,27 @@ def probes(view: View) -> str:
     """Every probe under every arm: what was right before and after, and what the change allows to be said."""
     by_arm = {row["name"]: {probe["probe"]: probe for probe in row["probes"]} for row in view.rows}
     first = next(iter(by_arm.values()))
+    if not first:
+        return "<p class=note>The recipe has no probes: nothing was asked before and after.</p>"
     rows: list[list[Cell]] = []
     for name, probe in first.items():
         kind = "target" if probe["role"] == "target" else probe["kind"]
         found = [after(columns[name]) for columns in by_arm.values()]
-        rows.append([(name, f"{kind}, {probe['items']} items"), before(probe), *found])
+        many = "1 item" if probe["items"] == 1 else f"{probe['items']} items"
+        rows.append([(name, f"{kind}, {many}"), before(probe), *found])
     return table(("probe", "base", *by_arm), rows)
 
 
 def before(probe: Mapping[str, Any]) -> Cell:
     if "before" in probe:
-        return percent(probe["before"])
+        return percent(probe["before"]), beneath(probe, "before")
     return figure(probe["value"]["before"]) if probe["value"] else "–"
 
 
 def after(probe: Mapping[str, Any]) -> Cell:
     """After training; beneath, the verdict, or the range of the change where there is no right and wrong."""
     if "after" in probe:
-        return percent(probe["after"]), probe["verdict"]
+        return percent(probe["after"]), "; ".join(filter(None, (probe["verdict"], beneath(probe, "after"))))
     if not probe["value"]:
         return "–"
     change = Interval(**probe["value"]["change"])
@@ -95,15 +107,27 @@ def figure(value: float) -> str:
 
 
 def matched(view: View) -> str:
-    """Forgetting of each arm where it first reaches a level of the target."""
+    """Forgetting of each arm where it first reaches a level of the target. Nothing for a single arm."""
     found = view.comparison["matched"]
+    if len(view.arms) == 1:
+        return ""
     if not found:
-        looked = any(run.probes for arm in view.arms for run in arm.runs)
-        why = "No arm rose above the base on the target" if looked else "No run was measured along the way"
-        return f"<p class=note>{why}, so there is no level at which to set arms side by side.</p>"
+        return f"<p class=note>{unmatched(view)}, so there is no level at which to set arms side by side.</p>"
     names = [row["name"] for row in view.rows]
     rows = [[f"{percent(row['level'])} right", *(at(row["arms"][name]) for name in names)] for row in found]
     return table(("target", *names), rows)
+
+
+def unmatched(view: View) -> str:
+    """Why no level is shared."""
+    targets, abilities = view.comparison["targets"], view.comparison["abilities"]
+    if not targets or not abilities:
+        return f"{'Forgetting' if targets else 'Gain'} was not measured"
+    paths = [path(run, targets, abilities) for arm in view.arms for run in arm.runs]
+    if not any(paths):
+        return "No run was measured along the way"
+    risen = any(here.target > points[0].target for points in paths for here in points)
+    return "The arms rose too little above the base" if risen else "No look along the way saw an arm above the base"
 
 
 def at(found: Mapping[str, Any]) -> Cell:
@@ -125,7 +149,7 @@ def recovered(view: View) -> str:
             rows.append([row["name"], *(share(found, push) for push in ("any", "within_k", "halfway", "conjugate"))])
     if not rows:
         return ""
-    head = ("arm", "came back at all", "within k samples", "halfway to the base", "in a conjugate form")
+    head = (view.one, "came back at all", "within k samples", "halfway to the base", "in a conjugate form")
     note = (
         "Lost items that some push brings back are suppressed, the others erased. Beneath each share stands the "
         "control: the same push on items that the base never knew. What does not exceed it is guessing."
@@ -155,7 +179,7 @@ def floors(view: View) -> str:
                     row["name"],
                     percent(found["floor"]),
                     (f"{found['held']} of {found['of']} seeds", f"surely not in {found['broken']}"),
-                    (percent(found["least"]["left"]), found["least"]["ability"]),
+                    (percent(found["least"]["left"]), found["least"]["ability"]) if found["least"] else "–",
                     held_from(found),
                     "–" if found["below"] is None else f"{percent(found['below'])} of looks",
                     (share, duration(found["seconds"])),
@@ -163,11 +187,11 @@ def floors(view: View) -> str:
             )
     if not rows:
         return ""
-    head = ("arm", "floor", "held at the end", "least left", "held from", "below it on the way", "looking cost")
+    head = (view.one, "floor", "held at the end", "least left", "held from", "below it on the way", "looking cost")
     note = (
         "Shares of what the base gets right in the keep set, whose items the ledger doesn't measure. At the end the "
         "whole keep set is scored, on the way a few items of each ability; it held from the step after which none of "
-        "these looks was sure of the contrary, in any seed. What it cost in gain is told by an arm without it."
+        "these looks was sure of the contrary, in any seed. What it cost in gain is told by a run without it."
     )
     return f"{table(head, rows, view.take)}<p class=note>{note}</p>"
 
@@ -196,11 +220,12 @@ def cost(view: View) -> str:
                 (plain(row["steps"]), row["stopped"] or ""),
             ]
         )
-    head = ("arm", "tokens trained", "tokens sampled", "FLOPs", "time", "peak memory", "learning rate", "steps")
+    head = (view.one, "tokens trained", "tokens sampled", "FLOPs", "time", "peak memory", "learning rate", "steps")
     budget = view.comparison["budget"]
     unit = {"flops": "FLOPs"}.get(budget["unit"], budget["unit"]) if budget else ""
     text = f"Each run was given {quantity(budget['amount'])} {unit}. " if budget else ""
-    text += "Means over seeds. Beneath a learning rate: those tried on the tuning items, and what trying them cost."
+    text += "" if view.alone else "Means over seeds. "
+    text += "Beneath a learning rate: those tried on the tuning items, and what trying them cost."
     return f"{table(head, rows, view.take)}<p class=note>{escape(text)}</p>"
 
 
@@ -221,13 +246,15 @@ def grid(row: Mapping[str, Any]) -> str:
 def again(view: View) -> str:
     """What is needed to run it again."""
     versions = table(("what", "version"), [(key, plain(value)) for key, value in view.environment.items()])
-    recipe = f"<pre>{escape(view.recipe)}</pre>" if view.recipe else "<p class=note>The folder holds no recipe.</p>"
+    recipe = (
+        f"<pre>{escape(visible(view.recipe))}</pre>" if view.recipe else "<p class=note>The folder holds no recipe.</p>"
+    )
     return f"<div class=again>{recipe}{versions if view.environment else ''}</div>"
 
 
 def legend(view: View) -> str:
     """Arms and their colours, for all panels at once."""
     return "<p class=legend>" + "".join(
-        f'<span><i style="background:{style(index)[0]}"></i>{escape(arm.name)}</span>'
+        f'<span><i style="background:{style(index)[0]}"></i>{escape(visible(arm.name))}</span>'
         for index, arm in enumerate(view.arms)
     ) + "</p>"  # fmt: skip

@@ -32,6 +32,16 @@ class View:
         return self.comparison["arms"]
 
     @property
+    def alone(self) -> bool:
+        """Whether this is one run: nothing was compared."""
+        return len(self.arms) == 1 and len(self.arms[0].runs) == 1 and not self.comparison["failed"]
+
+    @property
+    def one(self) -> str:
+        """What a row of a table is."""
+        return "run" if self.alone else "arm"
+
+    @property
     def take(self) -> str | None:
         return self.comparison["verdict"]["take"]
 
