@@ -43,7 +43,7 @@ def test_every_figure_is_drawn_without_a_script_error(page, tmp_path, theme):
     scheme = {"dark": 0, "light": 1}[theme]
     found = dom(page, tmp_path, f"--blink-settings=preferredColorScheme={scheme}")
     figures = len(re.findall(r'id="figure-\d+"', found))
-    assert figures == 1 + 4 + 2  # the scatter, a panel for each probe, a heat map for each arm
+    assert figures == 1 + 4 + 1 + 2  # the scatter, a panel for each probe, the loss, a heat map for each arm
     assert f'data-drawn="{figures}"' in head(found) and "data-error" not in head(found)
     assert found.count('class="main-svg"') >= figures
     assert "reverse-long item 0?" in found and "alert(" not in re.sub(r"&lt;script&gt;alert\(", "", found_text(found))
@@ -58,7 +58,7 @@ def found_text(found: str) -> str:
 
 def test_a_single_run_is_drawn_too(tmp_path):
     found = dom(write(write_run(tmp_path / "mine", Truth(0.9, 0.1))), tmp_path / "profile")
-    assert 'data-drawn="6"' in head(found) and "data-error" not in head(found)
+    assert 'data-drawn="7"' in head(found) and "data-error" not in head(found)
 
 
 def test_a_failing_script_would_be_seen(page, tmp_path):

@@ -45,7 +45,7 @@ def test_sections_stand_in_order_with_the_verdict_first(html):
         "Gain against forgetting",
         "At the same skill",
         "Along training",
-        "Training itself",
+        "Loss, reward and rate by step",
         "Where the weights moved",
         "Answers before and after",
         "Cost",

@@ -103,7 +103,7 @@ def replicates(
 @lru_cache(maxsize=32)
 def draws(name: str, n: int, of: int) -> np.ndarray:
     """DRAWS rows of weights that sum to 1: how often each of n was drawn, `of` times, by the name's seed."""
-    generator = np.random.default_rng(crc32(name.encode()))
+    generator = np.random.default_rng(crc32(name.encode(errors="surrogatepass")))
     return generator.multinomial(of, np.full(n, 1 / n), size=DRAWS) / of
 
 

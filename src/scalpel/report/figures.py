@@ -248,7 +248,7 @@ def heat_map(table: dict[str, Any], top: float) -> go.Figure:
         ygap=2,
         showscale=not narrow,
         colorbar={"ticksuffix": "%", "thickness": 10, "outlinewidth": 0},
-        text=[["" if cell is None else f"{100 * cell:.2g}" for cell in line] for line in table["relative"]],
+        text=[["" if cell is None else in_percent(cell) for cell in line] for line in table["relative"]],
         texttemplate="%{text}" if narrow else None,
         textfont={"size": 11},
         hovertemplate="%{y}, layer %{x}: %{z:.3g}%<extra></extra>",
@@ -257,6 +257,11 @@ def heat_map(table: dict[str, Any], top: float) -> go.Figure:
     figure.update_xaxes(type="category", title="layer", showgrid=False, tickangle=0)
     figure.update_yaxes(type="category", autorange="reversed", showgrid=False)
     return figure
+
+
+def in_percent(share: float) -> str:
+    """Two figures, and no exponent where the weights more than doubled."""
+    return f"{100 * share:.2g}" if share < 0.995 else f"{100 * share:.0f}"
 
 
 def layout(height: int) -> go.Layout:

@@ -11,9 +11,8 @@ from scalpel.measure.reading import NAMES
 from scalpel.measure.recovery import fate
 from scalpel.measure.results import Arm, Run
 from scalpel.report.view import View
-from scalpel.visible import visible
 
-SHOWN: dict[Verdict, int] = {"lost": 12, "gained": 6, "kept": 4, "never": 4, "measured": 3}  # items of an arm
+SHOWN: dict[Verdict, int] = {"lost": 12, "gained": 6, "kept": 4, "never": 4}  # items of an arm
 COUNTED: dict[Verdict, str] = {"lost": "lost", "gained": "gained", "kept": "kept", "never": "never known"}
 LONGEST = 600  # characters of a text
 
@@ -27,8 +26,8 @@ def of_arm(arm: Arm, unfolded: bool) -> str:
     run = arm.runs[0]
     parts = [group(run, verdict, most) for verdict, most in SHOWN.items()]
     counts = ", ".join(f"{count(run, verdict)} {words}" for verdict, words in COUNTED.items())
-    title = f"{escape(visible(arm.name))}<small>{counts}{f', seed {run.seed}' if len(arm.runs) > 1 else ''}</small>"
-    body = "".join(parts) or "<p class=note>No item was asked.</p>"
+    title = f"{escape(arm.name)}<small>{counts}{f', seed {run.seed}' if len(arm.runs) > 1 else ''}</small>"
+    body = "".join(parts) or "<p class=note>No item has right and wrong.</p>"
     return f"<details{' open' if unfolded else ''}><summary>{title}</summary>{body}</details>"
 
 
@@ -55,7 +54,7 @@ def row(book: Ledger, entry: Entry) -> str:
         words.append(tag(found, found + how(book, entry)))
     answer = f"<small>right: {text(entry.answer)}</small>" if entry.answer else ""
     return (
-        f"<tr><td><small>{escape(visible(book.probe))}</small>{text(entry.prompt)}{answer}<p>{' '.join(words)}</p></td>"
+        f"<tr><td><small>{escape(book.probe)}</small>{text(entry.prompt)}{answer}<p>{' '.join(words)}</p></td>"
         f"<td>{said(entry.output_before, entry.before)}{lacking(entry, 'before')}</td>"
         f"<td>{said(entry.output_after, entry.after)}{lacking(entry, 'after')}</td></tr>"
     )
@@ -88,7 +87,6 @@ def lacking(entry: Entry, side: str) -> str:
 
 
 def text(words: str) -> str:
-    """Somebody's words, escaped, with signs for what steers, and not too long."""
-    words = visible(words)
+    """Somebody's words, escaped and not too long."""
     cut = words if len(words) <= LONGEST else f"{words[:LONGEST]}… ({len(words)} characters)"
     return f"<span class=said>{escape(cut)}</span>" if cut.strip() else "<span class=said><em>(nothing)</em></span>"

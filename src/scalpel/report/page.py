@@ -35,24 +35,26 @@ def page(shown: View) -> str:
         section("At the same skill", same_skill(shown)),
         section("The floor", floor(shown, drawn)),
         section("Along training", along(shown, drawn)),
-        section("Training itself", training(shown, drawn)),
+        section("Loss, reward and rate by step", training(shown, drawn)),
         section("Where the weights moved", weights(shown, drawn)),
         section("Answers before and after", sections.recovered(shown) + items(shown)),
         section("Cost", sections.cost(shown)),
         section("To run it again", sections.again(shown)),
     ]
     what = "one run" if shown.alone else "1 arm" if len(shown.arms) == 1 else f"{len(shown.arms)} arms"
-    title = visible(f"{shown.name}: {what}")
-    return (
+    title = f"{shown.name}: {what}"
+    own = (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" '
         f'content="light dark"><title>{escape(title)}</title><style>{asset("page.css")}</style>'
         f"<script>{asset('errors.js')}</script></head><body><main>"
         f"<header><p class=kicker>{escape(title)}</p>"
-        f"<h1>{escape(visible(shown.comparison['verdict']['headline']))}</h1></header>"
+        f"<h1>{escape(shown.comparison['verdict']['headline'])}</h1></header>"
         f"{''.join(parts)}</main>"
         "<noscript><p class=note>The figures need JavaScript; the tables hold their numbers.</p></noscript>"
-        f'<script type="application/json" id="figures">{drawn.json()}</script>'
+    )
+    return (
+        f'{visible(own)}<script type="application/json" id="figures">{drawn.json()}</script>'
         f"<script>{get_plotlyjs()}</script><script>{asset('page.js')}</script></body></html>\n"
     )
 
@@ -67,7 +69,7 @@ class Figures:
         """Takes a figure in and returns the element in which it will be drawn."""
         id = f"figure-{len(self.found)}"
         self.found[id] = drawable(figure.to_plotly_json())
-        height, label = figure.layout.height, escape(visible(label))
+        height, label = figure.layout.height, escape(label)
         return f'<div class=figure id={id} role=img aria-label="{label}" style="min-height:{height}px"></div>'
 
     def json(self) -> str:
@@ -130,7 +132,7 @@ def training(shown: View, drawn: Figures) -> str:
     panels = figures.training(shown)
     if not panels:
         return "<p class=note>No step was recorded.</p>"
-    note = "<p class=note>One point a step, from metrics.jsonl, as the loss and rewards of that step's own batch.</p>"
+    note = "<p class=note>One point a step, on the batch of that step; from metrics.jsonl.</p>"
     return legend(shown) + grid("panels", panels, drawn) + note
 
 
@@ -149,9 +151,7 @@ def weights(shown: View, drawn: Figures) -> str:
 
 
 def grid(kind: str, panels: list[tuple[str, go.Figure]], drawn: Figures) -> str:
-    cells = "".join(
-        f"<figure><figcaption>{escape(visible(t))}</figcaption>{drawn.place(f, t)}</figure>" for t, f in panels
-    )
+    cells = "".join(f"<figure><figcaption>{escape(t)}</figcaption>{drawn.place(f, t)}</figure>" for t, f in panels)
     return f'<div class="{kind}">{cells}</div>'
 
 

@@ -12,7 +12,6 @@ from scalpel.measure.statistics import Interval
 from scalpel.measure.words import duration, memory, percent, point_range, points, quantity, signed
 from scalpel.report.figures import style
 from scalpel.report.view import View
-from scalpel.visible import visible
 
 Cell = tuple[str, str] | str  # what a cell says, and small beneath it
 
@@ -20,7 +19,7 @@ Cell = tuple[str, str] | str  # what a cell says, and small beneath it
 def verdict(view: View) -> str:
     """The verdict in words, before any number."""
     found = view.comparison["verdict"]
-    words = "".join(f"<li>{escape(visible(text))}</li>" for text in found["words"])
+    words = "".join(f"<li>{escape(text)}</li>" for text in found["words"])
     return f"<ul class=words>{words}</ul><p class=note>{escape(view.comparison['rule'])}</p>"
 
 
@@ -38,8 +37,8 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Cell]], strong: str | Non
 
 def cell(value: Cell) -> str:
     if isinstance(value, str):
-        return escape(visible(value))
-    return f"{escape(visible(value[0]))}<small>{escape(visible(value[1]))}</small>"
+        return escape(value)
+    return f"{escape(value[0])}<small>{escape(value[1])}</small>"
 
 
 def arms(view: View) -> str:
@@ -225,7 +224,8 @@ def cost(view: View) -> str:
     unit = {"flops": "FLOPs"}.get(budget["unit"], budget["unit"]) if budget else ""
     text = f"Each run was given {quantity(budget['amount'])} {unit}. " if budget else ""
     text += "" if view.alone else "Means over seeds. "
-    text += "Beneath a learning rate: those tried on the tuning items, and what trying them cost."
+    if any(row["grid"] for row in view.rows):
+        text += "Beneath a learning rate: those tried on the tuning items, and what trying them cost."
     return f"{table(head, rows, view.take)}<p class=note>{escape(text)}</p>"
 
 
@@ -246,15 +246,13 @@ def grid(row: Mapping[str, Any]) -> str:
 def again(view: View) -> str:
     """What is needed to run it again."""
     versions = table(("what", "version"), [(key, plain(value)) for key, value in view.environment.items()])
-    recipe = (
-        f"<pre>{escape(visible(view.recipe))}</pre>" if view.recipe else "<p class=note>The folder holds no recipe.</p>"
-    )
+    recipe = f"<pre>{escape(view.recipe)}</pre>" if view.recipe else "<p class=note>The folder holds no recipe.</p>"
     return f"<div class=again>{recipe}{versions if view.environment else ''}</div>"
 
 
 def legend(view: View) -> str:
     """Arms and their colours, for all panels at once."""
     return "<p class=legend>" + "".join(
-        f'<span><i style="background:{style(index)[0]}"></i>{escape(visible(arm.name))}</span>'
+        f'<span><i style="background:{style(index)[0]}"></i>{escape(arm.name)}</span>'
         for index, arm in enumerate(view.arms)
     ) + "</p>"  # fmt: skip
