@@ -26,7 +26,8 @@ def opened(base: str | Path, tuned: str | Path, device: str, dtype: str) -> tupl
     with torch.no_grad():
         between.load_state_dict(interpolate(before.state_dict(), after.state_dict(), 0.5))
     precision = choose_precision("auto", before, at)
-    return tuple(Engine(model, tokens, precision=precision) for model in (before, after, between))  # type: ignore[return-value]
+    # the tuned model's: with them is saved the chat template that it was trained with
+    return tuple(Engine(model, tokens_after, precision=precision) for model in (before, after, between))  # type: ignore[return-value]
 
 
 def weights(spec: str | Path) -> Path | Mapping[str, Tensor]:
