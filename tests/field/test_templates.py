@@ -235,9 +235,10 @@ def test_messages_of_a_file_keep_what_they_say(tmp_path: Path) -> None:
         {"content": "ok", "role": "assistant", "weight": 0},
     ]
     (row,) = rows_of(tmp_path / "a.jsonl", {"messages": talk, "tools": json.dumps(list(TOOLS))})
+    kept = {"function": {"name": "find", "arguments": {"b": 1, "a": None}}}
     assert row.messages == (
         {"role": "user", "content": "one two"},
-        {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "find", "arguments": {"b": 1, "a": None}}}]},
+        {"role": "assistant", "content": "", "tool_calls": [kept]},
         {"role": "tool", "tool_call_id": "c", "content": "x"},
         {"content": "ok", "role": "assistant", "weight": 0},
     )  # fmt: skip
