@@ -29,9 +29,8 @@ def crew(tmp_path):
 
     yield start
     for leader in leaders:
-        for pid in {leader.pid} | descendants(leader.pid):
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # the leader's group, since its workers may have outlived it
+            os.killpg(leader.pid, signal.SIGKILL)
         leader.communicate()
 
 
