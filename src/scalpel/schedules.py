@@ -18,7 +18,7 @@ SOBER: dict[Any, Any] = {  # of numbers whose annotation gives no bounds of its 
     int: Annotated[int, Field(ge=0, le=1_000_000)],
     float: Annotated[float, Field(ge=-1e12, le=1e12)],
 }
-UNTIL = Annotated[float, Field(gt=0, le=1)]
+UNTIL = Annotated[float, Field(gt=0, le=1)]  # the share of the run
 
 
 def hyper_value(what: str, value: Any, wanted: Any) -> Any:

@@ -238,7 +238,7 @@ def test_a_recipe_s_list_of_sizes_is_read_as_such():
     good = recipe([1, 4, 4])
     assert assemble(good.stages[0], good).flows[0].source.hyper["sizes"] == (1, 4, 4)
     bad = recipe(["one"])
-    with pytest.raises(ValueError, match="'sizes' of source 'revisions' is"):
+    with pytest.raises(ValueError, match="'sizes' of source 'revisions'.0 is 'one', but must be an integer"):
         assemble(bad.stages[0], bad)
 
 

@@ -223,7 +223,7 @@ def test_a_schedule_that_never_or_too_late_arrives_is_refused(until: float) -> N
     signal = {"source": "answers", "objective": {"name": "confidence", "alpha": alpha}}
     raw = {"model": "m", "models": {"weak": "w"}, "task": {"name": "t"}, "train": {"signals": [signal]}}
     recipe = parse(raw)
-    with pytest.raises(ValueError, match="that share must be above 0, at most 1"):
+    with pytest.raises(ValueError, match="must be a number above 0 and at most 1"):
         assemble(recipe.stages[0], recipe)
 
 

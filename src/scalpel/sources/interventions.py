@@ -3,14 +3,13 @@
 import re
 
 from scalpel.batch import ENVIRONMENT, POLICY, Batch, Row, lay
-from scalpel.bounds import Few, Pattern
 from scalpel.draw import Draw
 from scalpel.engine.request import Sample
 from scalpel.marks import total
 from scalpel.part import part
-from scalpel.sources.proposals import Locate, Proposal, asked, attempt_of, reference_of, samples, tried
+from scalpel.sources.proposals import Locate, Proposal, Reply, asked, attempt_of, reference_of, samples, tried
 from scalpel.sources.sampled import Judged, judged, within
-from scalpel.sources.steps import gone_on
+from scalpel.sources.steps import Boundary, gone_on
 
 ASK = (
     "Here is a right solution:\n{reference}\n\nYour solution, step by step:\n{attempt}\n\nWhich step is the first "
@@ -22,18 +21,18 @@ ASK = (
 def interventions(
     draw: Draw,
     *,
-    size: Few = 8,
+    size: int = 8,
     hard: float = 0.0,
     locate: Locate = "asked",
-    proposals: Few = 1,
+    proposals: int = 1,
     tries: int = 32,
     successes: int = 1,
     clone: bool = True,
     reveal: bool = False,
     longest: int = 200,
-    boundary: Pattern = r"\n+",
+    boundary: Boundary = r"\n+",
     ask: str = ASK,
-    reply: Pattern = r"(\d+)\s*[:.)]\s*(.+)",
+    reply: Reply = r"(\d+)\s*[:.)]\s*(.+)",
     threshold: float = 1.0,
 ) -> Batch:
     """A failed answer up to its first wrong step, and the step that the model itself proposes there.
@@ -52,10 +51,10 @@ def interventions(
     Source   Yang et al. 2026 (arXiv 2601.14209), section 4.
     """
     within("interventions", 1, size=size, proposals=proposals)
+    within("interventions", 0, tries=tries)
     if locate == "tried" and not tries:
         raise ValueError('locate "tried" goes by what becomes of tries: set tries to 1 or more, or locate to "asked"')
-    for group in range(len(draw.examples)):
-        reference_of(draw, group)
+    _ = [reference_of(draw, group) for group in range(len(draw.examples))]  # which says what is missing
     prompts, found = judged(draw, size)
     failures = [(group, failure(samples, hard, threshold)) for group, samples in enumerate(found)]
     attempts = [attempt_of(draw, group, sample, boundary) for group, sample in failures if sample]

@@ -7,7 +7,6 @@ from typing import Any
 import torch
 
 from scalpel.batch import Batch, lay
-from scalpel.bounds import Few, Share
 from scalpel.draw import Draw, derive
 from scalpel.part import part, scheduled
 from scalpel.sources.given import continued, demonstrations_of
@@ -53,14 +52,14 @@ def prefixes(
 def prefix_groups(
     draw: Draw,
     *,
-    size: Few = 8,
+    size: int = 8,
     continuations: int = 1,
     each: int = 1,
     low: float | Mapping[str, Any] = FALLING,
     high: float = 0.95,
     alpha: float = 1.0,
     beta: float = 1.0,
-    share: Share = 1.0,
+    share: float = 1.0,
 ) -> Batch:
     """`size` samples a prompt, of which some go on from the beginning of a demonstration.
 

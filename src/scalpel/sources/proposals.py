@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal
 
+from scalpel.bounds import Pattern
 from scalpel.draw import Draw, derive
 from scalpel.engine.request import Sample
 from scalpel.example import named
@@ -13,6 +14,7 @@ from scalpel.marks import total
 from scalpel.sources.steps import Start, cuts, gone_on
 from scalpel.turns import asked_again, seen_before
 
+Reply = Pattern  # what is read out of what was said
 Locate = Literal["asked", "tried"]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from scalpel.batch import Batch
-from scalpel.bounds import Count, Few
+from scalpel.bounds import Few
 from scalpel.draw import Draw
 from scalpel.part import part
 from scalpel.sources.groups import groups
@@ -42,7 +42,7 @@ def keep(state: State, seen: Mapping[str, float], batch: Batch, *, capacity: int
 
 
 @part("source", "replayed-groups", gives=frozenset({"reward", "behaviour"}), state=nothing, follow=keep)
-def replayed_groups(draw: Draw, *, state: State, size: Few = 8, capacity: Count = 8, chance: float = 0.25) -> Batch:
+def replayed_groups(draw: Draw, *, state: State, size: Few = 8, capacity: int = 8, chance: float = 0.25) -> Batch:
     """`size` samples of the policy for each prompt; or, in some steps, the oldest of the last batches once more.
 
     Once `capacity` batches are kept, a step brings the oldest back with probability `chance` in place of sampling. Its

@@ -5,6 +5,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from typing import TypeVar
 
+from scalpel.bounds import Pattern
 from scalpel.draw import Draw, derive
 from scalpel.engine.request import Sample
 from scalpel.marks import total
@@ -12,6 +13,7 @@ from scalpel.sources.given import continued
 from scalpel.sources.sampled import Judged, paired
 from scalpel.tokens import Tokens
 
+Boundary = Pattern  # where a step ends
 T = TypeVar("T")
 Start = tuple[int, Sequence[int]]  # an example's place, and the tokens of an answer to it so far
 
