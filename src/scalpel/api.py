@@ -61,12 +61,11 @@ def train(
     progress: Progress | None = None,
 ) -> Path:
     """Runs one recipe and returns its run folder (`runs/<name>` unless said); the trained model is in `model/`."""
-    from scalpel.assemble import assemble
     from scalpel.experiment import run_recipe
+    from scalpel.preflight import refuse_recipe
 
     resolved = recipe_of(recipe, overrides)
-    for stage in resolved.stages:
-        assemble(stage, resolved)  # what can't work is refused before any model is loaded
+    refuse_recipe(resolved)  # what can't work is refused before any model is loaded
     folder = Path(out) if out is not None else RUNS / resolved.name
     with progress or Progress(quiet=True) as shown, removed_unless_begun(folder):
         run_recipe(resolved, folder, resume=resume, progress=shown)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from types import NoneType, UnionType
@@ -86,6 +87,28 @@ def adapter(wanted: Any) -> TypeAdapter[Any]:
 @cache
 def _adapter(wanted: Any) -> TypeAdapter[Any]:
     return TypeAdapter(wanted)
+
+
+def bounded(wanted: Any, numbers: Mapping[Any, Any]) -> Any:
+    """The annotation with bounds on the numbers that have none: `numbers` says which, a kind for int and for float."""
+    if get_origin(wanted) in (Union, UnionType):
+        return Union[tuple(bounded(a, numbers) for a in get_args(wanted))]  # noqa: UP007  (made of what it holds)
+    return numbers.get(wanted, wanted) if isinstance(wanted, type) else wanted
+
+
+@contextmanager
+def placed(place: str, known: str = "") -> Iterator[None]:
+    """Puts the place before what is wrong there, where the words don't begin with it; or in the stead of the name by
+    which that place is `known` to what looks at it alone."""
+    try:
+        yield
+    except ValueError as error:
+        words = str(error)
+        if words.startswith(place):
+            raise
+        if known and words.startswith(tuple(known + mark for mark in (".", ":", " is ", " has "))):
+            raise ValueError(short(place) + words.removeprefix(known)) from error
+        raise ValueError(f"{short(place)}: {words}") from error
 
 
 def fault(place: str, value: Any, wanted: Any, error: ValidationError) -> str:

@@ -14,14 +14,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from scalpel import tasks
-from scalpel.assemble import assemble
 from scalpel.crew import Crew, Failed, Job, Report
 from scalpel.experiment import base_engine, look_at_base, probes_of, run_recipe
 from scalpel.failures import FILE, Failure, note, refuse_nothing, said, without_result
 from scalpel.measure import ItemResult, comparison, load
 from scalpel.measure.run import Look
 from scalpel.overlay import merge
+from scalpel.preflight import refuse_arms, refuse_recipe
 from scalpel.progress import Progress as Shown
 from scalpel.recipe import CompareSpec, Recipe, parse, write
 from scalpel.report import write as write_report
@@ -99,14 +98,13 @@ def checked(recipe: Recipe) -> tuple[CompareSpec, list[Arm]]:
         raise ValueError("nothing to compare: add [[compare.arms]], each with a name and a method")
     if not recipe.measure.probes:
         raise ValueError("nothing to measure: add [[measure.probes]], the first for the new skill")
+    refuse_arms(spec.arms)
     arms = [arm_of(table, spec, recipe) for table in spec.arms]
     names = [arm.name for arm in arms]
     if len(set(names)) < len(names):
         raise ValueError(f"two arms share a name in {names}: rename one")
     if spec.equal_to and spec.equal_to not in names:
         raise ValueError(f"compare.equal_to is {spec.equal_to!r}, but the arms are {', '.join(names)}")
-    tasks.make(recipe.task)
-    probes_of(recipe)
     return spec, measured_alike(arms)
 
 
@@ -129,8 +127,7 @@ def arm_of(table: Mapping[str, Any], spec: CompareSpec, recipe: Recipe) -> Arm:
     raw["stages"] = [merge(spec.shared, stage) for stage in table.get("stages", [own])]
     try:
         made = parse(raw, name=name)
-        for stage in made.stages:
-            assemble(stage, made)
+        refuse_recipe(made)
     except ValueError as error:
         raise ValueError(f"arm {name!r}: {error}") from None
     rates = table.get("learning_rates", spec.learning_rates) or [made.stages[-1].learning_rate]

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import Field
 
-from scalpel.binding import bare, checked_value
+from scalpel.binding import bare, bounded, checked_value
 from scalpel.part import SHAPES
 from scalpel.plain import shown
 from scalpel.registry import unknown
@@ -25,14 +25,7 @@ def hyper_value(what: str, value: Any, wanted: Any) -> Any:
     """The value as the annotation wants it. Where a number is wanted a schedule fits, too, if both its ends do."""
     if isinstance(value, Mapping) and {"from", "to"} & set(value):
         return checked_schedule(what, value, wanted)
-    return checked_value(what, value, sober(wanted))
-
-
-def sober(wanted: Any) -> Any:
-    """The annotation with bounds on the numbers that have none."""
-    if get_origin(wanted) in (Union, UnionType):
-        return Union[tuple(sober(a) for a in get_args(wanted))]  # noqa: UP007  (made of what the annotation holds)
-    return SOBER.get(wanted, wanted) if isinstance(wanted, type) else wanted
+    return checked_value(what, value, bounded(wanted, SOBER))
 
 
 def checked_schedule(what: str, value: Mapping[str, Any], wanted: Any) -> dict[str, Any]:
@@ -49,7 +42,7 @@ def checked_schedule(what: str, value: Mapping[str, Any], wanted: Any) -> dict[s
     number = next((kind for kind in kinds(wanted) if bare(kind) is float), None)
     if number is None:
         raise ValueError(f"{what} is a schedule, but only a real number can change along a run: give one value")
-    ends = {end: checked_value(f"{what}, {end!r},", value[end], sober(number)) for end in ("from", "to")}
+    ends = {end: checked_value(f"{what}, {end!r},", value[end], bounded(number, SOBER)) for end in ("from", "to")}
     if "until" in value:
         ends["until"] = checked_value(f"{what}, 'until',", value["until"], UNTIL)
     return {**value, **ends}

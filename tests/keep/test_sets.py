@@ -147,11 +147,11 @@ def test_flags_come_in_the_order_that_is_asked(policy, tmp_path):
     "specs, words",
     [
         ([], "a floor needs a keep set: add"),
-        ([{"task": {}}], "give each a name"),
+        ([{"task": {}}], "keep.sets.0 has no name"),
         ([{"name": "a", "task": {}}, {"name": "a", "task": {}}], "give each a name of its own"),
         ([{"name": "a", "kind": "answer", "task": {}}], "did you mean 'answers'"),
         ([{"name": "a", "task": {}, "split": "test"}], "unknown key 'split'"),
-        ([{"name": "a", "task": {}, "kind": "tokens", "sure": 2}], "a probability between 0 and 1, not 2"),
+        ([{"name": "a", "task": {}, "kind": "tokens", "sure": 2}], "sure is 2, but must be a number from 0 to 1"),
         ([{"name": "a", "task": {}, "sure": 0.5}], "unknown key 'sure'"),
         ([{"name": "a"}], "has no 'task'"),
         ([{"name": "a", "kind": "choose"}], "has no 'path'"),
@@ -176,5 +176,5 @@ def test_a_file_of_which_the_ledger_asks_everything_is_refused(policy, tmp_path)
 
 
 def test_nothing_is_solved_without_a_token(policy):
-    with pytest.raises(ValueError, match="max_tokens = 0; it needs at least 1"):
+    with pytest.raises(ValueError, match="max_tokens is 0, but must be an integer from 1"):
         made(policy, {"name": "a", "task": {}, "kind": "solved", "max_tokens": 0})

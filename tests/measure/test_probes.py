@@ -184,8 +184,8 @@ def test_probes_are_made_from_tables(tmp_path):
         ([{"name": "a", "task": "t", "splt": "test"}], "", "did you mean 'split'"),
         ([{"name": "a"}], "", "no 'task'"),
         ([{"name": "a", "kind": "choose"}], "", "no 'path'"),
-        ([{"name": "a", "task": "t", "n": 0}], "", "at least 1"),
-        ([{"name": "a", "task": "t", "max_tokens": 0}], "", "at least 1"),
+        ([{"name": "a", "task": "t", "n": 0}], "", "probes.0.n is 0, but must be an integer from 1"),
+        ([{"name": "a", "task": "t", "max_tokens": 0}], "", "max_tokens is 0, but must be an integer from 1"),
     ],
 )
 def test_bad_tables_are_refused(specs, target, words):

@@ -109,7 +109,7 @@ def test_items_are_the_same_in_another_process() -> None:
             {"name": "world/revers"},
             "did you mean 'world/reverse'.*106 generators|did you mean 'world/reverse'.*generators",
         ),
-        ({"name": "world/reverse", "mots": 5}, "has no difficulty mots"),
+        ({"name": "world/reverse", "mots": 5}, "unknown key 'mots': did you mean 'most'"),
         ({"name": "jsonl"}, "a jsonl task needs a path"),
         ({"name": "jsonl", "path": "nowhere.jsonl"}, "no file nowhere.jsonl"),
         ({**SUMS, "template": "no place"}, "has no {prompt} in it"),

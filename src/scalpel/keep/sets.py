@@ -17,11 +17,15 @@ from math import log
 from random import Random
 from typing import Any, TypeVar
 
+from scalpel.binding import Key, bound_table, keys_of
+from scalpel.bounds import Count, Name, Seed, Share
+from scalpel.bounds import Tokens as Length
 from scalpel.engine import Engine
 from scalpel.example import Example, Task, answered, named
 from scalpel.example import asked as taken
 from scalpel.measure.probes import Choice, Choose, Drift, Generate, Given, Probe, Sampled, read_choices
 from scalpel.measure.probes.item import shown
+from scalpel.measure.probes.make import names_of
 from scalpel.registry import unknown
 from scalpel.tokens import Tokens
 
@@ -132,19 +136,14 @@ def refuse_sets(specs: Sequence[Mapping[str, Any]]) -> None:
             'a floor needs a keep set: add [[keep.sets]] tables, as in {name = "facts", task = {name = "world/facts"}} '
             'or {name = "grammar", kind = "choose", path = "blimp.jsonl"}'
         )
-    names = [str(spec.get("name", "")) for spec in specs]
-    if "" in names or len(set(names)) < len(names):
+    names = names_of(specs, "keep.sets")
+    if len(set(names)) < len(names):
         raise ValueError(f"the keep sets are named {names}: give each a name of its own")
-    for name, spec in zip(names, specs, strict=True):
-        kind = spec.get("kind", "answers")
-        if kind not in KEYS:
-            raise ValueError(f"keep set {name!r}: {unknown('kind', kind, KEYS)}")
-        for key in spec:
-            if key not in KEYS[kind] | {"name", "kind"}:
-                raise ValueError(f"keep set {name!r}: {unknown('key', key, KEYS[kind])}")
-        if not {"path", "task"} & spec.keys():
-            missing = "path" if kind == "choose" else "task"
-            raise ValueError(f"keep set {name!r} has no {missing!r}, from which its items would come; add it")
+    for k, spec in enumerate(specs):
+        place, kind = f"keep.sets.{k}", spec.get("kind", "answers")
+        if not isinstance(kind, str) or kind not in KEYS:
+            raise ValueError(f"{place}: {unknown('kind', str(kind), KEYS)}")
+        bound_table(place, spec, {"name": Key(Name), "kind": Key(str, "answers"), **KEYS[kind]})
 
 
 def asked_by(probe: Probe) -> Iterator[Hashable]:
@@ -191,7 +190,7 @@ def make_set(
         limit = found.get("max_tokens", max_tokens)
         return Solved(name, Generate(name, task, len(examples), "keep", seed, limit), tuple(examples))
     rows = tuple(row(tokens, example, name) for example in examples)
-    return Answers(name, rows, by_token=True, sure=sureness(name, found)) if kind == "tokens" else Answers(name, rows)
+    return Answers(name, rows, by_token=True, sure=found.get("sure", 0.5)) if kind == "tokens" else Answers(name, rows)
 
 
 def some(name: str, items: list[Choice], n: int | None, seed: int) -> tuple[Choice, ...]:
@@ -216,16 +215,10 @@ def row(tokens: Tokens, example: Example, name: str) -> Row:
     return tokens.last(example)
 
 
-def sureness(name: str, found: Mapping[str, Any]) -> float:
-    sure = found.get("sure", 0.5)
-    if isinstance(sure, bool) or not isinstance(sure, int | float) or not 0.0 <= sure <= 1.0:
-        raise ValueError(f"keep set {name!r}: sure is a probability between 0 and 1, not {sure!r}; 0 takes every token")
-    return float(sure)
-
-
-KEYS: dict[str, set[str]] = {
-    "answers": {"task", "n", "seed"},
-    "tokens": {"task", "n", "seed", "sure"},
-    "solved": {"task", "n", "seed", "max_tokens"},
-    "choose": {"path", "n", "seed", "normalise"},
+TASK = {"task": Key(Any), "n": Key(Count | None, None), "seed": Key(Seed, 0)}
+KEYS: dict[str, dict[str, Key]] = {
+    "answers": TASK,
+    "tokens": TASK | {"sure": Key(Share, 0.5)},
+    "solved": TASK | {"max_tokens": Key(Length, 64)},
+    "choose": keys_of(read_choices) | {"path": Key(str), "normalise": Key(bool, False)},
 }

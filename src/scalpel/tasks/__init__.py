@@ -4,24 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields
-from inspect import Parameter, signature
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import Field
+
+from scalpel.binding import Key, bound_table, bounded, keys_of, placed
 from scalpel.example import Task
+from scalpel.plain import shown
 from scalpel.registry import AXES, lookup, unknown
 from scalpel.rewards.verifiers import make as make_verifier
 from scalpel.tasks.data import DataTask, data_task
 from scalpel.tasks.instruct import Instructed, Instruction
 from scalpel.tasks.mix import Mix, mix
 from scalpel.tasks.read import FORMS, hub
-from scalpel.tasks.reasoning_gym import PREFIX, ReasoningGym, generators
+from scalpel.tasks.reasoning_gym import PREFIX, ReasoningGym, configured, generators
 
 __all__ = ["DataTask", "Instructed", "Instruction", "Mix", "ReasoningGym", "make"]
 
 INSTRUCTION = tuple(f.name for f in fields(Instruction))
+ANY = {int: Annotated[int, Field(ge=-1_000_000, le=1_000_000)]}  # of a generator, which knows its own bounds
 
 
-def make(spec: Mapping[str, Any]) -> Task:
+def make(spec: Mapping[str, Any], place: str = "task") -> Task:
     """A task from a table such as {name = "jsonl", path = "sums.jsonl", verify = "math-verify"}.
 
     name      "world/…", "reasoning-gym/<generator>", "hub", "file" for a data file of any known format, or the
@@ -30,45 +34,57 @@ def make(spec: Mapping[str, Any]) -> Task:
     chat, system, template, after, extract    see `Instruction`; reasoning-gym's questions are put as chat unless
               chat = false
     The other keys are the task's own: difficulty of a world task, config of a generator, path and columns of data.
+    `place` is where the table stands, for messages.
     """
-    options = dict(spec)
-    name = options.pop("name", None)
-    if not isinstance(name, str):
-        raise ValueError('a task needs a name, such as name = "world/reverse" or name = "jsonl"')
+    name = name_of(spec, place)
+    options = bound_table(place, spec, {"name": Key(str), **keys_of(Instruction), **own_keys(name, place)})
+    del options["name"]
     put = {key: options.pop(key) for key in INSTRUCTION if key in options}
-    if name.startswith(PREFIX):
-        put.setdefault("chat", True)
-        task: Task = ReasoningGym(name.removeprefix(PREFIX), **options)
-    elif name == "mix":
-        task = mix(make, **options)
-    elif name in FORMS:
-        task = _data(name, options)
-    else:
-        task = _registered(name, options)
-    instruction = Instruction(**put)
+    with placed(place):
+        if name.startswith(PREFIX):
+            put.setdefault("chat", True)
+            task: Task = ReasoningGym(name.removeprefix(PREFIX), **options)
+        elif name == "mix":
+            task = mix(make, **options)
+        elif name in FORMS:
+            verify = options.pop("verify", None)
+            task = data_task(name, verifier=None if verify is None else make_verifier(verify), **options)
+        else:
+            registered = lookup("task", name)
+            task = registered.at(**options) if options else registered
+        instruction = Instruction(**put)
     return task if instruction == Instruction() else Instructed(task, instruction)
 
 
-def _data(form: str, options: dict[str, Any]) -> Task:
-    parameters = {**signature(data_task).parameters, **(signature(hub).parameters if form == "hub" else {})}
-    known = {k for k, p in parameters.items() if p.kind is not Parameter.VAR_KEYWORD} - {"form", "verifier"}
-    for key in options:
-        if key not in known | {"verify"}:
-            raise ValueError(f"task {form!r}: {unknown('key', key, known | {'verify'})}")
-    verify = options.pop("verify", None)
-    return data_task(form, verifier=None if verify is None else make_verifier(verify), **options)
+def name_of(spec: Any, place: str) -> str:
+    """The name in a task's table."""
+    if not isinstance(spec, Mapping):
+        raise ValueError(f'{place} is {shown(spec)}, but must be a table, such as {{name = "world/reverse"}}')
+    name = spec.get("name")
+    if not isinstance(name, str):
+        came = "has no name" if name is None else f"has the name {shown(name)}"
+        raise ValueError(f'{place} {came}: a task needs a name, such as name = "world/reverse" or name = "jsonl"')
+    return name
 
 
-def _registered(name: str, options: dict[str, Any]) -> Task:
+def own_keys(name: str, place: str) -> dict[str, Key]:
+    """The keys that a task has besides those of an instruction."""
     import scalpel.world  # noqa: F401  # registers its tasks
 
+    if name in FORMS:
+        source = keys_of(hub, without=("path", "split")) if name == "hub" else {}
+        return {**source, **keys_of(data_task, without=("form", "verifier")), "verify": Key(Any, None)}
+    if name.startswith(PREFIX):
+        return {k: Key(bounded(key.wanted, ANY), None) for k, key in configured(name.removeprefix(PREFIX)).items()}
+    if name == "mix":
+        return keys_of(mix, without=("make",))
     if name not in AXES["task"]:
         every = [*AXES["task"], *FORMS, "mix", *(PREFIX + g for g in generators())]
-        raise ValueError(f"{unknown('task', name, every).partition(': known')[0]}: known are {families()}")
+        raise ValueError(f"{place}: {unknown('task', name, every).partition(': known')[0]}: known are {families()}")
     task = lookup("task", name)
-    if options and not hasattr(task, "at"):
-        raise ValueError(f"task {name!r} has no keys of its own, but {', '.join(options)} came")
-    return task.at(**options) if options else task
+    if hasattr(task, "keys"):
+        return dict(task.keys())
+    return {k: Key(key.wanted, None) for k, key in keys_of(task.at).items()} if hasattr(task, "at") else {}
 
 
 def families() -> str:

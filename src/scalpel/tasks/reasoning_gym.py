@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from scalpel.binding import Key, keys_of
 from scalpel.example import Example, Split
 from scalpel.marks import UNREAD
 from scalpel.registry import unknown
@@ -75,8 +76,8 @@ class ReasoningGym:
 
         try:
             return create_dataset(self.generator, seed=seed, size=CHUNK, **self.config)
-        except (AssertionError, ValueError, TypeError) as error:
-            raise ValueError(f"{self.name} refuses the config {self.config}: {error}") from error
+        except Exception as error:  # whatever its own check comes upon
+            raise ValueError(f"{self.name} refuses the config {self.config}: {error!r}") from error
 
     def _example(self, entry: dict[str, Any], name: str) -> Example:
         answer = entry["answer"]
@@ -110,6 +111,15 @@ def generators() -> dict[str, frozenset[str]]:
     return {
         name: frozenset(f.name for f in fields(config)) - {"seed", "size"} for name, (_, config) in DATASETS.items()
     }
+
+
+def configured(generator: str) -> dict[str, Key]:
+    """The config keys of a generator, less those that scalpel sets itself. ValueError that names the nearest."""
+    from reasoning_gym.factory import DATASETS
+
+    if generator not in generators():
+        raise ValueError(unknown("reasoning-gym generator", generator, generators()))
+    return keys_of(DATASETS[generator][1], without=("seed", "size"))
 
 
 def checked(generator: str, config: dict[str, Any]) -> dict[str, Any]:

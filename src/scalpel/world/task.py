@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from random import Random
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
+from pydantic import Field
+
+from scalpel.binding import Key
 from scalpel.example import Example, Message, Prompt, Split
 from scalpel.registry import register
 from scalpel.world.splits import split_of
 
 MARKER = "#"  # what stands before the final answer of a worked solution
+Difficulty = Annotated[int, Field(ge=0, le=1000)]
 PATIENCE = 2000  # draws in a row that bring nothing new before a split counts as exhausted
 
 
@@ -69,6 +73,10 @@ class WorldTask:
         self._conjugate = conjugate
         self._feedback = feedback
 
+    def keys(self) -> dict[str, Key]:
+        """What a table may say of its difficulty."""
+        return {name: Key(Difficulty, value) for name, value in self.difficulty.items()}
+
     def at(self, **difficulty: Any) -> WorldTask:
         """The same task at another difficulty, such as `at(most=10)`."""
         known = self.difficulty.keys()
@@ -76,13 +84,15 @@ class WorldTask:
             raise ValueError(
                 f"{self.name} has no difficulty {', '.join(strange)}: its own are {', '.join(sorted(known)) or 'none'}"
             )
+        new = {**self.difficulty, **difficulty}
+        if new.get("least", 0) > new.get("most", new.get("least", 0)):
+            raise ValueError(f"{self.name}: least is {new['least']}, above most, {new['most']}: lower it or raise most")
+        try:
+            self.generate(Random(0), **new)
+        except (ValueError, LookupError, ArithmeticError) as error:
+            raise ValueError(f"{self.name} can draw nothing at difficulty {new}: {error}") from error
         return WorldTask(
-            self.name,
-            self.generate,
-            split=self.split,
-            conjugate=self._conjugate,
-            feedback=self._feedback,
-            **{**self.difficulty, **difficulty},
+            self.name, self.generate, split=self.split, conjugate=self._conjugate, feedback=self._feedback, **new
         )
 
     def draft(self, rng: Random, split: Split | None = None) -> Draft:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from scalpel.example import Prompt, Task, asked
+from scalpel.binding import Key, bound_table, bounded, checked_value, keys_of, placed
+from scalpel.bounds import Count, Few, Name, Seed, Temperature, Tokens
+from scalpel.example import Prompt, Split, Task, asked
 from scalpel.measure.probes.choose import Choose, read_choices
 from scalpel.measure.probes.drift import Drift
 from scalpel.measure.probes.generate import Generate
@@ -13,6 +15,7 @@ from scalpel.measure.probes.given import Given
 from scalpel.measure.probes.item import Probe, Role
 from scalpel.measure.probes.revised import Revised
 from scalpel.measure.probes.sampled import Sampled
+from scalpel.plain import shown
 from scalpel.registry import AXES, unknown
 
 ALONE = 256  # tokens of an answer where neither a probe nor a stage says
@@ -21,23 +24,41 @@ MakeTask = Callable[[Any], Task]
 
 
 def make_probes(
-    specs: Sequence[Mapping[str, Any]], target: str, make_task: MakeTask, max_tokens: int = ALONE
+    specs: Sequence[Mapping[str, Any]],
+    target: str,
+    make_task: MakeTask,
+    max_tokens: int = ALONE,
+    place: str = "measure.probes",
 ) -> list[Probe]:
     """A probe for each table; the one named `target` (the first, where that is empty) shows the gain. Answers of those
     that say nothing of it may have `max_tokens`."""
     if not specs:
         raise ValueError("there is no probe, so nothing could be measured; add a [[measure.probes]] table")
-    names = [str(spec.get("name", "")) for spec in specs]
+    names = names_of(specs, place)
     target = target or names[0]
     if target not in names:
         raise ValueError(f"measure.target: {unknown('probe', target, names)}")
     if len(set(names)) < len(names):
         raise ValueError(f"two probes share a name in {names}; the ledger keeps one file a name, so rename one")
-    roles: list[Role] = ["target" if spec.get("name") == target else "keep" for spec in specs]
-    return [make_probe(spec, role, make_task, max_tokens) for spec, role in zip(specs, roles, strict=True)]
+    roles: list[Role] = ["target" if name == target else "keep" for name in names]
+    return [make_probe(spec, roles[k], make_task, max_tokens, f"{place}.{k}") for k, spec in enumerate(specs)]
 
 
-def make_probe(spec: Mapping[str, Any], role: Role, make_task: MakeTask, max_tokens: int = ALONE) -> Probe:
+def names_of(specs: Sequence[Any], place: str) -> list[str]:
+    """The names in tables that need one."""
+    names = []
+    for k, spec in enumerate(specs):
+        if not isinstance(spec, Mapping):
+            raise ValueError(f"{place}.{k} is {shown(spec)}, but must be a table")
+        if "name" not in spec:
+            raise ValueError(f"{place}.{k} has no name; add one, by which it is called in files and tables")
+        names.append(checked_value(f"{place}.{k}.name", spec["name"], Name))
+    return names
+
+
+def make_probe(
+    spec: Mapping[str, Any], role: Role, make_task: MakeTask, max_tokens: int = ALONE, place: str = "probe"
+) -> Probe:
     """`{name, kind, …}`; `kind` is "generate" unless said. `task` is what `make_task` understands.
 
     generate  task, n, split, seed, max_tokens, stop
@@ -47,21 +68,25 @@ def make_probe(spec: Mapping[str, Any], role: Role, make_task: MakeTask, max_tok
     revised   as generate; turns, again, oracle
     sampled   task, of, n, k, split, seed, max_tokens, temperature, stop, pattern
     """
-    found = dict(spec)
-    name, kind = found.pop("name", ""), found.pop("kind", "generate")
-    if not name:
-        raise ValueError(f"the probe {dict(spec)} has no name; add one, the ledger file is called by it")
-    if kind not in AXES["probe"]:
-        raise ValueError(f"probe {name!r}: {unknown('kind', kind, AXES['probe'])}")
-    known = KEYS[kind]
-    for key in found:
-        if key not in known:
-            raise ValueError(f"probe {name!r}: {unknown('key', key, known)}")
+    found = bound_table(place, spec, {"name": Key(Name), "kind": Key(str, "generate"), **keys_at(place, spec)})
+    name, kind = found.pop("name"), found.pop("kind", "generate")
     if "task" in found:
-        found["task"] = make_task(found["task"])
+        with placed(f"{place}.task", known="task"):
+            found["task"] = make_task(found["task"])
     if kind in ANSWERED:
         found.setdefault("max_tokens", max_tokens)
-    return MAKERS[kind](name, role, found)
+    with placed(place):
+        return MAKERS[kind](name, role, found)
+
+
+def keys_at(place: str, spec: Any) -> dict[str, Key]:
+    """The keys that a probe of this kind has."""
+    kind = spec.get("kind", "generate") if isinstance(spec, Mapping) else "generate"
+    if not isinstance(kind, str):
+        raise ValueError(f"{place}.kind is {shown(kind)}, but must be text")
+    if kind not in AXES["probe"]:
+        raise ValueError(f"{place}: {unknown('kind', kind, AXES['probe'])}")
+    return {key: Key(bounded(k.wanted, NUMBERS.get(key, {})), k.default) for key, k in KEYS[kind].items()}
 
 
 def generate(name: str, role: Role, found: dict[str, Any]) -> Probe:
@@ -104,14 +129,20 @@ def needed(name: str, found: dict[str, Any], key: str) -> Any:
     return found.pop(key)
 
 
-ITEMS = {"task", "n", "split", "seed"}
-KEYS: dict[str, set[str]] = {
-    "generate": ITEMS | {"max_tokens", "stop"},
-    "revised": ITEMS | {"max_tokens", "stop", "turns", "again", "oracle"},
-    "choose": {"path", "n", "seed", "normalise"},
-    "given": ITEMS,
-    "drift": ITEMS | {"texts", "prompts", "max_tokens"},
-    "sampled": ITEMS | {"of", "k", "max_tokens", "temperature", "stop", "pattern"},
+HANDED = ("name", "role", "ids", "kept", "examples", "items")
+NUMBERS: dict[str, dict[Any, Any]] = {  # their bounds
+    "n": {int: Count}, "k": {int: Few}, "turns": {int: Few}, "seed": {int: Seed}, "max_tokens": {int: Tokens},
+    "temperature": {float: Temperature},
+}  # fmt: skip
+TASK = {"task": Key(Any)}
+SOME = {"n": Key(Count | None, None), "split": Key(Split, "test"), "seed": Key(Seed, 0)}
+KEYS: dict[str, dict[str, Key]] = {
+    "generate": keys_of(Generate, without=HANDED) | TASK,
+    "revised": keys_of(Revised, without=HANDED) | TASK,
+    "choose": keys_of(read_choices) | {"path": Key(str), "normalise": Key(bool, False)},
+    "given": SOME | TASK,
+    "drift": keys_of(Drift, without=HANDED) | SOME | {"task": Key(Any, None)},
+    "sampled": keys_of(Sampled, without=HANDED) | TASK,
 }
 MAKERS: dict[str, Callable[[str, Role, dict[str, Any]], Probe]] = {
     "generate": generate,

@@ -1,0 +1,69 @@
+"""What can be found out about a recipe before a model is opened: its parts, tasks, rewards, keep sets and probes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from scalpel import tasks
+from scalpel.assemble import assemble
+from scalpel.binding import Key, bound_table, checked_value, placed
+from scalpel.bounds import LearningRate, Name
+from scalpel.keep import refuse_sets
+from scalpel.measure.probes import make_probes, read_choices
+from scalpel.plain import shown
+from scalpel.recipe import Recipe, StageSpec
+from scalpel.rewards.tables import refuse_rewards
+
+
+def refuse_recipe(recipe: Recipe) -> None:
+    """Raises ValueError for a recipe that can't work, with the place in it: what its tables say, and whether the files
+    that they name can be read."""
+    for stage in recipe.stages:
+        assemble(stage, recipe)
+    tasks.make(recipe.task)
+    refuse_rewards(recipe.data.rewards)
+    for k, stage in enumerate(recipe.stages):
+        refuse_stage(stage, "train" if len(recipe.stages) == 1 else f"stages.{k}")
+    if recipe.measure.probes:
+        make_probes(recipe.measure.probes, recipe.measure.target, tasks.make)
+
+
+def refuse_stage(stage: StageSpec, place: str) -> None:
+    """Refuses what a stage's signals, anchors and keep sets name and can't be."""
+    for k, signal in enumerate(stage.signals):
+        if signal.task is not None:
+            tasks.make(signal.task, f"{place}.signals.{k}.task")
+        refuse_rewards(signal.rewards or (), f"{place}.signals.{k}.rewards")
+    for k, anchor in enumerate(stage.anchors):
+        if anchor.hyper.get("task") is not None:
+            tasks.make(anchor.hyper["task"], f"{place}.anchors.{k}.task")
+    if stage.keep and stage.keep.floor:
+        refuse_sets(stage.keep.sets)
+        for k, table in enumerate(stage.keep.sets):
+            with placed(f"keep.sets.{k}"):
+                if "path" in table:
+                    read_choices(table["path"])
+                else:
+                    tasks.make(table["task"], f"keep.sets.{k}.task")
+
+
+def refuse_arms(arms: Sequence[Any]) -> None:
+    """Refuses tables that can be no arms; what of an arm is its stage's is checked with that."""
+    stages = {f.alias or field: Key() for field, f in StageSpec.model_fields.items()}
+    own = {
+        "name": Key(Name, ""),
+        "stages": Key(list[dict[str, Any]], []),
+        "learning_rates": Key(list[LearningRate], []),
+    }
+    for k, table in enumerate(arms):
+        place = f"compare.arms.{k}"
+        bound_table(place, table, {key: Key(wanted.wanted, None) for key, wanted in {**stages, **own}.items()})
+        if not table.get("name"):
+            name = checked_value(f"{place}.method", table.get("method", ""), str)
+            if not name:
+                raise ValueError(f"the arm {shown(dict(table))} needs a name ({place})")
+        if "stages" in table and not table["stages"]:
+            raise ValueError(f"{place}.stages is empty, but must be a list of at least one table")
+        if isinstance(table.get("stages"), list) and (more := sorted(set(table) & set(stages) - {"name"})):
+            raise ValueError(f"{place} has stages and {more[0]!r} beside them: put that into a stage, or into shared")
