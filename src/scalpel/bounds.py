@@ -29,6 +29,6 @@ Share = Annotated[float, Field(ge=0, le=1)]
 BelowOne = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0, le=1e12, allow_inf_nan=False)]
 Weight = Annotated[float, Field(ge=-1e12, le=1e12, allow_inf_nan=False)]
-LearningRate = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]  # of learning
+LearningRate = Annotated[float, Field(gt=0, le=1e30, allow_inf_nan=False)]  # what 32 bits hold
 Temperature = Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)]
 Unbounded = Annotated[float, Field(allow_inf_nan=True)]  # an infinite one is meant: no limit
