@@ -14,6 +14,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from scalpel.assemble import assemble
+from scalpel.binding import placed
 from scalpel.crew import Crew, Failed, Job, Report
 from scalpel.experiment import base_engine, look_at_base, probes_of, run_recipe
 from scalpel.failures import FILE, Failure, note, refuse_nothing, said, without_result
@@ -100,6 +102,9 @@ def checked(recipe: Recipe) -> tuple[CompareSpec, list[Arm]]:
         raise ValueError("nothing to measure: add [[measure.probes]], the first for the new skill")
     refuse_arms(spec.arms)
     arms = [arm_of(table, spec, recipe) for table in spec.arms]
+    for arm in arms:
+        with placed(f"arm {arm.name!r}"):
+            refuse_recipe(arm.recipe)
     names = [arm.name for arm in arms]
     if len(set(names)) < len(names):
         raise ValueError(f"two arms share a name in {names}: rename one")
@@ -127,7 +132,8 @@ def arm_of(table: Mapping[str, Any], spec: CompareSpec, recipe: Recipe) -> Arm:
     raw["stages"] = [merge(spec.shared, stage) for stage in table.get("stages", [own])]
     try:
         made = parse(raw, name=name)
-        refuse_recipe(made)
+        for stage in made.stages:
+            assemble(stage, made)
     except ValueError as error:
         raise ValueError(f"arm {name!r}: {error}") from None
     rates = table.get("learning_rates", spec.learning_rates) or [made.stages[-1].learning_rate]
