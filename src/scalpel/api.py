@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,45 +29,29 @@ def recipe_of(recipe: Any, overrides: Sequence[str] = ()) -> Recipe:
     return parse(recipe, overrides) if isinstance(recipe, Mapping) else read(recipe, overrides)
 
 
-@contextmanager
-def removed_unless_begun(folder: Path) -> Iterator[None]:
-    """Takes a new run folder away again if what was to fill it fails before its first step."""
-    missing = [path for path in (folder, *folder.parents) if not path.exists()]
-    try:
-        yield
-    except BaseException:
-        seen = any((folder / name).exists() for name in ("before.json", "tuning.json"))
-        if missing and not seen and not any(began(record) for record in folder.rglob("metrics.jsonl")):
-            shutil.rmtree(folder, ignore_errors=True)
-            for parent in missing[1:]:
-                with suppress(OSError):  # someone else has put something there
-                    parent.rmdir()
-        raise
-
-
-def began(record: Path) -> bool:
-    """Whether a run has taken a step."""
-    with record.open(encoding="utf-8") as lines:
-        return any(json.loads(line)["kind"] == "train" for line in lines)
-
-
 def train(
     recipe: str | Path | Mapping[str, Any] | Recipe,
     overrides: Sequence[str] = (),
     *,
     out: str | Path | None = None,
     resume: bool = False,
+    insist: bool = False,
+    checkpoint: str = "",
     progress: Progress | None = None,
 ) -> Path:
-    """Runs one recipe and returns its run folder (`runs/<name>` unless said); the trained model is in `model/`."""
+    """Runs one recipe and returns its run folder (`runs/<name>` unless said); the trained model is in `model/`. With
+    `resume` it goes on from the last checkpoint, or from the one that is named, and is left as it is where it is
+    finished; `insist` lets it go on though files that it reads have changed."""
     from scalpel.experiment import run_recipe
     from scalpel.preflight import refuse_recipe
 
+    if (insist or checkpoint) and not resume:
+        raise ValueError("--insist and --checkpoint say how a run goes on: give --resume with them")
     resolved = recipe_of(recipe, overrides)
     refuse_recipe(resolved)  # what can't work is refused before any model is loaded
     folder = Path(out) if out is not None else RUNS / resolved.name
-    with progress or Progress(quiet=True) as shown, removed_unless_begun(folder):
-        run_recipe(resolved, folder, resume=resume, progress=shown)
+    with progress or Progress(quiet=True) as shown:
+        run_recipe(resolved, folder, resume=resume, insist=insist, checkpoint=checkpoint, progress=shown)
     return folder
 
 
@@ -82,16 +65,31 @@ def compare(
 ) -> Path:
     """Runs every arm of a recipe in every seed, writes the report, and returns the folder that holds it all."""
     from scalpel.compare import compare as run_arms
+    from scalpel.targets import claimed
 
     resolved = recipe_of(recipe, overrides)
     folder = Path(out) if out is not None else RUNS / resolved.name
-    with progress or Progress(quiet=True) as shown, removed_unless_begun(folder):
+    with progress or Progress(quiet=True) as shown, claimed(folder, "comparison", resume=resume) as begun:
+        if begun and over(folder, resolved):
+            return folder
         try:
             run_arms(resolved, folder, resume=resume, progress=shown)
         except KeyboardInterrupt as error:
             words = f"stopped; --resume goes on from what is finished in {folder}"
             raise Stopped(words, number_of(error)) from None
     return folder
+
+
+def over(folder: Path, recipe: Recipe) -> bool:
+    """Whether a comparison of that recipe is finished, with all of its arms."""
+    from scalpel.recipe import write
+
+    path, text = folder / "comparison.json", (folder / "recipe.toml").read_text(encoding="utf-8")
+    found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    if "verdict" not in found or found.get("failed") or found.get("failures") or text != write(recipe):
+        return False
+    log.warning("%s is finished: nothing was run again, and nothing has changed", folder)
+    return True
 
 
 def claim(
@@ -107,12 +105,14 @@ def claim(
     is kept unless `anew`; with overrides it is another experiment, in a folder of its own, and the claim's result
     stays as it is."""
     from scalpel.claims import read, run_claim
+    from scalpel.targets import claimed
 
     found = read(name, Path(claims), overrides)
     folder = Path(out) if out is not None else RUNS / "claims" / (f"{name}-changed" if overrides else name)
-    with progress or Progress(quiet=True) as shown, removed_unless_begun(folder):
+    claiming = claimed(folder, "comparison", resume=True, anew=anew)
+    with progress or Progress(quiet=True) as shown, claiming:
         try:
-            return run_claim(found, folder, anew=anew, progress=shown)
+            return run_claim(found, folder, progress=shown)
         except KeyboardInterrupt as error:
             words = f"stopped; the same command goes on from what is finished in {folder}"
             raise Stopped(words, number_of(error)) from None
@@ -135,7 +135,8 @@ def measure(
     from scalpel.measure import look, make_probes, save
     from scalpel.measure import measure as ledgers
     from scalpel.opened import opened
-    from scalpel.runs import write_json
+    from scalpel.targets import claimed
+    from scalpel.whole import write_json
 
     recipe = probing(probes, base)
     spec = recipe.measure
@@ -145,7 +146,8 @@ def measure(
         log.info(
             "answers to probes that say nothing of it have %d tokens: set measure.max_tokens", recipe.answer_tokens
         )
-    with progress or Progress(quiet=True) as shown:
+    place = nullcontext() if out is None else claimed(Path(out), "ledger")
+    with progress or Progress(quiet=True) as shown, place:
         shown.say(data.words)
         before_engine, after_engine, halfway = opened(base, tuned, device, dtype)
         each = shown.each(ready, "looking at the base", len(ready), "probes")
@@ -154,9 +156,9 @@ def measure(
         for probe in shown.each(ready, "looking at the tuned model", len(ready), "probes"):
             k, most = spec.recovery_samples, spec.recovery_items
             books += ledgers([probe], before_engine, after_engine, halfway, before=before, k=k, most=most)
-    if out is not None:
-        save(out, books)
-        write_json(Path(out) / "data.json", data.state())
+        if out is not None:
+            save(out, books)
+            write_json(Path(out) / "data.json", data.state())
     return books
 
 

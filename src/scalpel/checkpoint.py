@@ -59,6 +59,14 @@ class Saver:
         self.last = perf_counter()
         self.took = self.last - started
 
+    def rescue(self, job: Job, stage: StageRun, progress: Progress) -> None:
+        """Saves where a run stands before an error ends it. If that fails as well, the error is what is told."""
+        try:
+            self.run.checkpoint(progress.total, state(job, stage, progress))
+        except OSError as error:
+            log.warning("no checkpoint after step %d: %s", progress.total, error)
+        log.warning("what follows stopped the run after step %d; %s", progress.total, last_good(self.run))
+
 
 def clear_automatic(run: Run, recipe: Recipe) -> None:
     """A run that is over needs no checkpoint that it wrote by time."""
@@ -71,7 +79,7 @@ def state(job: Job, stage: StageRun, progress: Progress) -> dict[str, Any]:
     held = {k: fields(batch) for k, batch in progress.held.items()}
     waiting = {k: [fields(batch) for batch in batches] for k, batches in progress.waiting.items()}
     where = {**vars(progress), "held": held, "waiting": waiting}
-    return {"recipe": write(job.recipe), "progress": where, **job.state(stage)}
+    return {"recipe": write(job.recipe), "inputs": job.inputs, "progress": where, **job.state(stage)}
 
 
 def restored(saved: Mapping[str, Any]) -> Progress:
@@ -96,17 +104,6 @@ def plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [plain(v) for v in value]
     return value if storable(value) else None
-
-
-def refuse_other(saved: str, recipe: Recipe) -> None:
-    """Raises ValueError if a checkpoint belongs to another recipe: it could not go on as if never stopped."""
-    was, now = saved.splitlines(), write(recipe).splitlines()
-    for line in sorted(set(was) ^ set(now)):
-        side = "then" if line in was else "now"
-        raise ValueError(
-            f"this run was begun with another recipe ({side}: {line.strip()}), so it can't go on with this one: "
-            "resume with the recipe that is written in its folder, or choose another folder (--out)"
-        )
 
 
 def last_good(run: Run | None) -> str:

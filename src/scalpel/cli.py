@@ -83,6 +83,8 @@ Overrides = Annotated[
 ]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="The run folder; runs/<name> unless said.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")]
+Insist = Annotated[bool, typer.Option("--insist", help="With --resume: though files that the run reads have changed.")]
+Checkpoint = Annotated[str, typer.Option("--checkpoint", help="With --resume: an earlier one, as checkpoint-40.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, mps or auto.")]
 
 
@@ -101,11 +103,19 @@ def start(
 
 
 @app.command()
-def train(recipe: Recipe, overrides: Overrides = None, out_folder: Out = None, resume: Resume = False) -> None:
+def train(
+    recipe: Recipe,
+    overrides: Overrides = None,
+    out_folder: Out = None,
+    resume: Resume = False,
+    insist: Insist = False,
+    checkpoint: Checkpoint = "",
+) -> None:
     """Train one recipe: its stages, with a ledger before and after."""
     from scalpel import api
 
-    folder = api.train(recipe, overrides or (), out=out_folder, resume=resume, progress=Progress())
+    going_on: dict[str, Any] = {"resume": resume, "insist": insist, "checkpoint": checkpoint}
+    folder = api.train(recipe, overrides or (), out=out_folder, progress=Progress(), **going_on)
     tell(f"{folder}: the model is in {folder / 'model'}; `scalpel report {folder}` shows the run")
 
 

@@ -17,8 +17,9 @@ from typing import Any
 from scalpel.assemble import assemble
 from scalpel.binding import placed
 from scalpel.crew import Crew, Failed, Job, Report
-from scalpel.experiment import base_engine, look_at_base, probes_of, run_recipe
+from scalpel.experiment import TRAINED, base_engine, look_at_base, probes_of, run_recipe
 from scalpel.failures import FILE, Failure, note, refuse_nothing, said, without_result
+from scalpel.folders import apart, path_name
 from scalpel.measure import ItemResult, comparison, load
 from scalpel.measure.run import Look
 from scalpel.overlay import merge
@@ -26,8 +27,9 @@ from scalpel.preflight import refuse_arms, refuse_recipe
 from scalpel.progress import Progress as Shown
 from scalpel.recipe import CompareSpec, Recipe, parse, write
 from scalpel.report import write as write_report
-from scalpel.runs import environment, write_json, write_text
+from scalpel.runs import environment
 from scalpel.tuning import Tuning, account, best_rate, tuned, with_settings
+from scalpel.whole import write_json, write_text
 
 log = logging.getLogger("scalpel")
 ARM_KEYS = ("name", "stages", "learning_rates")  # of an arm's table; all others are its stage's
@@ -106,8 +108,7 @@ def checked(recipe: Recipe) -> tuple[CompareSpec, list[Arm]]:
         with placed(f"arm {arm.name!r}"):
             refuse_recipe(arm.recipe)
     names = [arm.name for arm in arms]
-    if len(set(names)) < len(names):
-        raise ValueError(f"two arms share a name in {names}: rename one")
+    apart(names, "arms")
     if spec.equal_to and spec.equal_to not in names:
         raise ValueError(f"compare.equal_to is {spec.equal_to!r}, but the arms are {', '.join(names)}")
     return spec, measured_alike(arms)
@@ -125,8 +126,9 @@ def measured_alike(arms: Sequence[Arm]) -> list[Arm]:
 
 def arm_of(table: Mapping[str, Any], spec: CompareSpec, recipe: Recipe) -> Arm:
     name = str(table.get("name") or table.get("method") or "")
-    if not name or "/" in name:
-        raise ValueError(f"the arm {dict(table)} needs a name (without '/')")
+    if not name:
+        raise ValueError(f"the arm {dict(table)} needs a name")
+    path_name(name, "the arm")
     raw = recipe.model_dump(mode="json", exclude={"compare", "stages", "name"}, exclude_none=True, by_alias=True)
     own = {key: value for key, value in table.items() if key not in ARM_KEYS}
     raw["stages"] = [merge(spec.shared, stage) for stage in table.get("stages", [own])]
@@ -173,8 +175,8 @@ def run_arm(recipe: Recipe, folder: Path, before: Look, tuning: Mapping[str, Any
     """One arm in one seed, unless it is finished; what an interrupted or failed run left is taken up or cleared."""
     if (folder / "summary.json").exists():  # by a process that was killed before it could say so
         return
-    checkpointed = any((folder / "checkpoints").glob("checkpoint-*"))
-    if folder.exists() and not checkpointed:
+    taken_up = any((folder / "checkpoints").glob("checkpoint-*")) or (folder / TRAINED).exists()
+    if folder.exists() and not taken_up:
         shutil.rmtree(folder)
     (folder / FILE).unlink(missing_ok=True)
-    run_recipe(recipe, folder, resume=checkpointed, before=before, saves_model=False, tuning=tuning, report=report)
+    run_recipe(recipe, folder, resume=taken_up, before=before, saves_model=False, tuning=tuning, report=report)

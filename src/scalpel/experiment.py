@@ -16,27 +16,34 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from scalpel import models
+from scalpel.changed import Change
 from scalpel.checkpoint import clear_automatic
 from scalpel.device import choose_device, choose_dtype, choose_precision, peak_memory
 from scalpel.doubts import doubts
 from scalpel.engine import Engine, Meter
 from scalpel.estimate import estimate
+from scalpel.inputs import differing, files_of, split_by
 from scalpel.inventory import inventory
 from scalpel.job import Job, StageRun, probes_of
 from scalpel.look import look as look_at
 from scalpel.look import rows_of
 from scalpel.measure import ItemResult, Ledger, Probe, look, measure, metrics, save
+from scalpel.measure.files import read_json
 from scalpel.measure.run import Look
 from scalpel.pair import Pair, interpolate
 from scalpel.pair.anatomy import change, table
 from scalpel.progress import Bar
 from scalpel.progress import Progress as Shown
 from scalpel.recipe import Recipe, write
-from scalpel.runs import Run, environment, whole, write_json, write_text
+from scalpel.resume import changes_since, refuse_differing, renewed
+from scalpel.runs import Run, environment
+from scalpel.targets import claimed
 from scalpel.threads import settle
 from scalpel.train import Progress, share_done, train
+from scalpel.whole import remove, whole, write_json, write_text
 
 log = logging.getLogger("scalpel")
+SUMMARY, TRAINED = "summary.json", "trained.json"  # of a run that is over; of one that is yet to be measured
 
 
 def run_recipe(
@@ -44,6 +51,8 @@ def run_recipe(
     folder: str | Path,
     *,
     resume: bool = False,
+    insist: bool = False,
+    checkpoint: str = "",
     progress: Shown | None = None,
     before: Look | None = None,
     saves_model: bool = True,
@@ -52,32 +61,124 @@ def run_recipe(
 ) -> dict[str, Any]:
     """Runs a recipe in its folder and returns its summary. `before` is what the probes saw of the base, where that
     is known already; `tuning` is what was tried before this run, and goes into the summary; `report` is told the
-    share that is done."""
-    shown, run = progress or Shown(quiet=True), Run(Path(folder), resume)
-    if recipe.threads:
-        settle(recipe.threads)
-    if not run.checkpoints():  # else what is there belongs to them
-        write_text(run.folder / "recipe.toml", write(recipe))
-    write_json(run.folder / "environment.json", environment())
-    found = inventory(recipe)  # before any model is loaded, since it may refuse
-    shown.say(found.words)
-    write_json(run.folder / "data.json", found.state())
-    base, probes = base_engine(recipe), probes_of(recipe)
-    before = look_at_base(probes, base, shown) if before is None else before
-    watcher = Watcher(recipe, run, shown, shown.bar("training", 1.0, ""), report, probes, base, before)
-    job = train(recipe, run, resume=resume, watch=watcher.watch, tell=watcher.tell)
+    share that is done. A run that is finished is left as it is; one that is trained is measured."""
+    shown, folder = progress or Shown(quiet=True), Path(folder)
+    with claimed(folder, "run", resume=resume) as begun:
+        run = Run(folder, resume)
+        trained, changed = taken_up(recipe, run, resume, begun)
+        if (folder / SUMMARY).exists():
+            return finished(folder)
+        if recipe.threads:
+            settle(recipe.threads)
+        found = inventory(recipe)  # before any model is loaded, since it may refuse
+        shown.say(found.words)
+        if trained is None and not run.checkpoints():  # else what is there belongs to them
+            write_json(folder / "data.json", found.state())
+        base, probes = base_engine(recipe), probes_of(recipe)
+        before = look_at_base(probes, base, shown) if before is None else before
+        bar = shown.bar("training" if trained is None else "measuring", 1.0, "")
+        watcher = Watcher(recipe, run, shown, bar, report, probes, base, before)
+        if trained is None:
+            how: dict[str, Any] = {"resume": resume, "insist": insist, "checkpoint": checkpoint}
+            job = train(recipe, run, watch=watcher.watch, tell=watcher.tell, **how)
+            tuned, trained = job.engine, save_trained(recipe, run, job)
+            say_empty(run)
+        else:
+            tuned = take_up_trained(recipe, run, trained, changed, insist)
+        with saying_what_is_saved(folder):
+            summary = measured(watcher, tuned, trained)
+            write_json(folder / SUMMARY, {**summary, **(tuning or {})})
+        clear_away(run, recipe, saves_model)
+        return {**summary, **(tuning or {})}
+
+
+def taken_up(recipe: Recipe, run: Run, resume: bool, begun: bool) -> tuple[dict[str, Any] | None, list[Change]]:
+    """What is known of the training where that is done, and the keys that have changed since the run was begun. A run
+    without a checkpoint is begun anew."""
+    folder, path = run.folder, run.folder / "recipe.toml"
+    changed = changes_since(path.read_text(encoding="utf-8"), recipe, run) if path.exists() else []
+    trained = read_json(folder / TRAINED) if (folder / TRAINED).exists() else None
+    if trained is None and not run.checkpoints() and not (folder / SUMMARY).exists():
+        if resume:
+            steps = len(run.records("train"))
+            lost = f" (what it recorded of {steps} steps is dropped)" if steps else ""
+            log.warning("%s holds no checkpoint to resume from: the run begins at its first step%s", folder, lost)
+        write_text(path, write(recipe))
+        write_json(folder / "environment.json", environment())
+    return trained, changed
+
+
+def finished(folder: Path) -> dict[str, Any]:
+    """The summary of a run that is over."""
+    found = read_json(folder / SUMMARY)
+    log.warning(
+        "%s is finished, after %d steps: nothing was run again, and nothing has changed", folder, found["steps"]
+    )
+    return found
+
+
+def save_trained(recipe: Recipe, run: Run, job: Job) -> dict[str, Any]:
+    """Saves the model before anything is measured, with what the training says of itself."""
     job.engine.model.eval()
-    say_empty(run)
-    summary = summarise(recipe, run, base, job, tuning or {})
+    last = run.last_record("train")
+    cost = {**job.engine.meter.state(), "seconds": last["seconds"], "peak_memory_bytes": peak_memory(job.device)}
+    about = {
+        "steps": last["step"],
+        "cost": cost,
+        "learning_rate": recipe.stages[-1].learning_rate,
+        "floors": job.floors,
+        "precision": job.engine.precision,
+        "lines": run.lines(),
+    }
+    models.save(job.engine.model, job.engine.tokens, run.folder / "model")
+    write_json(run.folder / TRAINED, about)
+    return about
+
+
+def take_up_trained(
+    recipe: Recipe, run: Run, trained: Mapping[str, Any], changed: Sequence[Change], insist: bool
+) -> Engine:
+    """The model of a run that was trained to its end, but not measured."""
+    log.warning("%s is trained to its end, %d steps: what is left is measuring", run.folder, trained["steps"])
+    before, now = read_json(run.folder / "inputs.json"), {"files": files_of(recipe)}
+    probed, others = split_by(before, "a probe")
+    refuse_differing(differing(others, now), insist)
+    run.keep(trained["lines"], trained["steps"])
+    renewed(run, recipe, changed, differing(probed, now), trained["steps"])
+    spec = recipe.model.model_copy(update={"path": str(run.folder / "model")})
+    tuned = base_engine(recipe.model_copy(update={"model": spec}))
+    tuned.precision = trained["precision"]
+    return tuned
+
+
+@contextmanager
+def saying_what_is_saved(folder: Path) -> Iterator[None]:
+    """If measuring fails, the model is there, and so is the way on."""
+    try:
+        yield
+    except (Exception, KeyboardInterrupt):
+        words = "measuring stopped; the model is trained and saved in %s, and --resume measures it without training"
+        log.warning(words, folder / "model")
+        raise
+
+
+def measured(watcher: Watcher, tuned: Engine, trained: Mapping[str, Any]) -> dict[str, Any]:
+    """Writes what changed in the weights, and the ledger; returns the summary."""
+    recipe, run, base, probes, shown = watcher.recipe, watcher.run, watcher.base, watcher.probes, watcher.shown
+    summary = summarise(run, base, tuned, trained)
     if probes:
-        books = ledgers(recipe, probes, base, job.engine, before, shown)
+        books = ledgers(recipe, probes, base, tuned, watcher.before, shown)
         watcher.note(summary["steps"], summary["cost"], {book.probe: after(book) for book in books})
         save(run.folder, books)
-    if saves_model:
-        models.save(job.engine.model, job.engine.tokens, run.folder / "model")
-    write_json(run.folder / "summary.json", summary)
-    clear_automatic(run, recipe)
     return summary
+
+
+def clear_away(run: Run, recipe: Recipe, saves_model: bool) -> None:
+    """Takes away what a run that is over needs no more."""
+    (run.folder / TRAINED).unlink(missing_ok=True)
+    if not saves_model:
+        remove(run.folder / "model")
+    clear_automatic(run, recipe)
 
 
 @dataclass
@@ -221,19 +322,16 @@ def after(book: Ledger) -> list[ItemResult]:
     return [ItemResult(e.id, e.after, e.logp_after, e.output_after, e.prompt, e.answer) for e in book.entries]
 
 
-def summarise(recipe: Recipe, run: Run, base: Engine, job: Job, tuning: Mapping[str, Any]) -> dict[str, Any]:
+def summarise(run: Run, base: Engine, tuned: Engine, trained: Mapping[str, Any]) -> dict[str, Any]:
     """Cost and weight change; writes what changed beside it."""
-    last = run.last_record("train")
-    before, now = base.model.state_dict(), job.engine.model.state_dict()
+    before, now = base.model.state_dict(), tuned.model.state_dict()
     write_delta(run.folder / "delta.safetensors", before, now)
-    cost = {**job.engine.meter.state(), "seconds": last["seconds"], "peak_memory_bytes": peak_memory(job.device)}
     return {
-        "cost": cost,
+        "cost": trained["cost"],
         "weights": table(change(Pair(before, now))),
-        "learning_rate": recipe.stages[-1].learning_rate,
-        "steps": last["step"],
-        **({"floors": job.floors} if job.floors else {}),
-        **tuning,
+        "learning_rate": trained["learning_rate"],
+        "steps": trained["steps"],
+        **({"floors": trained["floors"]} if trained["floors"] else {}),
     }
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from scalpel.crew import Failed
-from scalpel.runs import write_text
+from scalpel.whole import write_text
 
 FILE = "error.txt"
 

@@ -20,6 +20,7 @@ from scalpel.draw import derive
 from scalpel.engine.forward import width_of
 from scalpel.engine.reach import reach
 from scalpel.engine.served import Served
+from scalpel.folders import put
 from scalpel.keep import Dual, Floor, make_sets
 from scalpel.measure.probes import Probe, make_probes
 from scalpel.pair import interpolate
@@ -46,6 +47,7 @@ class Job(Stock):
         if not self.plans:
             raise ValueError('this recipe trains nothing: add [train] with a method, as in method = "sft"')
         super().__init__(recipe)
+        self.inputs: dict[str, Any] = {}  # digests of what it reads, for its checkpoints
         self.touched: set[str] = set()  # parameters that have moved since the start
         self.earlier: StageRun | None = None  # the stage before, where the next one goes on with its optimiser
         self.ends: dict[str, dict[str, Tensor]] = {}  # weights at the end of the previous stage and of an earlier one
@@ -141,7 +143,7 @@ class Job(Stock):
         self.engine.served = None
         stage.validation.go_back(self.engine.model)
         if folder is not None and stage.scope.export is not None:
-            stage.scope.export(folder / "adapter")
+            put(folder / "adapter", stage.scope.export)
         stage.scope.fold()
         if stage.spec.blend < 1:
             model = self.engine.model

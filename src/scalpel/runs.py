@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import importlib.metadata
 import json
 import os
 import platform
-import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +16,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from scalpel.digests import digest
+from scalpel.whole import clear_drafts, sync, whole, write_json, write_text
+
+FILES = ("tensors.safetensors", "state.json")  # of a checkpoint
+STOPPED = "stopped.json"  # why a run broke down, until it has gone on
 KEPT = 2  # checkpoints kept in a run folder
 FULL = 8_000_000  # bytes of completions.jsonl, after which it becomes completions.1.jsonl and a new one is begun
 COMPLETIONS = ("completions.jsonl", "completions.1.jsonl")
@@ -35,49 +37,6 @@ def environment() -> dict[str, Any]:
             continue
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or platform.machine()
     return {"python": platform.python_version(), "device": device, "threads": torch.get_num_threads(), **versions}
-
-
-@contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """A path to write a file or folder at, put in place only when it is complete. On any failure nothing is left;
-    a full disk is said in words."""
-    draft, old = (path.with_name(f".{path.name}.{os.getpid()}.{end}") for end in ("part", "old"))
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield draft
-        if path.is_dir():
-            os.replace(path, old)
-        os.replace(draft, path)
-    except (OSError, SafetensorError) as error:
-        raise unwritten(path, error) from error
-    finally:
-        if old.is_dir() and not path.exists():
-            os.replace(old, path)
-        for left in (draft, old):
-            shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
-
-
-def unwritten(path: Path, error: Exception) -> OSError:
-    """The words for a file or folder that could not be written. Safetensors keeps the system's number in its text."""
-    number = error.errno if isinstance(error, OSError) else None
-    if number is None and (found := re.search(r"os error (\d+)", str(error))):
-        number = int(found[1])
-    there = next((p for p in path.absolute().parents if p.is_dir()), Path("/"))
-    return OSError(
-        number or errno.EIO,
-        f"could not write {path} ({os.strerror(number) if number else error}; "
-        f"{shutil.disk_usage(there).free / 1e9:.1f} GB free): free some space or choose another folder, then go on "
-        "with --resume; what was there before is untouched",
-    )
-
-
-def write_text(path: Path, text: str) -> None:
-    with whole(path) as draft:
-        draft.write_text(text, encoding="utf-8")
-
-
-def write_json(path: Path, value: Any) -> None:
-    write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def flatten(tree: Any, place: str, tensors: dict[str, Tensor]) -> Any:
@@ -107,17 +66,45 @@ def unflatten(tree: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Any:
 
 
 def save_state(folder: Path, state: Mapping[str, Any]) -> None:
-    """Saves nested tables of tensors and plain values as safetensors and JSON, atomically."""
+    """Saves nested tables of tensors and plain values as safetensors and JSON, atomically, with a digest of each."""
     tensors: dict[str, Tensor] = {}
     tree = flatten(state, "", tensors)
     with whole(folder) as draft:
         draft.mkdir()
         save_file(tensors, draft / "tensors.safetensors")
         (draft / "state.json").write_text(json.dumps(tree))
+        digests = {name: digest(draft / name) for name in FILES}
+        (draft / "digests.json").write_text(json.dumps(digests, indent=1) + "\n")
 
 
 def load_state(folder: Path) -> dict[str, Any]:
-    return unflatten(json.loads((folder / "state.json").read_text()), load_file(folder / "tensors.safetensors"))
+    """What was saved there. Raises Damaged, which names the file, if it isn't what was written."""
+    verify(folder)
+    try:
+        return unflatten(json.loads((folder / "state.json").read_text()), load_file(folder / "tensors.safetensors"))
+    except (ValueError, KeyError, SafetensorError) as error:
+        raise Damaged(f"{folder} can't be read: {error}") from error
+
+
+class Damaged(ValueError):
+    """A checkpoint that isn't what was written."""
+
+
+def verify(folder: Path) -> None:
+    """Raises Damaged unless every file of a checkpoint has the digest that was written beside it. Checkpoints of
+    earlier versions have none."""
+    path = folder / "digests.json"
+    if missing := [name for name in FILES if not (folder / name).is_file()]:
+        raise Damaged(f"{folder / missing[0]} is missing")
+    if not path.exists():
+        return
+    try:
+        digests = dict(json.loads(path.read_text()))
+    except ValueError:
+        raise Damaged(f"{path} is not what was written: it is no JSON") from None
+    for name in FILES:
+        if digests.get(name) != digest(folder / name):
+            raise Damaged(f"{folder / name} is not what was written: it has another digest than in {path.name}")
 
 
 class Run:
@@ -131,25 +118,54 @@ class Run:
         folder.mkdir(parents=True, exist_ok=True)
         self._metrics = folder / "metrics.jsonl"
         self.track: Callable[[Mapping[str, Any]], None] = lambda record: None  # gets each record, too
-        for left in (folder / "checkpoints").glob(".checkpoint-*"):  # by a process that was killed while writing
-            shutil.rmtree(left, ignore_errors=True)
+        clear_drafts(folder / "checkpoints", sole=True)  # by a process that was killed while writing
 
     def checkpoints(self) -> list[Path]:
         """Complete checkpoints, oldest first."""
-        found = (self.folder / "checkpoints").glob("checkpoint-*")
-        return sorted(found, key=lambda path: int(path.name.rpartition("-")[2]))
+        found = [p for p in (self.folder / "checkpoints").glob("checkpoint-*") if step_of(p).isdigit()]
+        return sorted(found, key=lambda path: int(step_of(path)))
 
     def checkpoint(self, step: int, state: Mapping[str, Any], kept: int = KEPT) -> Path:
         """Saves a state and how much was recorded until then; drops all but the last few."""
         path = self.folder / "checkpoints" / f"checkpoint-{step}"
-        save_state(path, {**state, "lines": len(self._lines())})
-        for old in self.checkpoints()[:-kept]:
-            shutil.rmtree(old)
+        if self._metrics.exists():
+            sync(self._metrics)  # what it counts must not be lost before it
+        save_state(path, {**state, "lines": self.lines()})
+        (self.folder / STOPPED).unlink(missing_ok=True)
+        self.drop(self.checkpoints()[:-kept])
         return path
 
-    def last_checkpoint(self) -> dict[str, Any] | None:
+    def drop(self, checkpoints: Sequence[Path]) -> None:
+        """Takes checkpoints away, each as a whole."""
+        for path in checkpoints:
+            aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+            os.replace(path, aside)
+            shutil.rmtree(aside, ignore_errors=True)
+
+    def last_checkpoint(self, name: str = "") -> dict[str, Any] | None:
+        """What the last checkpoint holds, or the one of that name. Raises ValueError if it is damaged, and names one
+        before it that is whole."""
         found = self.checkpoints()
-        return load_state(found[-1]) if found else None
+        if name and name not in [path.name for path in found]:
+            names = ", ".join(path.name for path in found) or "none"
+            raise ValueError(f"{self.folder} has no checkpoint {name!r}: there are {names}")
+        if name:
+            found = found[: [path.name for path in found].index(name) + 1]
+        if not found:
+            return None
+        try:
+            return load_state(found[-1])
+        except Damaged as error:
+            raise ValueError(f"the checkpoint is damaged: {error}. {instead(found[:-1])}") from error
+
+    def note_stop(self, why: str, may_change: Sequence[str] = ()) -> None:
+        """Notes why a run broke down, and which keys may change when it goes on."""
+        write_json(self.folder / STOPPED, {"why": why, "may_change": list(may_change)})
+
+    def may_change(self) -> list[str]:
+        """The keys that may change on resume, since the run broke down and advised that."""
+        path = self.folder / STOPPED
+        return list(json.loads(path.read_text(encoding="utf-8"))["may_change"]) if path.exists() else []
 
     def log(self, record: Mapping[str, Any]) -> None:
         """Appends a line to metrics.jsonl."""
@@ -184,8 +200,27 @@ class Run:
             if path.exists():
                 write_text(path, "".join(x for x in whole_lines(path) if json.loads(x)["step"] <= step))
 
+    def lines(self) -> int:
+        """How many lines are recorded."""
+        return len(self._lines())
+
     def _lines(self) -> list[str]:
         return whole_lines(self._metrics)
+
+
+def step_of(checkpoint: Path) -> str:
+    return checkpoint.name.rpartition("-")[2]
+
+
+def instead(before: Sequence[Path]) -> str:
+    """What to do without a checkpoint that is damaged."""
+    for path in reversed(before):
+        try:
+            load_state(path)
+        except Damaged:
+            continue
+        return f"The one before, {path}, is whole: `--resume --checkpoint {path.name}` goes on from it"
+    return "There is no other that is whole: begin anew in another folder (--out)"
 
 
 def whole_lines(path: Path) -> list[str]:

@@ -20,6 +20,7 @@ from scalpel.bounds import (
     Tokens,
     Weight,
 )
+from scalpel.folders import path_name
 from scalpel.methods import ROWS
 from scalpel.registry import unknown
 
@@ -290,6 +291,11 @@ class Recipe(Strict):
     measure: MeasureSpec = MeasureSpec()
     compare: CompareSpec | None = None
     track: Literal["", "tensorboard"] = ""  # where the record goes, beside metrics.jsonl
+
+    @field_validator("name")
+    @classmethod
+    def name_of_a_folder(cls, value: str) -> str:
+        return path_name(value, "the recipe's name")
 
     @property
     def answer_tokens(self) -> int:

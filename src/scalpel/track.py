@@ -1,11 +1,14 @@
-"""Trackers: where the record goes beside metrics.jsonl, for those who watch runs there."""
+"""Trackers: where the record goes beside metrics.jsonl, for those who watch runs there. One that fails is left out;
+the run goes on."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+log = logging.getLogger("scalpel")
 Tracker = Callable[[Mapping[str, Any]], None]
 
 
@@ -13,6 +16,23 @@ def tracker(name: str, folder: Path, first: int = 1) -> Tracker:
     """What is called with each record. Records of step `first` and later that an earlier, interrupted run wrote are
     hidden, since they come again."""
     return {"": lambda folder, first: lambda record: None, "tensorboard": tensorboard}[name](folder, first)
+
+
+def unfailing(write: Tracker, name: str) -> Tracker:
+    """The tracker, until it fails: that is said once, and nothing more goes there."""
+    failed: list[Exception] = []
+
+    def attempt(record: Mapping[str, Any]) -> None:
+        if failed:
+            return
+        try:
+            write(record)
+        except Exception as error:
+            failed.append(error)
+            words = "%s failed at step %s and gets no more records (%s: %s); metrics.jsonl has them all"
+            log.warning(words, name, record.get("step"), type(error).__name__, error)
+
+    return attempt
 
 
 def tensorboard(folder: Path, first: int) -> Tracker:
@@ -24,14 +44,16 @@ def tensorboard(folder: Path, first: int) -> Tracker:
             'track = "tensorboard" needs TensorBoard, which is not installed: pip install "scalpel-lm[track]", or '
             "leave `track` out; metrics.jsonl holds the same numbers"
         ) from None
-    writer = SummaryWriter(str(folder / "tensorboard"), purge_step=first)
+    writers: list[SummaryWriter] = []  # opened with the first record, so that a folder it can't have stops nothing
 
     def write(record: Mapping[str, Any]) -> None:
-        kind = str(record["kind"])
+        if not writers:
+            writers.append(SummaryWriter(str(folder / "tensorboard"), purge_step=first))
+        writer, kind = writers[0], str(record["kind"])
         for key, value in record.items():
             if isinstance(value, int | float) and key not in ("kind", "step"):
                 tag = key if key.startswith(f"{kind}/") else f"{kind}/{key}"
                 writer.add_scalar(tag, value, record["step"])
         writer.flush()
 
-    return write
+    return unfailing(write, "tensorboard")

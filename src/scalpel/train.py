@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from scalpel.batch import Batch
-from scalpel.checkpoint import Progress, Saver, last_good, refuse_other, restored, state
+from scalpel.checkpoint import Progress, Saver, last_good, restored, state
 from scalpel.draw import derive
 from scalpel.job import Job
 from scalpel.lengths import looked_over
@@ -19,6 +19,7 @@ from scalpel.memory import memory_of, ran_out, room_of
 from scalpel.optimise import set_rate
 from scalpel.part import Bound
 from scalpel.recipe import Recipe
+from scalpel.resume import changes_since, inputs_of, take_up
 from scalpel.rewards.guarded import Failed
 from scalpel.runs import Run
 from scalpel.schema import BudgetSpec
@@ -27,6 +28,7 @@ from scalpel.step import NonFiniteLoss, Tally, backward, outlook, parameter_pena
 from scalpel.stopping import Stopped, interruptible
 from scalpel.supply import drawn
 from scalpel.track import tracker
+from scalpel.whole import write_json
 
 PATIENCE = 100  # steps in a row that may spend nothing of a budget: batches that are empty, or without any credit
 EMPTY = (
@@ -41,6 +43,8 @@ def train(
     run: Run | None = None,
     *,
     resume: bool = False,
+    insist: bool = False,
+    checkpoint: str = "",
     watch: Watch = lambda job, stage, progress: False,
     tell: Callable[[Mapping[str, Any]], None] = lambda record: None,
 ) -> Job:
@@ -49,17 +53,20 @@ def train(
     `watch(job, stage, progress)` is called when a stage begins and after every step; it may measure, and ends the
     stage by returning True. `tell` gets each step's record. Raises ValueError for what is wrong with the recipe
     or its data, NonFiniteLoss if training breaks down, and KeyboardInterrupt after a Ctrl-C or another signal
-    to stop (`stopping.py`); in the last two cases the last good state is saved first.
+    to stop (`stopping.py`); in the last two cases the last good state is saved first. A resumed run goes on from
+    its last checkpoint, or from the one that is named; what it reads must be what it was, unless its user insists.
     """
+    saved = run.last_checkpoint(checkpoint) if run and resume else None
+    changed = changes_since(saved["recipe"], recipe, run) if run and saved else []
     job, progress = Job(recipe), Progress()
-    saved = run.last_checkpoint() if run and resume else None
-    if saved is not None:
-        assert run is not None
-        refuse_other(saved["recipe"], recipe)
-        progress = restored(saved)
-    if run and resume:
-        run.keep(saved["lines"] if saved else 0, progress.total)
     if run:
+        job.inputs = inputs_of(job)
+        if saved is not None:
+            progress = restored(saved)
+            take_up(job, run, saved, changed, insist)
+        elif resume:
+            run.keep(0, 0)
+        write_json(run.folder / "inputs.json", job.inputs)
         run.track = tracker(recipe.track, run.folder, progress.total + 1)
     saver = Saver(run) if run else None
     with interruptible() as wish:
@@ -74,18 +81,29 @@ def train(
                 progress.ended = watch(job, stage, progress)
             saved = None
             while not progress.ended and share_done(job, stage, progress) < 1.0:
-                record = guarded_step(job, stage, progress, run)
+                record = guarded_step(job, stage, progress, saver)
                 if run:
                     run.log(record)
                     run.show(record, job.completions)
                 tell(record)
-                progress.ended = watch(job, stage, progress) or stage.validation.exhausted
+                progress.ended = stage.validation.exhausted
+                progress.ended |= watched(watch, job, stage, progress, saver)
                 if saver and (wish or saver.due(stage.spec.checkpoint_every, progress.step)):
                     saver.save(job, stage, progress, needed=bool(wish))
                 if wish:
                     raise Stopped(f"stopped after step {progress.total}; {last_good(run)}", wish[0])
             job.leave(stage, run.folder if run else None)
     return job
+
+
+def watched(watch: Watch, job: Job, stage: StageRun, progress: Progress, saver: Saver | None) -> bool:
+    """What the watcher says of the step that is done; if it fails, where the run stands is saved first."""
+    try:
+        return watch(job, stage, progress)
+    except Exception:
+        if saver:
+            saver.rescue(job, stage, progress)
+        raise
 
 
 def share_done(job: Job, stage: StageRun, progress: Progress) -> float:
@@ -105,17 +123,26 @@ def may_spend(job: Job, stage: StageRun, budget: BudgetSpec) -> float:
     return (budget.amount - stage.spent_at_start) / rounds
 
 
-def guarded_step(job: Job, stage: StageRun, progress: Progress, run: Run | None) -> dict[str, Any]:
-    """A step and its record; if its loss is not finite, the state before it is saved and the rows are named."""
+def guarded_step(job: Job, stage: StageRun, progress: Progress, saver: Saver | None) -> dict[str, Any]:
+    """A step and its record; if it fails, the state before it is saved; if its loss is not finite, rows are named."""
     started, done = time.perf_counter(), share_done(job, stage, progress)
+    held, waiting = dict(progress.held), {k: list(batches) for k, batches in progress.waiting.items()}
+    spent = job.engine.meter.state()
+    run = saver.run if saver else None
     try:
         record = take_step(job, stage, progress)
     except NonFiniteLoss as error:
+        progress.held, progress.waiting = held, waiting
+        vars(job.engine.meter).update(spent)
         if run and stage.finite():  # else the last checkpoint is the last good state
             run.checkpoint(progress.total, state(job, stage, progress))
-        advice = "lower the learning rate, or look at these rows"
+        if run:
+            run.note_stop(str(error), may_change=["learning_rate"])
+        advice = "lower the learning rate, which may change when the run goes on, or look at these rows"
         raise NonFiniteLoss(f"step {progress.total + 1}: {error}; {advice}; {last_good(run)}") from None
     except Failed as error:
+        progress.held, progress.waiting = held, waiting
+        vars(job.engine.meter).update(spent)
         if run and stage.finite():
             run.checkpoint(progress.total, state(job, stage, progress))
         raise Failed(f"step {progress.total + 1}: {error}; {last_good(run)}") from error

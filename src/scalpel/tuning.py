@@ -16,8 +16,8 @@ from scalpel.failures import note
 from scalpel.job import Job, StageRun
 from scalpel.measure import make_probes
 from scalpel.recipe import BudgetSpec, CompareSpec, Recipe
-from scalpel.runs import write_json
 from scalpel.train import Progress, share_done, train
+from scalpel.whole import write_json
 
 if TYPE_CHECKING:
     from scalpel.compare import Arm

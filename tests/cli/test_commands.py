@@ -14,7 +14,7 @@ import scalpel as package
 from scalpel.cli import app
 
 COMMANDS = {
-    "train": {"recipe", "overrides", "--out", "--resume"},
+    "train": {"recipe", "overrides", "--out", "--resume", "--insist", "--checkpoint"},
     "compare": {"recipe", "overrides", "--out", "--resume"},
     "measure": {"tuned", "--base", "--probes", "--out", "--device", "--dtype"},
     "diff": {"base", "tuned"},

@@ -92,7 +92,7 @@ def test_files_come_back_as_they_were(tmp_path):
 
 def test_probes_that_would_share_a_file_are_refused(tmp_path):
     one, two = (side_by_side(Plain(name, "keep"), items([True]), items([True])) for name in ("a/b", "a:b"))
-    with pytest.raises(ValueError, match="share a ledger file"):
+    with pytest.raises(ValueError, match="share a place on disk"):
         write(tmp_path, [one, two])
 
 

@@ -131,7 +131,8 @@ def test_a_second_build_into_the_same_folder_is_refused(built):
 def test_an_unfinished_build_goes_on_only_when_told(tmp_path):
     run = tmp_path / "small.run"
     run.mkdir()
-    (run / "metrics.jsonl").write_text('{"step": 1}\n')
+    for name, text in (("recipe.toml", ""), ("environment.json", "{}"), ("metrics.jsonl", '{"step": 1}\n')):
+        (run / name).write_text(text)
     with pytest.raises(ValueError, match="already holds a run: go on with --resume"):
         build(tmp_path / "small", "world-300k", steps=1, batch=1, device="cpu", items=1)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from scalpel.measure.files import read_json
-from scalpel.runs import write_json
+from scalpel.whole import write_json
 
 SOURCE = Path(__file__).parents[1]
 FILE = "origin.json"

@@ -13,7 +13,7 @@ from scalpel.claims.quantities import PERCENT, POINTS, UNITS
 from scalpel.claims.run import result_of
 from scalpel.measure.statistics import Interval
 from scalpel.measure.words import duration, listed, points, quantity, with_range
-from scalpel.runs import write_text
+from scalpel.whole import write_text
 
 NOT_RUN = "not run yet"
 TITLES = {"given": "given", "tests": "test", "besides": "besides"}

@@ -15,7 +15,7 @@ from scalpel.measure import load
 from scalpel.measure.files import read_json
 from scalpel.progress import Progress
 from scalpel.recipe import write
-from scalpel.runs import write_json
+from scalpel.whole import write_json
 
 FORMAT = 1
 SHOWN = ("name", "gain", "forgetting", "learning_rate", "steps", "cost")  # of an arm's row in comparison.json

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from scalpel.runs import write_text
+from scalpel.whole import write_text
 
 
 def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:

@@ -14,10 +14,11 @@ from typing import Any, Literal
 
 import numpy as np
 
+from scalpel.folders import file_names
 from scalpel.measure.files import read_json, read_jsonl, write_jsonl
 from scalpel.measure.probes.item import ItemResult, Probe, Role
 from scalpel.measure.statistics import Interval, bootstrap, mcnemar, paired_change
-from scalpel.runs import write_json
+from scalpel.whole import write_json
 
 Verdict = Literal["gained", "kept", "lost", "never", "measured"]
 VERDICTS: dict[tuple[bool, bool], Verdict] = {
@@ -214,21 +215,13 @@ def write(folder: Path, ledgers: Sequence[Ledger], extra: dict[str, dict[str, An
 
     `extra` adds keys to a probe's summary, by its name: `{"facts": {"recovery": …}}`.
     """
-    names = file_names([book.probe for book in ledgers])
+    names = file_names([book.probe for book in ledgers], "probe")
     probes = {}
     for book in ledgers:
-        write_jsonl(folder / "ledger" / names[book.probe], (asdict(entry) for entry in book.entries))
-        probes[book.probe] = {"file": names[book.probe], "k": book.k} | summary(book)
+        write_jsonl(folder / "ledger" / f"{names[book.probe]}.jsonl", (asdict(entry) for entry in book.entries))
+        probes[book.probe] = {"file": f"{names[book.probe]}.jsonl", "k": book.k} | summary(book)
         probes[book.probe] |= (extra or {}).get(book.probe, {})
     write_json(folder / "ledger" / "summary.json", {"format": 1, "rule": RULE, "probes": probes})
-
-
-def file_names(probes: Sequence[str]) -> dict[str, str]:
-    """A file name for each probe; what a file name can't hold becomes a dash."""
-    names = {probe: "".join(c if c.isalnum() or c in "-_." else "-" for c in probe) for probe in probes}
-    if len(set(names.values())) < len(probes):
-        raise ValueError(f"two of the probes {sorted(probes)} would share a ledger file; rename one")
-    return {probe: f"{name}.jsonl" for probe, name in names.items()}
 
 
 def read(folder: Path) -> list[Ledger]:

@@ -20,11 +20,13 @@ from transformers import PreTrainedModel
 from scalpel import models
 from scalpel.example import Example
 from scalpel.job import Job, StageRun
-from scalpel.recipe import Recipe, parse
+from scalpel.recipe import Recipe, parse, write
 from scalpel.rendered import Rendered
-from scalpel.runs import Run, write_json
+from scalpel.runs import Run, environment
+from scalpel.targets import claimed
 from scalpel.tokens import Tokens
 from scalpel.train import Progress, train
+from scalpel.whole import write_json, write_text
 from scalpel.world.card import card
 from scalpel.world.shape import untrained
 from scalpel.world.vocabulary import MAX_LENGTH, render, tokenizer
@@ -65,16 +67,23 @@ def build(
         raise ValueError(f"{out} is there already, and a build would replace it: choose another folder, or remove it")
     work = out.with_name(f"{out.name}.run")
     recipe = pretraining(work / "start", size, steps, batch, learning_rate, seed, device, threads, more)
-    if not resume or not (work / "start").exists():
-        run = Run(work)
-        models.save(first(size, seed, start), Tokens(tokenizer()), work / "start")
-    else:
-        run = Run(work, resume=True)
-    job = pretrain(recipe, run, resume=resume, tell=tell)
+    with claimed(work, "run", resume=resume) as begun:
+        run = Run(work, resume)
+        if not begun or not (work / "start").exists():
+            write_text(work / "recipe.toml", write(recipe))
+            write_json(work / "environment.json", environment())
+            models.save(first(size, seed, start), Tokens(tokenizer()), work / "start")
+        job = pretrain(recipe, run, resume=resume, tell=tell)
+        folder = finish(recipe, job, out, start, items)
+        shutil.rmtree(work / "start")
+    return folder
+
+
+def finish(recipe: Recipe, job: Job, out: Path, start: str | Path | None, items: int) -> Path:
+    """The folder of the model, with its card."""
     folder = models.save(job.engine.model.cpu(), job.engine.tokens, out)
     write_json(folder / "pretraining.json", account(recipe, job, start))
     card(folder, items=items)
-    shutil.rmtree(work / "start")
     return folder
 
 

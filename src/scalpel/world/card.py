@@ -11,7 +11,7 @@ from scalpel import models
 from scalpel.engine import Engine, Sampling
 from scalpel.measure.statistics import wilson
 from scalpel.registry import lookup
-from scalpel.runs import write_json, write_text
+from scalpel.whole import write_json, write_text
 from scalpel.world.task import WorldTask
 from scalpel.world.tasks.worked import STYLES, style_of
 

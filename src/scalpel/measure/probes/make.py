@@ -8,6 +8,7 @@ from typing import Any
 from scalpel.binding import Key, bound_table, bounded, checked_value, keys_of, placed
 from scalpel.bounds import Count, Few, Name, Seed, Temperature, Tokens
 from scalpel.example import Prompt, Split, Task, asked
+from scalpel.folders import file_names
 from scalpel.measure.probes.choose import Choose, read_choices
 from scalpel.measure.probes.drift import Drift
 from scalpel.measure.probes.generate import Generate
@@ -40,6 +41,7 @@ def make_probes(
         raise ValueError(f"measure.target: {unknown('probe', target, names)}")
     if len(set(names)) < len(names):
         raise ValueError(f"two probes share a name in {names}; the ledger keeps one file a name, so rename one")
+    file_names(names, "probe")
     roles: list[Role] = ["target" if name == target else "keep" for name in names]
     return [make_probe(spec, roles[k], make_task, max_tokens, f"{place}.{k}") for k, spec in enumerate(specs)]
 
