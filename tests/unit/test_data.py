@@ -107,8 +107,8 @@ def test_columns_are_mapped_and_one_column_may_serve_twice() -> None:
         ({"messages": []}, "must be a list of messages"),
         ({"messages": ["a"]}, r"messages\[0\] is 'a' \(str\): a message has a role and a content"),
         ({"messages": [{"role": "asistant", "content": "a"}]}, "unknown role 'asistant': did you mean 'assistant'"),
-        ({"messages": [{"role": "user", "content": None}]}, "content is None"),
-        ({"prompt": [USER], "completion": [USER, BOT]}, "roles user, assistant: it must be one assistant message"),
+        ({"messages": [{"role": "user", "content": None}]}, "no content but null"),
+        ({"prompt": [USER], "completion": [USER, BOT]}, "begins with a message of role user: it must be the assistant"),
     ],
 )
 def test_rows_that_cannot_be_examples_are_refused_by_their_place(row: dict[str, Any], words: str) -> None:
