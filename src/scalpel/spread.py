@@ -86,8 +86,8 @@ class Spread:
         of = f"of {self.judged} samples from source {self.source!r}"
         if self.unrewarded == self.judged:
             found["unrewarded"] = (
-                f"{self.steps} steps and no reward applied to any {of}: nothing was rewarded, so nothing moves; have a "
-                "reward function give numbers, not None"
+                f"no reward applied to any {of}: nothing was rewarded, so nothing moves; have a reward function give "
+                "numbers, not None"
             )
         elif self.unrewarded:
             found["some unrewarded"] = (

@@ -9,6 +9,7 @@ import pytest
 
 from scalpel.example import Example
 from scalpel.marks import unread
+from scalpel.rewards.answers import final
 from scalpel.rewards.mathematics import judge
 from scalpel.rewards.verifiers import make
 
@@ -138,6 +139,75 @@ ROWS: list[tuple[str, str, bool | None]] = [
     ("\\boxed{1/0}", "7", WRONG),
     ("\\boxed{5!}", "120", RIGHT),
     ("\\boxed{|{-5}|}", "5", RIGHT),
+    ("\\boxed{1,000}", "1000", RIGHT),
+    ("\\boxed{1,000,000.00}", "1000000", RIGHT),
+    ("$\\boxed{12.50}$ dollars", "12.5", RIGHT),
+    ("\\$1,250", "1250", RIGHT),
+    ("\\boxed{3:2}", "3:2", RIGHT),
+    ("\\boxed{2:3}", "3:2", WRONG),
+    ("\\boxed{2}", "2*sqrt(3)", WRONG),
+    ("\\boxed{\\left\\{1,2\\right\\}}", "\\{1,2\\}", RIGHT),
+    ("\\boxed{\\left(0,1\\right)}", "(0,1)", RIGHT),
+    ("\\boxed{1+2i}", "1+2i", RIGHT),
+    ("\\boxed{1-2i}", "1+2i", WRONG),
+    ("\\boxed{(-5)}", "-5", RIGHT),
+    ("50\\%", "1/2", RIGHT),
+    ("$50\\%$", "0.5", RIGHT),
+    ("\xbd", "0.5", RIGHT),
+    ("\\boxed{\xbd}", "1/2", RIGHT),
+    ("2\xbd", "2.5", RIGHT),
+    ("\\boxed{\u221a2}", "\\sqrt{2}", RIGHT),
+    ("\u03c0", "\\pi", RIGHT),
+    ("\\boxed{3\xb2}", "9", RIGHT),
+    ("3 \xd7 4 = 12", "12", RIGHT),
+    ("It's 5.0", "5", RIGHT),
+    ("5.", "5", RIGHT),
+    ("05", "5", RIGHT),
+    ("1e3", "1000", RIGHT),
+    ("-1,234.5", "-1234.5", RIGHT),
+    ("$-\\frac{1}{2}$", "-0.5", RIGHT),
+    ("$\\frac{-1}{-2}$", "0.5", RIGHT),
+    ("$\\boxed{ 7 }$.", "7", RIGHT),
+    ("\\boxed{7}%", "7%", RIGHT),
+    ("$\\boxed{7}\\%$", "7\\%", RIGHT),
+    ("Answer: 7", "7", RIGHT),
+    ("answer is: \\(7\\)", "7", RIGHT),
+    ("\\[ 7 \\]", "7", RIGHT),
+    ("$$7$$", "7", RIGHT),
+    ("**Answer:** 7", "7", RIGHT),
+    ("Answer: **7**", "7", RIGHT),
+    ("<answer>7</answer>", "7", RIGHT),
+    ("7</s>", "7", RIGHT),
+    ("\\boxed{7,8}", "8", WRONG),
+    ("\\boxed{x>3}", "x>3", RIGHT),
+    ("\\boxed{x<3}", "x>3", WRONG),
+    ("\\boxed{3<x}", "x>3", RIGHT),
+    ("\\boxed{\\emptyset}", "\\emptyset", RIGHT),
+    ("\\boxed{0}", "0", RIGHT),
+    ("\\boxed{0.0}", "0", RIGHT),
+    ("\\boxed{\\frac{0}{5}}", "0", RIGHT),
+    ("\\boxed{10^{-20}}", "10^{-21}", WRONG),
+    ("\\boxed{-1}", "1", WRONG),
+    ("\\boxed{2x}", "2y", WRONG),
+    ("\\boxed{A}", "A", RIGHT),
+    ("\\boxed{3 \\frac{1}{3}}", "10/3", RIGHT),
+    ("\\boxed{\\log_2 8}", "3", RIGHT),
+    ("\\boxed{\\binom{5}{2}}", "10", RIGHT),
+    ("\\boxed{6 \\text{ apples}}", "6", RIGHT),
+    ("\\boxed{6\\ \\text{cm}}", "6", RIGHT),
+    ("\\boxed{\\$6}", "6", RIGHT),
+    ("\\boxed{6\\text{ and }7}", "6, 7", RIGHT),
+    ("The roots are 2 and 3.", "2, 3", RIGHT),
+    ("The roots are 2, 3 and 4.", "2, 3", WRONG),
+    ("roots are 3, 2", "\\{2,3\\}", RIGHT),
+    ("6 and 7", "7", RIGHT),
+    ("\\boxed{12,345}", "12345", RIGHT),
+    ("\\boxed{$5$}", "5", RIGHT),
+    ("the total is $5 and the tax $1, so $6", "6", RIGHT),
+    ("$5.00", "5", RIGHT),
+    ("USD 5", "5", RIGHT),
+    ("5 USD", "5", RIGHT),
+    ("5\u20ac", "5", RIGHT),
 ]
 HARD = [("$9^{9^{9^{9}}}$", "9"), ("\\(2003^{2002^{2001}}\\) [Answer: 009]", "9"), ("10^{10^{10^{10}}}", "10")]
 
@@ -153,7 +223,7 @@ def here() -> list[bool | None]:
 
 def test_every_row_of_the_table_is_judged_as_it_says(here: list[bool | None]) -> None:
     wrong = [(*row, found) for row, found in zip(ROWS, here, strict=True) if found is not row[2]]
-    assert not wrong and len(ROWS) > 100
+    assert not wrong and len(ROWS) > 180
 
 
 def test_another_thread_says_the_same(here: list[bool | None]) -> None:
@@ -243,6 +313,20 @@ def test_expressions_and_sums_of_any_length_take_their_time_and_no_more(caplog: 
     assert time.monotonic() - start < 20
     with pytest.raises(ValueError, match="timeout = 0: it must be a number of seconds above 0"):
         make({"name": "pattern", "pattern": "a", "timeout": 0})
+
+
+def test_answers_are_found_in_texts_of_any_length() -> None:
+    start = time.monotonic()
+    for text in (
+        "\\boxed{" * 20_000,
+        "1,1," * 20_000,
+        "$" * 50_000,
+        "1" * 100_000 + "\u00bd",
+        "1, " * 30_000,
+        "((" * 50_000,
+    ):
+        final(text, "last", True)
+    assert time.monotonic() - start < 10
 
 
 def test_a_calculation_with_an_endless_end_does_not_hold() -> None:

@@ -24,6 +24,7 @@ from scalpel.part import bind
 from scalpel.registry import AXES
 from scalpel.rewards import Rewards
 from scalpel.rewards.guarded import Failed
+from scalpel.rewards.verifiers import make
 from scalpel.rewards.waiting import told
 from scalpel.runs import Run
 from scalpel.train import train
@@ -318,6 +319,13 @@ def test_a_reward_has_the_time_that_it_is_given(user: Write) -> None:
         Rewards([{"name": "exact", "timeout": 0}])
     with pytest.raises(ValueError, match="'brevity' can't have a timeout"):
         Rewards(["exact", {"name": "brevity", "timeout": 1}])
+
+
+def test_a_users_verifier_has_the_time_that_it_is_given(user: Write) -> None:
+    spec = user("import time\ndef f(completions):\n    time.sleep(0.2)\n    return [1]")
+    assert make({"name": spec, "timeout": 60})("1", EXAMPLES[0]) == 1.0
+    with pytest.raises(ValueError, match=r"verifier .*mine\.py:f' has not answered within its timeout of 0\.01 s"):
+        make({"name": spec, "timeout": 0.01})("1", EXAMPLES[0])
 
 
 def test_what_is_waited_for_is_said(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:

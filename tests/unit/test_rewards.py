@@ -128,7 +128,7 @@ def test_an_answer_that_is_no_mathematics_is_refused() -> None:
         ("pattern", "needs pattern: write"),
         ({"name": "pattern", "pattern": "("}, r"'\(' is no regular expression"),
         ("nowhere.py:f", "no file nowhere.py"),
-        ({"name": "x.py:f", "deep": 1}, "takes no options, but deep came"),
+        ({"name": "x.py:f", "deep": 1}, "takes no options but timeout, but deep came"),
     ],
 )
 def test_verifiers_that_cannot_be_are_refused(spec: Any, words: str) -> None:

@@ -16,11 +16,20 @@ JOINED = re.compile(r"[\s$,;&]*(?:(?:and|or)[\s$,;&]*)?|[\s$]*\\text\s*\{\s*(?:a
 WORD_JOIN = re.compile(r"\\(?:text|mathrm|textrm|mbox)\s*\{\s*(,?\s*(?:and|or)\s*)\}")
 SEPARATOR = re.compile(r",\s+(?:and|or)\b|,\s+|;\s*|\s(?:and|or)\s")
 MATH = re.compile(r"(?<![\\$])\$(?=\S)[^$\n]*?(?<=\S)\$(?![\d$])")  # a dollar before money isn't one before mathematics
-MONEY = re.compile(r"\\?\$\s*(?=-?\d)|(?<=\d)\s?\\\$")
+MONEY = re.compile(
+    r"\\?\$\s*(?=-?\d)|(?<=\d)\s?\\\$|[\u20ac\u00a3\u00a5\u20b9]\s*(?=-?\d)|(?<=\d)\s*[\u20ac\u00a3\u00a5\u20b9]"
+)
 POWER = re.compile(r"(?<![\w.\\])(-?\d{1,40}(?:\.\d{1,40})?)[eE]([-+]?\d{1,2})(?![\w.]\d)\b")
 PLUS = re.compile(r"(?:^|(?<=is )|(?<=: )|(?<== )|(?<=\{))\s*\+\s*(?=\d)")
+FRACTION = re.compile("(\\d{0,9}) ?([\u00bc-\u00be\u2150-\u215e])")
+RAISED = re.compile("(?<=[\\w)])[\u207b]?[\u2070\u00b9\u00b2\u00b3\u2074-\u2079]+")
+ROOT = re.compile("(-?\\d{0,9})\u221a *(\\d+|\\([^()]*\\))")
+PI = re.compile("(-?\\d{0,9})\u03c0")
+TAG = re.compile(r"</?[A-Za-z_]{3,20}>")
+NAMED = re.compile(r"(?<![\\A-Za-z])(sqrt\s*\(([^()]*)\)|pi(?![A-Za-z]))")
+OPEN_ENDS = 20  # boxes that never close, after which no more are looked for
 MARKED = re.compile(r"####[ \t]*([^\n]+)")
-NUMBER = r"(?:[A-Za-z]\s*=\s*)?-?\d[\d.,]*(?:/\d+)?"
+NUMBER = r"(?:[A-Za-z]\s?=\s?)?-?\d[\d.,]{0,30}(?:/\d{1,30})?"
 LISTED = re.compile(rf"{NUMBER}(?:(?:\s*[,;]\s+(?:and\s+|or\s+)?|\s+(?:and|or)\s+){NUMBER})+")
 SIGNS = {
     **dict.fromkeys("\u2212\ufe63\uff0d", "-"), **dict.fromkeys("\u00a0\u2007\u2009\u200a\u202f", " "),
@@ -29,14 +38,37 @@ SIGNS = {
 
 
 def cleaned(text: str) -> str:
-    """The text with one kind of minus, digits, spaces and powers of ten, and without signs of currencies."""
+    """The text with one kind of minus, digits, spaces, fractions, roots and powers, and without signs of currencies
+    and tags."""
     if not text.isascii():
-        text = "".join(SIGNS.get(c, plain(c)) for c in text)
+        text = FRACTION.sub(improper, text)
+        text = "".join(SIGNS.get(c, plain(c)) for c in RAISED.sub(power, text))
+    text = TAG.sub(" ", text)
     text = re.sub(r"\\[!,;]|\{,\}", lambda m: "," if m[0] == "{,}" else "" if m[0] == "\\!" else " ", text)
-    text = re.sub(r"(?<=\d),\s?(?=\d{3}(?!\d))(?<=[\d,])", ",", text) if "," in text else text
     text = POWER.sub(lambda m: format(Decimal(m[1]).scaleb(int(m[2])), "f"), text)
     text = PLUS.sub("", text)
-    return "".join(piece if kept else MONEY.sub("", piece) for piece, kept in pieces(text))
+    return "".join(symbols(piece, kept) for piece, kept in pieces(text))
+
+
+def symbols(piece: str, mathematics: bool) -> str:
+    """A piece with its roots and pi in LaTeX, and, where it is none already, as mathematics among words."""
+    mark = "" if mathematics else "$"
+    if not piece.isascii():
+        piece = ROOT.sub(lambda m: f"{mark}{m[1]}\\sqrt{{{m[2].strip('()')}}}{mark}", piece)
+        piece = PI.sub(lambda m: f"{mark}{m[1]}\\pi {mark}", piece)
+    return piece if mathematics else MONEY.sub("", piece.replace("\\%", "%"))
+
+
+def improper(found: re.Match[str]) -> str:
+    """2½ as 5/2."""
+    over, under = unicodedata.normalize("NFKC", found[2]).split("\u2044")
+    return f"{int(found[1] or 0) * int(under) + int(over)}/{under}"
+
+
+def power(found: re.Match[str]) -> str:
+    """10³ as 10^3."""
+    raised = unicodedata.normalize("NFKC", found[0]).replace("\u2212", "-")
+    return f"^{raised}" if raised.isdecimal() else f"^{{{raised}}}"
 
 
 def plain(character: str) -> str:
@@ -58,13 +90,13 @@ def boxes(text: str) -> list[tuple[int, int, str]]:
     """What stands in boxes that are closed and not empty, with the places where each begins and ends. Of a box in a
     box only the outer one is taken."""
     found: list[tuple[int, int, str]] = []
-    at = 0
-    while (box := OPEN.search(text, at)) is not None:
+    at, left = 0, OPEN_ENDS
+    while left and (box := OPEN.search(text, at)) is not None:
         end = closing(text, box.end())
         if end is None:  # cut off: what comes before it counts, and so may boxes inside
-            at = box.end()
+            at, left = box.end(), left - 1
             continue
-        if content := text[box.end() : end].strip():
+        if content := text[box.end() : end].replace("$", "").strip():
             found.append((box.start(), end + 1, content))
         at = end + 1
     return found
@@ -133,7 +165,12 @@ def final(text: str, box: str, several: bool) -> tuple[list[str], str] | None:
 
 
 def boxed(content: str) -> str:
-    return f"$\\boxed{{{content}}}$"
+    return f"$\\boxed{{{spelt(content)}}}$"
+
+
+def spelt(expression: str) -> str:
+    """Roots and pi that are written in letters, in LaTeX."""
+    return NAMED.sub(lambda m: "\\pi " if m[2] is None else f"\\sqrt{{{m[2]}}}", expression)
 
 
 def stated(answer: str) -> tuple[list[str], str]:
@@ -148,6 +185,7 @@ def stated(answer: str) -> tuple[list[str], str]:
 def bare(text: str) -> str:
     """An expression that lacks its dollar signs, without which only the "1" of "1+x" would be read; where there are
     words, the expression is looked for among them."""
+    text = spelt(text)
     words = re.search(r"[A-Za-z]{2,}", re.sub(r"\\(?:begin|end)\{[a-z*]+\}|\\[A-Za-z]+", " ", text))
     marked = any(mark in text for mark in ("$", "\\boxed", "\\(", "\\["))
     return text if words or marked else f"${text}$"

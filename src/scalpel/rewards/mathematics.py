@@ -37,7 +37,7 @@ def judge(completion: str, answer: str, *, seconds: int = 5, box: str = "last") 
         )
     if not completion.strip():
         return None
-    said = final(completion, box, several=len(right[0]) > 1)
+    said = final(completion, box, several=len(right[0]) > 1 or "\\{" in right[1])
     if said is None:
         return False
     return WORKER.compare(right, said, seconds)

@@ -24,6 +24,7 @@ from scalpel.marks import UNREAD
 from scalpel.registry import unknown
 from scalpel.rewards import values
 from scalpel.rewards.guarded import Failed, guarded, settled
+from scalpel.rewards.waiting import Asked
 
 Function = Callable[..., Any]
 Verifier = Callable[[str, Example], float]
@@ -122,12 +123,13 @@ def checked(given: Any, spec: str, examples: Sequence[Example]) -> list[float | 
     return values.checked(given, spec, examples)
 
 
-def verifier(spec: str) -> Verifier:
-    """The function as a verifier of single completions: its values must lie in [0, 1], None is unread."""
-    fn = imported(spec)
+def verifier(spec: str, timeout: float | None = None) -> Verifier:
+    """The function as a verifier of single completions, each within its time: its values must lie in [0, 1], None is
+    unread."""
+    ask = Asked(spec, Users(spec, imported(spec)), timeout, "verifier")
 
     def verify(completion: str, example: Example) -> float:
-        value = call(fn, spec, [example], [completion], {})[0]
+        value = ask([example], [completion], {})[0]
         if value is None:
             return UNREAD
         if not 0 <= value <= 1:

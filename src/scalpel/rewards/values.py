@@ -67,10 +67,10 @@ def weight(value: Any, name: object) -> float:
 
 
 def seconds(value: Any, name: object) -> float:
-    """A reward's time limit. ValueError for what is none."""
+    """A reward's or a verifier's time limit. ValueError for what is none."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 86_400:
         raise ValueError(
-            f"reward {name!r} has timeout = {shown(value)}: it must be a number of seconds above 0, such as 10.0; "
+            f"{name!r} has timeout = {shown(value)}: it must be a number of seconds above 0, such as 10.0; "
             "leave it out for no limit"
         )
     return float(value)

@@ -12,6 +12,7 @@ from typing import Any
 from scalpel.example import Example, named
 from scalpel.marks import UNREAD
 from scalpel.registry import unknown
+from scalpel.rewards import values
 from scalpel.rewards.equations import true_share
 from scalpel.rewards.mathematics import BOXES, judge
 from scalpel.rewards.patterns import SECONDS, compiled, found, search
@@ -108,9 +109,12 @@ def make(spec: str | Mapping[str, Any]) -> Verifier:
     table = {"name": spec} if isinstance(spec, str) else dict(spec)
     name = table.pop("name", None)
     if isinstance(name, str) and ".py:" in name:
+        limit = values.seconds(table.pop("timeout"), name) if "timeout" in table else None
         if table:
-            raise ValueError(f"{name} takes no options, but {', '.join(table)} came: set them inside the function")
-        return verifier(name)
+            raise ValueError(
+                f"{name} takes no options but timeout, but {', '.join(table)} came: set them inside the function"
+            )
+        return verifier(name, limit)
     if name not in VERIFIERS:
         raise ValueError(f"{unknown('verifier', str(name), VERIFIERS)}, or path.py:function")
     parameters = [p for p in signature(VERIFIERS[name]).parameters.values() if p.kind is Parameter.KEYWORD_ONLY]

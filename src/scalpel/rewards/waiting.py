@@ -25,11 +25,12 @@ class Asked:
     name: str
     function: Judging
     timeout: float | None = None
+    what: str = "reward"
 
     def __call__(
         self, examples: Sequence[Example], completions: Sequence[str], handed: Mapping[str, Any]
     ) -> Sequence[Any]:
-        with told(f"reward {self.name!r}"):
+        with told(f"{self.what} {self.name!r}"):
             if self.timeout is None:
                 return self.function(examples, completions, handed)
             return self.within(self.timeout, examples, completions, handed)
@@ -52,7 +53,7 @@ class Asked:
             raise failed[0]
         if not came:
             raise ValueError(
-                f"reward {self.name!r} has not answered within its timeout of {seconds:g} s, on {len(asked[0])} "
+                f"{self.what} {self.name!r} has not answered within its timeout of {seconds:g} s, on {len(asked[0])} "
                 f"completions, the first for {named(asked[0][0])}: raise `timeout`, or have it give None for what "
                 "takes too long"
             )
