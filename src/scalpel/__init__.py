@@ -17,8 +17,6 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from scalpel.visible import Visible
-
 __version__ = "0.1.0"
 
 HERE = {"Pair": "scalpel.pair", "Recipe": "scalpel.recipe", "diff": "scalpel.api", "generate": "scalpel.api"}
@@ -56,4 +54,12 @@ class Package(ModuleType):
 
 
 sys.modules[__name__].__class__ = Package
-logging.getLogger("scalpel").addFilter(Visible())  # in every process, whoever handles the records
+
+
+def _visible(record: logging.LogRecord) -> bool:
+    """In every process, whoever handles its records: no text of others in them can steer a terminal."""
+    filtered: bool = import_module("scalpel.visible").record_visible(record)
+    return filtered
+
+
+logging.getLogger("scalpel").addFilter(_visible)

@@ -33,9 +33,7 @@ def sign(found: re.Match[str]) -> str:
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 
-class Visible(logging.Filter):
-    """Makes a record's words visible, whichever handler shows or keeps them."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        record.msg, record.args = visible(record.getMessage()), ()
-        return True
+def record_visible(record: logging.LogRecord) -> bool:
+    """A filter of the log: makes a record's words visible, whichever handler shows or keeps them."""
+    record.msg, record.args = visible(record.getMessage()), ()
+    return True
