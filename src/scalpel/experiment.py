@@ -319,7 +319,10 @@ def ledgers(
 
 def after(book: Ledger) -> list[ItemResult]:
     """The ledger's second look, as a probe would give it."""
-    return [ItemResult(e.id, e.after, e.logp_after, e.output_after, e.prompt, e.answer) for e in book.entries]
+    return [
+        ItemResult(e.id, e.after, e.logp_after, e.output_after, e.prompt, e.answer, e.unread_after, e.cut_off_after)
+        for e in book.entries
+    ]
 
 
 def summarise(run: Run, base: Engine, tuned: Engine, trained: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,9 +7,10 @@ from statistics import mean
 
 import pytest
 
+from folders import Plain
 from running import prepare, records, tables
-from scalpel.experiment import probe_record, run_recipe
-from scalpel.measure import ItemResult
+from scalpel.experiment import after, probe_record, run_recipe
+from scalpel.measure import ItemResult, side_by_side
 
 COST = {"flops": 1.0, "seconds": 1.0}
 
@@ -37,3 +38,9 @@ def test_the_ends_of_a_run_count_the_items_of_its_middle(tmp_path):
     for line, side in ((looks[0], "logp_before"), (looks[-1], "logp_after")):
         assert line["probe/words/value"] == pytest.approx(mean(item[side] for item in items[:3]))
         assert line["probe/words/value"] != pytest.approx(mean(item[side] for item in items))
+
+
+def test_the_last_point_tells_of_unread_answers_as_the_others_do():
+    rows = {"facts": [ItemResult("0", False, None, "", "", unread=True, cut_off=True)]}
+    book = side_by_side(Plain("facts", "keep"), rows["facts"], rows["facts"])  # type: ignore[arg-type]
+    assert after(book) == rows["facts"]

@@ -224,7 +224,7 @@ def test_headlines(cases, name, headline):
 def test_answers_that_told_nothing_are_shown_where_they_count(cases):
     found = cases["one run, unread"]
     assert "50% unread" in found.said and "2% unread, 20% cut off" in found.said
-    assert "Cut off by max_tokens, and counted as wrong: of reverse-long 20% by x0. Raise max_tokens" in found.said
+    assert "Cut off by max_tokens, where few can be right: of reverse-long 20% by x0. Raise max_tokens" in found.said
     assert "unread" not in cases["one run"].said and "cut off" not in cases["one run"].said
 
 

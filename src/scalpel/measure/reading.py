@@ -1,6 +1,6 @@
 """Answers that told nothing: unread ones, in which the verifier found none, and those cut off by the limit of tokens.
 
-They count as wrong. Where they are many, a change of what is right may be one of how answers are written.
+An unread answer counts as wrong, and one without its end mostly is. Where they are many, a change of what is right may be one of how answers are written.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ KINDS = {
         "Unread, and counted as wrong",
         "The verifier found no answer in them: ask for the form that it reads, or take another verifier.",
     ),
-    "cut_off": ("Cut off by max_tokens, and counted as wrong", "Raise max_tokens of these probes."),
+    "cut_off": ("Cut off by max_tokens, where few can be right", "Raise max_tokens of these probes."),
 }
 NAMES = {"unread": "unread", "cut_off": "cut off"}
 Rows = Sequence[Mapping[str, Any]]  # of arms, as in comparison.json
