@@ -1,6 +1,7 @@
 """Answers that told nothing: unread ones, in which the verifier found none, and those cut off by the limit of tokens.
 
-An unread answer counts as wrong, and one without its end mostly is. Where they are many, a change of what is right may be one of how answers are written.
+An unread answer counts as wrong, and one without its end mostly is. Where they are many, a change of what is right may
+be one of how answers are written.
 """
 
 from __future__ import annotations
