@@ -19,8 +19,11 @@ def plain(value: Any, place: str = "", deep: int = 0) -> Any:
     if deep > DEEPEST:
         raise ValueError(f"{short(here)} is nested more than {DEEPEST} deep: no table of a recipe is")
     if isinstance(value, Mapping):
-        return {key_of(k, here): plain(v, f"{place}.{k}" if place else str(k), deep + 1) for k, v in value.items()}
+        inside = {key_of(k, here): plain(v, f"{place}.{k}" if place else str(k), deep + 1) for k, v in value.items()}
+        return {k: v for k, v in inside.items() if v is not None}  # as TOML says it: the key is left out
     if isinstance(value, list | tuple):
+        if any(v is None for v in value):
+            raise ValueError(f"{short(here)} holds a None, which no recipe holds: leave it out")
         return [plain(v, f"{place}.{i}" if place else str(i), deep + 1) for i, v in enumerate(value)]
     if isinstance(value, str):
         return text(value, here)
