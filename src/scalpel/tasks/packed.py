@@ -72,7 +72,7 @@ def encoding_of(head: bytes) -> str:
 def lines(path: str | Path) -> Iterator[tuple[int, str]]:
     """The numbered lines of a text file with their ends. ValueError names file and line of what is no text."""
     encoding = encoding_of(beginning(path, 8))
-    number = 0
+    number, damage = 0, DAMAGE  # a name of its own: the module's may be gone when an unread rest is closed at exit
     with unpacked(path) as stream:
         try:
             if encoding == "utf-8-sig":
@@ -87,7 +87,7 @@ def lines(path: str | Path) -> Iterator[tuple[int, str]]:
             raise ValueError(
                 f"{path}:{number + 1}: not valid {kind} ({error.reason}): save the file as UTF-8"
             ) from None
-        except DAMAGE as error:
+        except damage as error:
             raise damaged(path, number, error) from error
 
 
