@@ -19,15 +19,21 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-HERE = {"Pair": "scalpel.pair", "Recipe": "scalpel.recipe", "diff": "scalpel.api", "generate": "scalpel.api"}
+HERE = {
+    "Pair": "scalpel.pair",
+    "Recipe": "scalpel.recipe",
+    "diff": "scalpel.api",
+    "generate": "scalpel.api",
+    "merge": "scalpel.api",
+}
 VERBS = ("train", "measure", "compare", "report")  # functions whose names are also those of the submodules behind them
 
 if TYPE_CHECKING:
-    from scalpel.api import compare, diff, generate, measure, report, train
+    from scalpel.api import compare, diff, generate, measure, merge, report, train
     from scalpel.pair import Pair
     from scalpel.recipe import Recipe
 
-__all__ = ["Pair", "Recipe", "compare", "diff", "generate", "measure", "report", "train"]
+__all__ = ["Pair", "Recipe", "compare", "diff", "generate", "measure", "merge", "report", "train"]
 
 
 class Verb(ModuleType):

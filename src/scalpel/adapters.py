@@ -6,6 +6,7 @@ Frozen weights are never written to until `fold`.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -87,8 +88,12 @@ def off(model: nn.Module) -> Iterator[None]:
 def fold(model: nn.Module) -> None:
     """Adds what the adapters learnt to the weights beneath and takes them out: the model has its first modules
     again. Raises ValueError, before anything is changed in that module, if the result is not finite."""
-    for name, layer in layers(model).items():
+    found = layers(model)
+    for layer in found.values():
         layer.merge(safe_merge=True)
+    for name, layer in found.items():
+        if name.endswith(".base_layer"):
+            continue  # experts carry an adapter on an adapter; the outer one knows what is beneath both
         parent, _, leaf = name.rpartition(".")
         setattr(model.get_submodule(parent), leaf, layer.get_base_layer())
     if hasattr(model, "peft_config"):
@@ -104,3 +109,9 @@ def export(model: PreTrainedModel, folder: Path) -> None:
     tensors = {f"base_model.model.{name}": x.detach().cpu().contiguous() for name, x in state.items()}
     save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
     config.save_pretrained(str(folder))
+    file = folder / "adapter_config.json"
+    said = json.loads(file.read_text(encoding="utf-8"))
+    for key in ("target_modules", "target_parameters"):
+        if isinstance(said.get(key), list):
+            said[key] = sorted(said[key])  # PEFT keeps sets, whose order changes from run to run
+    file.write_text(json.dumps(said, indent=2, sort_keys=True) + "\n", encoding="utf-8")

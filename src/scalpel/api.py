@@ -176,11 +176,18 @@ def probing(probes: str | Path | Mapping[str, Any] | Recipe, base: str | Path) -
 
 def diff(base: str | Path, tuned: str | Path) -> dict[str, Any]:
     """How far the weights moved, by component and layer: relative Frobenius norm, and share of entries moved."""
-    from scalpel.opened import weights
+    from scalpel.opened import sides
     from scalpel.pair import Pair
     from scalpel.pair.anatomy import change, table
 
-    return table(change(Pair(weights(base), weights(tuned))))
+    return table(change(Pair(*sides(base, tuned))))
+
+
+def merge(adapter: str | Path, *, out: str | Path | None = None) -> Path:
+    """Folds an adapter into its base and returns the plain model folder: `<adapter>-merged` unless said."""
+    from scalpel import models
+
+    return models.merge(adapter, out)
 
 
 def generate(

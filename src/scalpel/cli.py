@@ -166,6 +166,18 @@ def diff(
 
 
 @app.command()
+def merge(
+    adapter: Annotated[str, typer.Argument(help="A folder that PEFT or a run wrote.", show_default=False)],
+    out_folder: Annotated[Path | None, typer.Option("--out", "-o", help="<ADAPTER>-merged unless said.")] = None,
+) -> None:
+    """Fold an adapter into its base, and write a plain model folder."""
+    from scalpel import api
+
+    folder = api.merge(adapter, out=out_folder)
+    out.print(f"The model is in {folder}", highlight=False)
+
+
+@app.command()
 def generate(
     model: Annotated[str, typer.Argument(help="A model folder, hub id or name.", show_default=False)],
     prompt: Annotated[str | None, typer.Argument(help="Leave it out to talk.", show_default=False)] = None,

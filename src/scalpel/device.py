@@ -42,6 +42,19 @@ def choose_precision(asked: str, model: nn.Module, device: torch.device) -> str:
     return "bfloat16" if device.type == "cpu" and size >= SMALL and bfloat16_is_faster() else "float32"
 
 
+def why_precision(asked: str, model: nn.Module, device: torch.device) -> str:
+    """The reason for what `choose_precision` chose."""
+    size = sum(p.numel() for p in model.parameters())
+    if asked != "auto":
+        return "as asked"
+    if size < SMALL:
+        return f"{size:,} parameters are too few to gain from bfloat16"
+    if device.type == "cpu":
+        gain = matmul_rate(torch.bfloat16, 512) / matmul_rate(torch.float32, 512)
+        return f"measured: this CPU multiplies matrices {gain:.2g} times as fast in bfloat16 as in float32"
+    return "the device multiplies in bfloat16" if device.type == "cuda" else "bfloat16 is used on CPUs and CUDA alone"
+
+
 def choose_micro_tokens(asked: int | str, model: nn.Module, device: torch.device) -> int:
     """How many tokens a forward pass takes: few where a large model on a CPU gains nothing from more."""
     if isinstance(asked, int):

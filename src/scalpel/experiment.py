@@ -15,10 +15,10 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from scalpel import models
+from scalpel import models, moves
 from scalpel.changed import Change
 from scalpel.checkpoint import clear_automatic
-from scalpel.device import choose_device, choose_dtype, choose_precision, peak_memory
+from scalpel.device import choose_device, choose_dtype, choose_precision, peak_memory, why_precision
 from scalpel.doubts import doubts
 from scalpel.engine import Engine, Meter
 from scalpel.estimate import estimate
@@ -37,6 +37,7 @@ from scalpel.progress import Progress as Shown
 from scalpel.recipe import Recipe, write
 from scalpel.resume import changes_since, refuse_differing, renewed
 from scalpel.runs import Run, environment
+from scalpel.selfcheck import check
 from scalpel.targets import claimed
 from scalpel.threads import settle
 from scalpel.train import Progress, share_done, train
@@ -75,6 +76,10 @@ def run_recipe(
         if trained is None and not run.checkpoints():  # else what is there belongs to them
             write_json(folder / "data.json", found.state())
         base, probes = base_engine(recipe), probes_of(recipe)
+        numbers = numbers_of(recipe, base)
+        shown.say(f"arithmetic in {numbers['precision']} ({numbers['precision_because']})")
+        if trained is None and not run.checkpoints():
+            write_json(folder / "environment.json", environment() | numbers)
         before = look_at_base(probes, base, shown) if before is None else before
         bar = shown.bar("training" if trained is None else "measuring", 1.0, "")
         watcher = Watcher(recipe, run, shown, bar, report, probes, base, before)
@@ -106,6 +111,15 @@ def taken_up(recipe: Recipe, run: Run, resume: bool, begun: bool) -> tuple[dict[
         write_text(path, write(recipe))
         write_json(folder / "environment.json", environment())
     return trained, changed
+
+
+def numbers_of(recipe: Recipe, base: Engine) -> dict[str, str]:
+    """In which numbers the run computes, and why."""
+    return {
+        "precision": base.precision,
+        "precision_because": why_precision(recipe.model.precision, base.model, base.device),
+        "dtype": str(base.model.dtype).removeprefix("torch."),
+    }
 
 
 def finished(folder: Path) -> dict[str, Any]:
@@ -166,6 +180,7 @@ def measured(watcher: Watcher, tuned: Engine, trained: Mapping[str, Any]) -> dic
     """Writes what changed in the weights, and the ledger; returns the summary."""
     recipe, run, base, probes, shown = watcher.recipe, watcher.run, watcher.base, watcher.probes, watcher.shown
     summary = summarise(run, base, tuned, trained)
+    shown.say(moves.at_the_end(summary["weights"], run.records("train")))
     if probes:
         books = ledgers(recipe, probes, base, tuned, watcher.before, shown)
         watcher.note(summary["steps"], summary["cost"], {book.probe: after(book) for book in books})
@@ -196,12 +211,15 @@ class Watcher:
     before: Look
     points: list[float] = field(init=False)  # shares of the run, yet to come
     begun: bool = False
+    prints: Mapping[str, int] = field(default_factory=dict)  # of what moves, before the first step
+    last: Mapping[str, Any] = field(default_factory=dict)  # the newest record of a step
 
     def __post_init__(self) -> None:
         n = self.recipe.measure.points if self.probes else 0
         self.points = [((k + 1) / (n + 1)) ** 1.5 for k in range(n)]
 
     def tell(self, record: Mapping[str, Any]) -> None:
+        self.last = record
         self.bar.advance(0.0, step=record["step"], loss=record["loss"], reward=record.get("reward"))
 
     def watch(self, job: Job, stage: StageRun, progress: Progress) -> bool:
@@ -216,6 +234,9 @@ class Watcher:
         if progress.total == 0:
             self.announce(job, stage)
             self.note(progress.total, self.cost(job, progress), self.before)
+        if progress.total == 1 and self.prints:
+            self.shown.say(moves.after_first_step(self.prints, moves.prints(stage.scope.moving), self.last))
+            self.prints = {}
         while self.points and share >= self.points[0]:
             self.points.pop(0)
             if share < 1.0:
@@ -228,11 +249,16 @@ class Watcher:
         """Says what the first batch would train; refuses a run that would train nothing, or the prompt."""
         for doubt in doubts(stage.plan):
             log.warning("%s: %s", stage.name, doubt)
+        self.shown.say(moves.plan(stage.scope.moving, job.engine.model))
+        self.prints = moves.prints(stage.scope.moving)
         for k in range(len(stage.plan.flows)):
             job.samples.clear()
             with unmetered(job.engine):
                 batch = job.draw(stage, k, 0, 0, 0.0)
             if batch.S:
+                if not k:
+                    with unmetered(job.engine):
+                        self.shown.say(check(job.engine, batch))
                 self.shown.say(look_at(job.engine.tokens, rows_of(job.engine.tokens, batch)))
             if words := job.samples.words(stage.spec.sampling.max_tokens):
                 self.shown.say(words)

@@ -1,7 +1,8 @@
 """Where a parameter sits, read from its name: its component (q, k, v, o, gate, up, down, norms, embeddings, head, …)
 and its layer, for models that are named like Llama, Qwen, Gemma, Mistral, Phi, OPT, GPT-NeoX or GPT-2.
 
-A fused matrix has several components: GPT-2's `c_attn` holds q, k and v side by side.
+A fused matrix has several components: GPT-2's `c_attn` holds q, k and v side by side. What chooses among experts is the
+router, though many families call it `gate`.
 """
 
 from __future__ import annotations
@@ -14,11 +15,16 @@ MODULES: dict[str, tuple[str, ...]] = {
     "gate_proj": ("gate",), "up_proj": ("up",), "down_proj": ("down",), "gate_up_proj": ("gate", "up"),
     "c_fc": ("up",), "fc1": ("up",), "fc2": ("down",), "dense_h_to_4h": ("up",), "dense_4h_to_h": ("down",),
     "embed_tokens": ("embeddings",), "wte": ("embeddings",), "embed_in": ("embeddings",),
+    "word_embeddings": ("embeddings",), "embeddings": ("embeddings",), "head": ("head",),
+    "fc_in": ("up",), "fc_out": ("down",), "w1": ("gate",), "w2": ("down",), "w3": ("up",), "Wqkv": ("qkv",),
+    "q_a_proj": ("q",), "q_b_proj": ("q",), "kv_a_proj_with_mqa": ("kv",), "kv_b_proj": ("kv",),
+    "gate": ("router",), "router": ("router",),
     "wpe": ("positions",), "embed_positions": ("positions",),
     "lm_head": ("head",), "embed_out": ("head",),
 }  # fmt: skip
 BY_PARENT = {"c_proj", "dense"}  # the output of attention or of the MLP, as the module around them says
-ATTENTION = ("q", "k", "v", "qkv", "o")
+OUTSIDE_ATTENTION = {"mixer", "mamba", "conv"}  # whose out_proj is none of attention
+ATTENTION = ("q", "k", "v", "qkv", "kv", "o")
 MLP = ("gate", "up", "down")
 
 LAYER = re.compile(r"\.(?:layers|h|blocks|layer)\.(\d+)\.")
@@ -39,6 +45,8 @@ def components_of(name: str) -> tuple[str, ...]:
     steps = name.split(".")
     for k in range(len(steps) - 1, -1, -1):
         step = steps[k]
+        if step == "out_proj" and k and steps[k - 1] in OUTSIDE_ATTENTION:
+            return (step,)
         if step in MODULES:
             return MODULES[step]
         if step in BY_PARENT and k:

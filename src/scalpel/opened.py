@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from scalpel import models
 from scalpel.device import choose_device, choose_dtype, choose_precision
 from scalpel.engine import Engine
 from scalpel.pair import interpolate
+from scalpel.pair.pair import Source
 
 
 def opened(base: str | Path, tuned: str | Path, device: str, dtype: str) -> tuple[Engine, Engine, Engine]:
@@ -30,7 +29,10 @@ def opened(base: str | Path, tuned: str | Path, device: str, dtype: str) -> tupl
     return tuple(Engine(model, tokens_after, precision=precision) for model in (before, after, between))  # type: ignore[return-value]
 
 
-def weights(spec: str | Path) -> Path | Mapping[str, Tensor]:
-    """A model's folder, or its weights if it is known by name alone."""
-    found = models.locate(spec)
-    return found if isinstance(found, Path) else models.load(spec)[0].state_dict()
+def sides(base: str | Path, tuned: str | Path) -> tuple[Source, Source]:
+    """Two models to be compared: folders, read tensor by tensor; or the weights of both, where one of them is an
+    adapter, is quantised, or is known by name alone."""
+    found = [models.locate(spec) for spec in (base, tuned)]
+    if all(isinstance(place, Path) and models.is_plain_folder(place) for place in found):
+        return found[0], found[1]
+    return models.load(base)[0].state_dict(), models.load(tuned)[0].state_dict()

@@ -27,13 +27,15 @@ class Piece:
     dim: int | None = None
     start: int = 0
     stop: int = 0
+    step: int = 1
 
     @property
     def index(self) -> Tensor:
         """Its flat positions in the parameter."""
         place = torch.arange(self.parameter.numel(), device=self.parameter.device).view(self.parameter.shape)
         if self.dim is not None:
-            place = place.narrow(self.dim, self.start, self.stop - self.start)
+            chosen = torch.arange(self.start, self.stop, self.step, device=place.device)
+            place = place.index_select(self.dim, chosen)
         return place.reshape(-1)
 
     def __repr__(self) -> str:
@@ -49,6 +51,10 @@ def pieces(model: nn.Module) -> list[Piece]:
             found.append(Piece(name, parameter, components[0], layer))
             continue
         dim = output_dim(model, name, parameter)
+        if alternates(model, name):
+            width, n = parameter.shape[dim], len(components)
+            found += [Piece(name, parameter, c, layer, dim, k, width, n) for k, c in enumerate(components)]
+            continue
         edges = cuts(model, components, parameter.shape[dim])
         for component, start, stop in zip(components, edges, edges[1:], strict=False):
             found.append(Piece(name, parameter, component, layer, dim, start, stop))
@@ -56,9 +62,19 @@ def pieces(model: nn.Module) -> list[Piece]:
 
 
 def output_dim(model: nn.Module, name: str, parameter: nn.Parameter) -> int:
-    """The dimension along which outputs lie: GPT-2's Conv1D has them last, a Linear first."""
+    """The dimension along which outputs lie: GPT-2's Conv1D has them last, a Linear first, experts behind the expert or
+    last."""
     module = model.get_submodule(name.rpartition(".")[0])
+    if parameter.dim() == 3:
+        width = model.config.get_text_config().hidden_size  # type: ignore[operator,union-attr]
+        last = parameter.shape[1] == width and parameter.shape[2] != width
+        return 2 if getattr(module, "is_transposed", last) else 1
     return 1 if type(module).__name__ == "Conv1D" and parameter.dim() == 2 else 0
+
+
+def alternates(model: nn.Module, name: str) -> bool:
+    """Whether the outputs of a fused matrix take turns, as those of gpt-oss's experts do."""
+    return not getattr(model.get_submodule(name.rpartition(".")[0]), "is_concatenated", True)
 
 
 def cuts(model: nn.Module, components: tuple[str, ...], width: int) -> list[int]:

@@ -18,6 +18,7 @@ COMMANDS = {
     "compare": {"recipe", "overrides", "--out", "--resume"},
     "measure": {"tuned", "--base", "--probes", "--out", "--device", "--dtype"},
     "diff": {"base", "tuned"},
+    "merge": {"adapter", "--out"},
     "generate": {
         "model", "prompt", "--system", "--plain", "--max-tokens", "--temperature", "--seed", "--device",
     },

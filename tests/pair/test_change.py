@@ -15,7 +15,7 @@ PLACES = {
     "model.layers.0.mlp.gate_proj.weight": ("gate", 0),
     "model.layers.0.input_layernorm.weight": ("norms", 0),
     "model.layers.0.self_attn.q_norm.weight": ("norms", 0),
-    "model.layers.0.mlp.experts.7.up_proj.weight": ("up", 0),
+    "model.layers.0.mlp.experts.7.up_proj.weight": ("experts up", 0),
     "model.language_model.layers.2.mlp.down_proj.weight": ("down", 2),
     "model.norm.weight": ("norms", None),
     "lm_head.weight": ("head", None),

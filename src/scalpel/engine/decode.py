@@ -1,13 +1,13 @@
 """Rows under way: prompts come in, tokens are fed, logits come out; finished rows leave.
 
-`Decoder` is the fast way, `Padded` the plain one, which works for every model and is what the other is tested against.
-Both keep rows dense: what leaves is filled by others, and the order that results is given back.
+`Decoder` is the fast way and `Padded` the plain one, for models with attention alone; those with states have ways of
+their own, in states.py. All keep rows dense: what leaves is filled by others, and the order that results is given back.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 from weakref import WeakKeyDictionary, WeakSet
 
@@ -18,6 +18,7 @@ from transformers import DynamicCache, PreTrainedModel
 from scalpel.engine.forward import device_of
 from scalpel.engine.head import logits_of
 from scalpel.engine.slots import Slots, attending
+from scalpel.engine.states import Anew, Pools, has_state
 from scalpel.engine.stride import known, stride
 from scalpel.engine.trial import trial_of
 
@@ -145,17 +146,20 @@ def portions(prompts: Ids, tokens: int) -> list[list[Sequence[int]]]:
 
 # --- which way ------------------------------------------------------------------------------------------------
 
-_probed: WeakKeyDictionary[PreTrainedModel, str] = WeakKeyDictionary()
+Way = str  # "fast", "padded", "pools" or "anew"
+_probed: WeakKeyDictionary[PreTrainedModel, Way] = WeakKeyDictionary()
 _outgrown: WeakSet[PreTrainedModel] = WeakSet()  # models of whose windows it was said that they are too short
 
 
 def rows_for(model: PreTrainedModel, n: int, most: int, longest: int, limit: int, pad: int) -> Rows:
     """The fast way where the model allows it, else the plain one; the log says why, once."""
     if model not in _probed:
-        _probed[model] = hindrance(model, pad)
-        if _probed[model]:
-            say(model, _probed[model])
-    if _probed[model]:
+        _probed[model] = way(model, pad)
+    if _probed[model] == "pools":
+        return Pools(model, n, most)
+    if _probed[model] == "anew":
+        return Anew(model, n, most)
+    if _probed[model] == "padded":
         return Padded(model, n, most, pad)
     window = narrowest(model)
     if window is not None and longest + limit > window:
@@ -164,6 +168,21 @@ def rows_for(model: PreTrainedModel, n: int, most: int, longest: int, limit: int
             say(model, f"a sequence may come to {longest + limit} tokens, and some layer looks back on {window} alone")
         return Padded(model, n, most, pad)
     return Decoder(model, n, most, longest, limit)
+
+
+def way(model: PreTrainedModel, pad: int) -> Way:
+    """The first way that gives, on a few tokens, the logits of sequences that are read whole."""
+    if has_state(model):
+        if why := hindrance(model, pad, "pools"):
+            log.info("sampling reads %s anew for every token: %s", type(model).__name__, why)
+        return "anew" if why else "pools"
+    if not (why := hindrance(model, pad)):
+        return "fast"
+    if worse := hindrance(model, pad, "padded"):
+        log.info("sampling reads %s anew for every token: %s", type(model).__name__, worse)
+        return "anew"
+    say(model, why)
+    return "padded"
 
 
 def say(model: PreTrainedModel, why: str) -> None:
@@ -177,19 +196,24 @@ def narrowest(model: PreTrainedModel) -> int | None:
 
 
 @torch.no_grad()
-def hindrance(model: PreTrainedModel, pad: int, tolerance: float = 1e-3) -> str:
-    """Why the fast way isn't open to this model, found by trying both on a few tokens; empty where it is."""
+def hindrance(model: PreTrainedModel, pad: int, asked: Way = "fast", tolerance: float = 1e-3) -> str:
+    """Why a way isn't open to this model, found by trying it on a few tokens; empty where it is."""
     V = model.config.get_text_config().vocab_size
     prompts = [[1 % V, 2 % V, 3 % V], [4 % V]]
     training, whole = model.training, model
     model = trial_of(model).eval()
     try:
-        fast, plain = Decoder(model, 2, 2, 3, 3), Padded(model, 2, 2, pad)
-        a, b = fast.enter(prompts), plain.enter(prompts)
+        made: dict[Way, Callable[[], Rows]] = {
+            "fast": lambda: Decoder(model, 2, 2, 3, 3),
+            "padded": lambda: Padded(model, 2, 2, pad),
+            "pools": lambda: Pools(model, 2, 2),
+        }
+        tried, plain = made[asked](), Anew(model, 2, 2)
+        a, b = tried.enter(prompts), plain.enter(prompts)
         for token in (5, 6):
-            token_R = torch.tensor([token, 7, 8, 9], device=fast.device) % V
-            a, b = torch.cat([a, fast.advance(token_R)]), torch.cat([b, plain.advance(token_R)])
-    except Exception as error:  # whatever an architecture may stumble over, the plain way is open
+            token_R = torch.tensor([token, 7, 8, 9], device=a.device) % V
+            a, b = torch.cat([a, tried.advance(token_R)]), torch.cat([b, plain.advance(token_R)])
+    except Exception as error:  # whatever an architecture may stumble over, another way is open
         return str(error) or type(error).__name__
     finally:
         whole.train(training)

@@ -34,7 +34,8 @@ def finish_of(config: PretrainedConfig) -> Finish:
     config = config.get_text_config()
     scale, divisor = getattr(config, "logit_scale", None), getattr(config, "logits_scaling", None)
     factor = (1.0 if scale is None else float(scale)) / (1.0 if divisor is None else float(divisor))
-    return Finish(factor, getattr(config, "final_logit_softcapping", None))
+    caps = (getattr(config, name, None) for name in ("final_logit_softcapping", "logits_soft_cap"))
+    return Finish(factor, next((cap for cap in caps if cap is not None), None))
 
 
 @dataclass(frozen=True)

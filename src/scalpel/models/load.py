@@ -7,7 +7,6 @@ respected, since all reading goes through transformers.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Iterator
@@ -22,13 +21,16 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 from transformers.utils import logging as hf_logging
 
 import scalpel
-from scalpel.folders import listed, nearest
+from scalpel.folders import nearest
+from scalpel.models.adapter import base_of, check_adapter, first, folded
+from scalpel.models.files import check_folder, check_json, check_tensors, has_tokenizer, is_adapter
+from scalpel.models.quantised import entry, is_plain, options, plain
 from scalpel.models.smollm2 import NAME as SMOLLM2
 from scalpel.models.smollm2 import converted
+from scalpel.models.sound import check_finite, check_loaded, check_tied, check_vocabulary
 from scalpel.tokens import Tokens
 
 SHIPPED = ("world-1m", "world-300k")
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model", "vocab.txt")
 
 
 def load(
@@ -38,23 +40,76 @@ def load(
     dtype: torch.dtype | None = None,
     trust_remote_code: bool = False,
 ) -> tuple[PreTrainedModel, Tokens]:
-    """A causal language model in evaluation mode and its tokens. `dtype` None means float32."""
+    """A causal language model in evaluation mode and its tokens. `dtype` None means float32. An adapter folder is
+    its base with the adapter folded in."""
     with quiet():
         source = locate(spec)
-    if isinstance(source, Path):
-        check_folder(source)
-    asked: dict[str, Any] = {"trust_remote_code": trust_remote_code}
-    with quiet(), explained(str(spec)):
-        config = AutoConfig.from_pretrained(source, **asked)
-        check_causal(config, str(spec))
-        tokenizer = AutoTokenizer.from_pretrained(source, **asked)
-        model = AutoModelForCausalLM.from_pretrained(
-            source, config=config, dtype=dtype or torch.float32, use_safetensors=True, **asked
-        )
+    model, tokenizer = read(source, str(spec), dtype or torch.float32, trust_remote_code)
     tokens = Tokens(tokenizer, stop_ids(model))
     check_vocabulary(model, tokenizer, str(spec))
     model.to(torch.device(device))  # type: ignore[arg-type]  # transformers annotates `to` as if unbound
     return model.eval(), tokens
+
+
+def read(
+    source: str | Path, spec: str, dtype: torch.dtype, trusted: bool, above: tuple[str, ...] = ()
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Model and tokenizer from a folder or the hub; `above` are the adapters that lie on this base."""
+    if isinstance(source, Path) and is_adapter(source):
+        return read_adapter(source, dtype, trusted, (*above, str(source)))
+    if isinstance(source, Path):
+        check_folder(source)
+    asked: dict[str, Any] = {"trust_remote_code": trusted}
+    with quiet(), explained(spec, "config.json"):
+        config = AutoConfig.from_pretrained(source, **asked)
+    check_causal(config, spec)
+    with quiet(), explained(spec, "tokenizer"):
+        tokenizer = AutoTokenizer.from_pretrained(source, **asked)
+    asked |= options(config, source)
+    quantised = entry(config) is not None
+    with quiet(), explained(spec, "weights"):
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            source,
+            config=config,
+            dtype=dtype,
+            use_safetensors=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are reported then, and refused below
+            **asked,
+        )
+    model, info = loaded
+    check_loaded(model, info, spec)
+    model = plain(model) if quantised else model
+    check_tied(model, spec)
+    check_finite(model, spec)
+    if config.model_type == "rwkv":
+        model.config.rescale_every = 0  # it would divide weights whenever it is evaluated, and save them so
+    return model, tokenizer
+
+
+def read_adapter(
+    folder: Path, dtype: torch.dtype, trusted: bool, above: tuple[str, ...]
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """The base with the adapter folded in, and the tokenizer that came with the adapter, if one did."""
+    check_json(folder)
+    check_adapter(folder)
+    base = base_of(folder)
+    if base in above:
+        raise ValueError(
+            f"the adapters {', '.join(above)} name one another as their base: write the model's folder there"
+        )
+    try:
+        model, tokenizer = read(locate(base), base, dtype, trusted, above)
+    except ValueError as error:
+        raise ValueError(f"the base of the adapter {folder} can't be opened: {error}") from None
+    if has_tokenizer(folder):
+        with quiet(), explained(str(folder), "tokenizer"):
+            tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trusted)
+    with quiet():
+        model = folded(model, folder, base)
+    check_finite(model, str(folder))
+    model.name_or_path = model.config.name_or_path = str(folder)
+    return model, tokenizer
 
 
 def locate(spec: str | Path) -> str | Path:
@@ -82,30 +137,14 @@ def locate(spec: str | Path) -> str | Path:
     return name
 
 
-def check_folder(folder: Path) -> None:
-    """Raises ValueError unless the folder holds config, tokenizer and safetensors of a whole model."""
-    if not folder.is_dir():
-        raise ValueError(f"{folder} is a file: give the folder that holds config.json and the weights")
-    if (folder / "adapter_config.json").exists() and not (folder / "config.json").exists():
-        base = json.loads((folder / "adapter_config.json").read_text()).get("base_model_name_or_path")
-        raise ValueError(
-            f"{folder} is an adapter, not a model: merge it into its base ({base}) and save that as a folder"
-        )
-    if not (folder / "config.json").exists():
-        raise ValueError(
-            f"{folder} has no config.json, so it is no Hugging Face model folder: it holds {listed(folder)}"
-        )
-    if not any(folder.glob("*.safetensors")):
-        pickled = [p.name for p in [*folder.glob("*.bin"), *folder.glob("*.pt"), *folder.glob("*.pth")]]
-        why = (
-            f"only pickled weights ({', '.join(pickled)}), which can run code when opened" if pickled else "no weights"
-        )
-        raise ValueError(f"{folder} holds {why}: save the model again with save_pretrained, which writes safetensors")
-    if not any((folder / f).exists() for f in TOKENIZER_FILES):
-        raise ValueError(
-            f"{folder} has no tokenizer (none of {', '.join(TOKENIZER_FILES)}): save the tokenizer of the model's "
-            "base into the same folder with tokenizer.save_pretrained"
-        )
+def is_plain_folder(folder: Path) -> bool:
+    """Whether a folder's tensors are the model's weights as they stand: no adapter, nothing quantised. Raises
+    ValueError where its files are damaged."""
+    if not folder.is_dir() or is_adapter(folder):
+        return False
+    check_json(folder)
+    check_tensors(folder)
+    return is_plain(folder)
 
 
 def check_causal(config: Any, spec: str) -> None:
@@ -120,16 +159,6 @@ def check_causal(config: Any, spec: str) -> None:
         f"{spec} is {' / '.join(names) or config.model_type}, not a causal language model: take one that writes text "
         "from left to right, such as Llama, Qwen, Gemma or GPT-2"
     )
-
-
-def check_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, spec: str) -> None:
-    """Raises ValueError if the tokenizer knows ids for which the model has no embedding."""
-    rows, last = model.get_input_embeddings().get_parameter("weight").shape[0], max(tokenizer.get_vocab().values())
-    if last >= rows:
-        raise ValueError(
-            f"{spec}: the tokenizer knows ids up to {last}, but the model has {rows} embeddings: tokenizer and "
-            "weights come from different models"
-        )
 
 
 def stop_ids(model: PreTrainedModel) -> list[int]:
@@ -155,14 +184,20 @@ def quiet() -> Iterator[None]:
 
 
 @contextmanager
-def explained(spec: str) -> Iterator[None]:
-    """Turns what transformers raises on an unreadable model into the user's terms."""
+def explained(spec: str, what: str) -> Iterator[None]:
+    """Turns what transformers raises on an unreadable model into the user's terms; it may raise anything."""
     try:
         yield
+    except MemoryError:
+        raise
     except OSError as error:
         offline = os.environ.get("HF_HUB_OFFLINE", "") in ("1", "true", "TRUE", "True", "yes", "YES", "ON", "on")
         hint = "offline mode is on (HF_HUB_OFFLINE), so it must be in the cache" if offline else "is the name right?"
         raise ValueError(
-            f"can't load the model {spec!r}: {str(error).splitlines()[0]} ({hint}; else give a folder, or one of "
+            f"can't load the model {spec!r}: {first(error)} ({hint}; else give a folder, or one of "
             f"{', '.join([*SHIPPED, SMOLLM2])})"
         ) from error
+    except Exception as error:
+        if type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error):
+            raise
+        raise ValueError(f"{spec}: its {what} can't be used ({type(error).__name__}: {first(error)})") from error

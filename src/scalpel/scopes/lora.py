@@ -1,18 +1,17 @@
 """Low-rank adapters."""
 
+import logging
 from typing import Literal
 
 from torch import nn
 
+from scalpel.adaptable import DEFAULT as LINEAR
+from scalpel.adaptable import candidates, find, short
 from scalpel.bounds import BelowOne, Rank
-from scalpel.names import ATTENTION, MLP
 from scalpel.part import part
-from scalpel.pieces import matrices, present, select
-from scalpel.registry import unknown
 from scalpel.scope import Hands, Moving, Scope
 
-LINEAR = [*ATTENTION, *MLP]
-KNOWN = (*LINEAR, "head")
+log = logging.getLogger("scalpel")
 
 
 @part("scope", "lora")
@@ -23,44 +22,45 @@ def lora(
     rank: Rank = 8,
     alpha: float = 16.0,
     dropout: BelowOne = 0.0,
-    targets: list[str] = LINEAR,
+    targets: list[str] | str = LINEAR,
     init: Literal["kaiming", "gaussian"] = "kaiming",
     rank_stabilised: bool = False,
     magnitude: bool = False,
 ) -> Scope:
     """A low-rank change beside each matrix moves, the weights themselves stay: W x + s·B A x, s = alpha / rank.
 
-    A is drawn (`init`), B is zero. `targets` are components, "head" among them where it has a weight of its own; a
-    fused matrix is adapted whole if one of its components is named. `rank_stabilised`: s = alpha / √rank (rsLoRA);
-    `magnitude`: the norm of each output is learnt apart from its direction (DoRA).
+    A is drawn (`init`), B is zero. `targets` are components ("q", "head" where it has a weight of its own), names as
+    PEFT takes them ("q_proj"), "all-linear", or a pattern for whole names; the default takes what the architecture has.
+    A fused matrix is adapted whole if one of its components is named, and each expert has an adapter of its own.
+    `rank_stabilised`: s = alpha / √rank (rsLoRA); `magnitude`: the norm of each output is learnt apart from its
+    direction (DoRA).
 
     Reads    matrices inside the layers, and the head.
     Limits   at attach the output is unchanged; rank = the smaller side can be any change of that matrix.
     Fails    rank or learning rate too low (it wants about ten times that of full tuning): the loss hardly falls.
     Source   Hu et al. 2022 (arXiv 2106.09685), eq. 3; rsLoRA arXiv 2312.03732; DoRA arXiv 2402.09353; PEFT.
     """
-    for target in targets:
-        if target not in KNOWN:
-            raise ValueError(unknown("target of scope 'lora'", target, KNOWN))
-    heads = select(model, lambda p: p.component == "head" and p.parameter.dim() == 2)
-    if "head" in targets and not heads:
-        raise ValueError(
-            "the head of this model shares its weight with the embedding, so adapters on it would change both: leave "
-            "'head' out of `targets`, or train the embedding with scope 'components'"
-        )
-    found = [*matrices(model), *heads]
-    named = {p.name.removesuffix(".weight") for p in found if p.component in targets}
-    if not named:
-        raise ValueError(f"no matrix is {'/'.join(targets)}: this model has {', '.join(present(found)[0])}")
+    there, found = candidates(model), find(model, targets)
+    parameters = found.parameters
+    if parameters and (dropout or magnitude):
+        what = "dropout" if dropout else "magnitude"
+        if targets != LINEAR or not found.modules:
+            raise ValueError(
+                f"adapters on experts can't have {what}: leave it out, or name `targets` without gate, up and down"
+            )
+        log.warning("adapters on experts can't have %s, so the experts of this model stay frozen", what)
+        parameters = []
     options = {
         "r": rank,
         "lora_alpha": alpha,
         "lora_dropout": dropout,
-        "target_modules": sorted({".".join(name.split(".")[-2:]) for name in named}),
+        "target_modules": short(found.modules, [name for name, _ in model.named_modules()]),
         "init_lora_weights": True if init == "kaiming" else init,
         "use_rslora": rank_stabilised,
         "use_dora": magnitude,
     }
+    if parameters:
+        options["target_parameters"] = short(parameters, there.parameters)
     adapters = hands.adapt("lora", options, hands.seed)
     moving = [Moving(name, parameter) for name, parameter in adapters.parameters.items()]
     return Scope(moving, fold=adapters.fold, export=adapters.export, off=adapters.off)

@@ -6,8 +6,9 @@ from scalpel.names import components_of, layer_of
 
 ORDER = (
     "embeddings", "positions",
-    "q", "k", "v", "q+k+v", "qkv", "o",
+    "q", "k", "v", "q+k+v", "qkv", "kv", "o",
     "gate", "up", "gate+up", "down",
+    "router", "experts gate", "experts up", "experts gate+up", "experts down",
     "biases", "norms", "head",
 )  # fmt: skip
 
@@ -16,9 +17,11 @@ def component(name: str) -> tuple[str, int | None]:
     """`model.layers.3.self_attn.q_proj.weight` → ("q", 3); what lies outside the layers has layer None.
 
     A matrix that holds several components is one cell, `q+k+v`. Biases are apart from their matrices, since they
-    are of another size; those of norms are norms.
+    are of another size; those of norms are norms. The matrices of all experts of a layer are one cell.
     """
     found = "+".join(components_of(name))
+    if "experts" in name.split(".") and found != "experts":
+        found = f"experts {found}"
     return ("biases" if name.endswith(".bias") and found != "norms" else found), layer_of(name)
 
 

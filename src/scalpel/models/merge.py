@@ -1,0 +1,45 @@
+"""An adapter and its base as one plain folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from scalpel.models.adapter import base_of
+from scalpel.models.files import ADAPTER, is_adapter, read_json
+from scalpel.models.load import load, locate
+from scalpel.models.save import save
+
+
+def merge(adapter: str | Path, out: str | Path | None = None, *, dtype: torch.dtype | None = None) -> Path:
+    """Folds an adapter into its base and writes an ordinary model folder with its tokenizer (`<adapter>-merged` unless
+    said), which is read back and compared before it is put in place. `dtype` None is that of the base's config."""
+    place = locate(adapter)
+    if not isinstance(place, Path):
+        raise ValueError(f"no adapter folder {adapter}: give the folder that holds {ADAPTER}")
+    if not is_adapter(place):
+        held = "a plain model already" if (place / "config.json").exists() else f"no {ADAPTER}"
+        raise ValueError(f"{place} is no adapter, it holds {held}: give the folder that holds {ADAPTER}")
+    folder = Path(out) if out is not None else place.with_name(f"{place.name}-merged")
+    if folder.exists():
+        raise ValueError(f"{folder} is there already: choose another folder (--out), or remove it first")
+    model, tokens = load(place, dtype=dtype or type_of(place))
+    return save(model, tokens, folder)
+
+
+def type_of(adapter: Path) -> torch.dtype:
+    """The type in which the base at the bottom keeps its weights; float32 where its config doesn't say."""
+    place = locate(str(base_folder(adapter)))
+    if not isinstance(place, Path) or not (place / "config.json").is_file():
+        return torch.float32
+    said = read_json(place / "config.json")
+    name = said.get("dtype") or said.get("torch_dtype")
+    found = getattr(torch, name, None) if isinstance(name, str) else None
+    return found if isinstance(found, torch.dtype) and found.is_floating_point else torch.float32
+
+
+def base_folder(adapter: Path) -> str:
+    """The base beneath an adapter, and beneath the adapters that it lies on."""
+    base = base_of(adapter)
+    return base_folder(Path(base)) if Path(base).is_dir() and is_adapter(Path(base)) else base

@@ -1,0 +1,82 @@
+"""The first batch's log-probs beside those of transformers' own eager pass, so that a wrong number is found before it
+is trained on. It draws no random numbers and changes nothing of the run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel
+
+from scalpel.batch import Batch
+from scalpel.engine import Engine
+
+SEQUENCES, TOKENS = 2, 512  # at most so many of the batch, each at most so long
+LARGE = 4_000_000_000  # parameters from which a pass on a CPU takes too long to be made twice
+CLOSE = 1e-2  # nats, in float32; rounding is some 1e-6, a wrong mask or position makes it 0.1 or more
+
+
+def check(engine: Engine, batch: Batch) -> str:
+    """One line with the largest difference. Raises ValueError where it is more than rounding."""
+    size = sum(p.numel() for p in engine.model.parameters())
+    if engine.device.type == "cpu" and size > LARGE:
+        return f"self-check left out: {size / 1e9:.1f} billion parameters take too long to be run twice on a CPU"
+    if batch.mix_N is not None:
+        return "self-check left out: the batch is shown blended embeddings, which transformers' own pass can't be"
+    index_s = chosen(batch)
+    if not len(index_s):
+        return f"self-check left out: no sequence with trained tokens is at most {TOKENS} tokens long"
+    part = batch.pick(index_s)
+    ours_N, theirs_N = engine.score(part).logp_N.cpu().float(), eager(engine, part)
+    train_N = part.train_N.cpu()
+    apart = float((ours_N - theirs_N)[train_N].abs().max())
+    plain = engine.precision == "float32" and engine.model.dtype == torch.float32
+    words = (
+        f"self-check: the log-probs of {int(train_N.sum())} trained tokens in {len(index_s)} sequences differ by at "
+        f"most {apart:.2g} from transformers' own eager pass"
+    )
+    if not plain:
+        return f"{words} in {str(engine.model.dtype).removeprefix('torch.')} (arithmetic here: {engine.precision})"
+    if not apart <= CLOSE:
+        raise ValueError(
+            f"{words}, more than rounding can make ({CLOSE:g}): this architecture is computed wrongly here or by the "
+            "installed transformers, so nothing is trained; take another version of transformers or another model"
+        )
+    return f"{words} in float32"
+
+
+def chosen(batch: Batch) -> torch.Tensor:
+    """The first sequences that are short enough and have something to train."""
+    length_S = torch.bincount(batch.seq_N.cpu(), minlength=batch.S)
+    trained_S = torch.bincount(batch.seq_N.cpu()[batch.train_N.cpu()], minlength=batch.S)
+    return ((length_S <= TOKENS) & (trained_S > 0)).nonzero()[:SEQUENCES, 0]
+
+
+@torch.no_grad()
+def eager(engine: Engine, batch: Batch) -> torch.Tensor:
+    """The log-prob of every token but the first of each sequence, alone, by the model's own forward pass."""
+    found = torch.zeros(batch.N)
+    with engine.quiet(), eagerly(engine.model):
+        for s in range(batch.S):
+            at_N = (batch.seq_N.cpu() == s).nonzero()[:, 0]
+            shown, ids = batch.input_N.cpu()[at_N], batch.ids_N.cpu()[at_N]
+            out = engine.model(shown[None].to(engine.device), use_cache=False)
+            logp_LV = out.logits[0].float().log_softmax(-1).cpu()
+            found[at_N[1:]] = logp_LV[:-1].gather(1, ids[1:, None])[:, 0]
+    return found
+
+
+@contextmanager
+def eagerly(model: PreTrainedModel) -> Iterator[None]:
+    """Attention written out, for a while."""
+    configs: list[Any] = list({id(m.config): m.config for m in model.modules() if hasattr(m, "config")}.values())
+    before = [getattr(config, "_attn_implementation_internal", None) for config in configs]
+    try:
+        for config in configs:
+            config._attn_implementation_internal = "eager"
+        yield
+    finally:
+        for config, was in zip(configs, before, strict=True):
+            config._attn_implementation_internal = was
