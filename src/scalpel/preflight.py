@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
 from scalpel import tasks
-from scalpel.assemble import assemble
+from scalpel.assemble import Plan, assemble
 from scalpel.binding import Key, bound_table, checked_value, placed
 from scalpel.bounds import LearningRate, Name
 from scalpel.keep import refuse_sets
@@ -15,18 +16,34 @@ from scalpel.plain import shown
 from scalpel.recipe import Recipe, StageSpec
 from scalpel.rewards.tables import refuse_rewards
 
+log = logging.getLogger("scalpel")
+
 
 def refuse_recipe(recipe: Recipe) -> None:
     """Raises ValueError for a recipe that can't work, with the place in it: what its tables say, and whether the files
     that they name can be read."""
-    for stage in recipe.stages:
-        assemble(stage, recipe)
-    tasks.make(recipe.task)
     refuse_rewards(recipe.data.rewards)
+    for stage in recipe.stages:
+        warn_of_samples_alike(assemble(stage, recipe))
+    task = tasks.make(recipe.task)
+    if recipe.stages and not task.examples("train", 1, recipe.data.seed):
+        raise ValueError(f"task {task.name!r} has no training items: give its split 'train' a share, or a file")
     for k, stage in enumerate(recipe.stages):
         refuse_stage(stage, "train" if len(recipe.stages) == 1 else f"stages.{k}")
     if recipe.measure.probes:
         make_probes(recipe.measure.probes, recipe.measure.target, tasks.make)
+
+
+def warn_of_samples_alike(plan: Plan) -> None:
+    """Says where rewards are compared within groups whose samples can't differ, so that nothing would be learnt."""
+    for flow in plan.flows:
+        if flow.compares != "group":
+            continue
+        name = plan.spec.name or plan.spec.method or "the stage"
+        if flow.source.hyper.get("size") == 1:
+            log.warning("%s: a group of one sample has no advantage over others: raise the source's size", name)
+        if plan.spec.sampling.temperature == 0:
+            log.warning("%s: at temperature 0 all samples of a group are the same, and nothing can be learnt", name)
 
 
 def refuse_stage(stage: StageSpec, place: str) -> None:

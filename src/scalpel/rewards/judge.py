@@ -82,7 +82,7 @@ def make(table: Mapping[str, Any], ask: Ask | None) -> Scoring:
 
 def roles(specs: Sequence[str | Mapping[str, Any]]) -> frozenset[str]:
     """The models that these rewards ask, besides the policy."""
-    tables = [{"name": s} if isinstance(s, str) else s for s in specs]
+    tables = [{"name": s} if isinstance(s, str) else s for s in specs if isinstance(s, str | Mapping)]
     inside = [table[key] for table in tables for key in ("of", "where") if key in table]
     own = frozenset(str(table.get("role", "policy")) for table in tables if table.get("name") == "judge")
     return (own - {"policy"}) | (roles(inside) if inside else frozenset())

@@ -73,7 +73,11 @@ def own_keys(name: str, place: str) -> dict[str, Key]:
 
     if name in FORMS:
         source = keys_of(hub, without=("path", "split")) if name == "hub" else {}
-        return {**source, **keys_of(data_task, without=("form", "verifier")), "verify": Key(Any, None)}
+        return {
+            **source,
+            **keys_of(data_task, without=("form", "verifier")),
+            "verify": Key(str | dict[str, Any] | None, None),
+        }
     if name.startswith(PREFIX):
         return {k: Key(bounded(key.wanted, ANY), None) for k, key in configured(name.removeprefix(PREFIX)).items()}
     if name == "mix":
