@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from math import nan
+from math import inf, nan
 
 
 class Unread(float):
@@ -41,3 +41,9 @@ def total(rewards: Sequence[float]) -> float:
     no threshold either."""
     applied = [r for r in rewards if r == r]
     return sum(applied) if applied else nan
+
+
+def worth(rewards: Sequence[float]) -> float:
+    """The total for comparing samples: one that nothing rewarded comes after all others."""
+    earned = total(rewards)
+    return earned if earned == earned else -inf

@@ -69,13 +69,15 @@ def measured(tables: Mapping[str, Any]) -> Iterator[Use]:
         compare.get("learning_rates"),
         *(table_of(arm).get("learning_rates") for arm in list_of(compare.get("arms"))),
     ]
+    # the arm that sets the budget is tried at its own steps, even where it has one rate alone
+    tunes = bool(compare) and compare.get("budget") != "steps" and compare.get("amount") is None
     for spec in probes:
         if not isinstance(spec.get("task"), dict):
             continue
         default = {"drift": 64, "sampled": 100}.get(str(spec.get("kind")), 200)
         who, split = f"probe {spec.get('name', '')!r}", str(spec.get("split", "test"))
         yield Use(who, spec["task"], split, spec.get("n"), spec.get("seed", 0), default)
-        if spec.get("name") == target and any(len(list_of(grid)) > 1 for grid in grids):
+        if spec.get("name") == target and (tunes or any(len(list_of(grid)) > 1 for grid in grids)):
             n = compare.get("tuning_items", 64)
             yield Use("tuning of learning rates", spec["task"], "tune", n, spec.get("seed", 0), 64)
 

@@ -61,7 +61,7 @@ def test_a_recipe_says_what_is_repeated_and_divides_what_others_ask(sources: lis
         ({"sources": [1]}, "needs sources, a list of tasks with shares"),
         ({"sources": [{"name": "world/sort", "share": 0}]}, "a share is 0: it must be a number above 0"),
         ({"sources": [{"name": "world/sort"}]}, "has no data set in it"),
-        ({"sources": [{"name": "world/sort"}], "path": "x"}, "has no key 'path'"),
+        ({"sources": [{"name": "world/sort"}], "path": "x"}, "unknown key 'path'"),
     ],
 )
 def test_a_mixture_that_can_not_be_is_refused(spec: dict[str, Any], words: str) -> None:

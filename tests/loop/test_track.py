@@ -50,5 +50,5 @@ def test_without_tensorboard_the_words_say_how_to_get_it(tmp_path, monkeypatch):
 
 
 def test_an_unknown_tracker_is_refused_with_the_recipe(at):
-    with pytest.raises(ValueError, match="track: .*'tensorboard'"):
+    with pytest.raises(ValueError, match="track is 'tensorbord'.*\"tensorboard\""):
         tables(at, {"method": "sft"}, track="tensorbord")

@@ -1,6 +1,5 @@
 """Better answers, after the model's own failed ones."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from math import inf
 from typing import Literal
@@ -8,7 +7,7 @@ from typing import Literal
 from scalpel.batch import Batch, Row, lay
 from scalpel.draw import Draw, derive
 from scalpel.example import Example, Prompt
-from scalpel.marks import said, total
+from scalpel.marks import said, worth
 from scalpel.part import part
 from scalpel.sources.sampled import Judged, at_most, paired, sample_row
 from scalpel.turns import asked_again
@@ -29,10 +28,8 @@ class Talk:
 
     def keeps(self, keep: Keep, reward: float, threshold: float) -> bool:
         """Whether an answer with that reward is one to learn."""
-        if keep == "success":
-            return reward >= threshold
-        if keep == "all" or not self.earned:
-            return True
+        if keep == "success" or keep == "all" or not self.earned:
+            return keep != "success" or reward >= threshold
         return reward > self.earned[-1] if keep == "better" else reward >= max(self.earned)
 
     def go_on(self, answer: str, reward: float, words: str, over: bool) -> None:
@@ -77,23 +74,17 @@ def revisions(
         for talk, prompt, found in heard(draw, [talk for talk in talks if not talk.over], turn, size):
             texts = [draw.tokens.text(sample.ids) for sample, _ in found]
             fresh = [k for k, text in enumerate(texts) if not distinct or text not in talk.answers]
-            if not fresh:
-                talk.over = True
+            talk.over = not fresh
+            if talk.over:
                 continue
             k = max(fresh, key=lambda k: (found[k][0].finished, worth(found[k][1])))
-            sample, rewards = found[k]
-            if sample.finished and worth(rewards) > -inf and talk.keeps(keep, worth(rewards), threshold):
+            (sample, rewards), earned = found[k], worth(found[k][1])
+            if sample.finished and earned > -inf and talk.keeps(keep, earned, threshold):
                 row = sample_row(prompt, sample, talk.example, talk.group, rewards)
                 rows.append(replace(row, turn=[turn] * len(row.ids)))
             words = f"{again} {said(rewards)}" if feedback and said(rewards) else again
-            talk.go_on(texts[k], worth(rewards), words, over=worth(rewards) >= threshold)
+            talk.go_on(texts[k], earned, words, over=earned >= threshold)
     return lay(rows)
-
-
-def worth(rewards: Sequence[float]) -> float:
-    """What an answer earned; one that nothing rewarded comes after all others, and is never learnt."""
-    earned = total(rewards)
-    return earned if earned == earned else -inf
 
 
 def heard(draw: Draw, talks: list[Talk], turn: int, size: int) -> list[tuple[Talk, list[int], Judged]]:
@@ -102,5 +93,4 @@ def heard(draw: Draw, talks: list[Talk], turn: int, size: int) -> list[tuple[Tal
         return []
     prompts = [draw.tokens.prompt(talk.prompt) for talk in talks]
     samples = draw.sample(prompts, size, derive(draw.seed, "turn", turn) % 2**31)
-    rewards = draw.reward([talk.example for talk in talks], samples)
-    return list(zip(talks, prompts, paired(samples, rewards), strict=True))
+    return list(zip(talks, prompts, paired(samples, draw.reward([t.example for t in talks], samples)), strict=True))
