@@ -99,14 +99,14 @@ def test_what_the_user_said_is_left_alone_and_goes_for_others_too() -> None:
 
 @pytest.mark.usefixtures("files")
 def test_patterns_and_lists_that_share_a_file_are_one_source() -> None:
-    assert shares(recipe(["a.jsonl", "b.jsonl"], [probe("[bc].jsonl")])) == [{"train": 0.8, "tune": 0.1, "test": 0.1}] * 2
+    assert shares(recipe(["a.jsonl", "b.jsonl"], [probe("[bc].jsonl")])) == [{"train": 0.9, "test": 0.1}] * 2
     assert shares(recipe("a.*", [probe("[bc].jsonl")])) == [{"train": 1.0}, {"test": 1.0}]
 
 
 @pytest.mark.usefixtures("files")
 def test_a_resolved_recipe_says_what_was_done_and_is_read_as_it_is() -> None:
     once = parse(recipe(probes=[probe("a.jsonl")]))
-    assert once.task["shares"] == {"train": 0.8, "tune": 0.1, "test": 0.1}
+    assert once.task["shares"] == {"train": 0.9, "test": 0.1}
     assert parse(once.model_dump(by_alias=True, exclude_none=True)) == once
 
 
