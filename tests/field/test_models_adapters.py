@@ -1,6 +1,7 @@
 """An adapter folder is a model: it opens, is measured and compared, and can be written as a plain folder."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -135,3 +136,25 @@ def test_an_adapter_that_does_not_fit_is_refused_in_words(place: Path, damage: A
     damage(place / "adapter")
     with pytest.raises(ValueError, match=words):
         models.load("adapter")
+
+
+def test_a_folder_with_a_model_and_an_adapter_is_refused(place: Path) -> None:
+    adapter(place / "adapter")
+    shutil.copytree(place / "base", place / "both")
+    shutil.copy(place / "adapter" / "adapter_config.json", place / "both")
+    with pytest.raises(ValueError, match="a whole model and an adapter"):
+        models.load(place / "both")
+
+
+def test_a_hub_id_that_holds_an_adapter_alone_is_its_base_with_the_adapter_in_it(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = adapter(place / "adapter", said=str((place / "base").resolve()))
+    repository = place / "cache" / "models--someone--adapter"
+    shutil.copytree(place / "adapter", repository / "snapshots" / ("0" * 40))
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("0" * 40)
+    monkeypatch.setattr("transformers.utils.hub.constants.HF_HUB_CACHE", str(place / "cache"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(place / "cache"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert torch.allclose(logits("someone/adapter"), expected, atol=1e-5)

@@ -26,10 +26,16 @@ ADAPTER = "adapter_config.json"
 
 
 def is_adapter(folder: Path) -> bool:
-    """Whether a folder holds an adapter and no model beside it."""
+    """Whether a folder holds an adapter. ValueError where a whole model lies beside it: transformers would read
+    the base that the adapter names, and never the weights beside it."""
     if not (folder / ADAPTER).is_file():
         return False
-    return not (folder / "config.json").exists() or not any((folder / name).exists() for name in (WHOLE, INDEX))
+    if (folder / "config.json").exists() and any((folder / name).exists() for name in (WHOLE, INDEX)):
+        raise ValueError(
+            f"{folder} holds a whole model and an adapter ({ADAPTER}), so it can't be told which is meant: move the "
+            "adapter's files into a folder of their own"
+        )
+    return True
 
 
 def check_folder(folder: Path) -> None:

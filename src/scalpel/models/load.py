@@ -16,14 +16,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub import snapshot_download
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+from transformers.utils import cached_file
 from transformers.utils import logging as hf_logging
 
 import scalpel
 from scalpel.folders import nearest
 from scalpel.models.adapter import base_of, check_adapter, first, folded
-from scalpel.models.files import check_folder, check_json, check_tensors, has_tokenizer, is_adapter
+from scalpel.models.files import ADAPTER, check_folder, check_json, check_tensors, has_tokenizer, is_adapter
 from scalpel.models.quantised import entry, is_plain, options, plain
 from scalpel.models.smollm2 import NAME as SMOLLM2
 from scalpel.models.smollm2 import converted
@@ -43,7 +45,7 @@ def load(
     """A causal language model in evaluation mode and its tokens. `dtype` None means float32. An adapter folder is
     its base with the adapter folded in."""
     with quiet():
-        source = locate(spec)
+        source = of_hub(locate(spec))
     model, tokenizer = read(source, str(spec), dtype or torch.float32, trust_remote_code)
     tokens = Tokens(tokenizer, stop_ids(model))
     check_vocabulary(model, tokenizer, str(spec))
@@ -99,7 +101,9 @@ def read_adapter(
             f"the adapters {', '.join(above)} name one another as their base: write the model's folder there"
         )
     try:
-        model, tokenizer = read(locate(base), base, dtype, trusted, above)
+        with quiet():
+            source = of_hub(locate(base))
+        model, tokenizer = read(source, base, dtype, trusted, above)
     except ValueError as error:
         raise ValueError(f"the base of the adapter {folder} can't be opened: {error}") from None
     if has_tokenizer(folder):
@@ -110,6 +114,23 @@ def read_adapter(
     check_finite(model, str(folder))
     model.name_or_path = model.config.name_or_path = str(folder)
     return model, tokenizer
+
+
+def of_hub(source: str | Path) -> str | Path:
+    """A hub id that holds an adapter and no model becomes the folder of its download; all else stays as it is."""
+    if isinstance(source, Path):
+        return source
+    reached: dict[str, Any] = {
+        f"_raise_exceptions_for_{what}": False for what in ("missing_entries", "connection_errors", "gated_repo")
+    }
+    try:
+        if cached_file(source, "config.json", **reached) or not cached_file(source, ADAPTER, **reached):
+            return source
+        return Path(
+            snapshot_download(source, allow_patterns=["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"])
+        )
+    except (OSError, ValueError):  # what can't be reached is said when the model is read
+        return source
 
 
 def locate(spec: str | Path) -> str | Path:
