@@ -90,8 +90,10 @@ def run_recipe(
             say_empty(run)
         else:
             tuned = take_up_trained(recipe, run, trained, changed, insist)
+        summary = summarise(run, base, tuned, trained)
+        shown.say(moves.at_the_end(summary["weights"], run.records("train")))  # it may refuse: nothing to measure then
         with saying_what_is_saved(folder):
-            summary = measured(watcher, tuned, trained)
+            measured(watcher, tuned, summary)
             write_json(folder / SUMMARY, {**summary, **(tuning or {})})
         clear_away(run, recipe, saves_model)
         return {**summary, **(tuning or {})}
@@ -176,16 +178,12 @@ def saying_what_is_saved(folder: Path) -> Iterator[None]:
         raise
 
 
-def measured(watcher: Watcher, tuned: Engine, trained: Mapping[str, Any]) -> dict[str, Any]:
-    """Writes what changed in the weights, and the ledger; returns the summary."""
-    recipe, run, base, probes, shown = watcher.recipe, watcher.run, watcher.base, watcher.probes, watcher.shown
-    summary = summarise(run, base, tuned, trained)
-    shown.say(moves.at_the_end(summary["weights"], run.records("train")))
-    if probes:
-        books = ledgers(recipe, probes, base, tuned, watcher.before, shown)
+def measured(watcher: Watcher, tuned: Engine, summary: Mapping[str, Any]) -> None:
+    """Writes the ledger, and the last point of the curves."""
+    if watcher.probes:
+        books = ledgers(watcher.recipe, watcher.probes, watcher.base, tuned, watcher.before, watcher.shown)
         watcher.note(summary["steps"], summary["cost"], {book.probe: after(book) for book in books})
-        save(run.folder, books)
-    return summary
+        save(watcher.run.folder, books)
 
 
 def clear_away(run: Run, recipe: Recipe, saves_model: bool) -> None:
