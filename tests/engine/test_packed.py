@@ -163,6 +163,7 @@ REFUSING = {
     "gemma2": ({}, "softcap"),
     "falcon": (dict(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, alibi=True), ""),
     "mamba": (dict(hidden_size=16, num_hidden_layers=2, state_size=4), ""),
+    "mpt": (dict(d_model=16, n_layers=2, n_heads=2, max_seq_len=256), "without an attention mask"),
 }
 
 
@@ -175,6 +176,13 @@ def test_a_model_that_can_not_is_run_in_padded_rows_and_that_is_said_once(kind, 
         assert not packed.packs(m) and not packed.packs(m)
     said = [record.getMessage() for record in caplog.records if record.name == "scalpel"]
     assert len(said) == 1 and "padded rows" in said[0] and why in said[0]
+    rows = [(tokens(4, 1), tokens(3, 2)), (tokens(9, 3), tokens(2, 4))]
+    together, apart = Engine(m, Tokens(tiny.tokenizer())).logps(rows), []
+    for before, said_N in rows:
+        with torch.no_grad():
+            logp = m(torch.tensor([before + said_N])).logits[0].log_softmax(-1)
+        apart.append([float(logp[len(before) + k - 1, id]) for k, id in enumerate(said_N)])
+    assert [pytest.approx(each, abs=1e-4) for each in apart] == together
 
 
 def test_beyond_its_window_a_model_is_run_in_padded_rows_and_the_log_says_so_once(caplog):
