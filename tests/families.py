@@ -22,6 +22,7 @@ class Family:
     fields: bool = False
     tools: bool = False
     split: bool = False  # whether two plain turns are two sequences
+    closing: str = ""  # what stands between an answer and its stop
     options: dict[str, object] = field(default_factory=dict)
 
 
@@ -218,7 +219,7 @@ FAMILIES: dict[str, Family] = {
     ),
     "SmolLM3": Family(
         chatml("{% if not '</think>' in m.content %}<think>\n\n</think>\n\n{% endif %}{{ m.content }}"),
-        ML, "<|im_end|>",
+        ML, "<|im_end|>", fields=True,
     ),
     "Kimi K2": Family(
         plain("<|im_{{ 'system' if m.role == 'tool' else m.role }}|>{{ m.role }}<|im_middle|>…<|im_end|>",
@@ -233,5 +234,42 @@ FAMILIES: dict[str, Family] = {
         "<p {{ k }}>{{ v }}</p>{% endfor %}</invoke>{% endfor %}[e~[\n{% else %}]~b]{{ m.role }}\n{{ m.content }}[e~[\n"
         "{% endif %}{% endfor %}{% if add_generation_prompt %}]~b]ai\n<think>\n{% endif %}",
         MINI, "[e~[", fields=True, tools=True, split=True,
+    ),
+    "Gemma 4": Family(
+        "<bos>{% for m in messages %}<|turn>{{ 'model' if m.role == 'assistant' else m.role }}\n"
+        "{% if m.role == 'assistant' and loop.last and m.reasoning_content and enable_thinking %}"
+        "<|channel>thought\n{{ m.reasoning_content }}\n<channel|>{% endif %}{{ m.content | trim }}<turn|>\n{% endfor %}"
+        "{% if add_generation_prompt %}<|turn>model\n{% if not enable_thinking %}<|channel>thought\n<channel|>{% endif %}"
+        "{% endif %}", ("<bos>", "<eos>", "<|turn>", "<turn|>", "<|channel>", "<channel|>"), "<turn|>", eos="<eos>", split=True,
+        thinks=False,
+    ),
+    "Mistral NeMo": Family(
+        "<s>{% for m in messages %}{% if m.role == 'user' %}[INST]{% if loop.last and messages[0].role == 'system' %}"
+        "{{ messages[0].content }}\n\n{% endif %}{{ m.content }}[/INST]{% elif m.role == 'assistant' %}{{ m.content }}</s>"
+        "{% endif %}{% endfor %}", MISTRAL, "</s>",
+    ),
+    "Command-R7B": Family(
+        plain(SPOKEN, BOT + "<|START_RESPONSE|>…<|END_RESPONSE|><|END_OF_TURN_TOKEN|>", BOT + "<|START_RESPONSE|>"),
+        (*COHERE, "<|START_RESPONSE|>", "<|END_RESPONSE|>"), "<|END_OF_TURN_TOKEN|>", eos="<|END_OF_TURN_TOKEN|>",
+        closing="<|END_RESPONSE|>",
+    ),
+    "Kimi K2 Thinking": Family(
+        plain("<|im_user|>{{ m.role }}<|im_middle|>…<|im_end|>",
+              "<|im_assistant|>assistant<|im_middle|><think></think>…<|im_end|>", "<|im_assistant|>assistant<|im_middle|>"),
+        KIMI, "<|im_end|>", eos="[EOS]", fields=True,
+    ),
+    "Qwen3.8": Family(
+        chatml("<think>\n{{ m.reasoning_content or '' }}\n</think>\n\n{{ m.content }}", "<|im_start|>assistant\n<think>\n"),
+        ML, "<|im_end|>", fields=True,
+    ),
+    "Hunyuan": Family(
+        plain("<｜hy_User｜>…", "<｜hy_Assistant｜><think:open>{{ m.reasoning_content or '' }}</think:open>…<｜hy_eos｜>",
+              "<｜hy_Assistant｜><think:open></think:open>"), ("<｜hy_User｜>", "<｜hy_Assistant｜>", "<｜hy_eos｜>"),
+        "<｜hy_eos｜>", eos="<｜hy_eos｜>", thinks=False,
+    ),
+    "SmolVLM": Family(
+        plain("{{ m.role }}: {{ m.content[0]['text'] }}<end_of_utterance>\n",
+              "Assistant: {{ m.content[0]['text'] }}<end_of_utterance>\n", "Assistant:"), ("<end_of_utterance>",),
+        "<end_of_utterance>",
     ),
 }  # fmt: skip

@@ -1,13 +1,16 @@
 """Ends: where an assistant's turn ends, found in what the chat template writes behind an answer.
 
-The control token that it writes first behind an answer ends a turn, as do the tokenizer's own end and those of the
-model's generation config. Behind a tool call it is the last one that is written. Some templates write none, and open
-the next turn with a token at which the model stops; and some write nothing at all: then the end token stands there.
+The tokenizer's own end and those of the model's generation config end a turn. Where the template closes its turns with
+none of them, what does is read from it: the last control token that it writes behind an answer, or a tool call, both at
+the end of a conversation and where it goes on; where the two have none in common, the first behind an answer at the
+end, and the last behind a call. Some templates write none, and open the next turn with a token at which the model
+stops; and some write nothing at all: then the end token stands there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
+from os.path import commonprefix
 
 from transformers import PreTrainedTokenizerBase
 
@@ -37,13 +40,26 @@ class Ends:
         self.renderer, self.encode = renderer, encode
         self.added = tokenizer.added_tokens_decoder
         self.control = {*(i for i, token in self.added.items() if token.special), *tokenizer.all_special_ids}
+        self.control -= {tokenizer.bos_token_id} - {tokenizer.eos_token_id}  # which may begin the next turn
         self.openings: dict[bool, list[int]] = {}
 
-    def of_turns(self) -> list[int]:
-        """The tokens with which the template closes a turn: behind an answer, and behind a call."""
-        answer, call = self.behind(TALK[:2], "two"), self.behind(CALLING[:2], "look_up")
-        closing = [i for i in answer if i in self.control][:1] or [i for i in answer[:1] if i in self.added]
-        return [*closing, *(i for i in call[-1:] if i in self.control)]
+    def of_turns(self, known: Collection[int]) -> list[int]:
+        """The tokens with which the template closes a turn, beside those that are known."""
+        return [*self.closing(TALK, "two", known), *self.closing(CALLING, "look_up", known)]
+
+    def closing(self, talk: Sequence[Message], words: str, known: Collection[int]) -> list[int]:
+        """What closes the second turn of a talk; nothing where what is known does."""
+        last, onward = self.written(talk[:2], words), self.written(talk, words, first=talk is CALLING)
+        ids = self.encode(last.strip())
+        common = self.encode(commonprefix([last, onward]).strip())
+        both = [i for i in common if i in self.control]
+        if any(i in known for i in both or ids):
+            return []
+        if both:  # a generation prompt that is always written has the next turn's opening behind it
+            return both[:1] if self.renderer.silent else both[-1:]
+        if talk is CALLING:
+            return [i for i in ids[-1:] if i in self.control]
+        return [i for i in ids if i in self.control][:1] or [i for i in ids[:1] if i in self.added]
 
     def next_opening(self, stops: Collection[int], call: bool) -> int | None:
         """The stop with which the template opens the turn that follows an answer or a call, if it is one."""
@@ -53,11 +69,15 @@ class Ends:
 
     def behind(self, messages: Sequence[Message], words: str) -> list[int]:
         """What the template writes behind words of a conversation, white space left out; nothing where it can't."""
+        return self.encode(self.written(messages, words).strip())
+
+    def written(self, messages: Sequence[Message], words: str, first: bool = False) -> str:
+        """What the template writes behind the last place of the words, or the first."""
         try:
-            _, found, after = self.renderer.text(messages).rpartition(words)
+            text = self.renderer.text(messages)
         except ValueError:
-            return []
-        return self.encode(after.strip()) if found else []
+            return ""
+        return (text.partition(words) if first else text.rpartition(words))[2]
 
 
 def found_end(said: str, turn: Message, stops: Sequence[str]) -> int | None:

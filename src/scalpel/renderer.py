@@ -8,9 +8,10 @@ out, it is put behind the prompt as the model would write it. What can't be foun
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
+from re import Match
 from typing import Any
 
 from jinja2 import meta
@@ -18,6 +19,7 @@ from transformers import PreTrainedTokenizerBase
 
 from scalpel import template, thoughts
 from scalpel.example import Message, Turns, beside, like
+from scalpel.forms import as_json, check_messages, in_parts, ready, tabled, without, written_as_python
 from scalpel.notes import Notes
 from scalpel.spelt import MARK, Spelt
 from scalpel.thoughts import gist
@@ -27,6 +29,7 @@ NO_TEMPLATE = (
     "version of the model, give the prompts as plain text (for a task: chat = false), or name a template of your own, "
     'model.chat_template = "path/to/file.jinja"'
 )
+SPEAKER = re.compile("assistant|model|bot", re.IGNORECASE)
 HIDDEN = ("role", "content", "weight")  # keys of a message that are no affair of the template's
 TRIMMED = "{n} answers lose white space to the chat template, or have it changed{first}: what it renders is trained"
 LEFT_OUT = (
@@ -38,6 +41,18 @@ NO_THOUGHT = (
     "give the thoughts, or switch them off with model.chat_template_kwargs where the template can"
 )
 ALTERED = "{n} answers are changed by the chat template{first}: what it renders is what is trained"
+MOVED = (
+    "{n} answers stand behind another context when the chat template renders them for training{first}: they are "
+    "trained behind the generation prompt, which is what the model meets"
+)
+FOREIGN = (
+    "{n} answers have thoughts that end with %s, which this chat template marks otherwise{first}: they are trained as "
+    "text; give thoughts as reasoning_content, and the template puts its own marks around them"
+)
+HEADED = (
+    "{n} answers begin with what opens a turn{first}, since the chat template writes no generation prompt "
+    "(add_generation_prompt): the model learns to write it, and it is in the texts that it generates"
+)
 BESIDE_CALLS = "{n} turns have text beside a tool call that the chat template doesn't show{first}: it isn't trained"
 
 
@@ -63,8 +78,39 @@ class Renderer:
         except ValueError:
             return True  # what is wrong with it is said where it is needed
 
+    @cached_property
+    def parts(self) -> bool:
+        """Whether the template shows a content only where it is a list of parts."""
+        if self.own or not self.there:
+            return False
+        return not self.shows("scalpel") and self.shows([{"type": "text", "text": "scalpel"}])
+
+    def shows(self, content: Any) -> bool:
+        try:
+            return "scalpel" in self.raw([{"role": "user", "content": content}], True)
+        except ValueError:
+            return False
+
+    @cached_property
+    def silent(self) -> bool:
+        """Whether the template writes no generation prompt, or always does: asked for or not, its text is the same."""
+        asked = ({"role": "user", "content": "scalpel"},)
+        try:
+            return self.raw(asked, True) == self.raw(asked, False)
+        except ValueError:
+            return False
+
     def source(self, tools: bool = False) -> str:
-        return self.tokenizer.get_chat_template(tools=[{}] if tools else None)
+        own: Any = self.tokenizer.chat_template
+        if not isinstance(own, Mapping):
+            return str(own)
+        name = "tool_use" if tools and "tool_use" in own else "default"
+        if name not in own and len(own) > 1:
+            raise ValueError(
+                f"the tokenizer has the chat templates {', '.join(own)} and none that is called default: write the one "
+                "that you mean into a file and name it, model.chat_template"
+            )
+        return str(own[name] if name in own else next(iter(own.values())))
 
     def strange_options(self) -> list[str]:
         """Arguments of the recipe that the template never asks for."""
@@ -81,6 +127,7 @@ class Renderer:
             raise ValueError(NO_TEMPLATE)
         tools, options = beside(messages)
         shown = [self.spelt.message(ready(m)) for m in messages]
+        shown = [in_parts(m) for m in shown] if self.parts else shown
         broken = [self.spelt.value(tool) for tool in tools]
         tables = [m for m in shown if tabled(m)]
         if not tables:
@@ -119,19 +166,20 @@ class Renderer:
         included. ValueError where that can't be found, or where something that the answer says is lost."""
         whole = self.text(like(before, (*before, answer)))
         content = str(answer.get("content") or "")
-        said = self.with_thought(asked, whole, answer, self.spelt.text(content, thoughts=True))
+        said = self.with_thought(asked, whole, before, answer, self.spelt.text(content, thoughts=True))
         self.refuse_losses(said, answer)
         self.compare(said, before, answer, content)
         return said
 
-    def with_thought(self, asked: str, whole: str, answer: Message, content: str) -> str:
+    def with_thought(self, asked: str, whole: str, before: Sequence[Message], answer: Message, content: str) -> str:
         """What is behind the generation prompt, with the answer's thought where the template left it out."""
         mark = thoughts.opened(asked)
         closed = None if mark else thoughts.closed_at_once(asked)
         said = behind(asked, whole, mark or closed)
+        said = self.behind_last(asked, whole, before) if said is None else said
         if said is None:
             raise ValueError(unlike("the prompt of an assistant turn", asked, whole))
-        close = thoughts.PAIRS[mark[1]] if mark else None
+        close = thoughts.closing(mark[1]) if mark else None
         thought, gap, _ = thoughts.divided(content, close)
         reasoned = thoughts.reasoning(answer)
         if closed:
@@ -143,24 +191,53 @@ class Renderer:
                 )
             return said
         if mark and close:
-            return self.gone_on(said, mark[1], close, thought, gap, self.spelt.text(reasoned, thoughts=True))
+            return self.gone_on(said, mark, close, thought, gap, self.spelt.text(reasoned, thoughts=True))
+        if (thought or reasoned) and (empty := thoughts.hollow(said)):
+            return self.filled(said, empty, thought, self.spelt.text(reasoned, thoughts=True))
         if thought and gist(thought) not in gist(said):
             self.notes.add(LEFT_OUT)
             return thought + gap + said.lstrip()
         return said
 
-    def gone_on(self, said: str, opening: str, close: str, thought: str, gap: str, reasoned: str) -> str:
-        """What the model says where the generation prompt has opened a thought."""
-        inner = thoughts.inside(thought, opening).removesuffix(close) if thought else reasoned
-        shown = said.lstrip()
-        if gist(inner) in gist(said) and close in said:
+    def behind_last(self, asked: str, whole: str, before: Sequence[Message]) -> str | None:
+        """What a rendering has behind the prompt's last message and all that follows it in the prompt, where only what
+        is before that message differs, as where a system message moves to the last question."""
+        last = self.spelt.text(str(before[-1].get("content") or "")).strip()
+        start = asked.rfind(last) if last else -1
+        at = whole.rfind(asked[start:]) if start >= 0 else -1
+        if at < 0 or self.text(before, generate=True) != asked:  # a template that is never the same can't be compared
+            return None
+        self.notes.add(MOVED)
+        return whole[at + len(asked) - start :]
+
+    def filled(self, said: str, empty: Match[str], thought: str, reasoned: str) -> str:
+        """What is said with its thought in place of an empty one that the template has put there."""
+        rest = said[empty.end() :]
+        if thought and gist(rest).startswith(gist(thought)):
+            return rest  # the content has a whole thought of its own
+        if gist(thoughts.inside(thought, empty[1]) or reasoned) in gist(said):
             return said
-        if inner:
-            self.notes.add(LEFT_OUT)
-            inner = inner if thought else inner.strip() + "\n"
-        else:
+        self.notes.add(LEFT_OUT)
+        line = "\n" if "\n" in empty[2] else ""
+        whole = thought or empty[1] + line + reasoned.strip() + line + empty[3]
+        return whole + said[empty.end(3) :]
+
+    def gone_on(self, said: str, mark: Match[str], close: str, thought: str, gap: str, reasoned: str) -> str:
+        """What the model says where the generation prompt has opened a thought."""
+        inner = thoughts.inside(thought, mark[1]).removesuffix(close) if thought else reasoned
+        inner = inner.lstrip() if mark[0] != mark[1] else inner  # the prompt has the line's end already
+        shown = thoughts.inside(said, mark[1])
+        if gist(shown).startswith(gist(inner + close)):
+            return shown if shown == said or mark[0] == mark[1] else shown.lstrip()
+        shown = shown.lstrip()
+        if not inner.strip():
             self.notes.add(NO_THOUGHT)
             inner = "\n"
+        elif shown.startswith(close) and thought and gist(shown.removeprefix(close)).startswith(gist(thought)):
+            return inner + close + shown.rpartition(close)[2]  # the content's own thought, behind an empty one
+        else:
+            self.notes.add(LEFT_OUT)
+            inner = inner if thought else inner.strip() + "\n"
         return inner + shown if shown.startswith(close) else inner + close + (gap or "\n\n") + shown
 
     def refuse_losses(self, said: str, answer: Message) -> None:
@@ -183,6 +260,10 @@ class Renderer:
 
     def compare(self, said: str, before: Sequence[Message], answer: Message, content: str) -> None:
         """Notes where the template changes what the answer says."""
+        if not self.own and (end := thoughts.foreign(thoughts.divided(content)[0], self.source())):
+            self.notes.add(FOREIGN % end)
+        if self.silent and content and SPEAKER.search(said.partition(content)[0]):
+            self.notes.add(HEADED)
         if not content.strip() or content in said.replace(MARK, ""):
             return
         if gist(content) in gist(said):
@@ -248,45 +329,6 @@ def same(text: str, other: Callable[[], str]) -> bool:
         return False  # without it the template refuses: it is used
 
 
-def without(message: Mapping[str, Any], keys: Collection[str]) -> dict[str, Any]:
-    return {k: v for k, v in message.items() if k not in keys}
-
-
-def ready(message: Message) -> dict[str, Any]:
-    """A message as templates know it: a thought under each name that they have for it, no weight, no null content."""
-    found = {k: v for k, v in message.items() if k != "weight" and v is not None}
-    thought = thoughts.reasoning(message)
-    named = {"thinking": thought, **found, "reasoning_content": thought} if thought else found
-    return {**named, "content": found.get("content", "")}
-
-
-def arguments(message: Mapping[str, Any]) -> list[Any]:
-    return [call.get("function", call).get("arguments") for call in message.get("tool_calls") or ()]
-
-
-def tabled(message: Mapping[str, Any]) -> bool:
-    """Whether it has calls whose arguments are tables."""
-    return any(isinstance(a, Mapping) for a in arguments(message))
-
-
-def written_as_python(message: Mapping[str, Any], text: str) -> bool:
-    """Whether a template has written a table as Python shows it, since it counts on JSON text."""
-    return any(isinstance(a, Mapping) and a and str(a) in text for a in arguments(message))
-
-
-def as_json(message: Mapping[str, Any]) -> dict[str, Any]:
-    """The message with arguments of calls as JSON text."""
-    if not tabled(message):
-        return dict(message)
-    calls = []
-    for call in message["tool_calls"]:
-        own = dict(call.get("function", call))
-        if isinstance(own.get("arguments"), Mapping):
-            own["arguments"] = json.dumps(own["arguments"], ensure_ascii=False)
-        calls.append({**call, "function": own} if "function" in call else own)
-    return {**message, "tool_calls": calls}
-
-
 def unlike(what: str, generation: str, training: str) -> str:
     """The words for a template that renders training and generation differently, with both texts."""
     return (
@@ -295,19 +337,3 @@ def unlike(what: str, generation: str, training: str) -> str:
         "Train on single turns (prompt and completion), hand the template other arguments "
         "(model.chat_template_kwargs), or correct the template (model.chat_template)."
     ).replace(MARK, "")
-
-
-def check_messages(messages: Sequence[Message], generate: bool) -> None:
-    """Raises ValueError unless these are messages with role and content that ask for what is wanted."""
-    for i, m in enumerate(messages):
-        if not (isinstance(m, dict) or hasattr(m, "keys")) or "role" not in m:
-            raise ValueError(f"message {i} is {m!r}: a message is a table with 'role' and 'content'")
-        speechless = not any(m.get(key) for key in ("tool_calls", *thoughts.FIELDS))
-        if "content" not in m and speechless:
-            raise ValueError(f"message {i} is {m!r}: a message is a table with 'role' and 'content'")
-        if not isinstance(m.get("content"), str) and (speechless or m.get("content") is not None):
-            raise ValueError(f"message {i} has content of type {type(m['content']).__name__}: it must be text")
-    if not messages or messages[0]["role"] == "assistant":
-        raise ValueError("a conversation must begin with a user or system message, before the assistant's first")
-    if generate and messages[-1]["role"] == "assistant":
-        raise ValueError("the prompt ends with an assistant message: put that text into 'completion'")

@@ -22,15 +22,32 @@ PAIRS = {
     "[THINK]": "[/THINK]",
     "<|START_THINKING|>": "<|END_THINKING|>",
     "<|begin_of_thought|>": "<|end_of_thought|>",
+    "<|inner_prefix|>": "<|inner_suffix|>",
+    "<|channel>thought": "<channel|>",
 }
-OPEN = re.compile("(" + "|".join(map(re.escape, PAIRS)) + r")\s*\Z")
-CLOSED = re.compile("|".join(f"(?:{re.escape(a)}\\s*)?{re.escape(b)}\\s*\\Z" for a, b in PAIRS.items()))
+TAG = r"[\w:]*(?:think|thought|reasoning)[\w:]*>"  # and tags that are called so
+BEGIN = "|".join([*map(re.escape, PAIRS), f"<{TAG}"])
+END = "|".join([*map(re.escape, PAIRS.values()), f"</{TAG}"])
+OPEN = re.compile(rf"({BEGIN})\s*\Z")
+CLOSED = re.compile(rf"(?:(?:{BEGIN})\s*)?(?:{END})\s*\Z")
+HOLLOW = re.compile(rf"\s*({BEGIN})(\s*)({END})\s*")
 FIELDS = ("reasoning_content", "reasoning", "thinking")  # under which of them data has it doesn't matter
 
 
 def opened(asked: str) -> re.Match[str] | None:
     """The mark with which a generation prompt opens a thought, and the white space behind it."""
     return OPEN.search(asked)
+
+
+def closing(mark: str) -> str:
+    """The mark that closes a thought which this one opens."""
+    return PAIRS.get(mark) or mark.replace("<", "</", 1)
+
+
+def hollow(said: str) -> re.Match[str] | None:
+    """A thought without words at the beginning of what is said; its groups are the marks and what is between them."""
+    found = HOLLOW.match(said)
+    return found if found and closing(found[1]) == found[3] else None
 
 
 def closed_at_once(asked: str) -> re.Match[str] | None:
@@ -43,9 +60,9 @@ def reasoning(message: Mapping[str, Any]) -> str:
     return next((message[k] for k in FIELDS if isinstance(message.get(k), str) and message[k]), "")
 
 
-def divided(content: str, closing: str | None = None) -> tuple[str, str, str]:
+def divided(content: str, end: str | None = None) -> tuple[str, str, str]:
     """Thought with its closing mark, the white space behind it, and the answer; no thought where none is closed."""
-    for close in [closing] if closing else PAIRS.values():
+    for close in [end] if end else PAIRS.values():
         before, mark, after = content.rpartition(close)
         if mark:
             answer = after.lstrip()
@@ -61,3 +78,9 @@ def inside(thought: str, mark: str) -> str:
 def gist(text: str) -> str:
     """A text without white space and marks: what is the same in what a template makes of it."""
     return "".join(text.split()).replace(MARK, "")
+
+
+def foreign(thought: str, source: str) -> str:
+    """The mark that closes a thought of data, where the template's text knows others and not this one."""
+    end = next((b for b in PAIRS.values() if thought.endswith(b)), "")
+    return end if end and end not in source and any(b in source for b in PAIRS.values()) else ""

@@ -33,13 +33,21 @@ SPLIT = (
     "when a conversation goes on; each answer is trained behind what the model meets when it is to give it"
 )
 NO_STOP = "the chat template writes no stop behind {n} answers{first}: %s is put there, at which the model stops"
+INNER = (
+    "{n} answers have the stop token %s in their middle, as the chat template writes them{first}: what is generated "
+    "ends there, so give what is before it and what is behind it as two messages"
+)
+EATEN = "{n} answers lose white space to the tokenizer{first}: its control tokens take what is beside them"
 SPELT = (
     "{n} rows spell the control token %s{first}: it is read as text there; where such text is meant as control tokens, "
     'set model.control_tokens = "read", or give messages'
 )
 UNUSED = "{n} rows have %s, which the chat template doesn't use{first}"
 UNSHOWN = "{n} rows have a message of role %s that the chat template doesn't show{first}"
-UNLIKE = "{n} answers come back otherwise from the tokenizer{first}: some of their characters are unknown to it"
+UNLIKE = (
+    "{n} answers come back otherwise from the tokenizer{first}: it changes or doesn't know some of their characters"
+)
+UNKNOWN = "{n} prompts have characters that the tokenizer doesn't know{first}: they are read as %s"
 
 
 class Tokens:
@@ -56,13 +64,17 @@ class Tokens:
         if self.core is not None:
             self.core.no_truncation()  # its file may ask for either; lengths are our affair
             self.core.no_padding()
+        added = tokenizer.added_tokens_decoder
+        self._eating = {i for i, token in added.items() if token.rstrip}
+        self._lossy = any(token.lstrip or token.rstrip for token in added.values())
         self.notes = Notes()
         found = lambda token: self.notes.add(SPELT % repr(token))  # noqa: E731
         self.spelt = Spelt(tokenizer, found, off=control_tokens == "read" or self.core is None)
         self.renderer = Renderer(tokenizer, self.spelt, self.notes)
         eos = tokenizer.eos_token_id
         self.ends = Ends(tokenizer, self.renderer, self._encode)
-        self.stop_ids = frozenset([*([] if eos is None else [eos]), *self.given, *self.ends.of_turns()])
+        known = [*([] if eos is None else [eos]), *self.given]
+        self.stop_ids = frozenset([*known, *self.ends.of_turns(known)])
         if not self.stop_ids:
             raise ValueError(
                 "this tokenizer has no end-of-sequence token, so nothing would ever stop the model: set eos_token "
@@ -155,12 +167,7 @@ class Tokens:
             )
         if not isinstance(example.prompt, str):
             self._note_unused(example.prompt)
-        row = self._joined(example.prompt, example.completion)
-        if self.notes.surveying:
-            said = self.text([i for i, t in zip(row.ids, row.train, strict=True) if t])
-            if gist(example.completion) not in gist(said) and not self.chat:
-                self.notes.add(UNLIKE)
-        return [row]
+        return [self._joined(example.prompt, example.completion)]
 
     def pair(self, example: Example) -> tuple[Rendered, Rendered]:
         """The chosen and the rejected answer to one prompt."""
@@ -267,27 +274,40 @@ class Tokens:
         """The prompt as text and as ids."""
         if not isinstance(prompt, str):
             text = self.render(prompt, generate=True)
-            return text, self._encode(text)
+            return text, self._known(self._encode(text))
         text = self.spelt.text(prompt, thoughts=True)
         ids = list(self.tokenizer(text, return_attention_mask=False)["input_ids"]) if text == prompt else []
         ids = ids if text == prompt else self._encode(text, ends=True)
         ended = text.endswith(tuple(self._stop_texts))
         if ids and ids[-1] in self.stop_ids and not ended:
             ids.pop()  # some tokenizers close every text, but a prompt is to be continued
-        return text, ids or [first(self.tokenizer.bos_token_id, self.end_id)]
+        return text, self._known(ids) or [first(self.tokenizer.bos_token_id, self.end_id)]
+
+    def _known(self, ids: list[int]) -> list[int]:
+        """The ids of a prompt. While rows are surveyed, it is noted where some stand for what is unknown."""
+        t = self.tokenizer
+        unknown = {t.unk_token_id} - {None, t.bos_token_id, t.pad_token_id, *self.stop_ids}
+        if self.notes.surveying and not unknown.isdisjoint(ids):
+            self.notes.add(UNKNOWN % repr(t.unk_token))
+        return ids
 
     def _answered(self, answer: str | Message, prompt: Prompt, asked: str, ids: list[int]) -> list[int]:
         """The ids of an answer, given the prompt's text and ids."""
         if isinstance(prompt, str):
             assert isinstance(answer, str), "a message answers messages"
-            return [*self._continued(asked, self._encode(asked), self.spelt.text(answer, thoughts=True)), self.end_id]
+            text = self.spelt.text(answer, thoughts=True)
+            return [*self._compared(text, self._continued(asked, self._encode(asked), text)), self.end_id]
         turn = {"role": "assistant", "content": answer} if isinstance(answer, str) else answer
         said = self.renderer.said(asked, prompt, turn)
         if (end := found_end(said, turn, self._stop_texts)) is not None:
-            return self._continued(asked, ids, said[:end])
+            found = self._compared(said[:end], self._continued(asked, ids, said[:end]))
+            if inner := next((i for i in found[:-1] if i in self.stop_ids), None):
+                self.notes.add(INNER % repr(self._decode([inner])))
+            return found
         stop = first(self.ends.next_opening(self.stop_ids, bool(turn.get("tool_calls"))), self.end_id)
         self.notes.add(NO_STOP % repr(self._decode([stop])))
-        return [*self._continued(asked, ids, bare(said, str(turn.get("content") or ""))), stop]
+        text = bare(said, str(turn.get("content") or ""))
+        return [*self._compared(text, self._continued(asked, ids, text)), stop]
 
     def _continued(self, before: str, own: list[int], text: str) -> list[int]:
         """The ids of `text` behind a prompt whose ids are `own` and fixed, as they are when the model generates.
@@ -296,7 +316,18 @@ class Tokens:
         the start of a text in its own way doesn't do so in the middle), else the text's ids alone.
         """
         joined = self._encode(before + text)
-        return joined[len(own) :] if joined[: len(own)] == own else self._encode(text)
+        eaten = bool(own) and own[-1] in self._eating and text[:1].isspace()  # the token before it takes white space
+        return joined[len(own) :] if joined[: len(own)] == own and not eaten else self._encode(text)
+
+    def _compared(self, text: str, ids: list[int]) -> list[int]:
+        """The ids of an answer's text. While rows are surveyed, those are noted whose text isn't what they say."""
+        if self.notes.surveying:
+            back = self._decode(ids)
+            if gist(back) != gist(text):
+                self.notes.add(UNLIKE)
+            elif len(back) < len(text) and self._lossy and len(back.strip()) < len(text.replace(MARK, "").strip()):
+                self.notes.add(EATEN)
+        return ids
 
     def _encode(self, text: str, ends: bool = False) -> list[int]:
         """The ids; with `ends`, those that the tokenizer puts around a text too."""

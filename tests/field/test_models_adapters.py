@@ -158,3 +158,36 @@ def test_a_hub_id_that_holds_an_adapter_alone_is_its_base_with_the_adapter_in_it
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(place / "cache"))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     assert torch.allclose(logits("someone/adapter"), expected, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # PEFT warns of what it writes here
+@pytest.mark.parametrize("target", ["embed_tokens", "lm_head"])
+def test_an_adapter_on_one_of_two_ends_that_share_a_matrix_leaves_the_other(
+    target: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tiny.folder(tmp_path / "base")
+    wrapped = get_peft_model(tiny.model(), LoraConfig(task_type="CAUSAL_LM", r=2, target_modules=["q_proj", target]))
+    for p in wrapped.parameters():
+        p.data.add_(0.1) if p.requires_grad else None
+    wrapped.peft_config["default"].base_model_name_or_path = str(tmp_path / "base")
+    wrapped.save_pretrained(str(tmp_path / "adapter"), save_embedding_layers=False)
+    with caplog.at_level("INFO", "scalpel"), torch.no_grad():
+        right = wrapped.eval()(IDS).logits
+        assert torch.allclose(logits(tmp_path / "adapter"), right, atol=1e-5)
+        assert torch.allclose(logits(models.merge(tmp_path / "adapter")), right, atol=1e-5)
+    assert "each gets a matrix of its own" in caplog.text
+
+
+def test_an_embedding_that_was_resized_and_trained_is_read_though_it_is_saved_twice(tmp_path: Path) -> None:
+    tiny.folder(tmp_path / "base", tie_word_embeddings=False)
+    right = adapter(tmp_path / "adapter", str(tmp_path / "base"), rows=268, modules_to_save=["embed_tokens", "lm_head"])
+    assert any(".modules_to_save." in name for name in load_file(tmp_path / "adapter" / "adapter_model.safetensors"))
+    assert torch.allclose(logits(tmp_path / "adapter"), right, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # PEFT warns of what it writes here
+def test_an_adapter_that_cannot_be_folded_is_refused_in_words(tmp_path: Path) -> None:
+    tiny.folder(tmp_path / "base", tie_word_embeddings=False)
+    adapter(tmp_path / "adapter", str(tmp_path / "base"), lora_bias=True)
+    with pytest.raises(ValueError, match="can't be folded into weights.*lora_bias"):
+        models.load(tmp_path / "adapter")

@@ -73,7 +73,7 @@ def checked(tokens: Tokens, messages: tuple, turns: int = 1) -> list[str]:
 def test_single_turns_and_plain_text_train_under_every_family(name: str) -> None:
     family, tokens = FAMILIES[name], opened(name)
     (text,) = checked(tokens, (*ASKED, answer(SAID)))
-    assert text.endswith(SAID + family.stop) or text.endswith(SAID + " " + family.stop)
+    assert text.endswith((SAID + family.closing + family.stop, SAID + " " + family.stop))
     plain = tokens.demonstration(Example(prompt="2+2=", completion="4"))
     assert trained(tokens, plain) == "4" + tokens.tokenizer.eos_token
     joined = tokens.demonstration(Example(prompt=ASKED, completion=SAID))

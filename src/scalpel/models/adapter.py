@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+import re
 import warnings
 from pathlib import Path
 from typing import Any
 
 import torch
 from peft import PeftConfig, PeftModelForCausalLM
+from peft.tuners.trainable_tokens import TrainableTokensLayer
+from peft.tuners.tuners_utils import BaseTunerLayer
 from safetensors import safe_open
 from transformers import PreTrainedModel
 
@@ -17,6 +20,7 @@ from scalpel.models.sound import some
 
 log = logging.getLogger("scalpel")
 WEIGHTS = "adapter_model.safetensors"
+COPY = re.compile(r"\.(?:modules_to_save|original_module)\.")  # as which PEFT saves a resized embedding again
 ENDS = {"embed_tokens": "input", "wte": "input", "lm_head": "output"}
 
 
@@ -67,9 +71,10 @@ def folded(model: PreTrainedModel, folder: Path, base: str) -> PreTrainedModel:
     except Exception as error:
         raise ValueError(f"the adapter {folder} doesn't fit its base {base}: {cause(error)}") from None
     check_whole(result, folder, base)
+    untie(wrapped, folder)
     try:
         whole: Any = wrapped.merge_and_unload(safe_merge=True)
-    except (NotImplementedError, AttributeError) as error:
+    except (NotImplementedError, AttributeError, RuntimeError) as error:
         raise ValueError(
             f"{folder}: adapters of kind {config.peft_type} can't be folded into weights ({error})"
         ) from None
@@ -82,9 +87,32 @@ def folded(model: PreTrainedModel, folder: Path, base: str) -> PreTrainedModel:
     return whole.eval().requires_grad_(True)
 
 
+@torch.no_grad()
+def untie(wrapped: Any, folder: Path) -> None:
+    """Gives embedding and head a matrix each where they share one and an adapter is to be folded into either: what is
+    learnt for one of them would change the other too."""
+    ends: tuple[Any, Any] = wrapped.get_input_embeddings(), wrapped.get_output_embeddings()
+    if not any(isinstance(end, BaseTunerLayer) and not isinstance(end, TrainableTokensLayer) for end in ends):
+        return
+    first_end, last = (getattr(end, "base_layer", end) for end in ends)
+    if last is None or first_end.weight.data_ptr() != last.weight.data_ptr():
+        return
+    last.weight = torch.nn.Parameter(last.weight.detach().clone())
+    config = wrapped.get_base_model().config
+    for part in {id(c): c for c in (config, config.get_text_config())}.values():
+        part.tie_word_embeddings = False
+    log.info(
+        "%s has adapters on an embedding and a head that share one matrix in its base: each gets a matrix of its own, "
+        "so that the folded model says what base and adapter say",
+        folder,
+    )
+
+
 def check_whole(result: Any, folder: Path, base: str) -> None:
     """Raises ValueError where a tensor of the adapter is missing, or has no place in the base."""
-    missing, odd = sorted(result.missing_keys), sorted(result.unexpected_keys)
+    names = header(folder / WEIGHTS)
+    twice = {name for name in result.unexpected_keys if COPY.search(name) and COPY.sub(".", name) in names}
+    missing, odd = sorted(result.missing_keys), sorted({*result.unexpected_keys} - twice)
     if missing or odd:
         raise ValueError(
             f"the adapter {folder} doesn't fit its base {base}: "

@@ -52,6 +52,12 @@ def check_folder(folder: Path) -> None:
             f"only pickled weights ({', '.join(pickled)}), which can run code when opened" if pickled else "no weights"
         )
         raise ValueError(f"{folder} holds {why}: save the model again with save_pretrained, which writes safetensors")
+    if not (folder / INDEX).exists() and not (folder / WHOLE).exists():
+        there = ", ".join(sorted(p.name for p in folder.glob("*.safetensors"))[:4])
+        raise ValueError(
+            f"{folder} has no {WHOLE}, and no {INDEX} that says which tensors are in which of its files ({there}): "
+            "copy the file that is missing too, or save the model again with save_pretrained"
+        )
     if not has_tokenizer(folder):
         raise ValueError(
             f"{folder} has no tokenizer (none of {', '.join(TOKENIZER_FILES)}): save the tokenizer of the model's "

@@ -25,13 +25,22 @@ from transformers.utils import logging as hf_logging
 import scalpel
 from scalpel.folders import nearest
 from scalpel.models.adapter import base_of, check_adapter, first, folded
-from scalpel.models.files import ADAPTER, check_folder, check_json, check_tensors, has_tokenizer, is_adapter
+from scalpel.models.files import (
+    ADAPTER,
+    check_folder,
+    check_json,
+    check_tensors,
+    has_tokenizer,
+    headers,
+    is_adapter,
+)
 from scalpel.models.quantised import entry, is_plain, options, plain
 from scalpel.models.smollm2 import NAME as SMOLLM2
 from scalpel.models.smollm2 import converted
-from scalpel.models.sound import check_finite, check_loaded, check_tied, check_vocabulary
+from scalpel.models.sound import check_finite, check_loaded, check_tied, check_vocabulary, say_left_out
 from scalpel.tokens import Tokens
 
+log = logging.getLogger("scalpel")
 SHIPPED = ("world-1m", "world-300k")
 
 
@@ -47,8 +56,8 @@ def load(
     with quiet():
         source = of_hub(locate(spec))
     model, tokenizer = read(source, str(spec), dtype or torch.float32, trust_remote_code)
-    tokens = Tokens(tokenizer, stop_ids(model))
     check_vocabulary(model, tokenizer, str(spec))
+    tokens = Tokens(tokenizer, stop_ids(model, str(spec)))
     model.to(torch.device(device))  # type: ignore[arg-type]  # transformers annotates `to` as if unbound
     return model.eval(), tokens
 
@@ -64,7 +73,7 @@ def read(
     asked: dict[str, Any] = {"trust_remote_code": trusted}
     with quiet(), explained(spec, "config.json"):
         config = AutoConfig.from_pretrained(source, **asked)
-    check_causal(config, spec)
+    text_only = is_text_of(config, spec)
     with quiet(), explained(spec, "tokenizer"):
         tokenizer = AutoTokenizer.from_pretrained(source, **asked)
     asked |= options(config, source)
@@ -80,10 +89,14 @@ def read(
             **asked,
         )
     model, info = loaded
-    check_loaded(model, info, spec)
+    check_loaded(model, info, spec, text_only)
+    if isinstance(source, Path):
+        say_left_out(model, (name for name, _ in headers(source)), spec)
     model = plain(model) if quantised else model
     check_tied(model, spec)
     check_finite(model, spec)
+    if model.base_model is model and hasattr(model, "model"):
+        model.base_model_prefix = "model"  # the class names the part of the whole that it was cut out of
     if config.model_type == "rwkv":
         model.config.rescale_every = 0  # it would divide weights whenever it is evaluated, and save them so
     return model, tokenizer
@@ -168,24 +181,41 @@ def is_plain_folder(folder: Path) -> bool:
     return is_plain(folder)
 
 
-def check_causal(config: Any, spec: str) -> None:
-    """Raises ValueError unless the config is that of a causal language model."""
+def is_text_of(config: Any, spec: str) -> bool:
+    """Whether what is opened is the text model of one that sees or hears too. Raises ValueError unless the config is
+    that of a causal language model, or of one that transformers opens as such."""
     known = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(config.model_type)
     remote = "AutoModelForCausalLM" in (getattr(config, "auto_map", None) or {})
     names = config.architectures or []
     fits = not names or any(n == known or n.endswith(("ForCausalLM", "LMHeadModel")) for n in names)
     if remote or (known is not None and fits):
-        return
+        return False
+    if known is not None and any(n.endswith("ForConditionalGeneration") for n in names):
+        log.info("%s is %s: its text model, %s, is opened and saved, without what sees or hears", spec, names[0], known)
+        return True
     raise ValueError(
         f"{spec} is {' / '.join(names) or config.model_type}, not a causal language model: take one that writes text "
         "from left to right, such as Llama, Qwen, Gemma or GPT-2"
     )
 
 
-def stop_ids(model: PreTrainedModel) -> list[int]:
-    """The ids at which the model's own generation config stops."""
-    ids = getattr(model.generation_config, "eos_token_id", None)
-    return [] if ids is None else [ids] if isinstance(ids, int) else list(ids)
+def stop_ids(model: PreTrainedModel, spec: str = "the model") -> list[int]:
+    """The ids at which the model's own generation config stops; those that it can't write are left out, and said."""
+    given = getattr(model.generation_config, "eos_token_id", None)
+    ids = [] if given is None else given if isinstance(given, list | tuple) else [given]
+    if not all(isinstance(i, int) and not isinstance(i, bool) for i in ids):
+        raise ValueError(
+            f"{spec}: eos_token_id in its generation_config.json is {given!r}: it must be a token's number, or a list "
+            "of numbers"
+        )
+    rows = model.get_input_embeddings().get_parameter("weight").shape[0]
+    beyond = [i for i in ids if not 0 <= i < rows]
+    if beyond:
+        log.warning(
+            "%s: eos_token_id in its generation_config.json names %s, and the model has the tokens 0-%d: left out",
+            spec, ", ".join(map(str, beyond)), rows - 1,
+        )  # fmt: skip
+    return [i for i in ids if i not in beyond]
 
 
 @contextmanager

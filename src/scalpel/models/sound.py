@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,8 +14,12 @@ log = logging.getLogger("scalpel")
 BUFFERS = re.compile(r"(?:inv_freq|masked_bias|attn\.bias|attention\.bias|rotary_emb\.(?:cos|sin)_cached)$")
 
 
-def check_loaded(model: PreTrainedModel, info: Mapping[str, Any], spec: str) -> None:
-    """Raises ValueError unless every weight came from the files, and every tensor of the files went into one."""
+SENSES = re.compile(r"vision|visual|audio|image|multi_modal|multimodal|mm_projector", re.IGNORECASE)
+
+
+def check_loaded(model: PreTrainedModel, info: Mapping[str, Any], spec: str, text_only: bool = False) -> None:
+    """Raises ValueError unless every weight came from the files, and every tensor of the files went into one;
+    `text_only`: but those of what sees and hears."""
     wrong = [f"{name} is {shape(has)} in the file, {shape(wants)} in the model" for name, has, wants in sorted(
         (str(name), has, wants) for name, has, wants in info["mismatched_keys"])]  # fmt: skip
     if wrong:
@@ -33,11 +37,26 @@ def check_loaded(model: PreTrainedModel, info: Mapping[str, Any], spec: str) -> 
             f"random, so the model is not opened: save or download it whole{head if 'head' in missing[0] else ''}"
         )
     odd = sorted(name for name in map(str, info["unexpected_keys"]) if not BUFFERS.search(name))
+    odd = [name for name in odd if not (text_only and SENSES.search(name))]
     if odd:
         raise ValueError(
             f"{spec}: {len(odd)} tensors in the files belong to no part of this {type(model).__name__}: {some(odd)}; "
             "they would be dropped, so the model is not opened: does config.json belong to these weights?"
         )
+
+
+def say_left_out(model: PreTrainedModel, names: Iterable[str], spec: str) -> None:
+    """Says which tensors of the files this class leaves out by itself, such as heads that predict several tokens."""
+    patterns = [re.compile(p) for p in getattr(model, "_keys_to_ignore_on_load_unexpected", None) or ()]
+    odd = sorted(n for n in names if any(p.search(n) for p in patterns) and not BUFFERS.search(n))
+    if not odd:
+        return
+    own = {part for key in model.state_dict() for part in (key, key.partition(".")[2])}
+    if left := [name for name in odd if name not in own]:
+        log.info(
+            "%s: %d tensors of its files have no part in %s, so what is saved lacks them: %s",
+            spec, len(left), type(model).__name__, some(left),
+        )  # fmt: skip
 
 
 def check_tied(model: PreTrainedModel, spec: str) -> None:
