@@ -34,6 +34,13 @@ HOLLOW = re.compile(rf"\s*({BEGIN})(\s*)({END})\s*")
 FIELDS = ("reasoning_content", "reasoning", "thinking")  # under which of them data has it doesn't matter
 
 
+def is_mark(token: str) -> bool:
+    """Whether a token opens or closes a thought, or is what such a mark begins with."""
+    return bool(re.fullmatch(f"{BEGIN}|{END}", token)) or any(
+        mark.startswith(token) for mark in PAIRS if len(token) > 3
+    )
+
+
 def opened(asked: str) -> re.Match[str] | None:
     """The mark with which a generation prompt opens a thought, and the white space behind it."""
     return OPEN.search(asked)

@@ -15,7 +15,7 @@ from typing import Any
 from rich.markup import escape
 from transformers import PreTrainedTokenizerBase
 
-from scalpel import template
+from scalpel import channels, template, thoughts
 from scalpel.ends import Ends, bare, found_end
 from scalpel.example import Example, Message, Prompt, answered, like, located, named, place
 from scalpel.notes import Notes
@@ -81,6 +81,9 @@ class Tokens:
                 "in its tokenizer_config.json, or eos_token_id in the model's generation_config.json"
             )
         self.end_id = min(self.stop_ids) if eos is None else eos
+        marks = {i: str(tokenizer.convert_ids_to_tokens(i)) for i in self.ends.control}
+        self._message = next((i for i, mark in marks.items() if mark == channels.MESSAGE), None)
+        self._thinking = {i for i, mark in marks.items() if thoughts.is_mark(mark)} - self.stop_ids
         self._stop_texts = [self._decode([i]) for i in sorted(self.stop_ids)]
         self._rendered: dict[int, tuple[Example, list[Rendered]]] = {}
 
@@ -230,9 +233,18 @@ class Tokens:
                         self._asked(example.prompt)
 
     def text(self, ids: Sequence[int]) -> str:
-        """What a completion says: up to its stop token, special tokens dropped."""
+        """What a completion says: up to its stop token, control tokens dropped, but for the marks of thinking."""
         end = next((i for i, x in enumerate(ids) if x in self.stop_ids), len(ids))
-        return self._decode(ids[:end], skip_special_tokens=True)
+        said = ids[:end]
+        if self._message is not None and self._message in said:
+            return channels.read(said, self._message, self.ends.control, self._plain)
+        if self._thinking.isdisjoint(said):
+            return self._plain(said)
+        silent = {*self.ends.control, self.tokenizer.bos_token_id} - self._thinking
+        return self._decode([i for i in said if i not in silent])
+
+    def _plain(self, ids: Sequence[int]) -> str:
+        return self._decode(ids, skip_special_tokens=True)
 
     def marked(self, rendered: Rendered, markup: bool = False) -> str:
         """The whole text with the trained stretches marked: ⟦…⟧, or rich markup for a terminal."""

@@ -142,3 +142,29 @@ def test_characters_that_a_tokenizer_changes_or_does_not_know_are_said(caplog: p
         Tokens(letters).survey([Example(prompt="axb", completion="c", where="g:1")])
     assert "1 answers come back otherwise from the tokenizer (first: f:1)" in caplog.text
     assert "1 prompts have characters that the tokenizer doesn't know (first: g:1)" in caplog.text
+
+
+def spoken(tokens: Tokens, text: str) -> str:
+    return tokens.text(tokens.encode(text))
+
+
+def test_what_is_said_in_channels_is_read_as_thought_and_answer() -> None:
+    family = FAMILIES["gpt-oss"]
+    tokens = tokens_of(family.template, family.specials, family.eos or family.stop)
+    final = "<|channel|>final<|message|>Lima.<|return|>"
+    thinking = "<|channel|>analysis<|message|>the coast"
+    assert spoken(tokens, final) == "Lima."
+    assert spoken(tokens, f"{thinking}<|end|><|start|>assistant{final}") == THOUGHT
+    assert spoken(tokens, thinking) == "<think>\nthe coast"
+    call = " to=functions.find<|channel|>commentary json<|message|>{}<|call|>"
+    assert "functions.find" in spoken(tokens, call) and spoken(tokens, call).endswith("{}")
+    row = tokens.demonstration(Example(messages=(ASKED, said("Lima.", reasoning_content="the coast"))))
+    assert tokens.text(row.ids[len(tokens.prompt((ASKED,))) :]) == THOUGHT
+
+
+def test_marks_of_thinking_that_are_control_tokens_stay_in_what_is_said() -> None:
+    marks = ("<|START_THINKING|>", "<|END_THINKING|>", "<|START_RESPONSE|>")
+    tokens = tokens_of(chatml("{{ m.content }}"), (*ML, *marks), "<|im_end|>")
+    text = "the coast<|END_THINKING|><|START_RESPONSE|>Lima.<|im_end|>"
+    assert spoken(tokens, text) == "the coast<|END_THINKING|>Lima."
+    assert spoken(tokens, "<|START_RESPONSE|>Lima.<|im_end|>") == "Lima."

@@ -41,6 +41,7 @@ from scalpel.models.sound import check_finite, check_loaded, check_tied, check_v
 from scalpel.tokens import Tokens
 
 log = logging.getLogger("scalpel")
+WITHIN = {r"^model\.language_model\.": "model.", r"^language_model\.": ""}  # of the text in a model that sees
 SHIPPED = ("world-1m", "world-300k")
 
 
@@ -73,7 +74,9 @@ def read(
     asked: dict[str, Any] = {"trust_remote_code": trusted}
     with quiet(), explained(spec, "config.json"):
         config = AutoConfig.from_pretrained(source, **asked)
-    text_only = is_text_of(config, spec)
+    config, within = text_of(config, source)
+    text_only = within or is_text_of(config, spec)
+    asked |= {"key_mapping": WITHIN} if within else {}
     with quiet(), explained(spec, "tokenizer"):
         tokenizer = AutoTokenizer.from_pretrained(source, **asked)
     asked |= options(config, source)
@@ -90,6 +93,8 @@ def read(
         )
     model, info = loaded
     check_loaded(model, info, spec, text_only)
+    if within:
+        model._weight_conversions = None  # it is saved as the text model that it is, under its own names
     if isinstance(source, Path):
         say_left_out(model, (name for name, _ in headers(source)), spec)
     model = plain(model) if quantised else model
@@ -179,6 +184,21 @@ def is_plain_folder(folder: Path) -> bool:
     check_json(folder)
     check_tensors(folder)
     return is_plain(folder)
+
+
+def text_of(config: Any, source: str | Path) -> tuple[Any, bool]:
+    """The config of the text model inside one that sees, where transformers has no causal model for the whole and has
+    one for the text; and whether that is so."""
+    text: Any = getattr(config, "text_config", None)
+    if config.model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES or getattr(config, "auto_map", None) or entry(config):
+        return config, False
+    known = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(getattr(text, "model_type", ""))
+    if known is None or not any(n.endswith("ForConditionalGeneration") for n in config.architectures or []):
+        return config, False
+    log.info("%s is %s: its text model, %s, is opened and saved, without what sees", source, config.model_type, known)
+    if isinstance(source, Path):  # the whole and its part may differ in what they say of the head
+        text.tie_word_embeddings = not any(name.endswith("lm_head.weight") for name, _ in headers(source))
+    return text, True
 
 
 def is_text_of(config: Any, spec: str) -> bool:
