@@ -47,7 +47,7 @@ MOVED = (
 )
 FOREIGN = (
     "{n} answers have thoughts that end with %s, which this chat template marks otherwise{first}: they are trained as "
-    "text; give thoughts as reasoning_content, and the template puts its own marks around them"
+    "text; give thoughts in its own marks, %s, or as reasoning_content, where it shows that"
 )
 HEADED = (
     "{n} answers begin with what opens a turn{first}, since the chat template writes no generation prompt "
@@ -189,7 +189,7 @@ class Renderer:
                     "the model think, with model.chat_template_kwargs = {enable_thinking = true} or what this template "
                     "calls it, or leave the thoughts out of the answers"
                 )
-            return said
+            return said if whole.startswith(asked) else thoughts.past_closed(said)
         if mark and close:
             return self.gone_on(said, mark, close, thought, gap, self.spelt.text(reasoned, thoughts=True))
         if (thought or reasoned) and (empty := thoughts.hollow(said)):
@@ -247,7 +247,7 @@ class Renderer:
             key = next(k for k in thoughts.FIELDS if answer.get(k))
             raise ValueError(
                 f"the chat template doesn't show the {key} of an answer that is to be trained, so its thought would be "
-                "lost: put the thought into the content as the model writes it (<think>…</think> before the answer), "
+                f"lost: put the thought into the content as the model writes it ({self.marks()} before the answer), "
                 "take a template that shows it (model.chat_template), or give the message weight 0"
             )
         names = [str(call.get("function", call).get("name")) for call in answer.get("tool_calls") or ()]
@@ -258,10 +258,13 @@ class Renderer:
                 "or leave out such rows"
             )
 
+    def marks(self) -> str:
+        return thoughts.own("" if self.own else self.source())
+
     def compare(self, said: str, before: Sequence[Message], answer: Message, content: str) -> None:
         """Notes where the template changes what the answer says."""
         if not self.own and (end := thoughts.foreign(thoughts.divided(content)[0], self.source())):
-            self.notes.add(FOREIGN % end)
+            self.notes.add(FOREIGN % (end, self.marks()))
         if self.silent and content and SPEAKER.search(said.partition(content)[0]):
             self.notes.add(HEADED)
         if not content.strip() or content in said.replace(MARK, ""):

@@ -15,7 +15,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 MARK = "\U0010f5a7"  # for private use, and so rare that no tokenizer has joined its bytes with others
-THINKING = re.compile("think|thought|reason", re.IGNORECASE)
+THINKING = re.compile(r"think|thought|reason|inner_(?:prefix|suffix)|<\|channel>|<channel\|>", re.IGNORECASE)
 UNTOUCHED = ("role", "weight", "type")
 
 

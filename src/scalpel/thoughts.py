@@ -30,6 +30,7 @@ BEGIN = "|".join([*map(re.escape, PAIRS), f"<{TAG}"])
 END = "|".join([*map(re.escape, PAIRS.values()), f"</{TAG}"])
 OPEN = re.compile(rf"({BEGIN})\s*\Z")
 CLOSED = re.compile(rf"(?:(?:{BEGIN})\s*)?(?:{END})\s*\Z")
+SHUT = re.compile(rf"\s*(?:(?:{BEGIN})\s*)?(?:{END})")
 HOLLOW = re.compile(rf"\s*({BEGIN})(\s*)({END})\s*")
 FIELDS = ("reasoning_content", "reasoning", "thinking")  # under which of them data has it doesn't matter
 
@@ -55,6 +56,17 @@ def hollow(said: str) -> re.Match[str] | None:
     """A thought without words at the beginning of what is said; its groups are the marks and what is between them."""
     found = HOLLOW.match(said)
     return found if found and closing(found[1]) == found[3] else None
+
+
+def past_closed(said: str) -> str:
+    """What is said, without the end of an empty thought with which it begins."""
+    found = SHUT.match(said)
+    return said[found.end() :] if found else said
+
+
+def own(source: str) -> str:
+    """How a template marks thoughts, from its text: <think>…</think> where it tells nothing else."""
+    return next((f"{a}…{b}" for a, b in PAIRS.items() if b in source), "<think>…</think>")
 
 
 def closed_at_once(asked: str) -> re.Match[str] | None:

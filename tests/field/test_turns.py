@@ -64,6 +64,24 @@ def test_a_thought_of_the_content_stands_once_where_the_model_thinks(answer: str
     assert trained(tokens, ASKED, said(THOUGHT)) == right + "<|im_end|>"
 
 
+def test_an_empty_thought_of_the_generation_prompt_is_not_closed_twice() -> None:
+    tokens = tokens_of(chatml("</think>{{ m.content }}", "<|im_start|>assistant\n<think></think>"), ML, "<|im_end|>")
+    (row,) = tokens.demonstrations(Example(messages=(ASKED, said("Lima."))))
+    assert tokens.tokenizer.decode(row.ids).endswith("assistant\n<think></think>Lima.<|im_end|>")
+
+
+def test_thoughts_in_marks_of_the_templates_own_are_control_tokens() -> None:
+    marks = ("<|channel>", "<channel|>")
+    dropping = chatml("{{ m.content.split('<channel|>')[-1] }}{# <|channel>thought #}")
+    tokens = tokens_of(dropping, (*ML, *marks), "<|im_end|>")
+    thought = "<|channel>thought\nthe coast\n<channel|>Lima."
+    assert trained(tokens, ASKED, said(thought)) == thought + "<|im_end|>"
+    (row,) = tokens.demonstrations(Example(messages=(ASKED, said(thought))))
+    assert set(tokens.tokenizer.convert_tokens_to_ids(list(marks))) <= set(row.ids)
+    with pytest.raises(ValueError, match=r"<\|channel>thought…<channel\|> before the answer"):
+        trained(tokens, ASKED, said("Lima.", reasoning_content="the coast"))
+
+
 def test_a_thought_of_a_field_takes_the_place_of_an_empty_one() -> None:
     tokens = tokens_of(chatml("<think>\n\n</think>\n\n{{ m.content }}"), ML, "<|im_end|>")
     assert trained(tokens, ASKED, said("Lima.", reasoning_content="the coast")) == THOUGHT + "<|im_end|>"
