@@ -38,6 +38,7 @@ INNER = (
     "ends there, so give what is before it and what is behind it as two messages"
 )
 EATEN = "{n} answers lose white space to the tokenizer{first}: its control tokens take what is beside them"
+TWICE = "{n} texts begin with %s, which the tokenizer puts there as well{first}: it stands once"
 SPELT = (
     "{n} rows spell the control token %s{first}: it is read as text there; where such text is meant as control tokens, "
     'set model.control_tokens = "read", or give messages'
@@ -293,7 +294,16 @@ class Tokens:
         ended = text.endswith(tuple(self._stop_texts))
         if ids and ids[-1] in self.stop_ids and not ended:
             ids.pop()  # some tokenizers close every text, but a prompt is to be continued
+        ids = [*ids[:1], *self._once(ids[:1], ids[1:])]
         return text, self._known(ids) or [first(self.tokenizer.bos_token_id, self.end_id)]
+
+    def _once(self, before: list[int], ids: list[int]) -> list[int]:
+        """The ids without a beginning token where one stands before them: text that was rendered already has its own,
+        and the tokenizer puts one there too."""
+        if before and before[0] == self.tokenizer.bos_token_id and ids[:1] == before:
+            self.notes.add(TWICE % repr(self.tokenizer.bos_token))
+            return ids[1:]
+        return ids
 
     def _known(self, ids: list[int]) -> list[int]:
         """The ids of a prompt. While rows are surveyed, it is noted where some stand for what is unknown."""
@@ -308,7 +318,9 @@ class Tokens:
         if isinstance(prompt, str):
             assert isinstance(answer, str), "a message answers messages"
             text = self.spelt.text(answer, thoughts=True)
-            return [*self._compared(text, self._continued(asked, self._encode(asked), text)), self.end_id]
+            found = self._compared(text, self._continued(asked, self._encode(asked), text))
+            found = self._once(ids[-1:], found)
+            return found if found and found[-1] in self.stop_ids else [*found, self.end_id]
         turn = {"role": "assistant", "content": answer} if isinstance(answer, str) else answer
         said = self.renderer.said(asked, prompt, turn)
         if (end := found_end(said, turn, self._stop_texts)) is not None:

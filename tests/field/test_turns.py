@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tokenizers import AddedToken, Tokenizer, models, normalizers
+from tokenizers import AddedToken, Tokenizer, models, normalizers, processors
 from transformers import PreTrainedTokenizerFast
 
 import tiny
@@ -186,3 +186,16 @@ def test_marks_of_thinking_that_are_control_tokens_stay_in_what_is_said() -> Non
     text = "the coast<|END_THINKING|><|START_RESPONSE|>Lima.<|im_end|>"
     assert spoken(tokens, text) == "the coast<|END_THINKING|>Lima."
     assert spoken(tokens, "<|START_RESPONSE|>Lima.<|im_end|>") == "Lima."
+
+
+def test_rendered_text_has_one_beginning_and_one_end(caplog: pytest.LogCaptureFixture) -> None:
+    made = tiny.tokenizer(None)
+    made.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 2), ("</s>", 3)]
+    )
+    tokens = Tokens(made, control_tokens="read")
+    with caplog.at_level("INFO", "scalpel"):
+        for asked, answer in (("<s>ab", "c</s>"), ("", "<s>abc</s>"), ("ab", "c")):
+            row = tokens.demonstration(Example(prompt=asked, completion=answer))
+            assert tokens.tokenizer.decode(row.ids) == "<s>abc</s>" and row.train[-1]
+    assert caplog.text.count("which the tokenizer puts there as well") == 1
