@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
+from peft.utils import transformers_weight_conversion as conversion
 from torch import nn
 
-from scalpel.names import ATTENTION, MLP, components_of, layer_of
+from scalpel.names import ATTENTION, MLP, MODULES, components_of, layer_of
 
 DEFAULT = [*ATTENTION, *MLP]
 ALL = "all-linear"
@@ -35,6 +36,7 @@ def candidates(model: nn.Module) -> Targets:
         if (isinstance(module, nn.Linear) or type(module).__name__ == "Conv1D")
         and (layer_of(name) is not None or "head" in components_of(name))
         and not read_past(name)
+        and "router" not in components_of(name)
     ]
     parameters = [
         name
@@ -60,7 +62,7 @@ def find(model: nn.Module, targets: Sequence[str] | str) -> Targets:
     there = candidates(model)
     inside = Targets([n for n in there.modules if layer_of(n) is not None], there.parameters)
     if targets == ALL:
-        return Targets(inside.modules, [])  # as PEFT has it
+        return inside
     if isinstance(targets, str):
         return chosen(there, targets)
     if list(targets) == DEFAULT:  # fitted to what the architecture has
@@ -89,12 +91,24 @@ def chosen(there: Targets, pattern: str) -> Targets:
 
 
 def named(there: Targets, target: str) -> Targets:
-    """By a component, or by the end of the name."""
+    """By a component, or by the end of the name. Experts that are fused answer to the name of each of their parts."""
 
     def fits(name: str) -> bool:
         return target in components_of(name) or f".{name}".endswith(f".{target}")
 
-    return Targets([n for n in there.modules if fits(n)], [n for n in there.parameters if fits(n)])
+    parts = set(MODULES.get(target, ())) & set(MLP)
+    experts = [n for n in there.parameters if fits(n) or parts & set(components_of(n))]
+    return Targets([n for n in there.modules if fits(n)], experts)
+
+
+def apart(model: nn.Module, found: Targets) -> Targets:
+    """The same, with those modules as parameters that PEFT would take for experts: for some families it reads
+    `gate_proj` as the experts' matrix, and would pass by dense layers and shared experts of that name."""
+    kind = conversion._MODEL_TO_CONVERSION_PATTERN.get(str(getattr(model.config, "model_type", "")))
+    read = set(conversion._MOE_TARGET_MODULE_MAPPING.get(str(kind), {}))
+    taken = [name for name in found.modules if name.split(".")[-1] in read]
+    rest = [name for name in found.modules if name not in set(taken)]
+    return Targets(rest, [*found.parameters, *(f"{name}.weight" for name in taken)])
 
 
 def union(there: Targets, found: Sequence[Targets]) -> Targets:

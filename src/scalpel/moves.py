@@ -34,11 +34,26 @@ def plan(moving: Sequence[Moving], model: nn.Module) -> str:
     words = f"moves: {moves:,} of {every:,} parameters ({moves / every:.3%}), in {listed(entries)}"
     if still:
         words += f"\nstays frozen: {sum(still.values()):,} parameters, in {listed(still)}"
+    words += beneath(moving, named)
     experts = sum(n for name, n in still.items() if "experts" in name.split("."))
     beside = any("experts" in name.split(".") for name in entries)
     if experts and not beside:
         words += f"\nno expert moves: their {experts:,} parameters, {experts / own:.0%} of the model, stay as they are"
     return words
+
+
+def beneath(moving: Sequence[Moving], named: Mapping[str, nn.Parameter]) -> str:
+    """Where adapters lie beside experts: what share of the model's own weights they change, of experts and others."""
+    places = {re.sub(r"(\.base_layer)*\.lora_.*", "", m.name) for m in moving if ".lora_" in m.name}
+    if not any("experts" in place.split(".") for place in places):
+        return ""
+    own = {name.replace(".base_layer", ""): p.numel() for name, p in named.items() if ".lora_" not in name}
+    changed = {name: n for name, n in own.items() if name.rpartition(".")[0] in places and not name.endswith("bias")}
+    experts, every = sum(n for name, n in changed.items() if "experts" in name.split(".")), sum(own.values())
+    return (
+        f"\nadapters lie beside {sum(changed.values()) / every:.0%} of the model's own parameters: experts "
+        f"{experts / every:.0%}, others {(sum(changed.values()) - experts) / every:.0%}"
+    )
 
 
 def listed(entries: Mapping[str, int]) -> str:

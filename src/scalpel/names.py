@@ -16,9 +16,10 @@ MODULES: dict[str, tuple[str, ...]] = {
     "c_fc": ("up",), "fc1": ("up",), "fc2": ("down",), "dense_h_to_4h": ("up",), "dense_4h_to_h": ("down",),
     "embed_tokens": ("embeddings",), "wte": ("embeddings",), "embed_in": ("embeddings",),
     "word_embeddings": ("embeddings",), "embeddings": ("embeddings",), "head": ("head",),
+    "input_linear": ("gate", "up"), "output_linear": ("down",),
     "fc_in": ("up",), "fc_out": ("down",), "w1": ("gate",), "w2": ("down",), "w3": ("up",), "Wqkv": ("qkv",),
     "q_a_proj": ("q",), "q_b_proj": ("q",), "kv_a_proj_with_mqa": ("kv",), "kv_b_proj": ("kv",),
-    "gate": ("router",), "router": ("router",),
+    "gate": ("router",), "router": ("router",), "shared_expert_gate": ("router",),
     "wpe": ("positions",), "embed_positions": ("positions",),
     "lm_head": ("head",), "embed_out": ("head",),
 }  # fmt: skip

@@ -108,8 +108,14 @@ def select(model: nn.Module, wanted: Callable[[Piece], bool]) -> list[Piece]:
 
 
 def matrices(model: nn.Module) -> list[Piece]:
-    """The pieces of the matrices inside the layers. Raises ValueError if there is none."""
-    found = select(model, lambda p: p.layer is not None and p.parameter.dim() == 2 and p.component != "norms")
+    """The pieces of the matrices inside the layers, experts among them. Raises ValueError if there is none."""
+
+    def wanted(piece: Piece) -> bool:
+        dims = (2, 3) if "experts" in piece.name.split(".") else (2,)
+        bias = piece.name.endswith("bias")  # of all experts, one row each
+        return piece.layer is not None and piece.parameter.dim() in dims and piece.component != "norms" and not bias
+
+    found = select(model, wanted)
     if not found:
         raise ValueError("no layer of this model has a matrix that is known by name: take scope 'all'")
     return found

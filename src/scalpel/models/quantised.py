@@ -114,6 +114,10 @@ def plain(model: PreTrainedModel) -> PreTrainedModel:
     """The model with all weights multiplied out, and no trace of quantisation in what is saved."""
     if getattr(model, "hf_quantizer", None) is not None and getattr(model, "is_quantized", False):
         model = model.dequantize()
+    log.warning(
+        "multiplied out, the weights take %.3g MB of memory in %s",
+        model.get_memory_footprint() / 1e6, str(model.dtype).removeprefix("torch."),
+    )  # fmt: skip
     drop(model.config)
     for name in TRACES:
         if name in vars(model):

@@ -51,7 +51,7 @@ def lift(
     Every `interval` steps (0: never) they are chosen anew from the current weights; entries that stay keep their
     optimiser state, new ones start at zero. Embeddings, head, norms and biases stay. `rank` is at most a sixteenth
     of the smaller side, since at full rank the filter does nothing; it is 1/32 to 1/128 of the width in the
-    authors' settings.
+    authors' settings. Each expert is a matrix of its own.
 
     Reads    matrices inside the layers.
     Limits   full rank: the largest weights by magnitude; share 1: every matrix moves whole.
@@ -62,7 +62,10 @@ def lift(
         raise ValueError(f"share is {share}, but it is a part of each matrix: take a number above 0, at most 1")
     weights = {p.name: p.parameter for p in matrices(model)}
 
-    def index(name: str, weight: nn.Parameter, step: int) -> Tensor:
+    def index(name: str, weight: Tensor, step: int) -> Tensor:
+        if weight.dim() == 3:  # a matrix for each expert
+            size = weight[0].numel()
+            return torch.cat([e * size + index(f"{name}.{e}", one, step) for e, one in enumerate(weight)])
         k = int(share * weight.numel()) if budget is None else sum(weight.shape) * budget
         cut = max(1, min(rank, min(weight.shape) // 16))
         k = max(1, min(k, weight.numel()))

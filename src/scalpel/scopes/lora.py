@@ -5,8 +5,8 @@ from typing import Literal
 
 from torch import nn
 
+from scalpel.adaptable import ALL, apart, find, short
 from scalpel.adaptable import DEFAULT as LINEAR
-from scalpel.adaptable import candidates, find, short
 from scalpel.bounds import BelowOne, Rank
 from scalpel.part import part
 from scalpel.scope import Hands, Moving, Scope
@@ -31,7 +31,8 @@ def lora(
 
     A is drawn (`init`), B is zero. `targets` are components ("q", "head" where it has a weight of its own), names as
     PEFT takes them ("q_proj"), "all-linear", or a pattern for whole names; the default takes what the architecture has.
-    A fused matrix is adapted whole if one of its components is named, and each expert has an adapter of its own.
+    A fused matrix is adapted whole if one of its components is named, and each expert has an adapter of its own;
+    `gate_proj` means the experts as well as the dense layers and shared experts of that name, and never the router.
     `rank_stabilised`: s = alpha / √rank (rsLoRA); `magnitude`: the norm of each output is learnt apart from its
     direction (DoRA).
 
@@ -40,15 +41,20 @@ def lora(
     Fails    rank or learning rate too low (it wants about ten times that of full tuning): the loss hardly falls.
     Source   Hu et al. 2022 (arXiv 2106.09685), eq. 3; rsLoRA arXiv 2312.03732; DoRA arXiv 2402.09353; PEFT.
     """
-    there, found = candidates(model), find(model, targets)
+    found = apart(model, find(model, targets))
     parameters = found.parameters
     if parameters and (dropout or magnitude):
         what = "dropout" if dropout else "magnitude"
-        if targets != LINEAR or not found.modules:
+        if targets not in (LINEAR, ALL) or not found.modules:
             raise ValueError(
                 f"adapters on experts can't have {what}: leave it out, or name `targets` without gate, up and down"
             )
-        log.warning("adapters on experts can't have %s, so the experts of this model stay frozen", what)
+        sizes = {name: p.numel() for name, p in model.named_parameters()}
+        left = sum(sizes[name] for name in parameters)
+        log.warning(
+            "adapters on experts can't have %s, so the experts of this model stay frozen, and what bears their names "
+            "beside them: %s of its parameters (%.0f%%)", what, f"{left:,}", 100 * left / sum(sizes.values()),
+        )  # fmt: skip
         parameters = []
     options = {
         "r": rank,
@@ -60,7 +66,7 @@ def lora(
         "use_dora": magnitude,
     }
     if parameters:
-        options["target_parameters"] = short(parameters, there.parameters)
+        options["target_parameters"] = short(parameters, [name for name, _ in model.named_parameters()])
     adapters = hands.adapt("lora", options, hands.seed)
     moving = [Moving(name, parameter) for name, parameter in adapters.parameters.items()]
     return Scope(moving, fold=adapters.fold, export=adapters.export, off=adapters.off)
