@@ -65,8 +65,11 @@ def within(what: str, place: str) -> Iterator[tuple[str, Path]]:
             base = json.loads(config.read_text(encoding="utf-8")).get("base_model_name_or_path")
         except (ValueError, AttributeError):
             return  # whoever opens it says what is wrong
-        if isinstance(base, str) and folder_of(base) not in (None, folder):
-            yield from within(what, base)
+        if not isinstance(base, str) or not base:
+            return
+        near = str(folder / base) if (folder / base).is_dir() else base  # as the adapter is opened
+        if folder_of(near) not in (None, folder) and Path(near).resolve() != folder.resolve():
+            yield from within(what, near)
 
 
 def folder_of(place: str) -> Path | None:

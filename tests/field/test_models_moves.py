@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 import running
 import tiny
-from scalpel import moves
+from scalpel import experiment, moves
 from scalpel.engine import Engine
 from scalpel.experiment import run_recipe
 from scalpel.progress import Progress
@@ -85,3 +86,13 @@ def test_the_check_refuses_numbers_that_rounding_can_not_make(monkeypatch: pytes
     monkeypatch.setattr(engine, "score", lambda part: wrong.__class__(wrong.logp_N + 0.1))
     with pytest.raises(ValueError, match="more than rounding can make"):
         check(engine, batch)
+
+
+def test_the_check_on_or_off_gives_the_same_weights(at: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    weights = []
+    for name in ("on", "off"):
+        if name == "off":
+            monkeypatch.setattr(experiment, "check", lambda engine, batch: "left out")
+        run_recipe(running.tables(at, {"method": "grpo", "steps": 2}), at / name, progress=Said())
+        weights.append(load_file(next((at / name).rglob("model.safetensors"))))
+    assert running.equal(*weights)

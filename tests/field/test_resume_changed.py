@@ -13,7 +13,7 @@ from running import equal, records, tables
 from scalpel import experiment
 from scalpel.changed import changes, refuse_other
 from scalpel.experiment import run_recipe
-from scalpel.inputs import files_of, rows_of
+from scalpel.inputs import differing, files_of, rows_of
 from scalpel.overlay import merge
 from scalpel.recipe import write
 from scalpel.runs import Run
@@ -326,3 +326,18 @@ def test_a_tracker_that_fails_is_said_once_and_stops_nothing(caplog):
     for step in (1, 2, 3):
         track({"kind": "train", "step": step})
     assert seen == [1, 2] and caplog.text.count("tensorboard failed at step 2") == 1
+
+
+def test_of_an_adapter_the_files_of_its_base_are_digested_as_well(at, tmp_path):
+    adapter = at / "adapter"
+    adapter.mkdir()
+    (adapter / "adapter_model.safetensors").write_bytes(b"")
+    for said in (str(at / "llama"), "../llama"):
+        (adapter / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": said}))
+        made = recipe(at, model={"path": str(adapter)})
+        was = {"files": files_of(made)}
+        names = {"/".join(path.split("/")[-2:]) for path in was["files"]}
+        assert names >= {"adapter/adapter_model.safetensors", "llama/model.safetensors"}, said
+    change_weight(at)
+    (line,) = differing(was, {"files": files_of(made)})
+    assert "llama/model.safetensors (the base): its digest was" in line
