@@ -8,19 +8,19 @@ import pytest
 import torch
 
 from by_formula import flow_of, rows
-from scalpel.assemble import Flow
 from scalpel.batch import Batch
+from scalpel.config.plan import Stream
 from scalpel.engine import Engine
-from scalpel.step import Tally, backward, prepare
+from scalpel.training.step import StepMetrics, backward, prepare
 
 __all__ = ["QUIET", "advantages", "agree", "as_trl", "flow_of", "laid", "nothing", "ours", "rows"]
 QUIET: dict[str, Any] = dict(report_to=[], use_cpu=True, bf16=False, gradient_checkpointing=False, disable_tqdm=True)
 
 
-def ours(engine: Engine, flow: Flow, batch: Batch, pieces: int = 1) -> tuple[float, dict[str, torch.Tensor]]:
+def ours(engine: Engine, stream: Stream, batch: Batch, pieces: int = 1) -> tuple[float, dict[str, torch.Tensor]]:
     """Our loss and gradients; in two micro-batches or more if asked, which must change nothing."""
-    batch = prepare(engine, flow, batch, 0.0) if batch.reference_N is None else batch
-    loss = backward(engine, flow, batch, 0.0, pieces, Tally())
+    batch = prepare(engine, stream, batch, 0.0) if batch.reference_N is None else batch
+    loss = backward(engine, stream, batch, 0.0, pieces, StepMetrics())
     return loss, {n: p.grad for n, p in engine.model.named_parameters() if p.grad is not None}
 
 

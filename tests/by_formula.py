@@ -10,26 +10,26 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from scalpel.assemble import Flow, assemble
 from scalpel.batch import Batch
+from scalpel.config.plan import Stream, assemble
+from scalpel.config.recipe import parse
 from scalpel.engine import Engine
-from scalpel.recipe import parse
-from scalpel.step import Tally, backward, prepare
+from scalpel.training.step import StepMetrics, backward, prepare
 
 
-def flow_of(stage: int = 0, **train: Any) -> Flow:
+def flow_of(stage: int = 0, **train: Any) -> Stream:
     models = {role: {"path": role} for role in ("weak", "teacher")}
     recipe = parse({"model": "m", "models": models, "task": {"name": "t"}, "train": train})
-    return assemble(recipe.stages[stage], recipe).flows[0]
+    return assemble(recipe.stages[stage], recipe).streams[0]
 
 
 def gradients(model: PreTrainedModel) -> dict[str, Tensor]:
     return {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
 
 
-def agree(engine: Engine, flow: Flow, batch: Batch, pieces: int, theirs: Tensor, model: PreTrainedModel) -> None:
+def agree(engine: Engine, stream: Stream, batch: Batch, pieces: int, theirs: Tensor, model: PreTrainedModel) -> None:
     """Our loss and gradients, in so many micro-batches, are those of `theirs`, a loss on the same weights."""
-    mine = backward(engine, flow, prepare(engine, flow, batch, 1.0), 1.0, pieces, Tally())
+    mine = backward(engine, stream, prepare(engine, stream, batch, 1.0), 1.0, pieces, StepMetrics())
     theirs.backward()
     assert mine == pytest.approx(float(theirs.detach()), rel=1e-5, abs=1e-7)
     found, expected = gradients(engine.model), gradients(model)

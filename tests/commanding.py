@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from scalpel.cli import app, err, out
+from scalpel.cli.app import app, err, out
 
 ROWS = [{"prompt": f"Say {n}", "completion": f" {n}", "answer": str(n)} for n in range(60)]
 OPENED = """

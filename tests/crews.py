@@ -12,16 +12,16 @@ import sys
 import time
 from pathlib import Path
 
-from scalpel import crew, worker
-from scalpel.crew import Crew, Failed, Job
-from scalpel.mishaps import mishap
-from scalpel.progress import Progress
-from scalpel.stopping import Stopped, calm, interruptible
+from scalpel.errors import mishap
+from scalpel.experiments import worker_process, workers
+from scalpel.experiments.workers import WorkerPool, WorkFailed, WorkItem
+from scalpel.runs.progress import Progress
+from scalpel.runs.signals import Stopped, calm, interruptible
 
-worker.settle = lambda threads: None
-worker.EXPERIMENT = "json"
-crew.cores = lambda: 2
-crew.GRACE = float(os.environ.get("GRACE", 5.0))
+worker_process.settle = lambda threads: None
+worker_process.EXPERIMENT = "json"
+workers.cores = lambda: 2
+workers.GRACE = float(os.environ.get("GRACE", 5.0))
 
 
 def started():
@@ -32,7 +32,7 @@ def started():
     return context
 
 
-crew.started = started
+workers.started = started
 
 
 def steps(folder, name, report):
@@ -92,15 +92,15 @@ def lead(folder, names):
     for k, name in enumerate(names):
         kind, times = name.rstrip("0123456789"), name.lstrip("abcdefghijklmnopqrstuvwxyz")
         more = (int(times),) if times else ()
-        jobs.append(Job(f"job {name}", globals()[kind], (folder, f"{name}-{k}", *more)))
+        jobs.append(WorkItem(f"job {name}", globals()[kind], (folder, f"{name}-{k}", *more)))
 
     def finished(k, outcome):
         if "RAISES" in os.environ:
             raise RuntimeError("in the leader")
 
-    with calm(), Crew(2, Progress(quiet=True)) as made:
+    with calm(), WorkerPool(2, Progress(quiet=True)) as made:
         outcomes = made.run("jobs", jobs, finished)
-        print(json.dumps([vars(o) if isinstance(o, Failed) else o for o in outcomes]))
+        print(json.dumps([vars(o) if isinstance(o, WorkFailed) else o for o in outcomes]))
 
 
 def main():

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from scalpel.data.example import Example, answered
 from scalpel.engine import Sample
-from scalpel.example import Example, answered
-from scalpel.measure import ledger as books
-from scalpel.measure.probes import ItemResult
-from scalpel.measure.run import save
+from scalpel.evaluation import ledger as books
+from scalpel.evaluation.probes import ItemResult
+from scalpel.evaluation.run import save
 
 
 class LetterTokens:

@@ -17,15 +17,15 @@ import scalpel.scopes
 import scalpel.sources  # noqa: F401
 import tiny
 from scalpel.batch import DEMONSTRATION, ENVIRONMENT, POLICY, Batch, Row, lay
-from scalpel.draw import Draw
+from scalpel.data.example import Example
+from scalpel.data.tokenized import Tokenized
+from scalpel.data.tokenizer import Tokens
 from scalpel.engine import Engine, Sample, Sampling
-from scalpel.example import Example
 from scalpel.keep import write_documents
 from scalpel.part import Bound, HeadTerm, Out, bind
 from scalpel.registry import AXES
-from scalpel.rendered import Rendered
-from scalpel.step import clean, filled
-from scalpel.tokens import Tokens
+from scalpel.sources.context import SourceContext
+from scalpel.training.step import clean, filled
 
 READ = {
     "old": "old_N",
@@ -148,7 +148,7 @@ def ended(sample: Sample) -> Sample:
     return Sample([*sample.ids[:-1], 3], sample.logp, finished=True)
 
 
-def uneven(draw: Draw) -> Draw:
+def uneven(draw: SourceContext) -> SourceContext:
     """The same material, its samples cut to two to eight tokens each: a random model stops hardly ever."""
 
     def sample(prompts, n, seed, limits=None, writer="policy"):
@@ -162,14 +162,14 @@ def uneven(draw: Draw) -> Draw:
     return replace(draw, sample=sample)
 
 
-def written(policy: Engine, seed: int, n: int, max_tokens: int, temperature: float, begin: Any) -> list[Rendered]:
+def written(policy: Engine, seed: int, n: int, max_tokens: int, temperature: float, begin: Any) -> list[Tokenized]:
     """Fewer and shorter texts than asked, so that a test of a random model is quick."""
     return write_documents(policy, min(n, 6), max_tokens=min(max_tokens, 8), begin=begin, seed=seed)
 
 
 def draw(
     policy: Engine, examples: list[Example] = EXAMPLES, seed: int = 5, max_tokens: int = 8, **changes: Any
-) -> Draw:
+) -> SourceContext:
     """A step's material; a sample is rewarded by its parity, so that right and wrong ones are plenty."""
     sampling = Sampling(max_tokens=max_tokens)
 
@@ -177,7 +177,7 @@ def draw(
         with policy.standing_in(writer):
             return [[ended(s) for s in group] for group in policy.sample(prompts, sampling, n, seed, limits)]
 
-    def fit(rendered: Rendered, example: Example | None = None) -> Rendered:
+    def fit(rendered: Tokenized, example: Example | None = None) -> Tokenized:
         return rendered
 
     given = dict(
@@ -191,4 +191,4 @@ def draw(
         max_tokens=max_tokens,
         written=partial(written, policy, seed),
     )
-    return Draw(**{**given, **changes})
+    return SourceContext(**{**given, **changes})

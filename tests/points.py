@@ -14,10 +14,10 @@ import torch
 from transformers.utils import logging
 
 from running import prepare, tables
-from scalpel.assemble import assemble
+from scalpel.config.plan import assemble
 from scalpel.methods import ROWS
 from scalpel.registry import AXES
-from scalpel.train import train
+from scalpel.training.loop import train
 
 # what a part needs beyond its defaults to have something to do within two steps of a tiny model
 SETTINGS: dict[tuple[str, str], dict[str, Any]] = {
@@ -116,7 +116,7 @@ def taken(at: Path, stage: dict[str, Any], seed: int = 0) -> list[dict[str, Any]
             allowed.clear()
         changed = {name for name, p in now.items() if not torch.equal(p, before[name])}
         assert changed <= allowed, f"{sorted(changed - allowed)} moved, but are frozen"
-        allowed.update(m.name for m in run.scope.moving)
+        allowed.update(m.name for m in run.scope.trainables)
         return False
 
     train(recipe, watch=watch, tell=lambda record: records.append(dict(record)))

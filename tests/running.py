@@ -9,15 +9,15 @@ from typing import Any
 import torch
 
 import tiny
-from scalpel.assemble import assemble
-from scalpel.draw import derive
-from scalpel.job import Job
-from scalpel.overlay import merge
-from scalpel.recipe import Recipe, parse
-from scalpel.runs import Run
-from scalpel.stage import StageRun
+from scalpel.config.merge import merge
+from scalpel.config.plan import assemble
+from scalpel.config.recipe import Recipe, parse
+from scalpel.runs.folder import RunFolder
+from scalpel.seeding import derive
 from scalpel.tasks.split import SHARES
-from scalpel.train import train
+from scalpel.training.loop import train
+from scalpel.training.run import TrainingRun
+from scalpel.training.stage import StageRun
 
 REWARD = '''
 def spread(completions, **columns):
@@ -63,14 +63,14 @@ def tables(at: Path, train: dict[str, Any] | list[dict[str, Any]], kind: str = "
     return parse(merge(raw, over))
 
 
-def opened(job: Job, stage: dict[str, Any]) -> StageRun:
+def opened(job: TrainingRun, stage: dict[str, Any]) -> StageRun:
     """The stage, entered in a job over that material."""
     recipe = tables(job.at, stage)  # type: ignore[attr-defined]
     job.plans = [assemble(recipe.stages[0], recipe)]
     return job.enter(0)
 
 
-def weights(job: Job) -> dict[str, torch.Tensor]:
+def weights(job: TrainingRun) -> dict[str, torch.Tensor]:
     return {name: p.detach().clone() for name, p in job.engine.model.named_parameters()}
 
 
@@ -82,7 +82,7 @@ def records(folder: Path) -> list[dict[str, Any]]:
 
 def ran(recipe: Recipe, folder: Path, **more: Any) -> tuple[dict[str, torch.Tensor], list[dict[str, Any]]]:
     """Runs it in a folder and gives final weights and records."""
-    job = train(recipe, Run(folder, more.get("resume", False)), **more)
+    job = train(recipe, RunFolder(folder, more.get("resume", False)), **more)
     return weights(job), records(folder)
 
 

@@ -21,15 +21,15 @@ from typing import Any
 from transformers.utils import logging
 
 from scalpel import api, tasks
-from scalpel.catalogue import markdown
 from scalpel.claims.origin import commit
+from scalpel.config.recipe import Recipe, parse
 from scalpel.device import peak_memory
-from scalpel.measure.words import duration, listed, memory
+from scalpel.evaluation.number_words import duration, listed, memory
 from scalpel.methods import ROWS
-from scalpel.recipe import Recipe, parse
 from scalpel.registry import unknown
-from scalpel.runs import environment, write_json, write_text
-from scalpel.train import train
+from scalpel.reporting.catalogue import markdown
+from scalpel.runs.folder import environment, write_json, write_text
+from scalpel.training.loop import train
 
 DOCS = Path(__file__).parents[1] / "docs"
 MODEL, STEPS = "smollm2-135m-instruct", 10

@@ -7,8 +7,8 @@ from typing import Any
 
 import scalpel
 from bench.sides.ours import follow
-from scalpel.compare import checked
-from scalpel.recipe import parse, read
+from scalpel.config.recipe import parse, read
+from scalpel.experiments.compare import checked
 
 
 def arm(turn: Any, *, recipe: str, index: int, model: str, steps: int, **place: Any) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from bench.common.flops import shape_of
 from bench.common.machine import now_bytes
 from scalpel import models
 from scalpel.engine import Engine
-from scalpel.engine.layout import common
-from scalpel.measure.probes.choose import Choose, read_choices
+from scalpel.engine.prefix_tree import common
+from scalpel.evaluation.probes.choose import Choose, read_choices
 
 
 def ours(

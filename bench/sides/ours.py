@@ -9,10 +9,10 @@ import torch
 
 from bench.common.machine import now_bytes
 from bench.sides.recipes import recipe
-from scalpel.job import Job
-from scalpel.recipe import Recipe
-from scalpel.stage import StageRun
-from scalpel.train import Progress, train
+from scalpel.config.recipe import Recipe
+from scalpel.training.loop import RunState, train
+from scalpel.training.run import TrainingRun
+from scalpel.training.stage import StageRun
 
 
 def training(turn: Any, **asked: Any) -> dict[str, Any]:
@@ -33,7 +33,7 @@ def follow(turn: Any, planned: Recipe) -> dict[str, Any]:
         )
         spent.update({name: record[name] for name in spent})
 
-    def watch(job: Job, stage: StageRun, progress: Progress) -> bool:
+    def watch(job: TrainingRun, stage: StageRun, progress: RunState) -> bool:
         if not progress.total:
             rest.update(at_rest=now_bytes(str(job.device)), precision=precision_of(job, stage))
         turn(**last)
@@ -44,7 +44,7 @@ def follow(turn: Any, planned: Recipe) -> dict[str, Any]:
     return {**rest, "parameters": size, "threads": torch.get_num_threads()}
 
 
-def precision_of(job: Job, stage: StageRun) -> str:
+def precision_of(job: TrainingRun, stage: StageRun) -> str:
     """Of weights, arithmetic and what the optimiser moves; its states are in the precision of the latter."""
     weights, moving = (
         sorted({str(p.dtype)[6:] for p in found}) for found in (job.engine.model.parameters(), stage.named().values())

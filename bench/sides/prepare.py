@@ -12,9 +12,9 @@ from bench.common.flops import Group, shape_of
 from bench.sides.made import endless
 from bench.sides.recipes import recipe
 from scalpel import models, tasks
-from scalpel.draw import derive, window
+from scalpel.data.tokenizer import Tokens
+from scalpel.seeding import derive, window
 from scalpel.tasks.columns import common_text
-from scalpel.tokens import Tokens
 
 Row = dict[str, str]
 

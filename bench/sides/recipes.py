@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from scalpel.recipe import Recipe, parse
+from scalpel.config.recipe import Recipe, parse
 
 REWARD = f"{Path(__file__).with_name('reward.py')}:length"
 RATES = {"sft": 2e-5, "lora": 2e-4, "dpo": 5e-6, "grpo": 1e-6}

@@ -1,5 +1,5 @@
 """`python -m scalpel`."""
 
-from scalpel.cli import main
+from scalpel.cli.app import main
 
 main()

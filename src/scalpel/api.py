@@ -9,12 +9,12 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scalpel.progress import Progress
-from scalpel.stopping import Stopped, number_of
+from scalpel.runs.progress import Progress
+from scalpel.runs.signals import Stopped, number_of
 
 if TYPE_CHECKING:
-    from scalpel.measure import Ledger
-    from scalpel.recipe import Recipe
+    from scalpel.config.recipe import Recipe
+    from scalpel.evaluation import Ledger
 
 log = logging.getLogger("scalpel")
 RUNS = Path("runs")
@@ -22,7 +22,7 @@ RUNS = Path("runs")
 
 def recipe_of(recipe: Any, overrides: Sequence[str] = ()) -> Recipe:
     """A recipe from its file, its tables, or as it is."""
-    from scalpel.recipe import Recipe, parse, read
+    from scalpel.config.recipe import Recipe, parse, read
 
     if isinstance(recipe, Recipe):
         recipe = recipe.model_dump(exclude_none=True, by_alias=True)
@@ -42,8 +42,8 @@ def train(
     """Runs one recipe and returns its run folder (`runs/<name>` unless said); the trained model is in `model/`. With
     `resume` it goes on from the last checkpoint, or from the one that is named, and is left as it is where it is
     finished; `insist` lets it go on though files that it reads have changed."""
-    from scalpel.experiment import run_recipe
-    from scalpel.preflight import refuse_recipe
+    from scalpel.experiments.preflight import refuse_recipe
+    from scalpel.experiments.single import run_recipe
 
     if (insist or checkpoint) and not resume:
         raise ValueError("--insist and --checkpoint say how a run goes on: give --resume with them")
@@ -64,8 +64,8 @@ def compare(
     progress: Progress | None = None,
 ) -> Path:
     """Runs every arm of a recipe in every seed, writes the report, and returns the folder that holds it all."""
-    from scalpel.compare import compare as run_arms
-    from scalpel.targets import claimed
+    from scalpel.experiments.compare import compare as run_arms
+    from scalpel.runs.targets import claimed
 
     resolved = recipe_of(recipe, overrides)
     folder = Path(out) if out is not None else RUNS / resolved.name
@@ -82,7 +82,7 @@ def compare(
 
 def over(folder: Path, recipe: Recipe) -> bool:
     """Whether a comparison of that recipe is finished, with all of its arms."""
-    from scalpel.recipe import write
+    from scalpel.config.recipe import write
 
     path, text = folder / "comparison.json", (folder / "recipe.toml").read_text(encoding="utf-8")
     found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
@@ -105,7 +105,7 @@ def claim(
     is kept unless `anew`; with overrides it is another experiment, in a folder of its own, and the claim's result
     stays as it is."""
     from scalpel.claims import read, run_claim
-    from scalpel.targets import claimed
+    from scalpel.runs.targets import claimed
 
     found = read(name, Path(claims), overrides)
     folder = Path(out) if out is not None else RUNS / "claims" / (f"{name}-changed" if overrides else name)
@@ -131,12 +131,12 @@ def measure(
     """The ledger of any two models of one architecture: what was gained, kept and lost, and what of the lost comes
     back. The probes are those of a recipe's [measure] table. With `out`, the ledger's files are written there."""
     from scalpel import tasks
-    from scalpel.inventory import inventory
-    from scalpel.measure import look, make_probes, save
-    from scalpel.measure import measure as ledgers
-    from scalpel.opened import opened
-    from scalpel.targets import claimed
-    from scalpel.whole import write_json
+    from scalpel.evaluation import make_probes, run_probes, save
+    from scalpel.evaluation import measure as ledgers
+    from scalpel.experiments.data_inventory import inventory
+    from scalpel.experiments.pair import opened
+    from scalpel.runs.atomic import write_json
+    from scalpel.runs.targets import claimed
 
     recipe = probing(probes, base)
     spec = recipe.measure
@@ -151,7 +151,7 @@ def measure(
         shown.say(data.words)
         before_engine, after_engine, halfway = opened(base, tuned, device, dtype)
         each = shown.each(ready, "looking at the base", len(ready), "probes")
-        before = {probe.name: look([probe], before_engine, before_engine)[probe.name] for probe in each}
+        before = {probe.name: run_probes([probe], before_engine, before_engine)[probe.name] for probe in each}
         books = []
         for probe in shown.each(ready, "looking at the tuned model", len(ready), "probes"):
             k, most = spec.recovery_samples, spec.recovery_items
@@ -165,7 +165,7 @@ def measure(
 def probing(probes: str | Path | Mapping[str, Any] | Recipe, base: str | Path) -> Recipe:
     """The recipe that names the probes, for this base. A file with nothing but [measure] will do; a whole recipe's
     task stays, since the rows that it trains on are none of the probes'."""
-    from scalpel.recipe import Recipe, toml
+    from scalpel.config.recipe import Recipe, toml
 
     if isinstance(probes, Recipe):
         tables: Mapping[str, Any] = probes.model_dump(exclude_none=True, by_alias=True)
@@ -176,7 +176,7 @@ def probing(probes: str | Path | Mapping[str, Any] | Recipe, base: str | Path) -
 
 def diff(base: str | Path, tuned: str | Path) -> dict[str, Any]:
     """How far the weights moved, by component and layer: relative Frobenius norm, and share of entries moved."""
-    from scalpel.opened import sides
+    from scalpel.experiments.pair import sides
     from scalpel.pair import Pair
     from scalpel.pair.anatomy import change, table
 
@@ -202,7 +202,7 @@ def generate(
     device: str = "auto",
 ) -> str:
     """What a model answers: as a chat turn where its tokenizer has a template, unless `plain`."""
-    from scalpel.chat import Chat
+    from scalpel.generation import Chat
 
     chat = Chat(model, system=system, plain=plain, max_tokens=max_tokens, temperature=temperature, device=device)
     return chat.ask(prompt, seed)
@@ -210,6 +210,6 @@ def generate(
 
 def report(run: str | Path) -> Path:
     """Writes `report.html`, one file that opens offline, from what is in a run folder, and returns its path."""
-    from scalpel.report import write
+    from scalpel.reporting import write
 
     return write(Path(run))

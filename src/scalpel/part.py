@@ -147,7 +147,7 @@ COUNTS: dict[str, Callable[[Batch], float]] = {
 
 
 @dataclass
-class Memory:
+class PartState:
     """What a part remembers along a run; the loop replaces it."""
 
     state: Any = None
@@ -166,7 +166,7 @@ class Bound:
 
     part: Part
     hyper: Mapping[str, Any]
-    memory: Memory = field(default_factory=Memory, compare=False)
+    memory: PartState = field(default_factory=PartState, compare=False)
 
     def at(self, progress: float) -> dict[str, Any]:
         """The hyper-parameters at `progress` in [0, 1]."""

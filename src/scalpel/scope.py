@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 
 @dataclass
-class Moving:
+class Trainable:
     """A tensor that the optimiser moves, and the weight it lives in.
 
     Dense: `value` is the weight itself. Sparse: `value` holds the entries of the weight at the flat positions
@@ -50,7 +50,7 @@ class Moving:
             self.weight.view(-1)[self.index] = self.value
 
 
-Carry = Mapping[str, Tensor | None]  # name → position of each new entry among the old ones (−1: new), None: all
+IndexMap = Mapping[str, Tensor | None]  # name → position of each new entry among the old ones (−1: new), None: all
 
 
 @dataclass
@@ -58,7 +58,7 @@ class Scope:
     """What a scope part returns when it is attached.
 
     refresh   (step) → None while nothing changes, else the carry map by which optimiser states follow; it has
-              then replaced `moving`
+              then replaced `trainables`
     penalty   the scope's own term of the loss, if it has one
     fold      puts what was learnt into the plain weights and takes the scope's own modules out again; called
               when the stage is over
@@ -68,8 +68,8 @@ class Scope:
     state     tensors and numbers that a resumed run needs; `restore` takes them back
     """
 
-    moving: list[Moving]
-    refresh: Callable[[int], Carry | None] = lambda step: None
+    trainables: list[Trainable]
+    refresh: Callable[[int], IndexMap | None] = lambda step: None
     penalty: Callable[[], Tensor | None] = lambda: None
     fold: Callable[[], None] = lambda: None
     export: Callable[[Path], None] | None = None
@@ -92,7 +92,7 @@ class Adapters:
 
 
 @dataclass(frozen=True)
-class Hands:
+class ScopeContext:
     """What a scope may not import: the run's seed, and PEFT's way of putting adapters into the model:
     (kind, options, seed) → adapters."""
 
@@ -105,12 +105,12 @@ def freeze_all(model: nn.Module) -> None:
         parameter.requires_grad_(False)
 
 
-def let_move(model: nn.Module, allowed: Callable[[str, nn.Parameter], bool]) -> list[Moving]:
+def let_move(model: nn.Module, allowed: Callable[[str, nn.Parameter], bool]) -> list[Trainable]:
     """Freezes everything but the parameters that `allowed` names, which move densely."""
     freeze_all(model)
-    moving = []
+    trainables = []
     for name, parameter in model.named_parameters():
         if allowed(name, parameter):
             parameter.requires_grad_(True)
-            moving.append(Moving(name, parameter))
-    return moving
+            trainables.append(Trainable(name, parameter))
+    return trainables

@@ -19,5 +19,5 @@ def place(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> Place
     (tmp_path / "model").symlink_to(model)
     monkeypatch.chdir(tmp_path)
     widen(monkeypatch, 160)
-    monkeypatch.setattr("scalpel.crew.cores", lambda: 1)
+    monkeypatch.setattr("scalpel.experiments.workers.cores", lambda: 1)
     return Place(tmp_path)

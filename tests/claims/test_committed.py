@@ -6,7 +6,7 @@ import pytest
 
 from scalpel.claims import every, page
 from scalpel.claims.run import FORMAT, result_of
-from scalpel.compare import checked
+from scalpel.experiments.compare import checked
 
 ROOT = Path(__file__).parents[2]
 CLAIMS = every(ROOT / "claims")

@@ -5,8 +5,8 @@ import pytest
 from folders import Truth, write_comparison
 from scalpel.claims.claim import Check, Claim, Statement
 from scalpel.claims.judge import equalling, exceeding, judged, verdict
-from scalpel.measure import load
-from scalpel.measure.statistics import Interval
+from scalpel.evaluation import load
+from scalpel.evaluation.statistics import Interval
 
 TRUTHS = {"sft": Truth(gain=0.9, lost=0.5), "grpo": Truth(gain=0.3, lost=0.1), "twin": Truth(gain=0.9, lost=0.5)}
 

@@ -8,19 +8,19 @@ import pytest
 
 from folders import Truth, write_comparison
 from scalpel.claims.quantities import QUANTITIES, UNITS, Missing, by_seed, schema
-from scalpel.measure import Arm, load
+from scalpel.evaluation import ArmResults, load
 
 TRUTHS = {"sft": Truth(gain=0.9, lost=0.5), "grpo": Truth(gain=0.3, lost=0.1)}
 
 
 @pytest.fixture(scope="module")
-def arms(tmp_path_factory) -> dict[str, Arm]:
+def arms(tmp_path_factory) -> dict[str, ArmResults]:
     folder = tmp_path_factory.mktemp("runs")
     write_comparison(folder, TRUTHS)
     return {arm.name: arm for arm in load(folder)}
 
 
-def taken(arm: Arm, what: str, **keys):
+def taken(arm: ArmResults, what: str, **keys):
     return QUANTITIES[what](arm, **keys)
 
 
@@ -89,13 +89,13 @@ def test_two_arms_with_the_same_seeds_and_items_are_compared_in_pairs(arms):
     itself = taken(arms["sft"], "gain").minus(taken(arms["sft"], "gain"))
     assert itself.mean == 0 and not itself.replicates_B.any()
     values = np.array([0.1, 0.5, 0.9])
-    three = Arm("three", (arms["sft"].runs[0],) * 3)
+    three = ArmResults("three", (arms["sft"].runs[0],) * 3)
     shifted = by_seed(three, values + 0.2, "").minus(by_seed(three, values, ""))
     assert shifted.replicates_B == pytest.approx(0.2) and by_seed(three, values, "").replicates_B.std() > 0.1
 
 
 def test_two_probes_that_ask_the_same_items_are_compared_in_pairs(arms):
-    arm = Arm("both", arms["sft"].runs)
+    arm = ArmResults("both", arms["sft"].runs)
     facts = arms["sft"].tables["facts"]
     arm.__dict__["tables"] = {"once": facts, "again": replace(facts, probe="again"), "sort": arms["sft"].tables["sort"]}
     itself = taken(arm, "gap", probe="once", far="again")

@@ -47,7 +47,7 @@ def test_a_finished_claim_is_judged_anew_without_training(place, monkeypatch):
 
 
 def test_an_interrupted_claim_goes_on_and_ends_as_if_nothing_had_happened(place, monkeypatch):
-    import scalpel.train as module
+    import scalpel.training.loop as module
 
     assert place("claim", "steps", "--out", "whole").code == 0
     real, count = module.take_step, iter(range(100))
@@ -141,7 +141,7 @@ def test_an_unknown_claim_is_refused(place, name):
 
 
 def test_an_arm_that_failed_in_a_seed_is_not_judged_by_the_others_and_is_tried_again(place, monkeypatch):
-    import scalpel.train as module
+    import scalpel.training.loop as module
 
     def taken(job, stage, progress):
         if job.recipe.seed == 1 and job.recipe.stages[0].learning_rate == 1e-2:

@@ -66,5 +66,5 @@ arms = [{{name = "sft", method = "sft", steps = 2}}, {{name = "half", method = "
 
 @pytest.fixture
 def comparison(scalpel: Place, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr("scalpel.crew.cores", lambda: 1)
+    monkeypatch.setattr("scalpel.experiments.workers.cores", lambda: 1)
     return scalpel.write("compare.toml", COMPARISON + PROBES)

@@ -11,7 +11,7 @@ import typer
 from typer.testing import CliRunner
 
 import scalpel as package
-from scalpel.cli import app
+from scalpel.cli.app import app
 
 COMMANDS = {
     "train": {"recipe", "overrides", "--out", "--resume", "--insist", "--checkpoint"},
@@ -47,7 +47,7 @@ def test_the_commands_and_their_flags_are_these():
 
 def test_help_and_version_load_nothing_heavy():
     code = (
-        "import sys, scalpel.cli as c\n"
+        "import sys, scalpel.cli.app as c\n"
         "try: c.app(['--help'])\n"
         "except SystemExit: pass\n"
         "print([m for m in ('torch', 'transformers', 'plotly', 'pydantic') if m in sys.modules])"
@@ -118,7 +118,7 @@ def test_generate_without_a_prompt_answers_each_line_and_remembers(scalpel, monk
         asked.append(what)
         return real(tokens, what)
 
-    monkeypatch.setattr("scalpel.tokens.Tokens.prompt", prompt)
+    monkeypatch.setattr("scalpel.data.tokenizer.Tokens.prompt", prompt)
     ran = scalpel("generate", "model", "--max-tokens", 2, typed="one\ntwo\n\nthree\n")
     assert ran.code == 0, ran.err
     assert [[m["role"] for m in messages] for messages in asked] == [["user"], ["user", "assistant", "user"], ["user"]]
@@ -152,12 +152,12 @@ def test_methods_brings_a_document_up_to_date_and_check_tells_when_it_is_not(sca
 
 def test_world_card_measures_a_model_of_the_world(scalpel, monkeypatch):
     from scalpel import models
-    from scalpel.tokens import Tokens
+    from scalpel.data.tokenizer import Tokens
     from scalpel.world import tokenizer
     from scalpel.world.shape import untrained
 
-    monkeypatch.setattr("scalpel.world.card.ABILITIES", ("reverse",))
-    monkeypatch.setattr("scalpel.world.card.HELD_BACK", {"multiply": "steps"})
+    monkeypatch.setattr("scalpel.pretraining.card.ABILITIES", ("reverse",))
+    monkeypatch.setattr("scalpel.pretraining.card.HELD_BACK", {"multiply": "steps"})
     models.save(untrained("world-300k"), Tokens(tokenizer()), scalpel.folder / "small")
     ran = scalpel("world", "card", "small", "--items", 2)
     assert ran.code == 0, ran.err
@@ -178,7 +178,7 @@ def test_the_functions_have_the_names_of_the_commands():
 
 
 def test_a_submodule_of_a_functions_name_is_still_a_module():
-    import scalpel.train as module
+    import scalpel.training.loop as module
 
     assert module.Progress and callable(module)
     assert package.Pair.__name__ == "Pair"

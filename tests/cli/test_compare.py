@@ -51,7 +51,7 @@ def test_a_comparison_is_not_overwritten(scalpel, comparison):
 
 
 def test_ctrl_c_keeps_what_is_finished_and_resume_ends_as_if_nothing_had_happened(scalpel, comparison, monkeypatch):
-    import scalpel.train as module
+    import scalpel.training.loop as module
 
     assert scalpel("compare", comparison, "--out", "whole").code == 0
     real, count = module.take_step, iter(range(100))
@@ -67,7 +67,7 @@ def test_ctrl_c_keeps_what_is_finished_and_resume_ends_as_if_nothing_had_happene
     assert ran.code == 130 and "--resume" in ran.said and "Traceback" not in ran.err
     assert not (scalpel.folder / "cut" / "report.html").exists()
     with monkeypatch.context() as patch:  # what the base does was seen already
-        patch.setattr("scalpel.compare.look_at_base", None)
+        patch.setattr("scalpel.experiments.compare.probe_base", None)
         assert scalpel("compare", comparison, "--out", "cut", "--resume").code == 0
     whole, cut = (sorted((scalpel.folder / name).rglob("delta.safetensors")) for name in ("whole", "cut"))
     assert len(whole) == 4

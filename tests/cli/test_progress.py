@@ -8,8 +8,13 @@ import re
 import pytest
 from rich.console import Console
 
-from scalpel import progress
-from scalpel.progress import Progress, numbers_in_words, rate_in_words, time_in_words
+from scalpel.runs import progress
+from scalpel.runs.progress import (
+    Progress,
+    numbers_in_words,
+    rate_in_words,
+    time_in_words,
+)
 
 
 class Clock:

@@ -7,7 +7,7 @@ import material
 from scalpel.engine import Engine
 from scalpel.part import Bound
 from scalpel.registry import AXES
-from scalpel.step import clean
+from scalpel.training.step import clean
 
 VARIANTS = {material.label(b): b for b in material.parts("anchor") if b.hyper.get("beta", 1.0) and b.at(0.0)}
 OUTPUT = pytest.mark.parametrize("bound", [b for b in VARIANTS.values() if b.part.over == "output"], ids=material.label)

@@ -10,9 +10,9 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 import material
 import tiny
-from scalpel.adapters import adapt
+from scalpel.models.adapters import adapt
 from scalpel.part import Bound, bind
-from scalpel.scope import Hands, Scope
+from scalpel.scope import Scope, ScopeContext
 
 VARIANTS = [
     *(bind("scope", name) for name in sorted(material.AXES["scope"])),
@@ -28,7 +28,7 @@ IDS = torch.arange(7, 25).view(2, 9)
 
 
 def attach(bound: Bound, model: PreTrainedModel, seed: int = 3) -> Scope:
-    return bound(model, Hands(seed, partial(adapt, model)))
+    return bound(model, ScopeContext(seed, partial(adapt, model)))
 
 
 def logits(model: PreTrainedModel) -> torch.Tensor:
@@ -38,14 +38,14 @@ def logits(model: PreTrainedModel) -> torch.Tensor:
 
 def steps(model: PreTrainedModel, scope: Scope, n: int) -> None:
     """Adam on text, as the loop does it: gather, step, scatter."""
-    optimiser = torch.optim.Adam([m.value for m in scope.moving], lr=1e-3)
+    optimiser = torch.optim.Adam([m.value for m in scope.trainables], lr=1e-3)
     for _ in range(n):
         model(IDS, labels=IDS).loss.backward()
-        for m in scope.moving:
+        for m in scope.trainables:
             m.gather()
         optimiser.step()
         optimiser.zero_grad()
-        for m in scope.moving:
+        for m in scope.trainables:
             m.scatter()
 
 
@@ -55,7 +55,7 @@ def test_attaching_changes_no_output(bound: Bound, kind: str) -> None:
     model = tiny.model(kind)
     before = logits(model)
     scope = attach(bound, model)
-    assert scope.unchanged_at_attach and scope.moving
+    assert scope.unchanged_at_attach and scope.trainables
     torch.testing.assert_close(logits(model), before, rtol=0, atol=1e-6)
 
 
@@ -66,14 +66,14 @@ def test_after_three_steps_what_is_frozen_is_bitwise_the_same_and_all_else_has_m
     scope = attach(bound, model)
     before = deepcopy(model.state_dict())
     steps(model, scope, 3)
-    moving = {m.name: m for m in scope.moving}
-    assert len(moving) == len(scope.moving)
+    trainables = {m.name: m for m in scope.trainables}
+    assert len(trainables) == len(scope.trainables)
     for name, parameter in model.named_parameters():
         was, now = before[name].view(-1), parameter.detach().view(-1)
-        if name not in moving:
+        if name not in trainables:
             assert torch.equal(was, now) and not parameter.requires_grad, name
         else:
-            index = moving[name].index
+            index = trainables[name].index
             free = torch.ones_like(was, dtype=torch.bool) if index is None else torch.zeros_like(was, dtype=torch.bool)
             free[index if index is not None else slice(None)] = True
             assert torch.equal(was[~free], now[~free]) and not torch.equal(was[free], now[free]), name
@@ -100,7 +100,7 @@ def test_the_seed_alone_decides_what_moves_and_from_where(bound: Bound) -> None:
     torch.manual_seed(11)
     third = attach(bound, tiny.model())
     for other in (second, third):
-        for a, b in zip(first.moving, other.moving, strict=True):
+        for a, b in zip(first.trainables, other.trainables, strict=True):
             assert a.name == b.name and torch.equal(a.value, b.value)
 
 
@@ -114,8 +114,8 @@ def test_a_restored_scope_moves_the_same_entries(bound: Bound) -> None:
     twin = attach(bound, again)
     again.load_state_dict(model.state_dict())
     twin.restore(scope.state())
-    assert [m.name for m in twin.moving] == [m.name for m in scope.moving]
-    for a, b in zip(twin.moving, scope.moving, strict=True):
+    assert [m.name for m in twin.trainables] == [m.name for m in scope.trainables]
+    for a, b in zip(twin.trainables, scope.trainables, strict=True):
         assert (a.index is None) == (b.index is None) and (
             a.index is None or torch.equal(a.index, torch.as_tensor(b.index))
         )
@@ -127,14 +127,14 @@ def test_a_refresh_says_where_each_entry_was(bound: Bound) -> None:
     model = tiny.model("gpt2")
     scope = attach(bound, model)
     steps(model, scope, 1)
-    old = {m.name: m for m in scope.moving}
-    carry = scope.refresh(2)
-    if carry is None:
-        assert [m.name for m in scope.moving] == list(old)
+    old = {m.name: m for m in scope.trainables}
+    index_map = scope.refresh(2)
+    if index_map is None:
+        assert [m.name for m in scope.trainables] == list(old)
         return
-    for m in scope.moving:
+    for m in scope.trainables:
         now = torch.arange(m.weight.numel()) if m.index is None else m.index
-        places, index = carry.get(m.name), old[m.name].index if m.name in old else None
+        places, index = index_map.get(m.name), old[m.name].index if m.name in old else None
         if places is not None:
             assert index is not None and torch.equal(index[places[places >= 0]], now[places >= 0])
             assert not torch.isin(now[places < 0], index).any()

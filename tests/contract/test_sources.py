@@ -8,7 +8,7 @@ import torch
 
 import material
 from scalpel.batch import DEMONSTRATION, ENVIRONMENT, NEITHER, Batch, lay
-from scalpel.example import Example
+from scalpel.data.example import Example
 from scalpel.part import Bound
 
 UNASKED = ("self-written",)  # sources that take no prompt from the examples

@@ -10,17 +10,17 @@ from pathlib import Path
 import pytest
 
 import tiny
-from scalpel import catalogue
-from scalpel.assemble import assemble
-from scalpel.cli import app
+from scalpel.cli.app import app
+from scalpel.config.plan import assemble
+from scalpel.config.recipe import parse
 from scalpel.methods import FAMILIES, ROWS
 from scalpel.part import READABLE, Part, bind
-from scalpel.recipe import parse
 from scalpel.registry import AXES
+from scalpel.reporting import catalogue
 from scalpel.rewards.judge import JUDGES
 from scalpel.rewards.shaping import SHAPES
 from scalpel.rewards.verifiers import VERIFIERS
-from scalpel.train import train
+from scalpel.training.loop import train
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from scalpel.assemble import assemble
-from scalpel.compare import arm_of
-from scalpel.recipe import read
+from scalpel.config.plan import assemble
+from scalpel.config.recipe import read
+from scalpel.experiments.compare import arm_of
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").rglob("*.toml"))
 

@@ -8,20 +8,20 @@ import torch
 import material
 import tiny
 from running import prepare, ran, tables
-from scalpel.adapters import adapt
 from scalpel.batch import lay
+from scalpel.data.tokenizer import Tokens
 from scalpel.engine import Engine, Sampling
+from scalpel.models.adapters import adapt
 from scalpel.part import bind
-from scalpel.scope import Hands, Scope
-from scalpel.tokens import Tokens
+from scalpel.scope import Scope, ScopeContext
 
 
 def adapted() -> tuple[Engine, Scope]:
     """An engine over a model whose head and queries are adapted by something that is no longer nothing."""
     model = tiny.model(tie_word_embeddings=False)
-    scope = bind("scope", "lora", targets=["q", "head"], rank=4)(model, Hands(3, partial(adapt, model)))
+    scope = bind("scope", "lora", targets=["q", "head"], rank=4)(model, ScopeContext(3, partial(adapt, model)))
     with torch.no_grad():
-        for k, m in enumerate(scope.moving):
+        for k, m in enumerate(scope.trainables):
             m.value.add_(0.1 * torch.randn(m.value.shape, generator=torch.Generator().manual_seed(k)))
     return Engine(model, Tokens(tiny.tokenizer())), scope
 
@@ -42,10 +42,12 @@ def test_log_probs_and_gradients_are_those_of_the_model_s_own_logits() -> None:
     found = engine.forward(batch).logp_N[batch.train_N]
     expected = logp(engine, batch)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
-    values = [m.value for m in scope.moving]
+    values = [m.value for m in scope.trainables]
     ours = torch.autograd.grad((found**2).sum(), values)
     theirs = torch.autograd.grad((expected**2).sum(), values)
-    assert any(".lm_head." in f".{m.name}" and bool((g != 0).any()) for m, g in zip(scope.moving, ours, strict=True))
+    assert any(
+        ".lm_head." in f".{m.name}" and bool((g != 0).any()) for m, g in zip(scope.trainables, ours, strict=True)
+    )
     for one, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
 

@@ -11,8 +11,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import tiny
 from scalpel.engine import fused_head, head
-from scalpel.engine.numbers import Block
-from scalpel.engine.readout import Finish, finish_of, wrapped
+from scalpel.engine.head_outputs import Block
+from scalpel.engine.lm_head import Finish, finish_of, wrapped
 from scalpel.part import HeadTerm
 from scalpel.registry import AXES, register
 
@@ -173,8 +173,8 @@ def test_micro_batches_add_up_and_hooks_see_each():
 
 @pytest.mark.parametrize("ahead", [False, True])
 def test_a_frozen_head_gets_no_gradient_and_passes_it_on(ahead):
-    moving = watched(lambda: results(head.fused, Model(), ["logp"], ahead=ahead))[1]
-    assert ("new_zeros.default", (V, D), torch.float32) in moving
+    trainables = watched(lambda: results(head.fused, Model(), ["logp"], ahead=ahead))[1]
+    assert ("new_zeros.default", (V, D), torch.float32) in trainables
     model = Model(bias=True).requires_grad_(False)
     seen = watched(lambda: results(head.fused, model, ["logp"], ahead=ahead))[1]
     assert ("new_zeros.default", (V, D), torch.float32) not in seen

@@ -7,9 +7,9 @@ import torch
 
 import tiny
 from scalpel.batch import DEMONSTRATION, Batch, Row, lay
+from scalpel.data.tokenizer import Tokens
 from scalpel.engine import Engine
-from scalpel.remembered import keys_of
-from scalpel.tokens import Tokens
+from scalpel.training.logprob_cache import keys_of
 
 KINDS = ["llama", "qwen3", "gemma2", "gemma3_text", "gpt2"]
 

@@ -7,10 +7,10 @@ import time
 
 import pytest
 
-from scalpel.example import Example
-from scalpel.marks import unread
+from scalpel.data.example import Example
 from scalpel.rewards.answers import final
 from scalpel.rewards.mathematics import judge
+from scalpel.rewards.scored import unread
 from scalpel.rewards.verifiers import make
 
 RIGHT, WRONG, UNREAD = True, False, None

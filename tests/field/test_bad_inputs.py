@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from scalpel.preflight import refuse_arms, refuse_recipe
-from scalpel.recipe import parse, read
+from scalpel.config.recipe import parse, read
+from scalpel.experiments.preflight import refuse_arms, refuse_recipe
 
 BARE: dict[str, Any] = {
     "model": "m",

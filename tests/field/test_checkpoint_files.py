@@ -9,14 +9,14 @@ import sys
 import pytest
 import torch
 
-from scalpel import whole as module
-from scalpel.runs import Run
-from scalpel.whole import clear_drafts, whole, write_text
+from scalpel.runs import atomic as module
+from scalpel.runs.atomic import clear_drafts, whole, write_text
+from scalpel.runs.folder import RunFolder
 
 
 @pytest.fixture
-def run(tmp_path) -> Run:
-    made = Run(tmp_path / "run")
+def run(tmp_path) -> RunFolder:
+    made = RunFolder(tmp_path / "run")
     for step in (2, 4):
         made.checkpoint(step, {"x": torch.arange(float(step))})
     return made
@@ -65,7 +65,7 @@ def test_files_are_as_readable_as_the_umask_lets_them_be(tmp_path):
     script = (
         "import os, sys, torch\n"
         "from pathlib import Path\n"
-        "from scalpel.runs import Run\n"
+        "from scalpel.runs.folder import Run\n"
         "os.umask(0o027)\n"
         "Run(Path(sys.argv[1])).checkpoint(1, {'x': torch.ones(3)})\n"
     )

@@ -9,8 +9,8 @@ import pytest
 
 from folders import Plain
 from running import prepare, records, tables
-from scalpel.experiment import after, probe_record, run_recipe
-from scalpel.measure import ItemResult, side_by_side
+from scalpel.evaluation import ItemResult, side_by_side
+from scalpel.experiments.single import after, probe_record, run_recipe
 
 COST = {"flops": 1.0, "seconds": 1.0}
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-import scalpel.train as training
+import scalpel.training.loop as training
 import tiny
 from commanding import OPENED, PROBES, Place, widen
-from scalpel import tuning
-from scalpel.step import NonFiniteLoss
+from scalpel.experiments import tuning
+from scalpel.training.step import NonFiniteLoss
 
 COMPARISON = f"""
 name = "arms"{OPENED}[compare]
@@ -31,7 +31,7 @@ recovery_items = 1
 def scalpel(tmp_path, monkeypatch) -> Place:
     tiny.folder(tmp_path / "model")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("scalpel.crew.cores", lambda: 1)
+    monkeypatch.setattr("scalpel.experiments.workers.cores", lambda: 1)
     widen(monkeypatch, 400)
     place = Place(tmp_path)
     place.write("compare.toml", COMPARISON + PROBES)
@@ -79,7 +79,7 @@ def test_a_failed_seed_leaves_the_finished_ones_and_is_said_and_resuming_tries_i
 
     monkeypatch.undo()
     monkeypatch.chdir(scalpel.folder)
-    monkeypatch.setattr("scalpel.crew.cores", lambda: 1)
+    monkeypatch.setattr("scalpel.experiments.workers.cores", lambda: 1)
     ran = scalpel("compare", "compare.toml", "--out", "out", "--resume")
     assert ran.code == 0, ran.err
     assert scalpel.json("out/comparison.json")["failures"] == []

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scalpel.override import put
-from scalpel.recipe import parse
+from scalpel.config.override import put
+from scalpel.config.recipe import parse
 
 KEYS = [
     "train",

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from scalpel.compare import arm_of
-from scalpel.measure.probes import make_probes
-from scalpel.preflight import refuse_arms, refuse_recipe
-from scalpel.recipe import parse, write
+from scalpel.config.recipe import parse, write
+from scalpel.evaluation.probes import make_probes
+from scalpel.experiments.compare import arm_of
+from scalpel.experiments.preflight import refuse_arms, refuse_recipe
 
 SAY = {"name": "jsonl", "path": "rows.jsonl", "verify": "exact", "columns": {"prompt": "prompt"}}
 WHOLE: dict[str, Any] = {

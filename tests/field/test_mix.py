@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from scalpel import tasks
-from scalpel.inventory import inventory
-from scalpel.recipe import parse
+from scalpel.config.recipe import parse
+from scalpel.experiments.data_inventory import inventory
 
 
 @pytest.fixture

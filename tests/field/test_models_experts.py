@@ -12,11 +12,12 @@ from safetensors.torch import load_file, save_file
 
 import scalpel.scopes  # noqa: F401  (registers the scopes)
 import tiny
-from scalpel import models, moves
-from scalpel.adapters import adapt
+from scalpel import models
+from scalpel.models.adapters import adapt
 from scalpel.models.merge import merge
 from scalpel.part import bind
-from scalpel.scope import Hands, Scope
+from scalpel.scope import Scope, ScopeContext
+from scalpel.training import trainable_report
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning")  # PEFT's own
 IDS = torch.arange(7, 25)[None]
@@ -38,7 +39,7 @@ def shapes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def adapted(scope: Scope) -> set[str]:
     """The modules in the feed-forward parts that have adapters, without their numbers."""
-    names = {m.name.split(".lora_")[0].replace(".base_layer", "") for m in scope.moving}
+    names = {m.name.split(".lora_")[0].replace(".base_layer", "") for m in scope.trainables}
     return {".".join(name.split(".")[4:]) for name in names if ".self_attn" not in name}
 
 
@@ -49,11 +50,11 @@ def test_a_name_means_experts_dense_layers_and_shared_experts_and_in_peft_too(
 ) -> None:
     base = tiny.folder(tmp_path / "base", kind)
     model, _ = models.load(base)
-    scope = bind("scope", "lora", rank=2, targets=targets)(model, Hands(3, partial(adapt, model)))
+    scope = bind("scope", "lora", rank=2, targets=targets)(model, ScopeContext(3, partial(adapt, model)))
     parts = ["up_proj"] if targets == ["up_proj"] else ["gate_proj", "up_proj", "down_proj"]
     assert adapted(scope) == {"experts", *parts, *(f"{SHARED[kind]}.{part}" for part in parts)}
     with torch.no_grad():
-        for k, m in enumerate(scope.moving):
+        for k, m in enumerate(scope.trainables):
             m.value.normal_(std=0.1, generator=torch.Generator().manual_seed(k))
         expected = model(IDS).logits
         assert scope.export is not None
@@ -68,15 +69,15 @@ def test_a_name_means_experts_dense_layers_and_shared_experts_and_in_peft_too(
 
 def test_the_shared_part_of_granite_has_components() -> None:
     model = tiny.model("granitemoeshared")
-    scope = bind("scope", "lora", targets=["gate", "down"])(model, Hands(3, partial(adapt, model)))
-    names = {m.name.split(".lora_")[0].split("layers.")[1][2:] for m in scope.moving}
+    scope = bind("scope", "lora", targets=["gate", "down"])(model, ScopeContext(3, partial(adapt, model)))
+    names = {m.name.split(".lora_")[0].split("layers.")[1][2:] for m in scope.trainables}
     assert names >= {"shared_mlp.input_linear", "shared_mlp.output_linear", "block_sparse_moe.experts"}
 
 
 def test_shares_of_experts_and_others_are_said_before_the_first_step() -> None:
     model = tiny.model("glm4_moe")
-    scope = bind("scope", "lora")(model, Hands(3, partial(adapt, model)))
-    words = moves.plan(scope.moving, model)
+    scope = bind("scope", "lora")(model, ScopeContext(3, partial(adapt, model)))
+    words = trainable_report.plan(scope.trainables, model)
     plain = tiny.model("glm4_moe")
     sizes = {name: p.numel() for name, p in plain.named_parameters()}
     experts = sum(n for name, n in sizes.items() if "experts" in name.split("."))
@@ -86,7 +87,7 @@ def test_shares_of_experts_and_others_are_said_before_the_first_step() -> None:
 
 def test_what_stays_frozen_for_dropout_is_said_with_its_share(caplog: pytest.LogCaptureFixture) -> None:
     model = tiny.model("glm4_moe")
-    scope = bind("scope", "lora", dropout=0.1)(model, Hands(3, partial(adapt, model)))
+    scope = bind("scope", "lora", dropout=0.1)(model, ScopeContext(3, partial(adapt, model)))
     assert not adapted(scope)
     assert "experts of this model stay frozen, and what bears their names" in caplog.text and "%)" in caplog.text
 
@@ -94,8 +95,8 @@ def test_what_stays_frozen_for_dropout_is_said_with_its_share(caplog: pytest.Log
 @pytest.mark.parametrize("kind", ["glm4_moe", "gpt_oss"])
 def test_lift_moves_principal_weights_of_every_expert(kind: str) -> None:
     model = tiny.model(kind)
-    scope = bind("scope", "lift", share=0.1)(model, Hands(3, partial(adapt, model)))
-    found = {m.name: m for m in scope.moving}
+    scope = bind("scope", "lift", share=0.1)(model, ScopeContext(3, partial(adapt, model)))
+    found = {m.name: m for m in scope.trainables}
     experts = [n for n, p in model.named_parameters() if p.dim() == 3 and "experts" in n.split(".")]
     assert experts and set(experts) <= set(found) and not any(name.endswith("bias") for name in found)
     for name in experts:

@@ -9,12 +9,13 @@ from safetensors.torch import load_file
 
 import running
 import tiny
-from scalpel import experiment, moves
+from scalpel.data.tokenizer import Tokens
 from scalpel.engine import Engine
-from scalpel.experiment import run_recipe
-from scalpel.progress import Progress
-from scalpel.selfcheck import check
-from scalpel.tokens import Tokens
+from scalpel.experiments import single
+from scalpel.experiments.single import run_recipe
+from scalpel.runs.progress import Progress
+from scalpel.training import trainable_report
+from scalpel.training.self_check import check
 
 
 class Said(Progress):
@@ -64,7 +65,7 @@ def test_experts_that_stay_frozen_are_said_with_their_share(monkeypatch: pytest.
     from scalpel.scope import let_move
 
     model = tiny.model("mixtral")
-    words = moves.plan(let_move(model, lambda name, p: "q_proj" in name), model)
+    words = trainable_report.plan(let_move(model, lambda name, p: "q_proj" in name), model)
     assert "no expert moves: their 9,216 parameters" in words
 
 
@@ -92,7 +93,7 @@ def test_the_check_on_or_off_gives_the_same_weights(at: Path, monkeypatch: pytes
     weights = []
     for name in ("on", "off"):
         if name == "off":
-            monkeypatch.setattr(experiment, "check", lambda engine, batch: "left out")
+            monkeypatch.setattr(single, "check", lambda engine, batch: "left out")
         run_recipe(running.tables(at, {"method": "grpo", "steps": 2}), at / name, progress=Said())
         weights.append(load_file(next((at / name).rglob("model.safetensors"))))
     assert running.equal(*weights)

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 import tiny
+from scalpel.data.tokenizer import Tokens
 from scalpel.engine import Engine, Sampling
-from scalpel.engine.decode import way
-from scalpel.tokens import Tokens
+from scalpel.engine.decoders import way
 
 STATE = {"hidden_size": 16, "num_hidden_layers": 2, "state_size": 4, "intermediate_size": 32, "time_step_rank": 4}
 SHAPES: dict[str, dict[str, Any]] = {

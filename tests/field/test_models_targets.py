@@ -12,12 +12,12 @@ from transformers import PreTrainedModel
 
 import scalpel.scopes  # noqa: F401  (registers the scopes)
 import tiny
-from scalpel.adapters import adapt
-from scalpel.names import components_of
+from scalpel.models.adapters import adapt
+from scalpel.models.module_names import components_of
+from scalpel.models.parameter_blocks import pieces
 from scalpel.pair.anatomy import component
 from scalpel.part import bind
-from scalpel.pieces import pieces
-from scalpel.scope import Hands, Scope
+from scalpel.scope import Scope, ScopeContext
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning")  # PEFT's own
 IDS = torch.arange(7, 25)[None]
@@ -42,13 +42,13 @@ def shapes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def attach(kind: str, **options: Any) -> tuple[PreTrainedModel, Scope]:
     model = tiny.model(kind, tie_word_embeddings=False)
-    return model, bind("scope", "lora", rank=4, **options)(model, Hands(3, partial(adapt, model)))
+    return model, bind("scope", "lora", rank=4, **options)(model, ScopeContext(3, partial(adapt, model)))
 
 
 def adapted(scope: Scope) -> set[str]:
     """The modules and parameters that have adapters, without their numbers."""
     found = set()
-    for m in scope.moving:
+    for m in scope.trainables:
         steps = [s for s in m.name.split(".lora_")[0].split(".") if s not in ("model", "layers", "base_layer")]
         found.add(".".join(s for s in steps if not s.isdigit()))
     return found
@@ -81,7 +81,7 @@ def test_targets_are_components_names_of_peft_patterns_or_all(kind: str, targets
 
 def test_a_pattern_adapts_the_layers_that_it_names_and_no_other() -> None:
     _, scope = attach("llama", targets=r"model\.layers\.1\..*up_proj")
-    assert {m.name.split(".")[2] for m in scope.moving} == {"1"} and len(scope.moving) == 2
+    assert {m.name.split(".")[2] for m in scope.trainables} == {"1"} and len(scope.trainables) == 2
 
 
 @pytest.mark.parametrize("targets", [["q_proj", "nobody"], "nobody", ["router"], "(", ["embed_tokens"]])
@@ -96,7 +96,7 @@ def test_folded_exported_and_in_peft_it_is_the_same_model(kind: str, tmp_path: P
     names = [name for name, _ in tiny.model(kind, tie_word_embeddings=False).named_parameters()]
     plain = tiny.model(kind, tie_word_embeddings=False)
     with torch.no_grad():
-        for k, m in enumerate(scope.moving):
+        for k, m in enumerate(scope.trainables):
             m.value.normal_(std=0.1, generator=torch.Generator().manual_seed(k))
         expected = model(IDS).logits
         assert not torch.allclose(expected, plain(IDS).logits, atol=1e-4)

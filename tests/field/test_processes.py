@@ -10,7 +10,7 @@ import time
 import pytest
 
 import scalpel as package
-import scalpel.train as training
+import scalpel.training.loop as training
 import tiny
 from commanding import OPENED, PROBES, Place
 from processes import descendants, ended, launched, until
@@ -42,7 +42,7 @@ if __name__ == "__main__":
 def scalpel(tmp_path, monkeypatch) -> Place:
     tiny.folder(tmp_path / "model")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("scalpel.crew.cores", lambda: 1)
+    monkeypatch.setattr("scalpel.experiments.workers.cores", lambda: 1)
     place = Place(tmp_path)
     place.write("compare.toml", COMPARISON)
     place.write("leader.py", LEADER)

@@ -15,7 +15,7 @@ import pyarrow.parquet
 import pytest
 
 from scalpel import tasks
-from scalpel.example import Example
+from scalpel.data.example import Example
 
 ROWS = [{"prompt": f"Größe {i}?", "completion": f"{i} µm\r\nor so 🙂", "answer": i} for i in range(5)]
 LINES = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in ROWS)

@@ -10,15 +10,15 @@ from safetensors.torch import load_file, save_file
 import scalpel
 import tiny
 from running import equal, records, tables
-from scalpel import experiment
-from scalpel.changed import changes, refuse_other
-from scalpel.experiment import run_recipe
-from scalpel.inputs import differing, files_of, rows_of
-from scalpel.overlay import merge
-from scalpel.recipe import write
-from scalpel.runs import Run
-from scalpel.step import NonFiniteLoss
-from scalpel.train import train
+from scalpel.config.changes import changes, refuse_other
+from scalpel.config.merge import merge
+from scalpel.config.recipe import write
+from scalpel.experiments import single
+from scalpel.experiments.single import run_recipe
+from scalpel.runs.folder import RunFolder
+from scalpel.training.input_digests import differing, files_of, rows_of
+from scalpel.training.loop import train
+from scalpel.training.step import NonFiniteLoss
 
 CODE = "def short(completions, **columns):\n    return [-float(len(text)) for text in completions]\n"
 STAGE = {"method": "grpo", "steps": 4, "batch": 2, "checkpoint_every": 1}
@@ -57,7 +57,7 @@ def stopped(made, folder, step: int = 2):
             raise Stop
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Stop):
-        patch.setattr(experiment.Watcher, "tell", stop)
+        patch.setattr(single.Watcher, "tell", stop)
         run_recipe(made, folder)
     return folder
 
@@ -139,11 +139,11 @@ def test_the_learning_rate_may_be_lowered_where_the_run_broke_down_and_said_so(a
         return False
 
     with pytest.raises(NonFiniteLoss, match="lower the learning rate, which may change"):
-        train(recipe(at), Run(folder), watch=spoil)
+        train(recipe(at), RunFolder(folder), watch=spoil)
     assert json.loads((folder / "stopped.json").read_text())["may_change"] == ["learning_rate"]
     with pytest.raises(ValueError, match="learning_rate"):
-        train(recipe(at, {"learning_rate": 1.0}), Run(folder, True), resume=True)
-    train(recipe(at, {"learning_rate": 1e-3}), Run(folder, True), resume=True)
+        train(recipe(at, {"learning_rate": 1.0}), RunFolder(folder, True), resume=True)
+    train(recipe(at, {"learning_rate": 1e-3}), RunFolder(folder, True), resume=True)
     assert not (folder / "stopped.json").exists()
     lines = records(folder)
     assert [line["step"] for line in lines if line["kind"] == "train"] == [1, 2, 3, 4]
@@ -227,7 +227,7 @@ def test_a_change_of_the_file_that_leaves_the_rows_alone_is_no_change(at, tmp_pa
 
 
 def test_rows_are_told_by_what_they_say_and_in_which_order():
-    from scalpel.example import Example
+    from scalpel.data.example import Example
 
     rows = [Example("a", id="1"), Example("b", label=False, id="2")]
     assert rows_of(rows) == rows_of(list(rows)) and rows_of(rows)["rows"] == 2
@@ -238,7 +238,7 @@ def test_an_earlier_checkpoint_is_gone_on_from_by_its_name(at, tmp_path):
     made, folder = recipe(at), tmp_path / "run"
     run_recipe(made, tmp_path / "whole")
     stopped(made, folder, 3)
-    assert [path.name for path in Run(folder, True).checkpoints()] == ["checkpoint-2", "checkpoint-3"]
+    assert [path.name for path in RunFolder(folder, True).checkpoints()] == ["checkpoint-2", "checkpoint-3"]
     run_recipe(made, folder, resume=True, checkpoint="checkpoint-2")
     assert records(folder) == records(tmp_path / "whole")
     assert equal(*(load_file(x / "model" / "model.safetensors") for x in (folder, tmp_path / "whole")))
@@ -249,7 +249,7 @@ def test_an_earlier_checkpoint_is_gone_on_from_by_its_name(at, tmp_path):
 
 def failing(monkeypatch, place: str, most: int = 0):
     """Lets something raise from its nth call on."""
-    own, calls = getattr(experiment, place), []
+    own, calls = getattr(single, place), []
 
     def fail(*arguments, **named):
         calls.append(1)
@@ -257,7 +257,7 @@ def failing(monkeypatch, place: str, most: int = 0):
             raise RuntimeError("this probe is broken")
         return own(*arguments, **named)
 
-    monkeypatch.setattr(experiment, place, fail)
+    monkeypatch.setattr(single, place, fail)
 
 
 def test_a_probe_that_fails_in_the_end_costs_no_training(at, tmp_path, monkeypatch, caplog):
@@ -270,7 +270,7 @@ def test_a_probe_that_fails_in_the_end_costs_no_training(at, tmp_path, monkeypat
     assert "cut/model, and --resume measures it without training" in caplog.text
     assert (folder / "model" / "model.safetensors").exists() and not (folder / "summary.json").exists()
     with monkeypatch.context() as patch:
-        patch.setattr(experiment, "train", None)
+        patch.setattr(single, "train", None)
         run_recipe(made, folder, resume=True)
     for name in ("ledger/words.jsonl", "delta.safetensors", "model/model.safetensors"):
         assert (folder / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
@@ -287,7 +287,7 @@ def test_a_probe_that_fails_along_the_way_leaves_a_checkpoint_of_that_step(at, t
     with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="broken"):
         failing(patch, "look", 1)
         run_recipe(made, tmp_path / "run")
-    (saved,) = Run(tmp_path / "run", True).checkpoints()
+    (saved,) = RunFolder(tmp_path / "run", True).checkpoints()
     step = records(tmp_path / "run")[-1]["step"]
     assert saved.name == f"checkpoint-{step}" and f"stopped the run after step {step}" in caplog.text
     run_recipe(made, tmp_path / "run", resume=True)
@@ -313,7 +313,7 @@ def test_code_of_the_user_that_fails_leaves_a_checkpoint_and_the_run_goes_on_bit
 
 
 def test_a_tracker_that_fails_is_said_once_and_stops_nothing(caplog):
-    from scalpel.track import unfailing
+    from scalpel.training.tracking import unfailing
 
     seen = []
 

@@ -15,19 +15,19 @@ import pytest
 import torch
 
 from running import prepare, ran, tables
-from scalpel.assemble import assemble
 from scalpel.batch import ENVIRONMENT, POLICY, Batch, Row, lay
-from scalpel.completions import plain
-from scalpel.example import Example
-from scalpel.limits import case
+from scalpel.config.plan import assemble
+from scalpel.data.example import Example
 from scalpel.part import bind
 from scalpel.registry import AXES
 from scalpel.rewards import Rewards
 from scalpel.rewards.guarded import Failed
 from scalpel.rewards.verifiers import make
 from scalpel.rewards.waiting import told
-from scalpel.runs import Run
-from scalpel.train import train
+from scalpel.runs.folder import RunFolder
+from scalpel.training.completions import plain
+from scalpel.training.loop import train
+from scalpel.worked_cases import case
 
 NAN = float("nan")
 EXAMPLES = [Example(prompt=f"{i}+1", answer=str(i + 1), id=f"d:{i}", where=f"d.jsonl:{i + 1}") for i in range(3)]
@@ -267,8 +267,8 @@ def test_a_function_that_fails_leaves_the_state_before_it(at: Path, tmp_path: Pa
     (tmp_path / "late.py").write_text(code + "    return [len(c) / 9 for c in completions]\n")
     made = tables(at, {"method": "grpo", "steps": 4}, data={"rewards": [f"{tmp_path}/late.py:f"]})
     with pytest.raises(Failed, match=r"step 3: reward .*raised OSError: gone at late\.py:5.*--resume goes on from it"):
-        train(made, Run(tmp_path / "run"))
-    assert [path.name for path in Run(tmp_path / "run", True).checkpoints()] == ["checkpoint-2"]
+        train(made, RunFolder(tmp_path / "run"))
+    assert [path.name for path in RunFolder(tmp_path / "run", True).checkpoints()] == ["checkpoint-2"]
 
 
 # --- what it logs ---------------------------------------------------------------------------------------------------

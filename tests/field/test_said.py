@@ -13,16 +13,21 @@ from typing import Any
 import pytest
 
 from folders import Plain, Truth, ledgers
-from scalpel.measure import Ledger, comparison, recovered, side_by_side
-from scalpel.measure.probes import ItemResult
-from scalpel.measure.results import Arm, Run
-from scalpel.report.console import arms_table
-from scalpel.report.page import page
-from scalpel.report.view import View
-from scalpel.terminal import Terminal
+from scalpel.evaluation import (
+    Ledger,
+    comparison,
+    recovered,
+    side_by_side,
+)
+from scalpel.evaluation.probes import ItemResult
+from scalpel.evaluation.results import ArmResults, RunResults
+from scalpel.reporting.console import arms_table
+from scalpel.reporting.page import page
+from scalpel.reporting.view import View
+from scalpel.runs.terminal import Terminal
 
 
-def run(truth: Truth, seed: int = 0, items: int = 40, keep: Callable[[Ledger], bool] = lambda book: True) -> Run:
+def run(truth: Truth, seed: int = 0, items: int = 40, keep: Callable[[Ledger], bool] = lambda book: True) -> RunResults:
     """A finished run in memory: the ledgers that `keep` chooses, three steps, three looks."""
     books = {book.probe: book for book in ledgers(truth, seed, items) if keep(book)}
     train = [{"kind": "train", "step": s, "loss": 1.0 / s, "learning_rate": 1e-3} for s in (1, 2, 3)]
@@ -35,7 +40,7 @@ def run(truth: Truth, seed: int = 0, items: int = 40, keep: Callable[[Ledger], b
             look[f"probe/{name}/kept"] = 1 - truth.lost * step / 3
         looks.append(look)
     recovery = {name: recovered(book) for name, book in books.items()}
-    return Run(Path("run"), seed, books, {"cost": {}}, looks, train, recovery)
+    return RunResults(Path("run"), seed, books, {"cost": {}}, looks, train, recovery)
 
 
 def role(*roles: str) -> Callable[[Ledger], bool]:
@@ -46,7 +51,7 @@ def unjudged(book: Ledger) -> bool:
     return book.role == "target" or book.kind == "drift"
 
 
-def ignorant(one: Run) -> Run:
+def ignorant(one: RunResults) -> RunResults:
     """The base got no item of the old abilities right."""
     books = dict(one.ledgers)
     for name in ("facts", "sort"):
@@ -55,19 +60,19 @@ def ignorant(one: Run) -> Run:
     return replace(one, ledgers=books)
 
 
-def broken_numbers(one: Run) -> Run:
+def broken_numbers(one: RunResults) -> RunResults:
     nothing = {"components": ["q"], "layers": ["0"], "relative": [[float("nan")]]}
     train = [{"kind": "train", "step": 1, "loss": float("nan"), "reward": None, "learning_rate": float("inf")}]
     looks = [line | {"probe/reverse-long/accuracy": float("nan")} for line in one.probes]
     return replace(one, summary={"weights": nothing}, train=train, probes=looks)
 
 
-def reading(one: Run) -> Run:
+def reading(one: RunResults) -> RunResults:
     return replace(one, about={"reverse-long": {"unread": {"before": 0.5, "after": 0.02}, "cut_off": {"after": 0.2}}})
 
 
 GOOD, BAD, FLAT, SAFE = Truth(0.71, 0.1), Truth(0.05, 0.9), Truth(0.0, 0.0), Truth(0.71, 0.0)
-ARMS: dict[str, list[list[Run]]] = {
+ARMS: dict[str, list[list[RunResults]]] = {
     "one run": [[run(GOOD)]],
     "one run that lost more": [[run(BAD)]],
     "one run, nothing lost": [[run(SAFE)]],
@@ -134,7 +139,7 @@ class Case:
 
 
 def case(name: str) -> Case:
-    arms = [Arm(f"x{k}", tuple(runs)) for k, runs in enumerate(ARMS[name])]
+    arms = [ArmResults(f"x{k}", tuple(runs)) for k, runs in enumerate(ARMS[name])]
     found = comparison(arms, failed=FAILED.get(name))
     view = View(Path("mine"), tuple(arms), found, "", {})
     console = Terminal(file=io.StringIO(), width=200)
@@ -241,7 +246,7 @@ def test_a_page_stays_one_whose_texts_hold_controls_and_half_characters():
     one = run(GOOD)
     rows = [ItemResult("1", True, None, nasty, nasty)]
     books = {**one.ledgers, "odd": side_by_side(Plain("odd" + nasty, "keep"), rows, rows)}  # type: ignore[arg-type]
-    arm = Arm("x" + nasty, (replace(one, ledgers=books),))
+    arm = ArmResults("x" + nasty, (replace(one, ledgers=books),))
     html = page(View(Path("mine"), (arm,), comparison([arm]), nasty, {"python": nasty}))
     body = html[: html.index("<script>", html.index('id="figures"'))].encode("utf-8")
     assert "␛[2J␀\\ud800\\u202e" in html and b"\x1b" not in body and b"\x00" not in body

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from scalpel import recipe, tasks
-from scalpel.example import Example, named
-from scalpel.measure.files import read_jsonl, write_jsonl
-from scalpel.runs import whole_lines
+from scalpel import tasks
+from scalpel.config import recipe
+from scalpel.data.example import Example, named
+from scalpel.evaluation.files import read_jsonl, write_jsonl
+from scalpel.runs.folder import whole_lines
 
 SAID = "one\u2028two\u2029three\x85four\x0bfive\x1csix\x00"
 

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from scalpel import tasks
-from scalpel.example import asked
-from scalpel.measure import make_probes
-from scalpel.recipe import parse
-from scalpel.shares import share_out, uses
+from scalpel.config.recipe import parse
+from scalpel.config.row_shares import share_out, uses
+from scalpel.data.example import asked
+from scalpel.evaluation import make_probes
 
 
 @pytest.fixture

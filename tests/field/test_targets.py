@@ -9,10 +9,10 @@ import time
 
 import pytest
 
-from scalpel.folders import apart, file_names, path_name
-from scalpel.lock import locked
-from scalpel.recipe import parse
-from scalpel.targets import claimed
+from scalpel.config.recipe import parse
+from scalpel.runs.files import apart, file_names, path_name
+from scalpel.runs.lock import locked
+from scalpel.runs.targets import claimed
 
 RUN = {"recipe.toml": "", "environment.json": "{}", "metrics.jsonl": '{"kind": "train", "step": 1}\n'}
 
@@ -199,6 +199,6 @@ def test_a_recipes_name_is_checked_with_the_recipe():
 
 
 def test_folders_and_names_need_nothing_heavy():
-    code = "import sys, scalpel.folders, scalpel.targets; print('torch' in sys.modules)"
+    code = "import sys, scalpel.runs.files, scalpel.runs.targets; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

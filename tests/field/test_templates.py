@@ -13,10 +13,11 @@ from tokenizers import AddedToken
 import families
 import tiny
 from families import FAMILIES, Family
-from scalpel import tasks, template
-from scalpel.example import Example, Turns, like
-from scalpel.rendered import Rendered
-from scalpel.tokens import Tokens
+from scalpel import tasks
+from scalpel.data import chat_template
+from scalpel.data.example import Example, Turns, like
+from scalpel.data.tokenized import Tokenized
+from scalpel.data.tokenizer import Tokens
 
 SAID = "Lima."  # the answers of every conversation here are these two
 AGAIN = "Rome."
@@ -44,11 +45,11 @@ def answer(text: str, **more: object) -> dict[str, object]:
     return {"role": "assistant", "content": text, **more}
 
 
-def trained(tokens: Tokens, row: Rendered) -> str:
+def trained(tokens: Tokens, row: Tokenized) -> str:
     return tokens.tokenizer.decode([i for i, t in zip(row.ids, row.train, strict=True) if t])
 
 
-def stops(tokens: Tokens, row: Rendered) -> int:
+def stops(tokens: Tokens, row: Tokenized) -> int:
     return sum(i in tokens.stop_ids for i, t in zip(row.ids, row.train, strict=True) if t)
 
 
@@ -185,10 +186,10 @@ def test_what_is_not_used_or_not_shown_is_named_once_with_its_number(caplog: pyt
     ],
 )
 def test_templates_that_never_end_are_stopped(text: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(template, "SECONDS", 0.2)
+    monkeypatch.setattr(chat_template, "SECONDS", 0.2)
     begun = time.thread_time()
     with pytest.raises(ValueError, match=words):
-        template.render(text, ASKED)
+        chat_template.render(text, ASKED)
     assert time.thread_time() - begun < 5
 
 

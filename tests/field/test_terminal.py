@@ -10,14 +10,19 @@ import pytest
 from rich.table import Table
 
 from folders import Truth, write_comparison
-from scalpel import cli, tables
-from scalpel.measure import ledger as books
-from scalpel.measure.probes import ItemResult
-from scalpel.mishaps import Mishap
-from scalpel.progress import Progress
-from scalpel.report import terminal
-from scalpel.terminal import Terminal, Told, prepare, shown
-from scalpel.visible import STEERING, visible
+from scalpel.cli import app, tables
+from scalpel.errors import UserError
+from scalpel.evaluation import ledger as books
+from scalpel.evaluation.probes import ItemResult
+from scalpel.reporting import terminal
+from scalpel.runs.progress import Progress
+from scalpel.runs.terminal import (
+    LogHandler,
+    Terminal,
+    prepare,
+    shown,
+)
+from scalpel.runs.visible import STEERING, visible
 
 ATTACKS = {
     "clears the screen": "\x1b[2J",
@@ -94,15 +99,15 @@ def test_progress_shows_it_beside_the_bars_and_in_their_names():
 
 def test_a_message_that_quotes_a_row_is_shown(monkeypatch):
     at = console()
-    monkeypatch.setattr(cli, "err", at)
-    cli.say(Mishap(f"data.jsonl:3 {ALL}"))
+    monkeypatch.setattr(app, "err", at)
+    app.say(UserError(f"data.jsonl:3 {ALL}"))
     assert tame(written(at)) and "data.jsonl:3 ␛[2J" in written(at)
 
 
 def test_warnings_are_shown_too(monkeypatch):
     at = io.StringIO()
     monkeypatch.setattr(sys, "stderr", at)
-    log, told = logging.getLogger("scalpel"), Told()
+    log, told = logging.getLogger("scalpel"), LogHandler()
     log.addHandler(told)
     try:
         log.warning("row %s: %s", 3, ALL)
@@ -116,10 +121,10 @@ def test_a_traceback_is_shown(monkeypatch):
         raise RuntimeError(ALL)
 
     at = io.StringIO()
-    monkeypatch.setattr(cli, "app", app)
+    monkeypatch.setattr(app, "app", app)
     monkeypatch.setattr(sys, "stderr", at)
     with pytest.raises(SystemExit) as ended:
-        cli.main()
+        app.main()
     assert ended.value.code == 1 and tame(at.getvalue()) and "RuntimeError" in at.getvalue()
 
 

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 import tiny
-from scalpel.example import Example
-from scalpel.experiment import run_recipe
-from scalpel.lengths import Lengths, Limit
-from scalpel.recipe import Recipe, parse
-from scalpel.rendered import Rendered
-from scalpel.train import train
+from scalpel.config.recipe import Recipe, parse
+from scalpel.data.example import Example
+from scalpel.data.tokenized import Tokenized
+from scalpel.experiments.single import run_recipe
+from scalpel.training.lengths import Lengths, Limit
+from scalpel.training.loop import train
 
 ROWS = [{"prompt": f"say {w}>", "completion": w, "answer": w} for w in ("one", "two", "three", "four")]
 LONG = [{"prompt": "a" * 80, "completion": "done", "answer": "done"}, {"prompt": "go>", "completion": "b" * 80}]
@@ -84,7 +84,7 @@ def test_a_run_that_would_train_nothing_is_refused_with_the_cause(made: Any) -> 
     words = refused(made(ROWS, truncation="keep_start", max_length=3))
     assert "nothing to train on: max_length is 3" in words and "leaves none of 4 rows anything to train" in words
     masked = Lengths(Limit(9, "max_length is 9", "error"))
-    masked.fit(Rendered([1, 2], [False, False], [0, 0]), Example(where="a.jsonl:1"))
+    masked.fit(Tokenized([1, 2], [False, False], [0, 0]), Example(where="a.jsonl:1"))
     with pytest.raises(ValueError, match=r"no token of 1 rows is marked as trained \(first a\.jsonl:1\)"):
         masked.refuse_nothing()
 

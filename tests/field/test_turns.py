@@ -8,8 +8,8 @@ from transformers import PreTrainedTokenizerFast
 
 import tiny
 from families import FAMILIES, ML, chatml
-from scalpel.example import Example
-from scalpel.tokens import Tokens
+from scalpel.data.example import Example
+from scalpel.data.tokenizer import Tokens
 
 ASKED = {"role": "user", "content": "Capital of Peru?"}
 THOUGHT = "<think>\nthe coast\n</think>\n\nLima."

@@ -9,21 +9,26 @@ from typing import Any
 import pytest
 
 from running import prepare, records, tables
-from scalpel.compare import checked
-from scalpel.example import Example
-from scalpel.experiment import run_recipe
-from scalpel.job import probes_of
-from scalpel.marks import UNREAD, unread
-from scalpel.measure.heed import heed
-from scalpel.measure.ledger import read, side_by_side, summary, write
-from scalpel.measure.probes import Generate, ItemResult
-from scalpel.measure.probes.item import Said
-from scalpel.progress import Progress
-from scalpel.recipe import parse
+from scalpel.config.recipe import parse
+from scalpel.data.example import Example
+from scalpel.evaluation.ledger import (
+    read,
+    side_by_side,
+    summary,
+    write,
+)
+from scalpel.evaluation.probes import Generate, ItemResult
+from scalpel.evaluation.probes.item import Said
+from scalpel.evaluation.unread_warnings import heed
+from scalpel.experiments.compare import checked
+from scalpel.experiments.single import run_recipe
+from scalpel.experiments.tuning import tuning_probe
 from scalpel.rewards import Rewards
-from scalpel.samples import Samples
+from scalpel.rewards.scored import UNREAD, unread
+from scalpel.runs.progress import Progress
 from scalpel.tasks.instruct import Instructed, Instruction
-from scalpel.tuning import tuning_probe
+from scalpel.training.run import probes_of
+from scalpel.training.sample_shares import SampleShares
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +80,7 @@ def test_rewards_carry_it_beside_a_value_of_0() -> None:
     scored = Rewards(["task"], Sums())(examples, ["0", "9", "none"], [[1]] * 3)  # type: ignore[arg-type]
     assert scored.reward_S.tolist() == [1.0, 0.0, 0.0] and list(scored.unread) == [False, False, True]
     assert [marks.unread for marks in scored.marks] == [False, False, True]
-    seen = Samples()
+    seen = SampleShares()
     seen.note(scored, [False, True, True])
     assert seen.shares == {"samples/unread": 1 / 3, "samples/cut_off": 2 / 3, "samples/unrewarded": 0.0}
     assert "33% unread" in seen.words(6) and "67% cut off at 6 tokens" in seen.words(6)

@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import torch
 
 from running import prepare, tables
-from scalpel.train import train
+from scalpel.training.loop import train
 
 # a large eps: else Adam turns the rounding of gradients near zero, which differs between processors, into full steps
 COMMON = {"steps": 10, "anchors": ["kl"], "eps": 1e-3}

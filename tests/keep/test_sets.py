@@ -6,11 +6,11 @@ from math import exp
 import pytest
 
 import material
+from scalpel.data.example import Example
 from scalpel.engine import Engine
-from scalpel.example import Example
+from scalpel.evaluation.probes import make_probes
 from scalpel.keep import make_sets
 from scalpel.keep.sets import Answers
-from scalpel.measure.probes import make_probes
 
 EXAMPLES = [Example("ab", " cd", "cd", id="0"), Example("x", None, " y", id="1"), Example("12+", " 34", "34", id="2")]
 

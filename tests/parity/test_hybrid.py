@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 import material
-from scalpel.assemble import Flow, assemble
 from scalpel.batch import DEMONSTRATION, Batch
+from scalpel.config.merge import merge
+from scalpel.config.plan import Stream, assemble
+from scalpel.config.recipe import Recipe, parse
 from scalpel.engine import Engine
 from scalpel.methods import ROWS
-from scalpel.overlay import merge
-from scalpel.recipe import Recipe, parse
-from scalpel.step import Tally, backward, prepare
+from scalpel.training.step import StepMetrics, backward, prepare
 
 EPSILON, LENGTH = 0.2, 64  # the rows' clip range and fixed length
 Gradients = dict[str, Tensor]
@@ -34,7 +34,7 @@ class Seen:
     group: int
 
 
-def stage_of(method: str, **over: Any) -> tuple[Recipe, list[Flow]]:
+def stage_of(method: str, **over: Any) -> tuple[Recipe, list[Stream]]:
     recipe = parse({"model": "m", "task": {"name": "t"}, "train": merge({"method": method}, over)})
     return recipe, list(assemble(recipe.stages[-1], recipe).flows)
 
@@ -62,13 +62,13 @@ def gradients(engine: Engine) -> Gradients:
 
 
 def agree(
-    engine: Engine, flows: Sequence[Flow], batches: Sequence[Batch], theirs: Tensor, progress: float = 0.0
+    engine: Engine, flows: Sequence[Stream], batches: Sequence[Batch], theirs: Tensor, progress: float = 0.0
 ) -> None:
     """Our loss through engine, credits, objectives and step, in two micro-batches or more, against `theirs`."""
     theirs.backward()
     expected = gradients(engine)
     pairs = zip(flows, batches, strict=True)
-    loss = sum(backward(engine, f, prepare(engine, f, b, progress), progress, 2, Tally()) for f, b in pairs)
+    loss = sum(backward(engine, f, prepare(engine, f, b, progress), progress, 2, StepMetrics()) for f, b in pairs)
     assert loss == pytest.approx(float(theirs.detach()), rel=1e-4, abs=1e-6)
     mine = gradients(engine)
     assert expected.keys() == mine.keys() and max(float(g.abs().max()) for g in expected.values()) > 1e-5
@@ -202,7 +202,7 @@ def test_ift_blends_embeddings_with_its_greedy_guesses_and_propagates_losses(kin
     agree(engine, flows, [batch], total / plain.S)
 
 
-def prefixed(**source: Any) -> tuple[Engine, list[Flow], Batch]:
+def prefixed(**source: Any) -> tuple[Engine, list[Stream], Batch]:
     engine, draw = judged(lambda g, k: float((g + k) % 3 == 0))
     _, flows = stage_of("prefix-rft", signals={"0": {"source": {"low": 0.7, "high": 0.7, **source}}})
     return engine, flows, flows[0].source(draw)
@@ -249,7 +249,7 @@ def test_gates_by_author_give_prefix_tokens_a_clip_range_of_their_own() -> None:
         objective = {"name": "clipped-pg", "average": "constant"}
         one = {"source": "prefix-groups", "credit": ["group-mean"], "objective": objective}
         _, flows = stage_of("prefix-rft", signals=[one])
-        backward(engine, flows[0], batch, 0.0, 1, Tally())
+        backward(engine, flows[0], batch, 0.0, 1, StepMetrics())
         return gradients(engine)
 
     def parts(shown: float) -> Gradients:
@@ -263,7 +263,7 @@ def test_gates_by_author_give_prefix_tokens_a_clip_range_of_their_own() -> None:
         ]
         made[0]["source"] = "prefix-groups"
         _, gated = stage_of("prefix-rft", signals=made)
-        backward(engine, gated[0], batch, 0.0, 1, Tally())
+        backward(engine, gated[0], batch, 0.0, 1, StepMetrics())
         return gradients(engine)
 
     expected, same, free = whole(), parts(EPSILON), parts(9.0)
@@ -283,7 +283,7 @@ def test_without_an_old_log_prob_prefix_tokens_have_a_ratio_of_one() -> None:
     moved = material.replace(batch, old_N=torch.where(batch.train_N, -3.0, 0.0))
     found = []
     for flows, given in ((replaced, moved), (first, batch)):
-        backward(engine, flows[0], given, 0.0, 1, Tally())
+        backward(engine, flows[0], given, 0.0, 1, StepMetrics())
         found.append(gradients(engine))
     for name, g in found[1].items():
         torch.testing.assert_close(found[0][name], g, rtol=1e-4, atol=1e-7)

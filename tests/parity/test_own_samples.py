@@ -18,7 +18,7 @@ from scalpel.batch import REJECTED, Batch
 from scalpel.engine import Sampling
 from scalpel.methods import ROWS
 from scalpel.part import bind
-from scalpel.step import Tally, backward
+from scalpel.training.step import StepMetrics, backward
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -146,11 +146,11 @@ def test_expert_iteration_is_policy_gradient_with_rewards_of_0_and_1_but_for_the
     assert kept.reward_SK is not None
     right = kept.pick((kept.reward_S == 1).nonzero()[:, 0])
     imitated = flow_of(method="rejection-sampling")
-    backward(engine, imitated, right, 0.0, 1, Tally())
+    backward(engine, imitated, right, 0.0, 1, StepMetrics())
     expected = gradients(engine.model)
     engine.model.zero_grad(set_to_none=True)
     signal = dict(source="groups", credit=["reward"], objective="nll")
-    backward(engine, flow_of(signals=[signal]), kept, 0.0, 1, Tally())
+    backward(engine, flow_of(signals=[signal]), kept, 0.0, 1, StepMetrics())
     scale = float(kept.train_N.sum() / right.train_N.sum())
     for name, gradient in gradients(engine.model).items():
         torch.testing.assert_close(scale * gradient, expected[name], rtol=1e-4, atol=1e-6)

@@ -10,9 +10,9 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import PreTrainedModel
 
 import tiny
-from scalpel.adapters import adapt
+from scalpel.models.adapters import adapt
 from scalpel.part import bind
-from scalpel.scope import Hands, Scope
+from scalpel.scope import Scope, ScopeContext
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning")  # PEFT's own
 IDS = torch.arange(7, 25).view(2, 9)
@@ -22,9 +22,9 @@ HOW = pytest.mark.parametrize("how", [{}, {"rank_stabilised": True}, {"magnitude
 
 def ours(kind: str, **hyper: Any) -> tuple[PreTrainedModel, Scope]:
     model = tiny.model(kind)
-    scope = bind("scope", "lora", rank=4, alpha=6.0, **hyper)(model, Hands(3, partial(adapt, model)))
+    scope = bind("scope", "lora", rank=4, alpha=6.0, **hyper)(model, ScopeContext(3, partial(adapt, model)))
     with torch.no_grad():
-        for k, m in enumerate(scope.moving):
+        for k, m in enumerate(scope.trainables):
             if "lora_B" in m.name:
                 m.value.normal_(generator=torch.Generator().manual_seed(k))
     return model, scope
@@ -56,8 +56,8 @@ def test_forward_and_gradients_are_peft_s(kind: str, how: dict[str, bool]) -> No
     expected.loss.backward()
     found.loss.backward()
     gradients = {n: p.grad for n, p in wrapped.base_model.model.named_parameters() if p.requires_grad}
-    assert gradients.keys() == {m.name for m in scope.moving}
-    for m in scope.moving:
+    assert gradients.keys() == {m.name for m in scope.trainables}
+    for m in scope.trainables:
         torch.testing.assert_close(m.value.grad, gradients[m.name])
 
 

@@ -13,15 +13,15 @@ from transformers import AutoModelForCausalLM
 import material
 import tiny
 from beside_trl import QUIET, advantages, agree, as_trl, flow_of, laid, nothing, ours
+from scalpel.anchors.context import ImportanceContext
 from scalpel.batch import Batch
 from scalpel.engine import Engine, Sample
-from scalpel.engine.squares import squared_slopes
-from scalpel.limits import case
+from scalpel.engine.squared_gradients import squared_slopes
 from scalpel.objectives.value import value_head
-from scalpel.opening import Opening
 from scalpel.part import bind
 from scalpel.sources.groups import lateness
-from scalpel.step import Tally, backward, prepare
+from scalpel.training.step import StepMetrics, backward, prepare
+from scalpel.worked_cases import case
 
 trl = pytest.importorskip("trl")
 datasets = pytest.importorskip("datasets")
@@ -83,7 +83,7 @@ def test_a_dynamic_divergence_is_trl_s_at_its_strength_of_the_moment(tmp_path: P
     flow = flow_of(method="grpo-d", signals={"0": {"source": {"size": SIZE}}})
     batch = prepare(engine, flow, sampled(engine, flow, 0.4), 0.5)
     trainer = grpo_trainer(tmp_path, loss_type="grpo", beta=0.02, use_bias_correction_kl=False)  # half of 0.04
-    loss = backward(engine, flow, batch, 0.5, 1, Tally())
+    loss = backward(engine, flow, batch, 0.5, 1, StepMetrics())
     mine = {name: p.grad for name, p in engine.model.named_parameters() if p.grad is not None}
     inputs = as_trl(batch, advantages(batch, SIZE, scaled=True))
     agree(trainer, trainer._compute_loss(trainer.model, inputs), (loss, mine))
@@ -189,7 +189,7 @@ def test_ppo_is_what_loops_over_tokens_say_of_weights_and_of_the_value_head(piec
     moved = 0.4 * torch.randn(2, batch.N, generator=generator)  # beyond both clips, on either side
     batch = replace(batch, old_N=batch.old_N + moved[0], old_value_N=batch.old_value_N + moved[1])
     assert batch.old_N is not None and batch.old_value_N is not None and batch.reference_N is not None
-    loss = backward(engine, flow, batch, 0.0, pieces, Tally())
+    loss = backward(engine, flow, batch, 0.0, pieces, StepMetrics())
     mine = {n: p.grad for n, p in engine.model.named_parameters() if p.grad is not None}
     own, model = head.weight.grad, tiny.model(seed=0)
     head.weight.grad = None
@@ -270,7 +270,7 @@ def test_elastic_weights_are_the_mean_squared_gradient_of_each_text_s_log_likeli
         for name, g in zip(expected, slopes, strict=True):
             expected[name] += g**2 / batch.S
     weights = dict(engine.model.named_parameters())
-    opening = Opening(frozenset(weights), lambda *asked: batch, lambda b: squared_slopes(engine, weights, b))
+    opening = ImportanceContext(frozenset(weights), lambda *asked: batch, lambda b: squared_slopes(engine, weights, b))
     anchor = bind("anchor", "elastic", strength=2.0)
     assert anchor.part.weigh is not None
     fisher = anchor.part.weigh({}, opening, **anchor.hyper)

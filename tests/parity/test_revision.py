@@ -8,15 +8,15 @@ import torch
 
 import material
 import tiny
-from scalpel.assemble import Flow, assemble
 from scalpel.batch import Batch
+from scalpel.config.merge import merge
+from scalpel.config.plan import Stream, assemble
+from scalpel.config.recipe import parse
 from scalpel.methods import ROWS
-from scalpel.overlay import merge
-from scalpel.recipe import parse
-from scalpel.step import Tally, backward
+from scalpel.training.step import StepMetrics, backward
 
 
-def flow_of(method: str, source: dict[str, Any]) -> Flow:
+def flow_of(method: str, source: dict[str, Any]) -> Stream:
     """The flow of a row's own stage, its source changed."""
     stage = merge(ROWS[method].stage, {"signals": {"0": {"source": source}}})
     recipe = parse({"model": "m", "task": {"name": "t"}, "train": stage})
@@ -53,7 +53,7 @@ def test_loss_and_gradients_are_those_of_weighted_likelihood_on_the_rows(method,
     batch = flow.source(material.uneven(material.draw(engine)))
     assert len(batch.length_S.unique()) >= 2 and (method != "rise" or len(batch.reward_S.unique()) == 2)
     weight_S = [exp(r / 0.4) if method == "rise" else 1.0 for r in batch.reward_S.tolist()]
-    loss = backward(engine, flow, batch, 0.0, pieces, Tally())
+    loss = backward(engine, flow, batch, 0.0, pieces, StepMetrics())
     expected, gradients = plainly(batch, weight_S)
     assert loss == pytest.approx(expected, rel=1e-5)
     found = {name: p.grad for name, p in engine.model.named_parameters() if p.grad is not None}

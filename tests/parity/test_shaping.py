@@ -12,22 +12,22 @@ from torch import Tensor
 
 import by_formula
 import material
-from scalpel.assemble import Flow, assemble
 from scalpel.batch import Batch
+from scalpel.config.plan import Stream, assemble
+from scalpel.config.recipe import parse
+from scalpel.data.example import Example
 from scalpel.engine import Engine, Sample
-from scalpel.example import Example
-from scalpel.limits import case
 from scalpel.objectives.flows import FLOW, flow_head
 from scalpel.part import Out, bind
-from scalpel.recipe import parse
-from scalpel.rewards.seen import Seen
+from scalpel.rewards.seen import ShapingContext
 from scalpel.rewards.shaping import make as shape
-from scalpel.step import Tally, backward, prepare
+from scalpel.training.step import StepMetrics, backward, prepare
+from scalpel.worked_cases import case
 
 RIGHT, WRONG = 1.0, 0.0
 
 
-def flow_of(method: str, **source: Any) -> Flow:
+def flow_of(method: str, **source: Any) -> Stream:
     signals = {"0": {"source": source}} if source else {}
     recipe = parse({"model": "m", "task": {"name": "t"}, "train": {"method": method, "signals": signals}})
     return assemble(recipe.stages[0], recipe).flows[0]
@@ -85,7 +85,7 @@ def test_rorecomp_is_grpo_over_short_right_and_long_wrong_samples() -> None:
     batch = flow.source(material.uneven(material.draw(engine, seed=11)))
     reward_S = torch.tensor([RIGHT, RIGHT, RIGHT, WRONG, RIGHT, WRONG, WRONG, WRONG, WRONG, WRONG, WRONG, WRONG])
     batch = replace(batch, reward_SK=reward_S[:, None])
-    mine = backward(engine, flow, batch, 0.0, 2, Tally())
+    mine = backward(engine, flow, batch, 0.0, 2, StepMetrics())
     logp, total, chosen = logps(engine, batch), torch.zeros(()), []
     for g in range(3):
         group = [4 * g + k for k in range(4)]
@@ -187,7 +187,7 @@ def test_balance_is_what_double_loops_say_of_weights_and_of_the_flow_head(method
     engine, flow = owning(), flow_of(method, size=3)
     batch = flow.source(material.uneven(material.draw(engine)))
     assert len(batch.length_S.unique()) > 3
-    mine = backward(engine, flow, batch, 0.0, pieces, Tally())
+    mine = backward(engine, flow, batch, 0.0, pieces, StepMetrics())
     head = engine.owned["flow"]
     own = head.weight.grad.clone()
     engine.owned.zero_grad(set_to_none=True)
@@ -215,7 +215,7 @@ def test_balance_by_turns_of_a_reward_sharpened_over_a_prior_with_thoughts_that_
     signal = {"source": {"size": 3}, "credit": ["earlier-turns"], "objective": objective}
     flow = by_formula.flow_of(method=method, signals={"0": signal})
     batch = in_turns(prepare(engine, flow, flow.source(material.uneven(material.draw(engine))), 0.0))
-    mine = backward(engine, flow, batch, 0.0, 2, Tally())
+    mine = backward(engine, flow, batch, 0.0, 2, StepMetrics())
     head = engine.owned["flow"]
     own = head.weight.grad.clone()
     engine.owned.zero_grad(set_to_none=True)
@@ -239,7 +239,7 @@ def test_balance_without_a_head_is_the_variance_within_each_prompt_over_what_is_
     flow = by_formula.flow_of(method="gflow-tb", signals={"0": signal})
     batch = flow.source(material.uneven(material.draw(engine)))
     batch = replace(batch, train_N=batch.train_N & (batch.seq_N != 5))  # one that was cut off, say
-    mine = backward(engine, flow, batch, 0.0, pieces, Tally())
+    mine = backward(engine, flow, batch, 0.0, pieces, StepMetrics())
     excess, total = [], torch.zeros(())
     for lp, r in zip(logps(engine, batch), batch.reward_S.tolist(), strict=True):
         excess.append(lp.sum() - log(max(r, 1e-3)))
@@ -285,7 +285,7 @@ PLACES = {"p": (1.0, 0.0), "q": (0.8, 0.6), "good": (0.0, 1.0), "fine": (0.6, 0.
 def looked_at(memory: dict, prompt: str, said: list[str], earned: list[float], step: int = 0, **options: Any) -> Any:
     embed = lambda texts: torch.tensor([PLACES[t] for t in texts])  # noqa: E731
     example = Example(prompt)
-    seen = Seen([example] * len(said), said, [1] * len(said), earned, memory, step, embed)
+    seen = ShapingContext([example] * len(said), said, [1] * len(said), earned, memory, step, embed)
     return shape({"name": "episodic", **options})(seen)
 
 
@@ -325,5 +325,5 @@ def test_the_cosine_of_length_is_trl_s() -> None:
     said, lengths = [r"\boxed{4}", r"\boxed{5}"] * 4, [0, 0, 7, 7, 20, 20, 39, 39]
     expected = theirs([[{"content": text}] for text in said], ["4"] * 8, [[1] * n for n in lengths])
     ours = {"most": 40, "right_short": 2.0, "right_long": 0.5, "wrong_short": -3.0, "wrong_long": -0.5}
-    seen = Seen([Example("2+2")] * 8, said, lengths, [float("4" in t) for t in said], {}, 0, None)
+    seen = ShapingContext([Example("2+2")] * 8, said, lengths, [float("4" in t) for t in said], {}, 0, None)
     assert shape({"name": "cosine-length", **ours})(seen) == pytest.approx(expected)

@@ -15,9 +15,9 @@ from transformers import AutoModelForCausalLM
 import material
 import tiny
 from beside_trl import QUIET, advantages, agree, as_trl, flow_of, nothing, ours, rows
+from scalpel.data.tokenizer import Tokens
 from scalpel.engine import Engine
-from scalpel.step import prepare
-from scalpel.tokens import Tokens
+from scalpel.training.step import prepare
 
 trl = pytest.importorskip("trl")
 datasets = pytest.importorskip("datasets")

@@ -9,11 +9,11 @@ from scalpel.anchors.kl import divergence
 from scalpel.batch import DEMONSTRATION, ENVIRONMENT
 from scalpel.credits.returns import advantages_and_returns
 from scalpel.credits.top_entropy import threshold
-from scalpel.engine.terms import forward_kl, reverse_kl
-from scalpel.limits import case
+from scalpel.engine.head_terms import forward_kl, reverse_kl
 from scalpel.objectives.kto import distance
 from scalpel.objectives.value import value_head
 from scalpel.part import HeadTerm, Out, bind
+from scalpel.worked_cases import case
 
 
 def by_definition(reward: list[float], value: list[float], gamma: float, lam: float) -> list[float]:

@@ -10,11 +10,11 @@ import material
 from scalpel.batch import DEMONSTRATION, POLICY, Batch, lay
 from scalpel.credits.future_loss import discounted
 from scalpel.credits.prefix_advantage import branch
-from scalpel.draw import Draw
-from scalpel.example import Example
-from scalpel.limits import case
+from scalpel.data.example import Example
 from scalpel.part import bind
+from scalpel.sources.context import SourceContext
 from scalpel.sources.prefix_groups import lengths, prefixes
+from scalpel.worked_cases import case
 
 TWO = Example("ab", " one", columns={"demonstrations": [" two", " one", " three"]}, id="two ways")
 
@@ -113,7 +113,7 @@ def test_a_share_of_the_prompts_has_prefixes_and_it_is_the_same_ones_every_epoch
     many = [Example(f"{k}+", f" {k}00", id=str(k)) for k in range(60)]
 
     def begun(seed: int, share: float) -> list[bool]:
-        draw: Draw = material.draw(policy(), many, seed=seed, max_tokens=20)
+        draw: SourceContext = material.draw(policy(), many, seed=seed, max_tokens=20)
         return [any(ways) for ways in prefixes(draw, 1, 0.9, 0.9, share=share)]
 
     assert begun(1, 0.3) == begun(2, 0.3) and 8 <= sum(begun(1, 0.3)) <= 28

@@ -7,11 +7,11 @@ import torch
 
 import material
 import tiny
-from scalpel.adapters import adapt
-from scalpel.names import components_of, layer_of
+from scalpel.models.adapters import adapt
+from scalpel.models.module_names import components_of, layer_of
+from scalpel.models.parameter_blocks import layer_numbers, pieces
 from scalpel.part import bind
-from scalpel.pieces import layer_numbers, pieces
-from scalpel.scope import Hands, Scope
+from scalpel.scope import Scope, ScopeContext
 from scalpel.scopes.hft import category, half, unit
 from scalpel.scopes.lift import low_rank, principal
 
@@ -19,7 +19,7 @@ SHAPE = pytest.mark.parametrize("kind", sorted(tiny.SHAPES))
 
 
 def attach(model, name: str, seed: int = 3, **hyper) -> Scope:
-    return bind("scope", name, **hyper)(model, Hands(seed, partial(adapt, model)))
+    return bind("scope", name, **hyper)(model, ScopeContext(seed, partial(adapt, model)))
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_the_queries_inside_gpt2_s_fused_matrix_are_what_makes_queries() -> None
     before = attention.c_attn(hidden).split(16, dim=-1)
     scope = attach(model, "components", components=["q"])
     with torch.no_grad():
-        for m in scope.moving:
+        for m in scope.trainables:
             m.value.add_(1.0)
             m.scatter()
     after = attention.c_attn(hidden).split(16, dim=-1)
@@ -119,7 +119,7 @@ def test_hft_draws_exactly_half_of_each_category_and_layer(kind: str, layers: in
 
 
 def test_hft_draws_anew_each_round_and_the_same_for_the_same_seed() -> None:
-    names = lambda scope: {m.name for m in scope.moving}  # noqa: E731
+    names = lambda scope: {m.name for m in scope.trainables}  # noqa: E731
     scope, twin, other = (attach(tiny.model(), "hft", seed=s, round=3) for s in (1, 1, 2))
     first = names(scope)
     assert names(twin) == first != names(other)
@@ -152,19 +152,19 @@ def test_a_randomised_svd_finds_the_same_weights_where_the_spectrum_falls() -> N
 @pytest.mark.parametrize(("hyper", "k"), [({"share": 0.1}, 25), ({"budget": 2}, 64), ({"share": 1.0}, 256)])
 def test_lift_s_share_and_budget_say_how_many_entries_of_each_matrix_move(hyper: dict, k: int) -> None:
     scope = attach(tiny.model(), "lift", **hyper)
-    square = next(m for m in scope.moving if "layers.0.self_attn.q_proj" in m.name)
+    square = next(m for m in scope.trainables if "layers.0.self_attn.q_proj" in m.name)
     assert square.weight.shape == (16, 16) and square.value.numel() == k
 
 
 def test_lift_keeps_the_state_of_entries_that_stay() -> None:
     model = tiny.model()
     scope = attach(model, "lift", share=0.1, interval=4)
-    old = scope.moving[0]
+    old = scope.trainables[0]
     with torch.no_grad():
         old.weight.view(-1)[200:] *= 30  # other directions become principal
-    carry = scope.refresh(4)
-    assert scope.refresh(5) is None and carry is not None
-    new, places = scope.moving[0], carry[old.name]
+    index_map = scope.refresh(4)
+    assert scope.refresh(5) is None and index_map is not None
+    new, places = scope.trainables[0], index_map[old.name]
     assert old.index is not None and new.index is not None and places is not None
     assert 0 < int((places >= 0).sum()) < len(places)
     assert torch.equal(old.index[places[places >= 0]], new.index[places >= 0])
@@ -191,9 +191,9 @@ def test_a_head_without_a_weight_of_its_own_is_no_target() -> None:
 def test_adapters_of_a_half_precision_model_learn_in_float32_and_fold_into_it() -> None:
     model = tiny.model().to(torch.bfloat16)
     scope = attach(model, "lora")
-    assert {m.value.dtype for m in scope.moving} == {torch.float32}
+    assert {m.value.dtype for m in scope.trainables} == {torch.float32}
     model(torch.arange(7, 12)[None], labels=torch.arange(7, 12)[None]).loss.backward()
-    assert all(m.value.grad is not None for m in scope.moving)
+    assert all(m.value.grad is not None for m in scope.trainables)
     scope.fold()
     assert {p.dtype for p in model.parameters()} == {torch.bfloat16}
 
@@ -202,7 +202,7 @@ def test_a_second_stage_may_put_new_adapters_where_the_first_were_folded() -> No
     model = tiny.model()
     attach(model, "lora").fold()
     scope = attach(model, "lora", rank=2)
-    assert {m.value.shape[0] for m in scope.moving if "lora_A" in m.name} == {2}
+    assert {m.value.shape[0] for m in scope.trainables if "lora_A" in m.name} == {2}
 
 
 def test_the_engine_and_its_sampler_see_adapters() -> None:
@@ -212,7 +212,7 @@ def test_the_engine_and_its_sampler_see_adapters() -> None:
     greedy = material.Sampling(max_tokens=6, temperature=0.0)
     before = engine.sample(prompt, greedy)[0][0]
     with torch.no_grad():
-        for m in scope.moving:
+        for m in scope.trainables:
             m.value.add_(0.3)
     after = engine.sample(prompt, greedy)[0][0]
     assert before.ids != after.ids

@@ -9,10 +9,11 @@ import torch
 import material
 from by_formula import flow_of
 from scalpel.batch import Batch
-from scalpel.draw import Draw, others
+from scalpel.data.example import Example
 from scalpel.engine import Sample
-from scalpel.example import Example
 from scalpel.part import bind
+from scalpel.seeding import others
+from scalpel.sources.context import SourceContext
 from scalpel.sources.groups import lateness
 
 PROMPTS = [Example(name, id=name) for name in ("mixed 1", "wrong", "mixed 2", "right", "mixed 3")]
@@ -23,7 +24,7 @@ def policy() -> material.Engine:
     return material.engine()
 
 
-def said(first: int, finished: bool = True, length: int = 3) -> tuple[Draw, list[list[str]]]:
+def said(first: int, finished: bool = True, length: int = 3) -> tuple[SourceContext, list[list[str]]]:
     """A draw of the first prompts. Of a group every other sample is right, or all, or none, by the prompt's name; also
     the prompts that were sampled, call by call."""
     asked: list[list[str]] = []
@@ -205,7 +206,7 @@ def test_an_adaptive_divergence_without_a_target_is_refused_with_the_alternative
 
 def test_the_forward_estimate_is_unbiased_where_the_reference_wrote() -> None:
     from scalpel.anchors.kl import divergence
-    from scalpel.limits import case
+    from scalpel.worked_cases import case
 
     logits, other = torch.randn(2, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     p, q = logits.log_softmax(0).requires_grad_(), other.log_softmax(0)
@@ -215,8 +216,8 @@ def test_the_forward_estimate_is_unbiased_where_the_reference_wrote() -> None:
     exact = (q.exp() * (q - p)).sum()
     assert float(mean.detach()) == pytest.approx(float(exact.detach()))
     free = logits.clone().requires_grad_()
-    moving = replace(out, logp_N=torch.cat([torch.zeros(1, dtype=torch.float64), free.log_softmax(0)]))
-    found = torch.autograd.grad((q.exp() * divergence(moving, batch, "k3-forward")[1:]).sum(), free)[0]
+    trainables = replace(out, logp_N=torch.cat([torch.zeros(1, dtype=torch.float64), free.log_softmax(0)]))
+    found = torch.autograd.grad((q.exp() * divergence(trainables, batch, "k3-forward")[1:]).sum(), free)[0]
     torch.testing.assert_close(found, logits.softmax(0) - q.exp())  # of KL(π_ref ‖ π)
 
 

@@ -8,18 +8,18 @@ from typing import Any
 import pytest
 
 import material
-from scalpel.assemble import assemble
 from scalpel.batch import DEMONSTRATION, ENVIRONMENT, POLICY, Batch
-from scalpel.draw import Draw
+from scalpel.config.plan import assemble
+from scalpel.config.recipe import parse
+from scalpel.data.example import Example
+from scalpel.data.prompts import asked_again, behind, seen_before
+from scalpel.data.tokenizer import Tokens
 from scalpel.engine import Sample
-from scalpel.example import Example
-from scalpel.marks import Marks, said
 from scalpel.part import bind
-from scalpel.recipe import parse
+from scalpel.rewards.scored import SampleRewards, said
+from scalpel.sources.context import SourceContext
 from scalpel.sources.interventions import ASK
 from scalpel.sources.steps import cuts, spaced
-from scalpel.tokens import Tokens
-from scalpel.turns import asked_again, behind, seen_before
 from scalpel.world.task import final
 from scalpel.world.tasks.worked import CHAINS, first_fault
 from scalpel.world.vocabulary import tokenizer
@@ -35,7 +35,7 @@ def policy() -> material.Engine:
     return material.engine()
 
 
-def scripted(speak: Speak, *examples: Example, asked: list[str] | None = None, **changes: Any) -> Draw:
+def scripted(speak: Speak, *examples: Example, asked: list[str] | None = None, **changes: Any) -> SourceContext:
     """A draw whose policy answers as `speak` says; right is what ends in the answer, and first_fault has the words."""
     tokens = policy().tokens
 
@@ -49,9 +49,9 @@ def scripted(speak: Speak, *examples: Example, asked: list[str] | None = None, *
             asked.extend(heard)
         return [[said(speak(text, k)) for k in range(n)] for text in heard]
 
-    def judged(example: Example, sample: Sample) -> Marks:
+    def judged(example: Example, sample: Sample) -> SampleRewards:
         text = tokens.text(sample.ids)
-        return Marks([float(final(text) == example.answer)], first_fault(text, example))
+        return SampleRewards([float(final(text) == example.answer)], first_fault(text, example))
 
     def reward(examples, samples):
         return [[judged(e, s) for s in group] for e, group in zip(examples, samples, strict=True)]
@@ -92,8 +92,8 @@ def test_every_demonstration_of_the_world_is_without_fault_at_any_difficulty():
 
 
 def test_marks_are_the_rewards_with_words_beside_them():
-    assert Marks([1.0, 2.0], "so so") == [1.0, 2.0]
-    assert said(Marks([1.0], "so so")) == "so so" and said(Marks([1.0])) == said([1.0]) == ""
+    assert SampleRewards([1.0, 2.0], "so so") == [1.0, 2.0]
+    assert said(SampleRewards([1.0], "so so")) == "so so" and said(SampleRewards([1.0])) == said([1.0]) == ""
 
 
 # --- turns and steps ----------------------------------------------------------------------------------------
@@ -236,7 +236,7 @@ def test_a_recipe_s_list_of_sizes_is_read_as_such():
         return parse({"model": "m", "task": {"name": "t"}, "train": {"signals": [signal]}})
 
     good = recipe([1, 4, 4])
-    assert assemble(good.stages[0], good).flows[0].source.hyper["sizes"] == (1, 4, 4)
+    assert assemble(good.stages[0], good).streams[0].source.hyper["sizes"] == (1, 4, 4)
     bad = recipe(["one"])
     with pytest.raises(ValueError, match="'sizes' of source 'revisions'.0 is 'one', but must be an integer"):
         assemble(bad.stages[0], bad)

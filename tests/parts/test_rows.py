@@ -8,10 +8,10 @@ import torch
 
 import material
 from scalpel.batch import DEMONSTRATION, POLICY, Batch
-from scalpel.draw import Draw
+from scalpel.data.example import Example
 from scalpel.engine import Sample
-from scalpel.example import Example
 from scalpel.part import bind
+from scalpel.sources.context import SourceContext
 from scalpel.sources.prefix_groups import continued, prefixes
 
 
@@ -20,7 +20,7 @@ def policy() -> material.Engine:
     return material.engine()
 
 
-def said(*texts: str, finished: bool = True, **changes) -> Draw:
+def said(*texts: str, finished: bool = True, **changes) -> SourceContext:
     """A draw whose policy says these texts, one a sample, to every prompt; right is what begins with "y"."""
     tokens = policy().tokens
 

@@ -7,10 +7,10 @@ import torch
 
 import material
 from scalpel.batch import Batch
-from scalpel.draw import Draw
 from scalpel.engine import Sample
-from scalpel.engine.embed import embed
+from scalpel.engine.embeddings import embed
 from scalpel.part import Out, bind
+from scalpel.sources.context import SourceContext
 from scalpel.sources.probing import ends
 
 
@@ -110,7 +110,7 @@ def test_batches_that_cannot_come_back_are_refused_when_the_source_is_bound(hype
         bind("source", "replayed-groups", **hyper)
 
 
-def choosing(good: list[int]) -> Draw:
+def choosing(good: list[int]) -> SourceContext:
     """A draw in which of each prompt's samples so many are right."""
     sample = lambda prompts, n, seed, limits=None: [[Sample([9, 3], [0.0] * 2, True)] * n for _ in prompts]  # noqa: E731
     reward = lambda examples, samples: [  # noqa: E731

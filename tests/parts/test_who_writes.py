@@ -7,16 +7,16 @@ from typing import Any
 import pytest
 
 import material
-from scalpel.assemble import assemble
 from scalpel.batch import DEMONSTRATION, POLICY, Batch
-from scalpel.draw import Draw
+from scalpel.config.plan import assemble
+from scalpel.config.recipe import parse, write
+from scalpel.data.example import Example
 from scalpel.engine import Sample
-from scalpel.example import Example
 from scalpel.part import bind, scheduled
-from scalpel.recipe import parse, write
 from scalpel.rewards import Rewards
 from scalpel.rewards.judge import roles
 from scalpel.sources.accepted_samples import edits
+from scalpel.sources.context import SourceContext
 
 EQUATION = r"\d\+\d"
 
@@ -26,7 +26,7 @@ def policy() -> material.Engine:
     return material.engine(reference=1, weak=2, earlier=3)
 
 
-def said(*spoken: str, cut: str = "", heard: list | None = None, **changes: Any) -> Draw:
+def said(*spoken: str, cut: str = "", heard: list | None = None, **changes: Any) -> SourceContext:
     """A draw whose models say these texts, one a sample, to every prompt, a text with {} filled with the prompt; a
     sample's reward is how many "y" it has, the text `cut` is not finished, and `heard` gets who was asked what."""
     tokens = policy().tokens
@@ -279,6 +279,6 @@ def test_a_signal_may_have_rewards_of_its_own_and_the_judge_is_a_model_of_the_re
         assemble(recipe.stages[0], recipe)
     recipe = parse({**raw, "train": {"method": "self-judged"}})
     plan = assemble(recipe.stages[0], recipe)
-    assert plan.flows[0].rewards == ("judge",) and plan.roles == set()
+    assert plan.streams[0].rewards == ("judge",) and plan.roles == set()
     recipe = parse({**raw, "train": {"method": "grpo"}})
-    assert assemble(recipe.stages[0], recipe).flows[0].rewards == ("exact",)
+    assert assemble(recipe.stages[0], recipe).streams[0].rewards == ("exact",)

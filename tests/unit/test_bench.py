@@ -15,9 +15,9 @@ from bench.common import flops, numbers, options, result, table, turns
 from bench.common.machine import peak_bytes
 from bench.common.turns import Ran, Side
 from bench.sides import made, prepare, recipes
+from scalpel.data.tokenizer import Tokens
 from scalpel.engine import Engine, Sampling
-from scalpel.engine.meter import matrix_parameters
-from scalpel.tokens import Tokens
+from scalpel.engine.cost_meter import matrix_parameters
 
 SHAPE = flops.Shape(layer_parameters=100, head_parameters=10, layers=2, attended=3)
 

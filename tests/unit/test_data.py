@@ -10,7 +10,7 @@ import pyarrow.parquet
 import pytest
 
 from scalpel import tasks
-from scalpel.example import SPLITS, Example
+from scalpel.data.example import SPLITS, Example
 from scalpel.tasks.columns import example
 from scalpel.tasks.loaded import question
 from scalpel.tasks.split import SHARES, split_of

@@ -5,12 +5,18 @@ import math
 import pytest
 import torch
 
-from scalpel.memory import Memory, bytes_of, free_bytes, ran_out, size
+from scalpel.training.memory import (
+    MemoryEstimate,
+    bytes_of,
+    free_bytes,
+    ran_out,
+    size,
+)
 
 
-def memory(free: float, **parts: float) -> Memory:
-    known = dict(weights=100, others=0, gradients=100, states=200, copies=0, activations=100, moving=1.0) | parts
-    return Memory(free=free, **known)
+def memory(free: float, **parts: float) -> MemoryEstimate:
+    known = dict(weights=100, others=0, gradients=100, states=200, copies=0, activations=100, trainables=1.0) | parts
+    return MemoryEstimate(free=free, **known)
 
 
 def test_what_fits_needs_no_advice():
@@ -28,7 +34,7 @@ def test_the_first_advice_is_for_what_takes_most():
 
 
 def test_where_little_moves_already_less_is_no_advice():
-    assert not any("scope" in way for way in memory(free=1, moving=0.01).advice)
+    assert not any("scope" in way for way in memory(free=1, trainables=0.01).advice)
 
 
 def test_the_words_say_what_is_missing():

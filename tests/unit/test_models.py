@@ -9,10 +9,10 @@ import torch
 
 import tiny
 from scalpel import models
-from scalpel.folders import existing, put
+from scalpel.data.tokenizer import Tokens
 from scalpel.models import load, save, smollm2, verify_saved
 from scalpel.models.load import SHIPPED
-from scalpel.tokens import Tokens
+from scalpel.runs.files import existing, put
 
 QUESTION = ({"role": "user", "content": "What is the capital of France?"},)
 

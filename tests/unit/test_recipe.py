@@ -6,9 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scalpel.config.merge import merge
+from scalpel.config.recipe import (
+    parse,
+    put,
+    read,
+    write,
+)
 from scalpel.methods import ROWS, Row
-from scalpel.overlay import merge
-from scalpel.recipe import parse, put, read, write
 
 BARE = {"model": "m", "task": {"name": "world/reverse"}, "train": {"method": "sft"}}
 

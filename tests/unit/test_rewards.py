@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from scalpel.example import Example
+from scalpel.data.example import Example
 from scalpel.rewards import Rewards, TrainerState, mathematics
 from scalpel.rewards.mathematics import judge
 from scalpel.rewards.verifiers import make

@@ -11,8 +11,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scalpel import runs
-from scalpel.runs import Run, flatten, load_state, save_state, unflatten, whole, write_text
+from scalpel.runs import folder as run_folder
+from scalpel.runs.folder import (
+    RunFolder,
+    flatten,
+    load_state,
+    save_state,
+    unflatten,
+    whole,
+    write_text,
+)
 
 leaves = st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.floats(allow_nan=False) | st.text(max_size=4)
 tensors = st.sampled_from([torch.zeros(0), torch.tensor(3.5), torch.arange(4), torch.eye(2, dtype=torch.bfloat16)])
@@ -62,10 +70,10 @@ def full(*args, **kwargs):
 
 
 def test_a_full_disk_while_saving_is_said_in_words_and_leaves_the_last_checkpoint(tmp_path, monkeypatch):
-    run = Run(tmp_path / "run")
+    run = RunFolder(tmp_path / "run")
     run.checkpoint(1, {"x": torch.ones(3)})
     before = left_in(tmp_path)
-    monkeypatch.setattr(runs, "save_file", full)
+    monkeypatch.setattr(run_folder, "save_file", full)
     with pytest.raises(OSError, match=r"could not write .*checkpoint-2.*No space left.*free some space.*--resume"):
         run.checkpoint(2, {"x": torch.zeros(3)})
     assert left_in(tmp_path) == before
@@ -73,10 +81,10 @@ def test_a_full_disk_while_saving_is_said_in_words_and_leaves_the_last_checkpoin
 
 
 def test_a_full_disk_between_two_files_of_a_checkpoint_leaves_neither(tmp_path, monkeypatch):
-    run = Run(tmp_path / "run")
+    run = RunFolder(tmp_path / "run")
     run.checkpoint(1, {"x": 1})
     before = left_in(tmp_path)
-    monkeypatch.setattr(runs.Path, "write_text", full)  # the tensors are written by then
+    monkeypatch.setattr(run_folder.Path, "write_text", full)  # the tensors are written by then
     with pytest.raises(OSError, match="No space left"):
         run.checkpoint(2, {"x": 2})
     assert left_in(tmp_path) == before
@@ -87,8 +95,8 @@ def test_a_file_that_safetensors_can_not_write_is_said_in_the_same_words(tmp_pat
     script = (
         "import resource, signal, sys, torch\n"
         "from pathlib import Path\n"
-        "from scalpel.runs import Run\n"
-        "run = Run(Path(sys.argv[1]))\n"
+        "from scalpel.runs.folder import RunFolder\n"
+        "run = RunFolder(Path(sys.argv[1]))\n"
         "run.checkpoint(1, {'x': torch.ones(3)})\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
@@ -130,7 +138,7 @@ def test_an_error_of_another_kind_passes_and_leaves_nothing(tmp_path):
 
 
 def test_only_the_last_checkpoints_are_kept(tmp_path):
-    run = Run(tmp_path)
+    run = RunFolder(tmp_path)
     for step in (1, 2, 10):
         run.checkpoint(step, {"step": step})
     assert [p.name for p in run.checkpoints()] == ["checkpoint-2", "checkpoint-10"]
@@ -138,14 +146,14 @@ def test_only_the_last_checkpoints_are_kept(tmp_path):
 
 
 def test_a_run_is_not_written_over(tmp_path):
-    Run(tmp_path).log({"step": 1})
+    RunFolder(tmp_path).log({"step": 1})
     with pytest.raises(ValueError, match=r"already holds a run: go on with --resume, or choose another"):
-        Run(tmp_path)
-    Run(tmp_path, resume=True)
+        RunFolder(tmp_path)
+    RunFolder(tmp_path, resume=True)
 
 
 def test_a_resumed_run_keeps_what_was_recorded_until_its_checkpoint_and_no_line_cut_short(tmp_path):
-    run = Run(tmp_path)
+    run = RunFolder(tmp_path)
     for step in (0, 1, 2):
         run.log({"kind": "train", "step": step})
     run.checkpoint(2, {})
@@ -159,10 +167,10 @@ def test_a_resumed_run_keeps_what_was_recorded_until_its_checkpoint_and_no_line_
 
 
 def test_what_a_killed_writer_left_is_cleared_away_on_resume(tmp_path):
-    run = Run(tmp_path)
+    run = RunFolder(tmp_path)
     run.checkpoint(1, {"x": 1})
     (tmp_path / "checkpoints" / ".checkpoint-2.99.part").mkdir()
-    assert [p.name for p in Run(tmp_path, resume=True).checkpoints()] == ["checkpoint-1"]
+    assert [p.name for p in RunFolder(tmp_path, resume=True).checkpoints()] == ["checkpoint-1"]
     assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["checkpoint-1"]
 
 

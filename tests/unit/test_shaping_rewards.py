@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from scalpel.example import Example
+from scalpel.data.example import Example
 from scalpel.rewards import Rewards, TrainerState
 from scalpel.rewards.equations import true_share, value
 from scalpel.rewards.verifiers import make

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from scalpel import tasks
-from scalpel.example import SPLITS, Example
+from scalpel.data.example import SPLITS, Example
 from scalpel.registry import AXES
 from scalpel.tasks.instruct import Instruction
 from scalpel.tasks.reasoning_gym import HASHED, ReasoningGym, generators

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from scalpel.threads import cores, settle
+from scalpel.runs.threads import cores, settle
 
 
 @pytest.mark.parametrize(("siblings", "expected"), [("0,1", 1), (None, 2)])
@@ -25,7 +25,7 @@ def test_only_cores_that_the_process_may_use_count(tmp_path, monkeypatch):
 
 def test_a_fresh_process_gets_the_threads_it_is_given_and_runs_one_operation_at_a_time():
     code = (
-        "from scalpel.threads import settle; settle(3); import os, torch;"
+        "from scalpel.runs.threads import settle; settle(3); import os, torch;"
         "print(torch.get_num_threads(), torch.get_num_interop_threads(), os.environ['TOKENIZERS_PARALLELISM'])"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -6,11 +6,16 @@ import pytest
 import torch
 
 from scalpel import models
+from scalpel.data.tokenizer import Tokens
 from scalpel.engine import Engine
+from scalpel.pretraining import card as cards
+from scalpel.pretraining.build import (
+    WorldTokens,
+    build,
+    pretrain,
+    pretraining,
+)
 from scalpel.registry import lookup
-from scalpel.tokens import Tokens
-from scalpel.world import card as cards
-from scalpel.world.build import WorldTokens, build, pretrain, pretraining
 from scalpel.world.corpus import Documents
 from scalpel.world.shape import SIZES, untrained
 from scalpel.world.vocabulary import IDS, tokenizer

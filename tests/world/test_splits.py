@@ -3,7 +3,7 @@
 import pytest
 
 import scalpel.world  # noqa: F401  (registers the tasks)
-from scalpel.example import SPLITS
+from scalpel.data.example import SPLITS
 from scalpel.registry import AXES
 from scalpel.world.splits import split_of
 from scalpel.world.task import WorldTask

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scalpel.example import Example
-from scalpel.tokens import Tokens
+from scalpel.data.example import Example
+from scalpel.data.tokenizer import Tokens
 from scalpel.world.corpus import Documents
 from scalpel.world.vocabulary import CHARACTERS, IDS, encode, render, tokenizer
 

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from scalpel.anchors.kl import EXACT, Estimator, divergence, exact, needs, reads
 from scalpel.batch import Batch
-from scalpel.limits import case
 from scalpel.part import Metrics, Out, mean_of, part
+from scalpel.worked_cases import case
 
 STEP = 0.2  # of the relative error, at most
 

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scalpel.bounds import Count
-from scalpel.opening import Opening
+from scalpel.anchors.context import ImportanceContext
+from scalpel.binding.bounds import Count
 from scalpel.part import Metrics, part
 
 LEAST = 1e-30  # a mean to divide by, where nothing depends on anything
@@ -19,7 +19,7 @@ def nothing(**hyper: Any) -> dict[str, Tensor]:
 
 def weighed(
     state: Mapping[str, Tensor],
-    opening: Opening,
+    opening: ImportanceContext,
     *,
     source: str | dict[str, Any] | None,
     task: dict[str, Any] | None,

@@ -7,8 +7,8 @@ from typing import Any, Literal
 from torch import Tensor
 
 from scalpel.batch import Batch
-from scalpel.limits import case
 from scalpel.part import COUNTS, HeadTerm, Metrics, Need, Out, mean_of, part
+from scalpel.worked_cases import case
 
 Average = Literal["token", "sequence"]
 Estimator = Literal["k1", "k2", "k3", "k3-forward", "exact-reverse", "exact-forward"]

@@ -33,7 +33,12 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from scalpel.claims.quantities import schema
-from scalpel.recipe import Recipe, Strict, parse, validated
+from scalpel.config.recipe import (
+    Recipe,
+    Strict,
+    parse,
+    validated,
+)
 from scalpel.registry import unknown
 
 PICKS = ("arm", "best", "chosen_on", "seeds")

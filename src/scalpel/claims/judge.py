@@ -21,9 +21,9 @@ import numpy as np
 
 from scalpel.claims.claim import PARTS, Check, Claim, Number
 from scalpel.claims.quantities import QUANTITIES, UNITS, Measured, Missing
-from scalpel.measure.results import Arm
-from scalpel.measure.statistics import DRAWS, Interval, interval
-from scalpel.measure.words import listed
+from scalpel.evaluation.number_words import listed
+from scalpel.evaluation.results import ArmResults
+from scalpel.evaluation.statistics import DRAWS, Interval, interval
 
 Outcome = Literal["holds", "fails", "open", "missing"]
 Verdict = Literal["replicates", "doesn't", "not testable here"]
@@ -50,7 +50,7 @@ def verdict(outcomes: Mapping[str, Sequence[Outcome]]) -> Verdict:
     return "replicates" if all(outcome == "holds" for outcome in tests) else "not testable here"
 
 
-def judged(claim: Claim, arms: Mapping[str, Arm], failed: Mapping[str, str]) -> dict[str, Any]:
+def judged(claim: Claim, arms: Mapping[str, ArmResults], failed: Mapping[str, str]) -> dict[str, Any]:
     """The verdict with each comparison and its numbers, ready for JSON. `failed`: arms without a result, and why."""
     rows = [row(part, check, arms, failed, claim.statement.confidence) for part, check in claim.checks()]
     outcomes = {part: [r["outcome"] for r in rows if r["part"] == part] for part in PARTS}
@@ -58,7 +58,7 @@ def judged(claim: Claim, arms: Mapping[str, Arm], failed: Mapping[str, str]) -> 
 
 
 def row(
-    part: str, check: Check, arms: Mapping[str, Arm], failed: Mapping[str, str], confidence: float
+    part: str, check: Check, arms: Mapping[str, ArmResults], failed: Mapping[str, str], confidence: float
 ) -> dict[str, Any]:
     """One comparison: both numbers, their difference and what comes of it."""
     left, right = check.numbers
@@ -76,7 +76,7 @@ def row(
     return found | {"outcome": outcome if apart.seeds >= FEWEST else "open"}
 
 
-def taken(side: Number | float, arms: Mapping[str, Arm], failed: Mapping[str, str]) -> Measured:
+def taken(side: Number | float, arms: Mapping[str, ArmResults], failed: Mapping[str, str]) -> Measured:
     """The number that a side stands for; a constant has no spread and speaks for all seeds."""
     if isinstance(side, float):
         return Measured(side, np.full(DRAWS, side), inf)
@@ -89,9 +89,9 @@ def taken(side: Number | float, arms: Mapping[str, Arm], failed: Mapping[str, st
     return found.minus(taken(side.less, arms, failed)) if side.less else found
 
 
-def among(arm: Arm, seeds: Sequence[int]) -> Arm:
+def among(arm: ArmResults, seeds: Sequence[int]) -> ArmResults:
     """The arm in these seeds alone; in all of them where none is named."""
-    return Arm(arm.name, tuple(run for run in arm.runs if not seeds or run.seed in seeds))
+    return ArmResults(arm.name, tuple(run for run in arm.runs if not seeds or run.seed in seeds))
 
 
 def named(side: Number) -> str:

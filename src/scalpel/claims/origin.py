@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from scalpel.measure.files import read_json
-from scalpel.whole import write_json
+from scalpel.evaluation.files import read_json
+from scalpel.runs.atomic import write_json
 
 SOURCE = Path(__file__).parents[1]
 FILE = "origin.json"

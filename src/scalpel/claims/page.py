@@ -6,14 +6,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from scalpel.catalogue import markdown
 from scalpel.claims.claim import PARTS, Check, Claim, Number, every
 from scalpel.claims.judge import named
 from scalpel.claims.quantities import PERCENT, POINTS, UNITS
 from scalpel.claims.run import result_of
-from scalpel.measure.statistics import Interval
-from scalpel.measure.words import duration, listed, points, quantity, with_range
-from scalpel.whole import write_text
+from scalpel.evaluation.number_words import (
+    duration,
+    listed,
+    points,
+    quantity,
+    with_range,
+)
+from scalpel.evaluation.statistics import Interval
+from scalpel.reporting.catalogue import markdown
+from scalpel.runs.atomic import write_text
 
 NOT_RUN = "not run yet"
 TITLES = {"given": "given", "tests": "test", "besides": "besides"}

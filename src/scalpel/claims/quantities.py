@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from scalpel.measure.matched import at_level, path
-from scalpel.measure.results import Arm, Run, Table
-from scalpel.measure.standing import abilities, targets
-from scalpel.measure.statistics import replicates
+from scalpel.evaluation.arm_scores import abilities, targets
+from scalpel.evaluation.matched_accuracy import at_level, path
+from scalpel.evaluation.results import ArmResults, RunResults, Table
+from scalpel.evaluation.statistics import replicates
 from scalpel.registry import unknown
 
 POINTS, PERCENT = "points", "%"  # units of shares and of relative sizes: 0.01 is one point, or 1%
@@ -57,7 +57,7 @@ def quantity(name: str, unit: str) -> Callable[[Quantity], Quantity]:
 Values = tuple[str, np.ndarray, tuple[float, float] | None]  # which items, their values_SI, and the ends of their range
 
 
-def over(arm: Arm, tables: Iterable[Values]) -> Measured:
+def over(arm: ArmResults, tables: Iterable[Values]) -> Measured:
     """The mean over tables of each table's mean."""
     named = f"numbers {arm.seeds}"
     means, found = [], []
@@ -67,7 +67,7 @@ def over(arm: Arm, tables: Iterable[Values]) -> Measured:
     return Measured(float(np.mean(means)), np.mean(found, axis=0), len(arm.runs))
 
 
-def by_seed(arm: Arm, values: Iterable[float | None], what: str) -> Measured:
+def by_seed(arm: ArmResults, values: Iterable[float | None], what: str) -> Measured:
     """The mean of one number a seed; Missing where a seed has none."""
     found = list(values)
     known = [value for value in found if value is not None]
@@ -76,7 +76,7 @@ def by_seed(arm: Arm, values: Iterable[float | None], what: str) -> Measured:
     return over(arm, [("one", np.array(known)[:, None], None)])
 
 
-def probe_of(arm: Arm, name: str, judged: bool = True) -> Table:
+def probe_of(arm: ArmResults, name: str, judged: bool = True) -> Table:
     """The arm's table of that probe."""
     if name not in arm.tables:
         raise ValueError(unknown("probe", name, arm.tables))
@@ -92,14 +92,14 @@ def items_of(table: Table) -> str:
 
 
 @quantity("gain", POINTS)
-def gain(arm: Arm, *, probe: str = "") -> Measured:
+def gain(arm: ArmResults, *, probe: str = "") -> Measured:
     """Share right after − before, of the target or of the named probe."""
     found = [probe_of(arm, probe)] if probe else targets(arm)
     return over(arm, [(items_of(t), t.change_SI, (-1.0, 1.0)) for t in found])
 
 
 @quantity("forgetting", POINTS)
-def forgetting(arm: Arm, *, probe: str = "") -> Measured:
+def forgetting(arm: ArmResults, *, probe: str = "") -> Measured:
     """Share lost of what the base knew: mean over old abilities, or of the named probe."""
     found = [probe_of(arm, probe)] if probe else abilities(arm)
     if not found or not all(t.before_I.any() for t in found):
@@ -108,7 +108,7 @@ def forgetting(arm: Arm, *, probe: str = "") -> Measured:
 
 
 @quantity("forgetting-at", POINTS)
-def forgetting_at(arm: Arm, *, accuracy: float) -> Measured:
+def forgetting_at(arm: ArmResults, *, accuracy: float) -> Measured:
     """Share lost of what the base knew, where the run first reaches that accuracy on the target."""
     asked, old = [t.probe for t in targets(arm)], [t.probe for t in abilities(arm)]
     found = [at_level(path(run, asked, old), accuracy) for run in arm.runs]
@@ -116,53 +116,53 @@ def forgetting_at(arm: Arm, *, accuracy: float) -> Measured:
 
 
 @quantity("accuracy", POINTS)
-def accuracy(arm: Arm, *, probe: str) -> Measured:
+def accuracy(arm: ArmResults, *, probe: str) -> Measured:
     """Share right after training."""
     table = probe_of(arm, probe)
     return over(arm, [(items_of(table), table.after_SI, (0.0, 1.0))])
 
 
 @quantity("gap", POINTS)
-def gap(arm: Arm, *, probe: str, far: str) -> Measured:
+def gap(arm: ArmResults, *, probe: str, far: str) -> Measured:
     """Share right after training on `probe`, less that on `far`: what a shift of the questions costs."""
     return accuracy(arm, probe=probe).minus(accuracy(arm, probe=far))
 
 
 @quantity("value", "")
-def value(arm: Arm, *, probe: str) -> Measured:
+def value(arm: ArmResults, *, probe: str) -> Measured:
     """Mean value after training, in the probe's own unit."""
     table = probe_of(arm, probe, judged=False)
     return over(arm, [(items_of(table), table.value_after_SI, None)])
 
 
 @quantity("before", "")
-def before(arm: Arm, *, probe: str) -> Measured:
+def before(arm: ArmResults, *, probe: str) -> Measured:
     """Mean value of the base, in the probe's own unit: the same in all seeds."""
     table = probe_of(arm, probe, judged=False)
     return over(arm, [(items_of(table), np.tile(table.value_before_I, (len(arm.runs), 1)), None)])
 
 
 @quantity("change", "")
-def change(arm: Arm, *, probe: str) -> Measured:
+def change(arm: ArmResults, *, probe: str) -> Measured:
     """Mean value after training − before, in the probe's own unit."""
     table = probe_of(arm, probe, judged=False)
     return over(arm, [(items_of(table), table.value_change_SI, None)])
 
 
 @quantity("lock-in", POINTS)
-def lock_in(arm: Arm, *, probe: str) -> Measured:
+def lock_in(arm: ArmResults, *, probe: str) -> Measured:
     """max(p, 1 − p) of a share p, seed by seed: how far a run has settled on one of two ways, whichever it is."""
     shares = probe_of(arm, probe, judged=False).value_after_SI.mean(axis=1)
     return by_seed(arm, np.maximum(shares, 1 - shares).tolist(), "measured")
 
 
 @quantity("moved", PERCENT)
-def moved(arm: Arm, *, components: Sequence[str] = (), layers: Sequence[str] = ()) -> Measured:
+def moved(arm: ArmResults, *, components: Sequence[str] = (), layers: Sequence[str] = ()) -> Measured:
     """‖tuned − base‖ / ‖base‖: over all weights, or the mean over these components in these layers."""
     return by_seed(arm, [moved_in(run, components, layers) for run in arm.runs], "weight change is known")
 
 
-def moved_in(run: Run, components: Sequence[str], layers: Sequence[str]) -> float | None:
+def moved_in(run: RunResults, components: Sequence[str], layers: Sequence[str]) -> float | None:
     table = run.summary.get("weights")
     if table is None:
         return None
@@ -182,7 +182,7 @@ def moved_in(run: Run, components: Sequence[str], layers: Sequence[str]) -> floa
 
 
 @quantity("cost", "")
-def cost(arm: Arm, *, of: str = "flops") -> Measured:
+def cost(arm: ArmResults, *, of: str = "flops") -> Measured:
     """What training spent: flops, seconds, tokens_trained, tokens_sampled or peak_memory_bytes."""
     known = arm.runs[0].summary.get("cost", {})
     if of not in known:
@@ -191,14 +191,14 @@ def cost(arm: Arm, *, of: str = "flops") -> Measured:
 
 
 @quantity("logged", "")
-def logged(arm: Arm, *, name: str, last: float = 0.1) -> Measured:
+def logged(arm: ArmResults, *, name: str, last: float = 0.1) -> Measured:
     """Mean of a metric over the last share of the steps; steps that did not log it are left out."""
     if not 0 < last <= 1:
         raise ValueError(f"last = {last}: it is a share of the steps, above 0 and at most 1")
     return by_seed(arm, [mean_of_last(run, name, last) for run in arm.runs], f"{name} logged")
 
 
-def mean_of_last(run: Run, name: str, last: float) -> float | None:
+def mean_of_last(run: RunResults, name: str, last: float) -> float | None:
     n = max(1, round(last * len(run.train)))
     values = [line[name] for line in run.train[-n:] if name in line]
     return sum(values) / len(values) if values else None

@@ -10,12 +10,12 @@ from typing import Any
 from scalpel.claims.claim import Claim
 from scalpel.claims.judge import judged
 from scalpel.claims.origin import counted, origin
-from scalpel.compare import compare
-from scalpel.measure import load
-from scalpel.measure.files import read_json
-from scalpel.progress import Progress
-from scalpel.recipe import write
-from scalpel.whole import write_json
+from scalpel.config.recipe import write
+from scalpel.evaluation import load
+from scalpel.evaluation.files import read_json
+from scalpel.experiments.compare import compare
+from scalpel.runs.atomic import write_json
+from scalpel.runs.progress import Progress
 
 FORMAT = 1
 SHOWN = ("name", "gain", "forgetting", "learning_rate", "steps", "cost")  # of an arm's row in comparison.json

@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from scalpel.batch import Batch
-from scalpel.limits import case
 from scalpel.part import Out, part
+from scalpel.worked_cases import case
 
 LEAST = 1e-8  # a sequence whose losses sum to less has no weights
 

@@ -6,8 +6,8 @@ from torch import Tensor
 
 from scalpel.batch import Batch
 from scalpel.credits.returns import estimate, reads
-from scalpel.limits import case
 from scalpel.part import Out, part
+from scalpel.worked_cases import case
 
 
 def spread(out: Out, batch: Batch, *, gamma: float, lam: float, kl_beta: float, whiten: bool) -> tuple[Tensor, Tensor]:

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from scalpel.batch import Batch
 from scalpel.credits.group_zscore import moments
-from scalpel.limits import case
 from scalpel.part import Out, part
+from scalpel.worked_cases import case
 
 
 def limits() -> Iterator[tuple]:

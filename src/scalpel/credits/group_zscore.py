@@ -6,8 +6,8 @@ from typing import Any
 from torch import Tensor
 
 from scalpel.batch import Batch, group_moments
-from scalpel.limits import case
 from scalpel.part import Out, part
+from scalpel.worked_cases import case
 
 
 def refuse_single(name: str, size_S: Tensor, batch: Batch) -> None:

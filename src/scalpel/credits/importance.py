@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from scalpel.batch import DEMONSTRATION, POLICY, Batch
-from scalpel.limits import case
 from scalpel.part import Out, part
+from scalpel.worked_cases import case
 
 FAR = 20.0  # log-ratios beyond it count as it
 Level = Literal["token", "sequence"]

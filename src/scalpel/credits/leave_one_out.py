@@ -7,8 +7,8 @@ from torch import Tensor
 
 from scalpel.batch import Batch, group_moments
 from scalpel.credits.group_zscore import refuse_single
-from scalpel.limits import case
 from scalpel.part import Out, part
+from scalpel.worked_cases import case
 
 
 def reads(kl_beta: float = 0.0, **other: Any) -> set[str]:

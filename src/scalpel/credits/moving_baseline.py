@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 from torch import Tensor
 
 from scalpel.batch import Batch
-from scalpel.limits import case
 from scalpel.part import Out, part
+from scalpel.worked_cases import case
 
 
 def nothing(*, memory: float) -> dict[str, float]:

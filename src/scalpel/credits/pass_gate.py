@@ -8,8 +8,8 @@ from torch import Tensor
 
 from scalpel.batch import DEMONSTRATION, POLICY, Batch
 from scalpel.credits.top_entropy_prefix import shown
-from scalpel.limits import case
 from scalpel.part import Out, part
+from scalpel.worked_cases import case
 
 
 def unaided(batch: Batch) -> Tensor:

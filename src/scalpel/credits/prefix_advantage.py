@@ -9,8 +9,8 @@ from torch import Tensor
 from scalpel.batch import DEMONSTRATION, POLICY, Batch, group_moments
 from scalpel.credits.pass_gate import group_mean_of, unaided
 from scalpel.credits.top_entropy_prefix import shown
-from scalpel.limits import case
 from scalpel.part import Out, part
+from scalpel.worked_cases import case
 
 
 def branch(batch: Batch) -> Tensor:

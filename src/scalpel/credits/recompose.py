@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from scalpel.batch import Batch
-from scalpel.bounds import Share
-from scalpel.limits import case
+from scalpel.binding.bounds import Share
 from scalpel.part import Out, part
+from scalpel.worked_cases import case
 
 
 def again_S(batch: Batch) -> Tensor:

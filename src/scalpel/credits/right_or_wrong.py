@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from scalpel.batch import Batch
-from scalpel.limits import case
 from scalpel.part import Out, part
+from scalpel.worked_cases import case
 
 
 def limits() -> Iterator[tuple]:

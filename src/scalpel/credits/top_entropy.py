@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from torch import Tensor
 
 from scalpel.batch import Batch
-from scalpel.bounds import Share
-from scalpel.limits import case
+from scalpel.binding.bounds import Share
 from scalpel.part import Out, part
+from scalpel.worked_cases import case
 
 EQUAL = 1e-4  # nats; entropies closer than that are the same
 

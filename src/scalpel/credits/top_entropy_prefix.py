@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from torch import Tensor
 
 from scalpel.batch import DEMONSTRATION, POLICY, Batch
-from scalpel.bounds import Share
+from scalpel.binding.bounds import Share
 from scalpel.credits.top_entropy import threshold
-from scalpel.limits import case
 from scalpel.part import Out, part
+from scalpel.worked_cases import case
 
 
 def shown(batch: Batch) -> Tensor:

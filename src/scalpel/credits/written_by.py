@@ -6,8 +6,8 @@ from typing import Literal
 from torch import Tensor
 
 from scalpel.batch import DEMONSTRATION, POLICY, Batch
-from scalpel.limits import case
 from scalpel.part import Out, part
+from scalpel.worked_cases import case
 
 Author = Literal["policy", "demonstration"]
 AUTHORS = {"policy": POLICY, "demonstration": DEMONSTRATION}

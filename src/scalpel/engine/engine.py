@@ -12,27 +12,38 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-import scalpel.engine.terms  # noqa: F401  (registers the head terms)
+import scalpel.engine.head_terms  # noqa: F401  (registers the head terms)
 from scalpel.batch import POLICY, Batch, Row, lay
 from scalpel.device import SMALL
-from scalpel.engine.decode import rows_for
-from scalpel.engine.forward import autocast, device_of, scatter
+from scalpel.engine.activation_memory import kept_a_token, running_twice
+from scalpel.engine.backward_cost import BackwardCost
+from scalpel.engine.cost_meter import CostMeter
+from scalpel.engine.decoders import rows_for
 from scalpel.engine.head import head, head_agrees, head_bytes
-from scalpel.engine.kept import kept_a_token, running_twice
-from scalpel.engine.layout import WORTH, Layout, distinct, lay_out
-from scalpel.engine.lean import lean
-from scalpel.engine.meter import Meter
-from scalpel.engine.micro import packed_pieces, padded_pieces
-from scalpel.engine.packed import hidden, packs, shares
-from scalpel.engine.prepack import prepacked
-from scalpel.engine.reach import Reach
-from scalpel.engine.request import Request, Sample, Sampling, Stops, check_limits
-from scalpel.engine.sample import Sampler
-from scalpel.engine.served import Served
+from scalpel.engine.micro_batches import packed_pieces, padded_pieces
+from scalpel.engine.onednn_prepack import prepacked
+from scalpel.engine.packed_forward import hidden, packs, shares
+from scalpel.engine.padded_forward import autocast, device_of, scatter
+from scalpel.engine.prefix_tree import (
+    WORTH,
+    PrefixTree,
+    distinct,
+    lay_out,
+)
+from scalpel.engine.recompute_layers import lean
+from scalpel.engine.sampler import Sampler
+from scalpel.engine.sampling_request import (
+    Request,
+    Sample,
+    Sampling,
+    Stops,
+    check_limits,
+)
+from scalpel.engine.vllm_sampler import VllmSampler
 from scalpel.part import HeadTerm, Need, Out, OwnedHead, Unit
 
 if TYPE_CHECKING:
-    from scalpel.tokens import Tokens
+    from scalpel.data.tokenizer import Tokens
 
 log = logging.getLogger("scalpel")
 Rows = Sequence[tuple[Sequence[int], Sequence[int]]]  # (prompt ids, completion ids)
@@ -63,10 +74,10 @@ class Engine:
         self.others = dict(others or {})
         self.off: dict[str, Callable[[], AbstractContextManager[None]]] = {}  # what the policy stands for
         self.owned = nn.ModuleDict()
-        self.served: Served | None = None  # what samples in the policy's place
+        self.served: VllmSampler | None = None  # what samples in the policy's place
         self.precision, self.micro_tokens, self.sample_rows = precision, micro_tokens, sample_rows
-        self.meter = Meter()
-        self.reach = Reach()  # of a backward pass
+        self.meter = CostMeter()
+        self.reach = BackwardCost()  # of a backward pass
         self.room, self.kept = inf, 0.0  # bytes for what layers keep for it; what they keep of a token
         if sum(p.numel() for p in model.parameters()) >= SMALL:
             lean(model)
@@ -146,7 +157,7 @@ class Engine:
         with self.autocast():
             return head_bytes(self.model, tokens, needs, beside, ahead)
 
-    def layout(self, batch: Batch) -> Layout:
+    def layout(self, batch: Batch) -> PrefixTree:
         """What has to be computed for the trained tokens of a batch; common beginnings once, where that is allowed: the
         same ids may be shown blended with others."""
         worth = WORTH if shares(self.model) and batch.mix_N is None else inf
@@ -158,7 +169,7 @@ class Engine:
             return self.layout(batch).M
         return batch.S * int(torch.bincount(batch.seq_N).max())
 
-    def _hidden(self, model: PreTrainedModel, batch: Batch, at_n: Tensor, layout: Layout) -> Tensor:
+    def _hidden(self, model: PreTrainedModel, batch: Batch, at_n: Tensor, layout: PrefixTree) -> Tensor:
         return hidden(model, batch, at_n, layout, self.tokens.pad_id)
 
     @torch.no_grad()

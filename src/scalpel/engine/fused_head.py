@@ -21,8 +21,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from scalpel.engine.numbers import Block
-from scalpel.engine.readout import Finish, Readout
+from scalpel.engine.head_outputs import Block
+from scalpel.engine.lm_head import Finish, LMHead
 from scalpel.part import HeadTerm, Need
 
 KEPT = 256 * 2**20  # bytes of logits that one forward pass may keep
@@ -38,8 +38,8 @@ class Asked:
 
     named: tuple[Need, ...]
     target_n: Tensor
-    readout: Readout
-    others: Mapping[str, tuple[Readout, Tensor]]  # by role, with hidden states
+    readout: LMHead
+    others: Mapping[str, tuple[LMHead, Tensor]]  # by role, with hidden states
     moves: bool  # whether there will be a backward pass
     ahead_n: Tensor | None = None  # ∂L/∂log p where it is known, and nothing else has a gradient
 
@@ -97,7 +97,7 @@ class Asked:
         return self.readout.finish.back(block.slope(given), block.logits_BV)
 
 
-def sizes(readout: Readout) -> tuple[int, int]:
+def sizes(readout: LMHead) -> tuple[int, int]:
     """Tokens of a chunk, enough for the matrix products, and of a block, which on a CPU stays in the cache."""
     V = readout.weight_VD.shape[0]
     if readout.weight_VD.device.type != "cpu":
@@ -105,7 +105,7 @@ def sizes(readout: Readout) -> tuple[int, int]:
     return max(256, 2**24 // V), max(1, 2**18 // V)
 
 
-def slab(readout: Readout) -> int:
+def slab(readout: LMHead) -> int:
     """Rows of ∂L/∂W that are made at once."""
     V, cpu = len(readout.weight_VD), readout.weight_VD.device.type == "cpu"
     return min(V, SLAB) if cpu else V
@@ -114,7 +114,7 @@ def slab(readout: Readout) -> int:
 class Gradients:
     """∂L/∂h, and for a head that moves ∂L/∂W and ∂L/∂b, summed over chunks in float32."""
 
-    def __init__(self, hidden_nD: Tensor, readout: Readout, weight_moves: bool, bias_moves: bool) -> None:
+    def __init__(self, hidden_nD: Tensor, readout: LMHead, weight_moves: bool, bias_moves: bool) -> None:
         V, D = readout.weight_VD.shape
         self.readout = readout
         self.hidden_nD = torch.empty_like(hidden_nD)

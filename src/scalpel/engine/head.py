@@ -11,10 +11,16 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
-from scalpel.engine.forward import device_of
 from scalpel.engine.fused_head import Asked, FusedHead
-from scalpel.engine.numbers import Block, differentiable
-from scalpel.engine.readout import Finish, Readout, finish_of, readout_of, wrapped
+from scalpel.engine.head_outputs import Block, differentiable
+from scalpel.engine.lm_head import (
+    Finish,
+    LMHead,
+    finish_of,
+    readout_of,
+    wrapped,
+)
+from scalpel.engine.padded_forward import device_of
 from scalpel.part import HeadTerm, Need, OwnedHead
 
 log = logging.getLogger("scalpel")
@@ -85,15 +91,15 @@ def fused(
 ) -> dict[Need, Tensor]:
     """Without a graph over the vocabulary."""
     readout = readout_of(model)
-    moving = (hidden_nD, readout.weight_VD, readout.bias_V)
-    moves = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in moving)
+    trainables = (hidden_nD, readout.weight_VD, readout.bias_V)
+    moves = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in trainables)
     asked = asked_of(readout, target_n, named, others, moves, ahead_n)
     with torch.autocast(hidden_nD.device.type, enabled=False):
-        return dict(zip(named, FusedHead.apply(*moving, asked), strict=True))
+        return dict(zip(named, FusedHead.apply(*trainables, asked), strict=True))
 
 
 def asked_of(
-    readout: Readout,
+    readout: LMHead,
     target_n: Tensor,
     named: tuple[Need, ...],
     others: Others,
@@ -136,16 +142,16 @@ def head_bytes(
     pass; `ahead` says whether ∂L/∂log p will be known. Hidden states and their gradient aren't counted."""
     named, target_n = of_the_head(needs), torch.empty(tokens, dtype=torch.long, device=device_of(model))
     others = {role: (other, target_n) for role, other in beside.items()}  # of hidden states nothing is read
-    moving = [p for p in model.get_output_embeddings().parameters() if p.requires_grad]
+    trainables = [p for p in model.get_output_embeddings().parameters() if p.requires_grad]
     if reason(model, named, others) is not None:
         V = model.config.get_text_config().vocab_size
         logits = min(CHUNK, tokens) * V * floats(named, finish_of(model.config), len(others))
-        return 4.0 * (logits + sum(p.numel() for p in moving))
+        return 4.0 * (logits + sum(p.numel() for p in trainables))
     readout = readout_of(model)
     asked = asked_of(readout, target_n, named, others, True, target_n if ahead else None)
     heads = [asked.readout.weight_VD, *(other.weight_VD for other, _ in asked.others.values())]
     cast = sum(x.numel() * x.element_size() for x in heads if x.dtype != readout.weight_VD.dtype)
-    return asked.taken(weight_moves=bool(moving)) + cast
+    return asked.taken(weight_moves=bool(trainables)) + cast
 
 
 def floats(named: tuple[Need, ...], finish: Finish, others: int) -> int:

@@ -4,9 +4,9 @@
 `written` has the base write the text on which it is held.
 """
 
+from scalpel.keep.constraint import RetentionFloor
 from scalpel.keep.dual import Dual
-from scalpel.keep.floor import Floor
+from scalpel.keep.self_generated import Begin, write_documents
 from scalpel.keep.sets import Ability, make_sets, refuse_sets
-from scalpel.keep.written import Begin, write_documents
 
-__all__ = ["Ability", "Begin", "Dual", "Floor", "make_sets", "refuse_sets", "write_documents"]
+__all__ = ["Ability", "Begin", "Dual", "RetentionFloor", "make_sets", "refuse_sets", "write_documents"]

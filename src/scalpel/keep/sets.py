@@ -17,17 +17,36 @@ from math import log
 from random import Random
 from typing import Any, TypeVar
 
-from scalpel.binding import Key, bound_table, keys_of
-from scalpel.bounds import Count, Name, Seed, Share
-from scalpel.bounds import Tokens as Length
+from scalpel.binding.bind import Key, bound_table, keys_of
+from scalpel.binding.bounds import (
+    Count,
+    Name,
+    Seed,
+    Share,
+)
+from scalpel.binding.bounds import Tokens as Length
+from scalpel.data.example import (
+    Example,
+    Task,
+    answered,
+    named,
+)
+from scalpel.data.example import asked as taken
+from scalpel.data.tokenizer import Tokens
 from scalpel.engine import Engine
-from scalpel.example import Example, Task, answered, named
-from scalpel.example import asked as taken
-from scalpel.measure.probes import Choice, Choose, Drift, Generate, Given, Probe, Sampled, read_choices
-from scalpel.measure.probes.item import shown
-from scalpel.measure.probes.make import names_of
+from scalpel.evaluation.probes import (
+    Choice,
+    Choose,
+    Drift,
+    Generate,
+    Given,
+    Probe,
+    Sampled,
+    read_choices,
+)
+from scalpel.evaluation.probes.item import shown
+from scalpel.evaluation.probes.make import names_of
 from scalpel.registry import unknown
-from scalpel.tokens import Tokens
 
 MakeTask = Callable[[Any], Task]
 Row = tuple[list[int], list[int]]

@@ -23,8 +23,13 @@ from transformers.utils import cached_file
 from transformers.utils import logging as hf_logging
 
 import scalpel
-from scalpel.folders import nearest
-from scalpel.models.adapter import base_of, check_adapter, first, folded
+from scalpel.data.tokenizer import Tokens
+from scalpel.models.adapter_folder import (
+    base_of,
+    check_adapter,
+    first,
+    folded,
+)
 from scalpel.models.files import (
     ADAPTER,
     check_folder,
@@ -37,8 +42,14 @@ from scalpel.models.files import (
 from scalpel.models.quantised import entry, is_plain, options, plain
 from scalpel.models.smollm2 import NAME as SMOLLM2
 from scalpel.models.smollm2 import converted
-from scalpel.models.sound import check_finite, check_loaded, check_tied, check_vocabulary, say_left_out
-from scalpel.tokens import Tokens
+from scalpel.models.weight_checks import (
+    check_finite,
+    check_loaded,
+    check_tied,
+    check_vocabulary,
+    say_left_out,
+)
+from scalpel.runs.files import nearest
 
 log = logging.getLogger("scalpel")
 WITHIN = {r"^model\.language_model\.": "model.", r"^language_model\.": ""}  # of the text in a model that sees

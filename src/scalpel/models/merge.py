@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from scalpel.models.adapter import base_of
+from scalpel.models.adapter_folder import base_of
 from scalpel.models.files import ADAPTER, is_adapter, read_json
 from scalpel.models.load import load, locate
 from scalpel.models.save import save

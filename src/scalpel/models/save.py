@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedModel
 
-from scalpel.folders import put
+from scalpel.data.tokenizer import Tokens
 from scalpel.models.load import load, quiet
-from scalpel.tokens import Tokens
+from scalpel.runs.files import put
 
 
 def save(model: PreTrainedModel, tokens: Tokens, folder: str | Path) -> Path:

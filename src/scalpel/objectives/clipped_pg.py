@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from scalpel.batch import Batch
-from scalpel.limits import case
 from scalpel.part import COUNTS, Metrics, Out, mean_of, part
+from scalpel.worked_cases import case
 
 FAR = 20.0  # log-ratios beyond it count as it and get no gradient, so that no token makes the sum infinite
 Average = Literal["sequence", "token", "constant"]

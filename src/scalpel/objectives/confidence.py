@@ -6,8 +6,8 @@ from typing import Any, Literal
 from torch import Tensor
 
 from scalpel.batch import Batch
-from scalpel.limits import case
 from scalpel.part import HeadTerm, Metrics, Need, Out, mean_of, part
+from scalpel.worked_cases import case
 
 Labels = Literal["soft", "hard"]
 WEAK, OWN = HeadTerm("forward_kl", "weak"), HeadTerm("own_choice")

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from scalpel.batch import Batch
-from scalpel.limits import case
 from scalpel.objectives.flows import FLOW, Unit, count_of, flow_head, log_reward, reads, transitions
 from scalpel.part import Metrics, Out, mean_of, part
+from scalpel.worked_cases import case
 
 
 def count(batch: Batch, *, unit: Unit = "token", **other: Any) -> float:

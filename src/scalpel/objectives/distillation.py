@@ -6,9 +6,9 @@ from typing import Any
 from torch import Tensor
 
 from scalpel.batch import Batch
-from scalpel.bounds import Positive
-from scalpel.limits import case
+from scalpel.binding.bounds import Positive
 from scalpel.part import HeadTerm, Metrics, Need, Out, mean_of, part
+from scalpel.worked_cases import case
 
 
 def term(temperature: float) -> HeadTerm:

@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid, relu
 
 from scalpel.batch import Batch
-from scalpel.limits import case
 from scalpel.part import Metrics, Out, mean_of, part
+from scalpel.worked_cases import case
 
 Loss = Literal["logistic", "hinge"]
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from torch import Tensor
 
 from scalpel.batch import Batch
-from scalpel.limits import case
 from scalpel.part import Metrics, Out, mean_of, part
+from scalpel.worked_cases import case
 
 
 def limits() -> Iterator[tuple]:

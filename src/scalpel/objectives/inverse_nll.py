@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from torch import Tensor
 
 from scalpel.batch import Batch
-from scalpel.limits import case
 from scalpel.part import Metrics, Out, mean_of, part
+from scalpel.worked_cases import case
 
 LEAST = 1e-4  # nats a token; a mean loss below it counts as it
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from scalpel.batch import NEITHER, Batch
-from scalpel.limits import case
 from scalpel.part import Metrics, Out, mean_of, part
+from scalpel.worked_cases import case
 
 
 def log_ratio(out: Out, batch: Batch) -> Tensor:

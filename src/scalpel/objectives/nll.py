@@ -6,8 +6,8 @@ from typing import Literal
 from torch import Tensor
 
 from scalpel.batch import DEMONSTRATION, POLICY, Batch
-from scalpel.limits import case
 from scalpel.part import COUNTS, Metrics, Out, mean_of, part
+from scalpel.worked_cases import case
 
 Per = Literal["all", "policy", "demonstration"]
 AUTHORS = {"policy": POLICY, "demonstration": DEMONSTRATION}

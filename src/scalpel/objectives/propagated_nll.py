@@ -6,8 +6,8 @@ from torch import Tensor
 
 from scalpel.batch import Batch
 from scalpel.credits.future_loss import future_weight
-from scalpel.limits import case
 from scalpel.part import Metrics, Out, mean_of, part
+from scalpel.worked_cases import case
 
 
 def limits() -> Iterator[tuple]:

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from scalpel.batch import Batch
-from scalpel.limits import case
 from scalpel.objectives.clipped_pg import LENGTH, Average, average_count
 from scalpel.part import Metrics, Out, mean_of, part
+from scalpel.worked_cases import case
 
 Shape = Literal["damped", "probability", "log-probability"]
 

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from scalpel.batch import Batch
-from scalpel.limits import case
 from scalpel.objectives.flows import FLOW, Unit, flow_head, log_reward, reads, transitions
 from scalpel.part import Metrics, Out, mean_of, part
+from scalpel.worked_cases import case
 
 
 def imbalance(flow_T: Tensor, logp_T: Tensor, log_R: Tensor, decay: float) -> Tensor:

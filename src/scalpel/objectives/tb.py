@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from scalpel.batch import Batch, group_moments
-from scalpel.limits import case
 from scalpel.objectives.flows import FLOW, flow_head, log_reward, reads
 from scalpel.part import Metrics, Need, Out, mean_of, part
+from scalpel.worked_cases import case
 
 Partition = Literal["head", "group"]
 

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from scalpel.batch import Batch
 from scalpel.credits.returns import estimate, reads
-from scalpel.limits import case
 from scalpel.part import Metrics, Out, mean_of, part
+from scalpel.worked_cases import case
 
 
 def value_head(width: int) -> nn.Module:

@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from scalpel.example import Example
+from scalpel.data.example import Example
 from scalpel.rewards.logged import Logged, fits
 
 AT_ONCE = 8  # prompts for which a function is asked at once, at most

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from scalpel.draw import derive
-from scalpel.example import Example
-from scalpel.rewards.seen import Seen
+from scalpel.data.example import Example
+from scalpel.rewards.seen import ShapingContext
+from scalpel.seeding import derive
 
 TINY = 1e-8
 
@@ -51,7 +51,7 @@ def write(store: dict[str, Tensor], key: str, answer_D: Tensor, capacity: int) -
 
 
 def episodic(
-    seen: Seen,
+    seen: ShapingContext,
     *,
     exploit: float = 1.0,
     explore: float = 1.0,

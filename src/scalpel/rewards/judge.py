@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from inspect import signature
 from typing import Any
 
-from scalpel.example import Example, Prompt, like
+from scalpel.data.example import Example, Prompt, like
 from scalpel.registry import unknown
 from scalpel.rewards.patterns import found
 

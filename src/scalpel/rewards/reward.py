@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scalpel.example import Example, Task
-from scalpel.marks import Marks, unread
+from scalpel.data.example import Example, Task
 from scalpel.registry import unknown
 from scalpel.rewards import judge, shaping, user, values
 from scalpel.rewards.early import Answers, Early, Heard, hear
 from scalpel.rewards.logged import beside, fits
-from scalpel.rewards.seen import Embed, Seen
+from scalpel.rewards.scored import SampleRewards, unread
+from scalpel.rewards.seen import Embed, ShapingContext
 from scalpel.rewards.verifiers import make as make_verifier
 from scalpel.rewards.waiting import Asked
 
@@ -52,12 +52,12 @@ class Scored:
         return torch.where(silent_K, float("nan"), self.reward_SK * self.weight_K)
 
     @property
-    def marks(self) -> list[Marks]:
+    def marks(self) -> list[SampleRewards]:
         """The weighted rewards of each completion, with the words that functions logged as "feedback"."""
         words = self.extra.get("feedback") or [None] * len(self.reward_SK)
         unread = self.unread or [False] * len(self.reward_SK)
         rows = zip(self.weighted_SK.tolist(), words, unread, strict=True)
-        return [Marks(rewards, "" if said is None else str(said), silent) for rewards, said, silent in rows]
+        return [SampleRewards(rewards, "" if said is None else str(said), silent) for rewards, said, silent in rows]
 
     @property
     def reward_S(self) -> Tensor:
@@ -163,7 +163,9 @@ class Rewards:
                 columns.append(judged.get(k, [None] * count))
                 continue
             memory = self.memory.setdefault(self.names[k], {})
-            seen = Seen(some.examples, some.completions, lengths, totals, memory, state.global_step, self.embed)
+            seen = ShapingContext(
+                some.examples, some.completions, lengths, totals, memory, state.global_step, self.embed
+            )
             column: list[float | None] = [None] * count
             for i, value in zip(rated, values.checked(fn(seen), self.names[k], some.examples), strict=True):
                 column[i] = value

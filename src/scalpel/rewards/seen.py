@@ -8,13 +8,13 @@ from typing import Any
 
 from torch import Tensor
 
-from scalpel.example import Example
+from scalpel.data.example import Example
 
 Embed = Callable[[Sequence[str]], Tensor]  # texts → [S, D], of unit length
 
 
 @dataclass(frozen=True)
-class Seen:
+class ShapingContext:
     """What a shaping reward sees of a step: completions as answers to examples, how long each is in tokens, what those
     that judge gave each without their weights, its own memory, the step's number, and how texts become vectors."""
 

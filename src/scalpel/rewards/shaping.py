@@ -14,10 +14,10 @@ from typing import Any
 
 from scalpel.registry import unknown
 from scalpel.rewards.episodic import episodic
-from scalpel.rewards.seen import Seen
+from scalpel.rewards.seen import ShapingContext
 
 
-def brevity(seen: Seen, *, threshold: float = 0.5) -> list[float]:
+def brevity(seen: ShapingContext, *, threshold: float = 0.5) -> list[float]:
     """½ for the shortest of a prompt's completions, falling to −½ for the longest; a wrong one gets at most 0.
 
     λ = ½ − (length − min) / (max − min); λ if it earned `threshold` or more, else min(0, λ); 0 where all are as long
@@ -36,7 +36,7 @@ def brevity(seen: Seen, *, threshold: float = 0.5) -> list[float]:
 
 
 def cosine_length(
-    seen: Seen,
+    seen: ShapingContext,
     *,
     most: int = 64,
     right_short: float = 2.0,
@@ -75,7 +75,7 @@ class Shape:
     name: str
     options: Mapping[str, Any]
 
-    def __call__(self, seen: Seen) -> list[float]:
+    def __call__(self, seen: ShapingContext) -> list[float]:
         return SHAPES[self.name](seen, **self.options)
 
 

@@ -5,9 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from scalpel.binding import Key, bound_table, bounded, keys_of, placed
-from scalpel.bounds import Count, Name, Weight
-from scalpel.plain import shown
+from scalpel.binding.bind import (
+    Key,
+    bound_table,
+    bounded,
+    keys_of,
+    placed,
+)
+from scalpel.binding.bounds import Count, Name, Weight
+from scalpel.binding.plain import shown
 from scalpel.registry import unknown
 from scalpel.rewards.judge import JUDGES
 from scalpel.rewards.shaping import SHAPES

@@ -17,14 +17,14 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
-from scalpel.example import Example
-from scalpel.example import named as place
-from scalpel.folders import existing
-from scalpel.marks import UNREAD
+from scalpel.data.example import Example
+from scalpel.data.example import named as place
 from scalpel.registry import unknown
 from scalpel.rewards import values
 from scalpel.rewards.guarded import Failed, guarded, settled
+from scalpel.rewards.scored import UNREAD
 from scalpel.rewards.waiting import Asked
+from scalpel.runs.files import existing
 
 Function = Callable[..., Any]
 Verifier = Callable[[str, Example], float]

@@ -7,8 +7,8 @@ from math import isfinite
 from numbers import Real
 from typing import Any
 
-from scalpel.example import Example, named
-from scalpel.marks import Unread
+from scalpel.data.example import Example, named
+from scalpel.rewards.scored import Unread
 
 # Rewards are float32 in a batch, which tells whole numbers apart up to here: beyond, a group's mean is off by more
 # than rewards differ, and far beyond its squares overflow.

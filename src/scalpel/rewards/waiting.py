@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import chain, count
 from typing import Any
 
-from scalpel.example import Example, named
+from scalpel.data.example import Example, named
 
 log = logging.getLogger("scalpel")
 SAID_AT = (10, 60)  # seconds; then every five minutes

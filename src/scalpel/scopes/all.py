@@ -3,11 +3,11 @@
 from torch import nn
 
 from scalpel.part import part
-from scalpel.scope import Hands, Scope, let_move
+from scalpel.scope import Scope, ScopeContext, let_move
 
 
 @part("scope", "all")
-def everything(model: nn.Module, hands: Hands) -> Scope:
+def everything(model: nn.Module, context: ScopeContext) -> Scope:
     """Every parameter moves: full fine-tuning.
 
     Reads    all parameters.

@@ -2,10 +2,17 @@
 
 from torch import nn
 
+from scalpel.models.parameter_blocks import (
+    Layers,
+    Piece,
+    layer_numbers,
+    moving_of,
+    pieces,
+    present,
+)
 from scalpel.part import part
-from scalpel.pieces import Layers, Piece, layer_numbers, moving_of, pieces, present
 from scalpel.registry import unknown
-from scalpel.scope import Hands, Scope
+from scalpel.scope import Scope, ScopeContext
 
 QUERIES_AND_KEYS = ["q", "k"]
 
@@ -24,7 +31,7 @@ def chosen(found: list[Piece], components: list[str], layers: Layers) -> list[Pi
 @part("scope", "components")
 def components(
     model: nn.Module,
-    hands: Hands,
+    context: ScopeContext,
     *,
     components: list[str] = QUERIES_AND_KEYS,
     layers: Layers = "all",

@@ -6,11 +6,16 @@ from typing import Any
 import torch
 from torch import nn
 
-from scalpel.draw import derive
-from scalpel.names import ATTENTION, MLP
+from scalpel.models.module_names import ATTENTION, MLP
+from scalpel.models.parameter_blocks import (
+    Piece,
+    index_map_of,
+    moving_of,
+    pieces,
+)
 from scalpel.part import part
-from scalpel.pieces import Piece, carry_of, moving_of, pieces
-from scalpel.scope import Carry, Hands, Scope
+from scalpel.scope import IndexMap, Scope, ScopeContext
+from scalpel.seeding import derive
 
 
 def category(piece: Piece) -> str:
@@ -43,7 +48,7 @@ def half(found: list[Piece], seed: int) -> set[str]:
 
 
 @part("scope", "hft")
-def hft(model: nn.Module, hands: Hands, *, round: int = 0, outside: bool = True) -> Scope:
+def hft(model: nn.Module, context: ScopeContext, *, round: int = 0, outside: bool = True) -> Scope:
     """A random half of each layer's matrices moves, the other half holds what was known.
 
     In each layer 2 of {q, k, v, o} move; of {gate, up, down} 2 in half of the layers and 1 in the others; half of
@@ -58,17 +63,17 @@ def hft(model: nn.Module, hands: Hands, *, round: int = 0, outside: bool = True)
     found = pieces(model)
 
     def draw(turn: int) -> list[Piece]:
-        drawn = half(found, derive(hands.seed, "hft", turn) % 2**63)
+        drawn = half(found, derive(context.seed, "hft", turn) % 2**63)
         return [p for p in found if (outside if p.layer is None else unit(p) in drawn)]
 
     scope, turns = Scope(moving_of(draw(0), model)), {"turn": 0}
 
-    def take(turn: int) -> Carry:
-        before, turns["turn"] = scope.moving, turn
-        scope.moving = moving_of(draw(turn), model)
-        return carry_of(before, scope.moving)
+    def take(turn: int) -> IndexMap:
+        before, turns["turn"] = scope.trainables, turn
+        scope.trainables = moving_of(draw(turn), model)
+        return index_map_of(before, scope.trainables)
 
-    def refresh(step: int) -> Carry | None:
+    def refresh(step: int) -> IndexMap | None:
         return take(step // round) if round and step % round == 0 else None
 
     def restore(state: Mapping[str, Any]) -> None:

@@ -6,11 +6,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from scalpel.bounds import Rank, Share, Steps
-from scalpel.draw import derive
+from scalpel.binding.bounds import Rank, Share, Steps
+from scalpel.models.parameter_blocks import index_map_of, matrices
 from scalpel.part import part
-from scalpel.pieces import carry_of, matrices
-from scalpel.scope import Carry, Hands, Moving, Scope, freeze_all
+from scalpel.scope import IndexMap, Scope, ScopeContext, Trainable, freeze_all
+from scalpel.seeding import derive
 
 SVD = Literal["exact", "randomised"]
 
@@ -35,7 +35,7 @@ def principal(W_DD: Tensor, rank: int, k: int, svd: SVD = "exact", seed: int = 0
 @part("scope", "lift")
 def lift(
     model: nn.Module,
-    hands: Hands,
+    context: ScopeContext,
     *,
     share: Share = 0.05,
     budget: int | None = None,
@@ -69,27 +69,27 @@ def lift(
         k = int(share * weight.numel()) if budget is None else sum(weight.shape) * budget
         cut = max(1, min(rank, min(weight.shape) // 16))
         k = max(1, min(k, weight.numel()))
-        return principal(weight.detach(), cut, k, svd, derive(hands.seed, name, step) % 2**63)
+        return principal(weight.detach(), cut, k, svd, derive(context.seed, name, step) % 2**63)
 
-    def attach(chosen: Mapping[str, Tensor]) -> list[Moving]:
+    def attach(chosen: Mapping[str, Tensor]) -> list[Trainable]:
         freeze_all(model)
         for weight in weights.values():
             weight.requires_grad_(True)
-        return [Moving(name, weight, chosen[name]) for name, weight in weights.items()]
+        return [Trainable(name, weight, chosen[name]) for name, weight in weights.items()]
 
     def choose(step: int) -> dict[str, Tensor]:
         return {name: index(name, weight, step) for name, weight in weights.items()}
 
     scope = Scope(attach(choose(0)))
 
-    def take(chosen: Mapping[str, Tensor]) -> Carry:
-        before, scope.moving = scope.moving, attach(chosen)
-        return carry_of(before, scope.moving)
+    def take(chosen: Mapping[str, Tensor]) -> IndexMap:
+        before, scope.trainables = scope.trainables, attach(chosen)
+        return index_map_of(before, scope.trainables)
 
     def restore(state: Mapping[str, Any]) -> None:
         take({name: x.to(weights[name].device) for name, x in state["index"].items()})
 
     scope.refresh = lambda step: take(choose(step)) if interval and step % interval == 0 else None
-    scope.state = lambda: {"index": {m.name: m.index for m in scope.moving}}
+    scope.state = lambda: {"index": {m.name: m.index for m in scope.trainables}}
     scope.restore = restore
     return scope

@@ -5,11 +5,16 @@ from typing import Literal
 
 from torch import nn
 
-from scalpel.adaptable import ALL, apart, find, short
-from scalpel.adaptable import DEFAULT as LINEAR
-from scalpel.bounds import BelowOne, Rank
+from scalpel.binding.bounds import BelowOne, Rank
+from scalpel.models.adapter_targets import (
+    ALL,
+    apart,
+    find,
+    short,
+)
+from scalpel.models.adapter_targets import DEFAULT as LINEAR
 from scalpel.part import part
-from scalpel.scope import Hands, Moving, Scope
+from scalpel.scope import Scope, ScopeContext, Trainable
 
 log = logging.getLogger("scalpel")
 
@@ -17,7 +22,7 @@ log = logging.getLogger("scalpel")
 @part("scope", "lora")
 def lora(
     model: nn.Module,
-    hands: Hands,
+    context: ScopeContext,
     *,
     rank: Rank = 8,
     alpha: float = 16.0,
@@ -67,6 +72,6 @@ def lora(
     }
     if parameters:
         options["target_parameters"] = short(parameters, [name for name, _ in model.named_parameters()])
-    adapters = hands.adapt("lora", options, hands.seed)
-    moving = [Moving(name, parameter) for name, parameter in adapters.parameters.items()]
-    return Scope(moving, fold=adapters.fold, export=adapters.export, off=adapters.off)
+    adapters = context.adapt("lora", options, context.seed)
+    trainables = [Trainable(name, parameter) for name, parameter in adapters.parameters.items()]
+    return Scope(trainables, fold=adapters.fold, export=adapters.export, off=adapters.off)

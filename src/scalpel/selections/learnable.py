@@ -1,15 +1,15 @@
 """Prompts from whose samples something can be learnt."""
 
-from scalpel.bounds import Few
-from scalpel.draw import Draw
-from scalpel.marks import total
+from scalpel.binding.bounds import Few
 from scalpel.part import part
+from scalpel.rewards.scored import total
+from scalpel.sources.context import SourceContext
 from scalpel.sources.sampled import judged
 
 
 @part("selection", "learnable")
 def learnable(
-    draw: Draw, *, size: Few = 8, threshold: float = 1.0, least: int = 1, most: int | None = None
+    context: SourceContext, *, size: Few = 8, threshold: float = 1.0, least: int = 1, most: int | None = None
 ) -> list[bool]:
     """Keeps the prompts of which at least `least` of `size` samples have a reward of `threshold` or more.
 
@@ -24,6 +24,6 @@ def learnable(
     """
     if not 0 <= least <= size or (most is not None and most < least):
         raise ValueError(f"least {least} and most {most} of {size} samples: set 0 ≤ least ≤ most ≤ size")
-    _, found = judged(draw, size)
+    _, found = judged(context, size)
     good = [sum(total(rewards) >= threshold for _, rewards in samples) for samples in found]
     return [least <= n <= (size if most is None else most) for n in good]

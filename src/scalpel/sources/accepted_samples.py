@@ -7,11 +7,11 @@ from typing import Literal
 import numpy as np
 
 from scalpel.batch import Batch, lay
-from scalpel.bounds import Few, Pattern, Unbounded
-from scalpel.draw import Draw
-from scalpel.engine.request import Sample
-from scalpel.marks import total
+from scalpel.binding.bounds import Few, Pattern, Unbounded
+from scalpel.engine.sampling_request import Sample
 from scalpel.part import part
+from scalpel.rewards.scored import total
+from scalpel.sources.context import SourceContext
 from scalpel.sources.sampled import Judged, judged, sample_row, within, writers
 
 Order = Literal["first", "best", "apart"]
@@ -56,7 +56,7 @@ def taken(found: Judged, mark: Sequence[Hashable], keep: int, order: Order) -> J
 
 @part("source", "accepted-samples", gives=frozenset({"reward"}), asks=writers())
 def accepted_samples(
-    draw: Draw,
+    context: SourceContext,
     *,
     size: Few = 8,
     threshold: Unbounded = 1.0,
@@ -83,9 +83,9 @@ def accepted_samples(
     """
     within("accepted-samples", 1, size=size, keep=keep)
     rows = []
-    prompts, found = judged(draw, size, writer)
-    for group, (example, prompt, samples) in enumerate(zip(draw.examples, prompts, found, strict=True)):
+    prompts, found = judged(context, size, writer)
+    for group, (example, prompt, samples) in enumerate(zip(context.examples, prompts, found, strict=True)):
         right = [(s, rewards) for s, rewards in samples if s.finished and total(rewards) >= threshold]
-        mark = marks(key, draw.tokens.text, right) if dedupe else range(len(right))
+        mark = marks(key, context.tokens.text, right) if dedupe else range(len(right))
         rows += [sample_row(prompt, s, example, group, rewards) for s, rewards in taken(right, mark, keep, order)]
     return lay(rows)

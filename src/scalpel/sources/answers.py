@@ -1,13 +1,13 @@
 """Another model's answers."""
 
 from scalpel.batch import Batch, lay
-from scalpel.draw import Draw
 from scalpel.part import part
+from scalpel.sources.context import SourceContext
 from scalpel.sources.sampled import sample_row, writers
 
 
 @part("source", "answers", gives=frozenset({"demonstration"}), asks=writers("weak"))
-def answers(draw: Draw, *, writer: str = "weak") -> Batch:
+def answers(context: SourceContext, *, writer: str = "weak") -> Batch:
     """What another model answers to the prompts, taken for right: labels by a weaker model, or by a teacher.
 
     `writer` is a role of [models], or "reference", "previous". Nobody judges the answers, but those that were cut off
@@ -18,11 +18,11 @@ def answers(draw: Draw, *, writer: str = "weak") -> Batch:
     Fails    the student learns the writer's mistakes, too; more so the longer it trains.
     Source   Burns et al. 2023 (arXiv 2312.09390), section 3; by a teacher Kim & Rush 2016 (arXiv 1606.07947).
     """
-    prompts = [draw.tokens.prompt(example.prompt) for example in draw.examples]
-    found = draw.by(writer)(prompts, 1, draw.seed)
+    prompts = [context.tokens.prompt(example.prompt) for example in context.examples]
+    found = context.by(writer)(prompts, 1, context.seed)
     rows = [
         sample_row(prompt, sample, example, group, shown=len(sample.ids))
-        for group, (example, prompt, (sample,)) in enumerate(zip(draw.examples, prompts, found, strict=True))
+        for group, (example, prompt, (sample,)) in enumerate(zip(context.examples, prompts, found, strict=True))
         if sample.finished
     ]
     return lay(rows)

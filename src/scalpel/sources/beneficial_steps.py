@@ -3,11 +3,11 @@
 from dataclasses import replace
 
 from scalpel.batch import Batch, Row, lay
-from scalpel.bounds import Few, Pattern
-from scalpel.draw import Draw
-from scalpel.engine.request import Sample
-from scalpel.marks import total
+from scalpel.binding.bounds import Few, Pattern
+from scalpel.engine.sampling_request import Sample
 from scalpel.part import part
+from scalpel.rewards.scored import total
+from scalpel.sources.context import SourceContext
 from scalpel.sources.sampled import at_most, demonstrated, rendered_row, sample_row, within
 from scalpel.sources.steps import Start, cuts, gone_on, spaced, success
 
@@ -19,7 +19,13 @@ from scalpel.sources.steps import Start, cuts, gone_on, spaced, success
     samples=at_most(lambda states, size, **other: states * size),
 )
 def beneficial_steps(
-    draw: Draw, *, states: int = 4, size: Few = 4, boundary: Pattern = "", imitate: bool = True, threshold: float = 1.0
+    context: SourceContext,
+    *,
+    states: int = 4,
+    size: Few = 4,
+    boundary: Pattern = "",
+    imitate: bool = True,
+    threshold: float = 1.0,
 ) -> Batch:
     """Those steps of a demonstration behind which the policy succeeds and before which it doesn't, and how it went on.
 
@@ -38,35 +44,35 @@ def beneficial_steps(
     """
     within("beneficial-steps", 0, states=states)
     within("beneficial-steps", 1, size=size)
-    whole = demonstrated(draw, "beneficial-steps")
-    given = [draw.tokens.completion(example.completion or "", example.prompt) for example in draw.examples]
-    earned = draw.score(draw.examples, [[Sample(ids, [0.0] * len(ids), finished=True)] for ids in given])
+    whole = demonstrated(context, "beneficial-steps")
+    given = [context.tokens.completion(example.completion or "", example.prompt) for example in context.examples]
+    earned = context.score(context.examples, [[Sample(ids, [0.0] * len(ids), finished=True)] for ids in given])
     right = [imitate and total(rewards) >= threshold for (rewards,) in earned]
     rows = [
-        replace(rendered_row(row, draw.examples[g], g), rewards=earned[g][0])
+        replace(rendered_row(row, context.examples[g], g), rewards=earned[g][0])
         for g, row in enumerate(whole)
         if right[g] and row is not None
     ]
-    ends = {g: places(draw, ids, min(states, 1) if right[g] else states, boundary) for g, ids in enumerate(given)}
+    ends = {g: places(context, ids, min(states, 1) if right[g] else states, boundary) for g, ids in enumerate(given)}
     starts: list[Start] = [(g, given[g][:n]) for g in ends for n in ends[g]]
-    found = iter(gone_on(draw, starts, size, "states"))
+    found = iter(gone_on(context, starts, size, "states"))
     for g, at in ends.items():
         solved = [success(next(found), threshold) for _ in at]
         for j, one in enumerate(solved):
             if one is not None and (j == 0 or solved[j - 1] is None):
-                rows.append(rescued(draw, g, *one, helped=at[j - 1] if j else 0, shown=at[j]))
+                rows.append(rescued(context, g, *one, helped=at[j - 1] if j else 0, shown=at[j]))
     return lay(rows)
 
 
-def places(draw: Draw, ids: list[int], states: int, boundary: str) -> list[int]:
+def places(context: SourceContext, ids: list[int], states: int, boundary: str) -> list[int]:
     """After how many tokens of a demonstration its states are: at the beginning, and spread over it."""
-    ends = [n for n in cuts(draw.tokens, ids, boundary) if n < draw.max_tokens]
+    ends = [n for n in cuts(context.tokens, ids, boundary) if n < context.max_tokens]
     return [0, *spaced(ends, states - 1)] if states else []
 
 
-def rescued(draw: Draw, group: int, sample: Sample, rewards: list[float], helped: int, shown: int) -> Row:
+def rescued(context: SourceContext, group: int, sample: Sample, rewards: list[float], helped: int, shown: int) -> Row:
     """A right answer whose first `shown` tokens are the demonstration's; those before `helped` are not learnt."""
-    example = draw.examples[group]
-    prompt = draw.tokens.prompt(example.prompt)
+    example = context.examples[group]
+    prompt = context.tokens.prompt(example.prompt)
     row = sample_row(prompt, sample, example, group, rewards, shown=shown)
     return replace(row, train=[False] * (len(prompt) + helped) + [True] * (len(sample.ids) - helped))

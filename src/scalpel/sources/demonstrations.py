@@ -1,14 +1,14 @@
 """Sequences given as demonstrations."""
 
 from scalpel.batch import Batch, Row, lay
-from scalpel.draw import Draw
-from scalpel.example import Example
+from scalpel.data.example import Example
 from scalpel.part import part
+from scalpel.sources.context import SourceContext
 from scalpel.sources.sampled import fitted, rendered_row
 
 
 @part("source", "demonstrations", gives=frozenset({"demonstration"}))
-def demonstrations(draw: Draw) -> Batch:
+def demonstrations(context: SourceContext) -> Batch:
     """The examples' own completions, prompt untrained.
 
     Reads    `completion` or `messages` of each example.
@@ -16,10 +16,10 @@ def demonstrations(draw: Draw) -> Batch:
     Fails    an example without a completion is refused when the batch is rendered.
     Source   Wei et al. 2021 (arXiv 2109.01652), section 2.
     """
-    return lay([row for group, example in enumerate(draw.examples) for row in shown(draw, example, group)])
+    return lay([row for group, example in enumerate(context.examples) for row in shown(context, example, group)])
 
 
-def shown(draw: Draw, example: Example, group: int) -> list[Row]:
+def shown(context: SourceContext, example: Example, group: int) -> list[Row]:
     """An example's sequences, fitted: one, or one a turn where the chat template renders earlier turns otherwise."""
-    rows = [fitted(draw, example, row) for row in draw.tokens.demonstrations(example)]
+    rows = [fitted(context, example, row) for row in context.tokens.demonstrations(example)]
     return [rendered_row(row, example, group) for row in rows if row is not None]

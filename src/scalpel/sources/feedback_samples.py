@@ -1,18 +1,18 @@
 """Own samples, told beforehand what will be said of them."""
 
 from scalpel.batch import ENVIRONMENT, POLICY, Batch, Row, lay
-from scalpel.bounds import Few
-from scalpel.draw import Draw
-from scalpel.marks import said, total
+from scalpel.binding.bounds import Few
+from scalpel.data.prompts import behind
 from scalpel.part import part
+from scalpel.rewards.scored import said, total
+from scalpel.sources.context import SourceContext
 from scalpel.sources.labelled import joined
 from scalpel.sources.sampled import within
-from scalpel.turns import behind
 
 
 @part("source", "feedback-samples", gives=frozenset({"reward"}))
 def feedback_samples(
-    draw: Draw,
+    context: SourceContext,
     *,
     size: Few = 8,
     threshold: float = 1.0,
@@ -38,17 +38,17 @@ def feedback_samples(
     Source   Wang et al. 2023 (arXiv 2305.10314), section 2; the authors' code trains the problem's tokens, too.
     """
     within("feedback-samples", 1, size=size)
-    asked = [behind(good, e.prompt) if asked_good else e.prompt for e in draw.examples]
-    samples, rewards = draw.rewarded([draw.tokens.prompt(prompt) for prompt in asked], size)
+    asked = [behind(good, e.prompt) if asked_good else e.prompt for e in context.examples]
+    samples, rewards = context.rewarded([context.tokens.prompt(prompt) for prompt in asked], size)
     rows: list[Row] = []
-    for group, example in enumerate(draw.examples):
+    for group, example in enumerate(context.examples):
         for sample, earned in zip(samples[group], rewards[group], strict=True):
             if total(earned) != total(earned):
                 continue  # nothing rewarded it, so it is neither
             words = said(earned) if feedback else ""
             mark = good if total(earned) >= threshold else bad
             told = behind(mark + (words + close if words else ""), example.prompt)
-            if (row := draw.fit(joined(draw.tokens.prompt(told), sample.ids), example)) is not None:
+            if (row := context.fit(joined(context.tokens.prompt(told), sample.ids), example)) is not None:
                 author = [POLICY if trained else ENVIRONMENT for trained in row.train]
                 rows.append(Row(row.ids, row.train, author, row.turn, group, rewards=earned, columns=example.columns))
     return lay(rows)

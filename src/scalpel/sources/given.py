@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from scalpel.draw import Draw
-from scalpel.engine.request import Sample
-from scalpel.example import Example, named
+from scalpel.data.example import Example, named
+from scalpel.engine.sampling_request import Sample
+from scalpel.sources.context import SourceContext
 
 
-def demonstrations_of(draw: Draw, example: Example, place: int, reader: str) -> list[list[int]]:
+def demonstrations_of(context: SourceContext, example: Example, place: int, reader: str) -> list[list[int]]:
     """Its completion and those of a column `demonstrations`, each once, as ids. Raises ValueError if there is none."""
     more = example.columns.get("demonstrations") or ()
     if isinstance(more, str) or not all(isinstance(text, str) for text in more):
@@ -21,7 +21,7 @@ def demonstrations_of(draw: Draw, example: Example, place: int, reader: str) -> 
             f"source {reader!r} goes by demonstrations, but {named(example, place)} has no completion: add a "
             "column 'completion' or 'demonstrations', or take source 'groups', which needs none"
         )
-    return [draw.tokens.completion(text, example.prompt) for text in texts]
+    return [context.tokens.completion(text, example.prompt) for text in texts]
 
 
 def continued(prefix: Sequence[int], sample: Sample) -> Sample:

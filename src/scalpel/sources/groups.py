@@ -4,19 +4,20 @@ from dataclasses import replace
 from math import nan
 
 from scalpel.batch import Batch, Row, lay
-from scalpel.bounds import Few
-from scalpel.draw import Draw, derive
-from scalpel.engine.request import Sample
-from scalpel.example import Example
-from scalpel.marks import total
+from scalpel.binding.bounds import Few
+from scalpel.data.example import Example
+from scalpel.engine.sampling_request import Sample
 from scalpel.part import part
+from scalpel.rewards.scored import total
+from scalpel.seeding import derive
+from scalpel.sources.context import SourceContext
 from scalpel.sources.sampled import Judged, at_most, judged, sample_row
 
 Group = tuple[Example, list[int], Judged]  # an example, its prompt's ids, samples with their rewards
 
 
-def sampled(draw: Draw, size: int) -> list[Group]:
-    return list(zip(draw.examples, *judged(draw, size), strict=True))
+def sampled(context: SourceContext, size: int) -> list[Group]:
+    return list(zip(context.examples, *judged(context, size), strict=True))
 
 
 def informative(group: Group) -> bool:
@@ -24,14 +25,14 @@ def informative(group: Group) -> bool:
     return len({r for _, rewards in group[2] if (r := total(rewards)) == r}) > 1
 
 
-def filled(draw: Draw, found: list[Group], size: int, rounds: int) -> list[Group]:
+def filled(context: SourceContext, found: list[Group], size: int, rounds: int) -> list[Group]:
     """As many informative groups as the step has prompts; the others, and where other prompts end, what was found."""
-    kept, wanted = [group for group in found if informative(group)], len(draw.examples)
+    kept, wanted = [group for group in found if informative(group)], len(context.examples)
     for k in range(rounds):
-        examples = draw.more(k * wanted, wanted) if len(kept) < wanted else ()
+        examples = context.more(k * wanted, wanted) if len(kept) < wanted else ()
         if not examples:
             break
-        again = replace(draw, examples=examples, seed=derive(draw.seed, "round", k) % 2**31)
+        again = replace(context, examples=examples, seed=derive(context.seed, "round", k) % 2**31)
         kept += [group for group in sampled(again, size) if informative(group)]
     return kept[:wanted] or found
 
@@ -41,10 +42,10 @@ def lateness(sample: Sample, most: int, share: float) -> float:
     return -min(max((len(sample.ids) - (1 - share) * most) / (share * most), 0.0), 1.0)
 
 
-def row_of(draw: Draw, group: Group, number: int, k: int, overlong: float, train_cut: bool) -> Row:
+def row_of(context: SourceContext, group: Group, number: int, k: int, overlong: float, train_cut: bool) -> Row:
     example, prompt, samples = group
     sample, rewards = samples[k]
-    late = lateness(sample, draw.max_tokens, overlong) if overlong else 0.0
+    late = lateness(sample, context.max_tokens, overlong) if overlong else 0.0
     earned = [*rewards, late if total(rewards) == total(rewards) else nan] if overlong else rewards
     row = sample_row(prompt, sample, example, number, earned)
     return row if train_cut or sample.finished else replace(row, train=[False] * len(row.ids))
@@ -56,7 +57,9 @@ def row_of(draw: Draw, group: Group, number: int, k: int, overlong: float, train
     gives=frozenset({"reward", "behaviour"}),
     samples=at_most(lambda size, rounds, **other: size * (1 + rounds)),
 )
-def groups(draw: Draw, *, size: Few = 8, rounds: int = 0, overlong: float = 0.0, train_cut: bool = True) -> Batch:
+def groups(
+    context: SourceContext, *, size: Few = 8, rounds: int = 0, overlong: float = 0.0, train_cut: bool = True
+) -> Batch:
     """`size` samples of the policy for each prompt, with their rewards.
 
     `rounds` > 0: groups whose rewards are all equal are dropped, and at most so many times other prompts are sampled,
@@ -81,9 +84,9 @@ def groups(draw: Draw, *, size: Few = 8, rounds: int = 0, overlong: float = 0.0,
             f"source 'groups' has rounds {rounds} and size 1: rewards of one sample never differ, so every group would "
             "be dropped; set size to 2 or more, or rounds to 0"
         )
-    found = sampled(draw, size)
+    found = sampled(context, size)
     if rounds:
-        found = filled(draw, found, size, rounds)
+        found = filled(context, found, size, rounds)
         overlong = overlong if any(map(informative, found)) else 0.0  # else only lengths would be learnt
     places = [(group, number, k) for number, group in enumerate(found) for k in range(size)]
-    return lay([row_of(draw, *place, overlong, train_cut) for place in places])
+    return lay([row_of(context, *place, overlong, train_cut) for place in places])

@@ -1,16 +1,16 @@
 """Groups of own samples with demonstrations among them."""
 
 from scalpel.batch import Batch, lay
-from scalpel.bounds import Few
-from scalpel.draw import Draw
-from scalpel.engine.request import Sample
+from scalpel.binding.bounds import Few
+from scalpel.engine.sampling_request import Sample
 from scalpel.part import part
+from scalpel.sources.context import SourceContext
 from scalpel.sources.given import demonstrations_of
 from scalpel.sources.sampled import sample_row, within
 
 
 @part("source", "guided-groups", gives=frozenset({"reward", "demonstration"}))
-def guided_groups(draw: Draw, *, size: Few = 8, demonstrations: int = 1) -> Batch:
+def guided_groups(context: SourceContext, *, size: Few = 8, demonstrations: int = 1) -> Batch:
     """`size` answers a prompt, of which `demonstrations` are given and the others are the policy's own.
 
     Demonstrations are judged like samples and marked as demonstrated. A column `demonstrations` may hold several;
@@ -24,21 +24,23 @@ def guided_groups(draw: Draw, *, size: Few = 8, demonstrations: int = 1) -> Batc
     within("guided-groups", 1, size=size)
     if not 0 <= demonstrations <= size:
         raise ValueError(f"{demonstrations} of {size} answers can't be demonstrations: set 0 to {size}")
-    prompts = [draw.tokens.prompt(example.prompt) for example in draw.examples]
-    own = draw.sample(prompts, size - demonstrations, draw.seed) if demonstrations < size else [[] for _ in prompts]
+    prompts = [context.tokens.prompt(example.prompt) for example in context.examples]
+    own = (
+        context.sample(prompts, size - demonstrations, context.seed) if demonstrations < size else [[] for _ in prompts]
+    )
     given: list[list[list[int]]] = [[] for _ in prompts]
     if demonstrations:
-        known = [demonstrations_of(draw, example, i, "guided-groups") for i, example in enumerate(draw.examples)]
-        given = [[ids[: draw.max_tokens] for ids in ways[:demonstrations]] for ways in known]
+        known = [demonstrations_of(context, example, i, "guided-groups") for i, example in enumerate(context.examples)]
+        given = [[ids[: context.max_tokens] for ids in ways[:demonstrations]] for ways in known]
     answers = [
         [*mine, *(Sample(ids, [0.0] * len(ids), finished=True) for ids in ways)]
         for mine, ways in zip(own, given, strict=True)
     ]
-    rewards = draw.reward(draw.examples, answers)
+    rewards = context.reward(context.examples, answers)
     return lay(
         [
             sample_row(prompts[g], answer, example, g, rewards[g][k], shown=len(answer.ids) if k >= len(own[g]) else 0)
-            for g, example in enumerate(draw.examples)
+            for g, example in enumerate(context.examples)
             for k, answer in enumerate(answers[g])
         ]
     )

@@ -3,10 +3,10 @@
 import re
 
 from scalpel.batch import ENVIRONMENT, POLICY, Batch, Row, lay
-from scalpel.draw import Draw
-from scalpel.engine.request import Sample
-from scalpel.marks import total
+from scalpel.engine.sampling_request import Sample
 from scalpel.part import part
+from scalpel.rewards.scored import total
+from scalpel.sources.context import SourceContext
 from scalpel.sources.proposals import Locate, Proposal, Reply, asked, attempt_of, reference_of, samples, tried
 from scalpel.sources.sampled import Judged, judged, within
 from scalpel.sources.steps import Boundary, gone_on
@@ -19,7 +19,7 @@ ASK = (
 
 @part("source", "interventions", gives=frozenset({"reward"}), samples=samples)
 def interventions(
-    draw: Draw,
+    context: SourceContext,
     *,
     size: int = 8,
     hard: float = 0.0,
@@ -54,22 +54,22 @@ def interventions(
     within("interventions", 0, tries=tries)
     if locate == "tried" and not tries:
         raise ValueError('locate "tried" goes by what becomes of tries: set tries to 1 or more, or locate to "asked"')
-    _ = [reference_of(draw, group) for group in range(len(draw.examples))]  # which says what is missing
-    prompts, found = judged(draw, size)
+    _ = [reference_of(context, group) for group in range(len(context.examples))]  # which says what is missing
+    prompts, found = judged(context, size)
     failures = [(group, failure(samples, hard, threshold)) for group, samples in enumerate(found)]
-    attempts = [attempt_of(draw, group, sample, boundary) for group, sample in failures if sample]
+    attempts = [attempt_of(context, group, sample, boundary) for group, sample in failures if sample]
     if locate == "asked":
-        made = asked(draw, attempts, proposals, ask, reply)
+        made = asked(context, attempts, proposals, ask, reply)
     else:
-        made = tried(draw, attempts, proposals, tries, threshold, boundary)
-    made = [p for p in made if len(p.step) <= longest and len(p.kept) + len(p.step) < draw.max_tokens]
-    made = [p for p in made if reveal or not reveals(draw, p)]
+        made = tried(context, attempts, proposals, tries, threshold, boundary)
+    made = [p for p in made if len(p.step) <= longest and len(p.kept) + len(p.step) < context.max_tokens]
+    made = [p for p in made if reveal or not reveals(context, p)]
     rows: dict[int, Row] = {}
     patched = [(p.group, [*p.kept, *p.step]) for p in made]
-    for p, ends in zip(made, gone_on(draw, patched, tries, "verified", trial=True), strict=True):
+    for p, ends in zip(made, gone_on(context, patched, tries, "verified", trial=True), strict=True):
         right = sum(total(rewards) >= threshold for _, rewards in ends)
         if p.group not in rows and right >= min(successes, tries):
-            rows[p.group] = put_right(draw, prompts[p.group], p, clone, right / max(tries, 1))
+            rows[p.group] = put_right(context, prompts[p.group], p, clone, right / max(tries, 1))
     return lay(list(rows.values()))
 
 
@@ -81,13 +81,13 @@ def failure(samples: Judged, hard: float, threshold: float) -> Sample | None:
     return next((sample for sample in failed if sample.finished), None)
 
 
-def reveals(draw: Draw, proposal: Proposal) -> bool:
+def reveals(context: SourceContext, proposal: Proposal) -> bool:
     """Whether the example's answer stands in the step as words of its own."""
-    answer = (draw.examples[proposal.group].answer or "").strip()
-    return bool(answer and re.search(rf"(?<!\w){re.escape(answer)}(?!\w)", draw.tokens.text(proposal.step)))
+    answer = (context.examples[proposal.group].answer or "").strip()
+    return bool(answer and re.search(rf"(?<!\w){re.escape(answer)}(?!\w)", context.tokens.text(proposal.step)))
 
 
-def put_right(draw: Draw, prompt: list[int], proposal: Proposal, clone: bool, reward: float) -> Row:
+def put_right(context: SourceContext, prompt: list[int], proposal: Proposal, clone: bool, reward: float) -> Row:
     """The row of a proposal. It doesn't end: what follows is left to the policy."""
     before, kept, step = len(prompt), len(proposal.kept), len(proposal.step)
     return Row(
@@ -96,5 +96,5 @@ def put_right(draw: Draw, prompt: list[int], proposal: Proposal, clone: bool, re
         [ENVIRONMENT] * before + [POLICY] * (kept + step),
         group=proposal.group,
         rewards=[reward],
-        columns=draw.examples[proposal.group].columns,
+        columns=context.examples[proposal.group].columns,
     )

@@ -1,28 +1,28 @@
 """Single answers labelled good or bad, and mismatched ones beside them."""
 
 from scalpel.batch import DEMONSTRATION, ENVIRONMENT, NEITHER, POLICY, PREFERRED, REJECTED, Batch, Row, lay
-from scalpel.bounds import Few
-from scalpel.draw import Draw
-from scalpel.marks import total
+from scalpel.binding.bounds import Few
+from scalpel.data.tokenized import Tokenized
 from scalpel.part import part
-from scalpel.rendered import Rendered
+from scalpel.rewards.scored import total
+from scalpel.sources.context import SourceContext
 from scalpel.sources.preference_pairs import Make, from_samples
 from scalpel.sources.sampled import judged, within
 
 Answers = list[tuple[list[int], int]]  # completions of one prompt with their labels
 
 
-def given(draw: Draw) -> tuple[list[list[int]], list[Answers]]:
-    prompts = [draw.tokens.prompt(example.prompt) for example in draw.examples]
+def given(context: SourceContext) -> tuple[list[list[int]], list[Answers]]:
+    prompts = [context.tokens.prompt(example.prompt) for example in context.examples]
     answers = [
-        [(draw.tokens.completion(e.completion or "", e.prompt), PREFERRED if e.label else REJECTED)]
-        for e in draw.examples
+        [(context.tokens.completion(e.completion or "", e.prompt), PREFERRED if e.label else REJECTED)]
+        for e in context.examples
     ]
     return prompts, answers
 
 
-def sampled(draw: Draw, size: int, threshold: float) -> tuple[list[list[int]], list[Answers]]:
-    prompts, found = judged(draw, size)
+def sampled(context: SourceContext, size: int, threshold: float) -> tuple[list[list[int]], list[Answers]]:
+    prompts, found = judged(context, size)
     answers = [
         [
             (list(s.ids), PREFERRED if r >= threshold else REJECTED)
@@ -35,7 +35,7 @@ def sampled(draw: Draw, size: int, threshold: float) -> tuple[list[list[int]], l
 
 
 @part("source", "labelled", gives=frozenset({"label"}))
-def labelled(draw: Draw, *, make: Make = "auto", size: Few = 2, threshold: float = 1.0) -> Batch:
+def labelled(context: SourceContext, *, make: Make = "auto", size: Few = 2, threshold: float = 1.0) -> Batch:
     """Single answers with their labels, good +1 or bad −1, and beside each a mismatched one, label 0.
 
     That is the same prompt with the answer to the next prompt of the batch: from these KTO estimates how far the
@@ -50,16 +50,16 @@ def labelled(draw: Draw, *, make: Make = "auto", size: Few = 2, threshold: float
     Source   Ethayarajh et al. 2024 (arXiv 2402.01306), section 4.1; cycled by one as in TRL.
     """
     within("labelled", 1, size=size)
-    sampling = from_samples(draw, make, lambda e: e.completion is None or e.label is None, "'completion' or 'label'")
-    prompts, answers = sampled(draw, size, threshold) if sampling else given(draw)
+    sampling = from_samples(context, make, lambda e: e.completion is None or e.label is None, "'completion' or 'label'")
+    prompts, answers = sampled(context, size, threshold) if sampling else given(context)
     if len(prompts) < 2:
         raise ValueError("source 'labelled' pairs each prompt with the next one's answer: set batch to 2 or more")
     author = POLICY if sampling else DEMONSTRATION
     rows: list[Row] = []
-    for group, (example, prompt, mine) in enumerate(zip(draw.examples, prompts, answers, strict=True)):
+    for group, (example, prompt, mine) in enumerate(zip(context.examples, prompts, answers, strict=True)):
         others = answers[(group + 1) % len(answers)]
         for (completion, label), (mismatched, _) in zip(mine, others, strict=True):
-            fitted = [draw.fit(joined(prompt, ids), example) for ids in (completion, mismatched)]
+            fitted = [context.fit(joined(prompt, ids), example) for ids in (completion, mismatched)]
             if fitted[0] is None:
                 continue
             for row, mark in zip(fitted, (label, NEITHER), strict=True):
@@ -69,6 +69,6 @@ def labelled(draw: Draw, *, make: Make = "auto", size: Few = 2, threshold: float
     return lay(rows)
 
 
-def joined(prompt: list[int], completion: list[int]) -> Rendered:
+def joined(prompt: list[int], completion: list[int]) -> Tokenized:
     ids = [*prompt, *completion]
-    return Rendered(ids, [False] * len(prompt) + [True] * len(completion), [0] * len(ids))
+    return Tokenized(ids, [False] * len(prompt) + [True] * len(completion), [0] * len(ids))

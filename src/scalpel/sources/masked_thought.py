@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 
 from scalpel.batch import Batch
-from scalpel.bounds import Share
+from scalpel.binding.bounds import Share
 from scalpel.part import part
 
 

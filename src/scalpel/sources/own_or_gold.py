@@ -3,11 +3,12 @@
 import re
 
 from scalpel.batch import Batch, Row, lay
-from scalpel.draw import Draw, derive
-from scalpel.engine.request import Sample
-from scalpel.example import Example, Prompt, like
-from scalpel.marks import total
+from scalpel.data.example import Example, Prompt, like
+from scalpel.engine.sampling_request import Sample
 from scalpel.part import part
+from scalpel.rewards.scored import total
+from scalpel.seeding import derive
+from scalpel.sources.context import SourceContext
 from scalpel.sources.sampled import at_most, demonstrated, rendered_row, sample_row, writers
 
 TEMPLATE = "{prompt}\nThe right answer: {completion}\nThe same answer in your own words:\n"
@@ -39,7 +40,9 @@ def right(places: list[int], found: list[list[Sample]], rewards: list[list[list[
     asks=writers("reference"),
     samples=at_most(lambda paraphrase, **other: 2 if paraphrase else 1),
 )
-def own_or_gold(draw: Draw, *, writer: str = "reference", threshold: float = 1.0, paraphrase: str = TEMPLATE) -> Batch:
+def own_or_gold(
+    context: SourceContext, *, writer: str = "reference", threshold: float = 1.0, paraphrase: str = TEMPLATE
+) -> Batch:
     """The model's own answer where it is right, else its paraphrase of the demonstration, else the demonstration.
 
         y = ŷ if r(ŷ) ≥ threshold;   else ỹ if r(ỹ) ≥ threshold;   else y*
@@ -55,16 +58,16 @@ def own_or_gold(draw: Draw, *, writer: str = "reference", threshold: float = 1.0
     """
     if paraphrase and "{completion}" not in paraphrase:
         raise ValueError(f"the template {paraphrase!r} has no place for the answer: write {{completion}} into it")
-    golden = demonstrated(draw, "own-or-gold")
-    prompts = [draw.tokens.prompt(example.prompt) for example in draw.examples]
-    own = right(list(range(len(prompts))), *draw.rewarded(prompts, 1, writer), threshold)
+    golden = demonstrated(context, "own-or-gold")
+    prompts = [context.tokens.prompt(example.prompt) for example in context.examples]
+    own = right(list(range(len(prompts))), *context.rewarded(prompts, 1, writer), threshold)
     left = [i for i in range(len(prompts)) if i not in own and paraphrase]
     if left:
-        asking = [draw.tokens.prompt(retold(paraphrase, draw.examples[i])) for i in left]
-        found = draw.by(writer)(asking, 1, derive(draw.seed, "paraphrase") % 2**31)
-        own |= right(left, found, draw.score([draw.examples[i] for i in left], found), threshold)
+        asking = [context.tokens.prompt(retold(paraphrase, context.examples[i])) for i in left]
+        found = context.by(writer)(asking, 1, derive(context.seed, "paraphrase") % 2**31)
+        own |= right(left, found, context.score([context.examples[i] for i in left], found), threshold)
     rows: list[Row] = []
-    for group, (example, gold) in enumerate(zip(draw.examples, golden, strict=True)):
+    for group, (example, gold) in enumerate(zip(context.examples, golden, strict=True)):
         if group in own:
             rows.append(sample_row(prompts[group], own[group], example, group))
         elif gold is not None:

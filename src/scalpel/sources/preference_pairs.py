@@ -4,25 +4,25 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from scalpel.batch import PREFERRED, REJECTED, Batch, Row, lay
-from scalpel.bounds import Few
-from scalpel.draw import Draw
-from scalpel.engine.request import Sample
-from scalpel.example import named
-from scalpel.marks import total
+from scalpel.binding.bounds import Few
+from scalpel.data.example import named
+from scalpel.engine.sampling_request import Sample
 from scalpel.part import part
+from scalpel.rewards.scored import total
+from scalpel.sources.context import SourceContext
 from scalpel.sources.sampled import Judged, judged, rendered_row, sample_row, within
 
 Make = Literal["auto", "given", "samples"]
 Choose = Literal["threshold", "extremes"]
 
 
-def from_samples(draw: Draw, make: Make, missing: Callable[..., bool], columns: str) -> bool:
+def from_samples(context: SourceContext, make: Make, missing: Callable[..., bool], columns: str) -> bool:
     """Whether rows are to be sampled. "auto" takes the data's own columns unless none of the examples has them."""
-    lacking = [i for i, example in enumerate(draw.examples) if missing(example)]
-    if make == "samples" or (make == "auto" and len(lacking) == len(draw.examples)):
+    lacking = [i for i, example in enumerate(context.examples) if missing(example)]
+    if make == "samples" or (make == "auto" and len(lacking) == len(context.examples)):
         return True
     if lacking:
-        example = draw.examples[lacking[0]]
+        example = context.examples[lacking[0]]
         raise ValueError(
             f'{named(example, lacking[0])} lacks {columns}: complete the data, or set make = "samples" in '
             "the source, which has the policy write answers that the task's verifier judges"
@@ -30,10 +30,10 @@ def from_samples(draw: Draw, make: Make, missing: Callable[..., bool], columns: 
     return False
 
 
-def given(draw: Draw) -> list[Row]:
+def given(context: SourceContext) -> list[Row]:
     rows: list[Row] = []
-    for group, example in enumerate(draw.examples):
-        chosen, rejected = (draw.fit(row, example) for row in draw.tokens.pair(example))
+    for group, example in enumerate(context.examples):
+        chosen, rejected = (context.fit(row, example) for row in context.tokens.pair(example))
         if chosen is not None and rejected is not None:
             rows.append(rendered_row(chosen, example, group, PREFERRED))
             rows.append(rendered_row(rejected, example, group, REJECTED))
@@ -53,10 +53,10 @@ def apart(samples: Judged, choose: Choose, threshold: float) -> Sequence[Sample]
     return (right[0], wrong[0]) if right and wrong else ()
 
 
-def sampled(draw: Draw, size: int, threshold: float, choose: Choose, writer: str) -> list[Row]:
+def sampled(context: SourceContext, size: int, threshold: float, choose: Choose, writer: str) -> list[Row]:
     rows: list[Row] = []
-    prompts, found = judged(draw, size, writer)
-    for group, (example, prompt, samples) in enumerate(zip(draw.examples, prompts, found, strict=True)):
+    prompts, found = judged(context, size, writer)
+    for group, (example, prompt, samples) in enumerate(zip(context.examples, prompts, found, strict=True)):
         for sample, label in zip(apart(samples, choose, threshold), (PREFERRED, REJECTED), strict=False):
             rows.append(sample_row(prompt, sample, example, group, label=label))
     return rows
@@ -68,7 +68,7 @@ def asked(make: Make = "auto", writer: str = "policy", **other: Any) -> set[str]
 
 @part("source", "preference-pairs", gives=frozenset({"pair"}), asks=asked)
 def preference_pairs(
-    draw: Draw,
+    context: SourceContext,
     *,
     make: Make = "auto",
     size: Few = 8,
@@ -89,5 +89,5 @@ def preference_pairs(
     Source   Rafailov et al. 2023 (arXiv 2305.18290), section 3; own samples as in Guo et al. 2024 (arXiv 2402.04792).
     """
     within("preference-pairs", 2, size=size)
-    sampling = from_samples(draw, make, lambda e: e.chosen is None or e.rejected is None, "'chosen' or 'rejected'")
-    return lay(sampled(draw, size, threshold, choose, writer) if sampling else given(draw))
+    sampling = from_samples(context, make, lambda e: e.chosen is None or e.rejected is None, "'chosen' or 'rejected'")
+    return lay(sampled(context, size, threshold, choose, writer) if sampling else given(context))

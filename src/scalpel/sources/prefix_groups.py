@@ -7,8 +7,9 @@ from typing import Any
 import torch
 
 from scalpel.batch import Batch, lay
-from scalpel.draw import Draw, derive
 from scalpel.part import part, scheduled
+from scalpel.seeding import derive
+from scalpel.sources.context import SourceContext
 from scalpel.sources.given import continued, demonstrations_of
 from scalpel.sources.sampled import sample_row, within
 
@@ -26,23 +27,23 @@ def lengths(n: int, low: float, high: float, alpha: float, beta: float, seed: in
 
 
 def prefixes(
-    draw: Draw, n: int, low: float, high: float, alpha: float = 1.0, beta: float = 1.0, share: float = 1.0
+    context: SourceContext, n: int, low: float, high: float, alpha: float = 1.0, beta: float = 1.0, share: float = 1.0
 ) -> list[list[list[int]]]:
     """For each example n beginnings of its demonstrations, taken in turn; empty ones for the prompts that are left
     without, which are the same in every epoch."""
     within("prefix-groups", 0, 1, low=low, high=high, share=share)
     within("prefix-groups", 0.01, alpha=alpha, beta=beta)
     found: list[list[list[int]]] = []
-    for i, example in enumerate(draw.examples):
+    for i, example in enumerate(context.examples):
         if derive("shown", example.id, example.prompt) % 2**32 >= share * 2**32:
             found.append([[] for _ in range(n)])
             continue
-        given = demonstrations_of(draw, example, i, "prefix-groups")
-        first = derive(draw.seed, "which", i) % len(given)
+        given = demonstrations_of(context, example, i, "prefix-groups")
+        first = derive(context.seed, "which", i) % len(given)
         begun = []
-        for k, part_of in enumerate(lengths(n, low, high, alpha, beta, derive(draw.seed, "prefix", i))):
+        for k, part_of in enumerate(lengths(n, low, high, alpha, beta, derive(context.seed, "prefix", i))):
             y = given[(first + k) % len(given)]
-            longest = min(len(y), draw.max_tokens) - 1  # leaves at least one token to the policy
+            longest = min(len(y), context.max_tokens) - 1  # leaves at least one token to the policy
             begun.append(y[: max(0, min(int(part_of * len(y)), longest))])
         found.append(begun)
     return found
@@ -50,7 +51,7 @@ def prefixes(
 
 @part("source", "prefix-groups", gives=frozenset({"reward", "behaviour", "demonstration"}))
 def prefix_groups(
-    draw: Draw,
+    context: SourceContext,
     *,
     size: int = 8,
     continuations: int = 1,
@@ -79,22 +80,22 @@ def prefix_groups(
     begun_from = continuations * each
     if not 0 <= begun_from <= size:
         raise ValueError(f"{begun_from} of {size} samples can't continue a demonstration: set 0 to {size}")
-    begun = prefixes(draw, continuations, scheduled(low, draw.progress), high, alpha, beta, share)
+    begun = prefixes(context, continuations, scheduled(low, context.progress), high, alpha, beta, share)
     begun = [[prefix for prefix in ways for _ in range(each)] for ways in begun]
-    prompts = [draw.tokens.prompt(example.prompt) for example in draw.examples]
-    own = draw.sample(prompts, size - begun_from, draw.seed) if begun_from < size else [[] for _ in prompts]
+    prompts = [context.tokens.prompt(example.prompt) for example in context.examples]
+    own = context.sample(prompts, size - begun_from, context.seed) if begun_from < size else [[] for _ in prompts]
     longer = [[*prompt, *prefix] for prompt, ways in zip(prompts, begun, strict=True) for prefix in ways]
-    budget = [draw.max_tokens - len(prefix) for ways in begun for prefix in ways]
-    ends = iter(draw.sample(longer, 1, derive(draw.seed, "continue") % 2**31, budget) if longer else [])
+    budget = [context.max_tokens - len(prefix) for ways in begun for prefix in ways]
+    ends = iter(context.sample(longer, 1, derive(context.seed, "continue") % 2**31, budget) if longer else [])
     samples = [
         [*mine, *(continued(prefix, next(ends)[0]) for prefix in ways)] for mine, ways in zip(own, begun, strict=True)
     ]
-    rewards = draw.reward(draw.examples, samples)
+    rewards = context.reward(context.examples, samples)
     shown = [[0] * len(mine) + [len(prefix) for prefix in ways] for mine, ways in zip(own, begun, strict=True)]
     return lay(
         [
             sample_row(prompts[g], sample, example, g, rewards[g][k], shown=shown[g][k])
-            for g, example in enumerate(draw.examples)
+            for g, example in enumerate(context.examples)
             for k, sample in enumerate(samples[g])
         ]
     )

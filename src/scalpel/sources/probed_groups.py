@@ -5,9 +5,10 @@ from random import Random
 from typing import Any
 
 from scalpel.batch import Batch, lay
-from scalpel.bounds import Few, Tokens
-from scalpel.draw import Draw, derive
+from scalpel.binding.bounds import Few, Tokens
 from scalpel.part import part
+from scalpel.seeding import derive
+from scalpel.sources.context import SourceContext
 from scalpel.sources.probing import Answer, chances, ends
 
 
@@ -15,24 +16,26 @@ def numbered(answers: Sequence[Sequence[Answer]]) -> Iterator[tuple[int, int, An
     return ((g, k, answer) for g, group in enumerate(answers) for k, answer in enumerate(group))
 
 
-def started(draw: Draw, cut: str) -> list[list[int]]:
+def started(context: SourceContext, cut: str) -> list[list[int]]:
     """For each prompt the beginning of an own answer, up to the end of one of its episodes, or nothing."""
-    prompts = [draw.tokens.prompt(example.prompt) for example in draw.examples]
+    prompts = [context.tokens.prompt(example.prompt) for example in context.examples]
     begun = []
-    for g, (sample,) in enumerate(draw.sample(prompts, 1, derive(draw.seed, "start") % 2**31)):
-        places = [0, *ends(draw.tokens, sample.ids, cut, len(sample.ids))]
-        begun.append(list(sample.ids[: Random(derive(draw.seed, "start", g)).choice(places)]))
+    for g, (sample,) in enumerate(context.sample(prompts, 1, derive(context.seed, "start") % 2**31)):
+        places = [0, *ends(context.tokens, sample.ids, cut, len(sample.ids))]
+        begun.append(list(sample.ids[: Random(derive(context.seed, "start", g)).choice(places)]))
     return begun
 
 
-def samples(draw: Draw, *, size: int, provers: int, episodes: int, room: int, begun: bool, **other: Any) -> int:
-    forced = provers * episodes * min(room, draw.max_tokens)
-    return len(draw.examples) * (begun * draw.max_tokens + size * (draw.max_tokens + forced))
+def samples(
+    context: SourceContext, *, size: int, provers: int, episodes: int, room: int, begun: bool, **other: Any
+) -> int:
+    forced = provers * episodes * min(room, context.max_tokens)
+    return len(context.examples) * (begun * context.max_tokens + size * (context.max_tokens + forced))
 
 
 @part("source", "probed-groups", gives=frozenset({"reward", "behaviour", "progress"}), samples=samples)
 def probed_groups(
-    draw: Draw,
+    context: SourceContext,
     *,
     size: Few = 8,
     cut: str = "\n\n",
@@ -61,14 +64,14 @@ def probed_groups(
             f"source 'probed-groups' has size {size}, provers {provers}, episodes {episodes}, room {room}: each must "
             "be 1 or more"
         )
-    prompts = [draw.tokens.prompt(example.prompt) for example in draw.examples]
-    starts = started(draw, cut) if begun else [[] for _ in prompts]
+    prompts = [context.tokens.prompt(example.prompt) for example in context.examples]
+    starts = started(context, cut) if begun else [[] for _ in prompts]
     longer = [[*prompt, *start] for prompt, start in zip(prompts, starts, strict=True)]
-    samples = draw.sample(longer, size, draw.seed, [draw.max_tokens - len(start) for start in starts])
+    samples = context.sample(longer, size, context.seed, [context.max_tokens - len(start) for start in starts])
     answers = [
-        [Answer(g, tuple(start), s, ends(draw.tokens, s.ids, cut, episodes)) for s in group]
+        [Answer(g, tuple(start), s, ends(context.tokens, s.ids, cut, episodes)) for s in group]
         for g, (start, group) in enumerate(zip(starts, samples, strict=True))
     ]
-    J = chances(draw, [point for group in answers for a in group for point in a.points], force, provers, room)
-    rewards = draw.reward(draw.examples, [[a.whole for a in group] for group in answers])
-    return lay([a.row(longer[g], draw.examples[g], rewards[g][k], J) for g, k, a in numbered(answers)])
+    J = chances(context, [point for group in answers for a in group for point in a.points], force, provers, room)
+    rewards = context.reward(context.examples, [[a.whole for a in group] for group in answers])
+    return lay([a.row(longer[g], context.examples[g], rewards[g][k], J) for g, k, a in numbered(answers)])

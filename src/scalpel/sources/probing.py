@@ -5,17 +5,18 @@ from dataclasses import dataclass, replace
 from math import nan
 
 from scalpel.batch import Row
-from scalpel.draw import Draw, derive
-from scalpel.engine.request import Sample
-from scalpel.example import Example
-from scalpel.marks import total
+from scalpel.data.example import Example
+from scalpel.data.tokenizer import Tokens
+from scalpel.engine.sampling_request import Sample
+from scalpel.rewards.scored import total
+from scalpel.seeding import derive
+from scalpel.sources.context import SourceContext
 from scalpel.sources.sampled import sample_row
 from scalpel.sources.steps import cuts
-from scalpel.tokens import Tokens
 
 
 @dataclass(frozen=True)
-class Probe:
+class ProbedPoint:
     """A point of an answer at which the policy is made to stop and say its answer."""
 
     prompt: int  # its place among the step's examples
@@ -37,11 +38,13 @@ class Answer:
         return Sample([*self.start, *self.sample.ids], [0.0] * len(self.start) + self.sample.logp, self.sample.finished)
 
     @property
-    def points(self) -> list[Probe]:
+    def points(self) -> list[ProbedPoint]:
         """Where it is probed: before its first token, and at the end of each episode but the last one."""
-        return [Probe(self.prompt, (*self.start, *self.sample.ids[:n])) for n in [0, *self.at]]
+        return [ProbedPoint(self.prompt, (*self.start, *self.sample.ids[:n])) for n in [0, *self.at]]
 
-    def row(self, shown: Sequence[int], example: Example, rewards: Sequence[float], J: Mapping[Probe, float]) -> Row:
+    def row(
+        self, shown: Sequence[int], example: Example, rewards: Sequence[float], J: Mapping[ProbedPoint, float]
+    ) -> Row:
         """Behind what was shown, with its episodes as turns and the progress of each at its last token."""
         row, before, n = sample_row(shown, self.sample, example, self.prompt, rewards), len(shown), len(self.sample.ids)
         worth = [*(J[point] for point in self.points), total(rewards)]
@@ -61,20 +64,22 @@ def ends(tokens: Tokens, ids: Sequence[int], cut: str, most: int) -> list[int]:
     return [found[round(k * len(found) / most) - 1] for k in range(1, most)]
 
 
-def chances(draw: Draw, probes: Sequence[Probe], force: str, provers: int, room: int) -> dict[Probe, float]:
+def chances(
+    context: SourceContext, probes: Sequence[ProbedPoint], force: str, provers: int, room: int
+) -> dict[ProbedPoint, float]:
     """J of each probe: the mean reward of `provers` answers that go on from there behind the words `force`."""
     asked = list(dict.fromkeys(probes))
     if not asked:
         return {}
-    prompts = [draw.tokens.prompt(example.prompt) for example in draw.examples]
-    stop = draw.tokens.completion(force, "")[:-1]
+    prompts = [context.tokens.prompt(example.prompt) for example in context.examples]
+    stop = context.tokens.completion(force, "")[:-1]
     forced = [[*prompts[p.prompt], *p.ids, *stop] for p in asked]
-    limits = [min(room, draw.max_tokens)] * len(forced)
-    answers = draw.sample(forced, provers, derive(draw.seed, "prover") % 2**31, limits)
+    limits = [min(room, context.max_tokens)] * len(forced)
+    answers = context.sample(forced, provers, derive(context.seed, "prover") % 2**31, limits)
     whole = [
         [Sample([*p.ids, *stop, *a.ids], [0.0] * (len(p.ids) + len(stop)) + list(a.logp), a.finished) for a in said]
         for p, said in zip(asked, answers, strict=True)
     ]
-    rewards = draw.score([draw.examples[p.prompt] for p in asked], whole)
+    rewards = context.score([context.examples[p.prompt] for p in asked], whole)
     worth = [[r for rewards_of in found if (r := total(rewards_of)) == r] for found in rewards]
     return {p: sum(known) / len(known) if known else nan for p, known in zip(asked, worth, strict=True)}

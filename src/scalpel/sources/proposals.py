@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal
 
-from scalpel.bounds import Pattern
-from scalpel.draw import Draw, derive
-from scalpel.engine.request import Sample
-from scalpel.example import named
-from scalpel.marks import total
+from scalpel.binding.bounds import Pattern
+from scalpel.data.example import named
+from scalpel.data.prompts import asked_again, seen_before
+from scalpel.engine.sampling_request import Sample
+from scalpel.rewards.scored import total
+from scalpel.seeding import derive
+from scalpel.sources.context import SourceContext
 from scalpel.sources.steps import Start, cuts, gone_on
-from scalpel.turns import asked_again, seen_before
 
 Reply = Pattern  # what is read out of what was said
 Locate = Literal["asked", "tried"]
@@ -36,31 +37,33 @@ class Proposal:
     step: tuple[int, ...]
 
 
-def samples(draw: Draw, *, size: int, locate: Locate, proposals: int, tries: int, boundary: str, **other: Any) -> int:
+def samples(
+    context: SourceContext, *, size: int, locate: Locate, proposals: int, tries: int, boundary: str, **other: Any
+) -> int:
     """The tokens of the answers, of the proposals, of all tries behind each, and of those behind each step that are to
     locate the error, as if attempts had as many steps as the reference."""
-    completions = len(draw.examples) * (size + proposals * (1 + tries))
+    completions = len(context.examples) * (size + proposals * (1 + tries))
     if locate == "tried":
-        completions += tries * sum(steps_of(draw, group, boundary) for group in range(len(draw.examples)))
-    return completions * draw.max_tokens
+        completions += tries * sum(steps_of(context, group, boundary) for group in range(len(context.examples)))
+    return completions * context.max_tokens
 
 
-def steps_of(draw: Draw, group: int, boundary: str) -> int:
+def steps_of(context: SourceContext, group: int, boundary: str) -> int:
     """How many steps but the last the reference has; where each token is one, as many as there can be."""
     if not boundary:
-        return draw.max_tokens - 1
-    ids = draw.tokens.completion(reference_of(draw, group), draw.examples[group].prompt)
-    return len(cuts(draw.tokens, ids, boundary))
+        return context.max_tokens - 1
+    ids = context.tokens.completion(reference_of(context, group), context.examples[group].prompt)
+    return len(cuts(context.tokens, ids, boundary))
 
 
-def attempt_of(draw: Draw, group: int, sample: Sample, boundary: str) -> Attempt:
-    ids = tuple(i for i in sample.ids if i not in draw.tokens.stop_ids)
-    return Attempt(group, ids, (0, *cuts(draw.tokens, ids, boundary)))
+def attempt_of(context: SourceContext, group: int, sample: Sample, boundary: str) -> Attempt:
+    ids = tuple(i for i in sample.ids if i not in context.tokens.stop_ids)
+    return Attempt(group, ids, (0, *cuts(context.tokens, ids, boundary)))
 
 
-def reference_of(draw: Draw, group: int) -> str:
+def reference_of(context: SourceContext, group: int) -> str:
     """The example's solution, or its answer where there is none."""
-    example = draw.examples[group]
+    example = context.examples[group]
     found = example.completion if example.completion is not None else example.answer
     if found is None:
         raise ValueError(
@@ -87,67 +90,67 @@ def readable(ask: str, reply: str) -> re.Pattern[str]:
     return pattern
 
 
-def asked(draw: Draw, attempts: Sequence[Attempt], n: int, ask: str, reply: str) -> list[Proposal]:
+def asked(context: SourceContext, attempts: Sequence[Attempt], n: int, ask: str, reply: str) -> list[Proposal]:
     """The policy, shown its attempt step by step and the reference, names the first wrong step and writes it anew."""
     prompts, pattern = [], readable(ask, reply)
     for attempt in attempts:
-        shown = "\n".join(f"{k}: {step.strip()}" for k, step in enumerate(texts_of(draw, attempt), 1))
-        words = ask.replace("{reference}", reference_of(draw, attempt.group)).replace("{attempt}", shown)
-        own = draw.examples[attempt.group].prompt
-        prompts.append(draw.tokens.prompt(asked_again(own, draw.tokens.text(attempt.ids), words)))
-    replies = draw.sample(prompts, n, derive(draw.seed, "proposals") % 2**31) if prompts else []
+        shown = "\n".join(f"{k}: {step.strip()}" for k, step in enumerate(texts_of(context, attempt), 1))
+        words = ask.replace("{reference}", reference_of(context, attempt.group)).replace("{attempt}", shown)
+        own = context.examples[attempt.group].prompt
+        prompts.append(context.tokens.prompt(asked_again(own, context.tokens.text(attempt.ids), words)))
+    replies = context.sample(prompts, n, derive(context.seed, "proposals") % 2**31) if prompts else []
     made = []
     for attempt, group in zip(attempts, replies, strict=True):
-        read = [found.groups("") for s in group if (found := pattern.search(draw.tokens.text(s.ids)))]
-        made += [written(draw, attempt, int(k), text.strip()) for k, text, *_ in read if k.isdecimal()]
+        read = [found.groups("") for s in group if (found := pattern.search(context.tokens.text(s.ids)))]
+        made += [written(context, attempt, int(k), text.strip()) for k, text, *_ in read if k.isdecimal()]
     return [proposal for proposal in made if proposal is not None]
 
 
-def texts_of(draw: Draw, attempt: Attempt) -> list[str]:
+def texts_of(context: SourceContext, attempt: Attempt) -> list[str]:
     """The texts of its steps."""
-    until = [draw.tokens.text(attempt.ids[:n]) for n in (*attempt.begins, len(attempt.ids))]
+    until = [context.tokens.text(attempt.ids[:n]) for n in (*attempt.begins, len(attempt.ids))]
     return [longer[len(shorter) :] for shorter, longer in pairwise(until)]
 
 
-def written(draw: Draw, attempt: Attempt, number: int, text: str) -> Proposal | None:
+def written(context: SourceContext, attempt: Attempt, number: int, text: str) -> Proposal | None:
     """A text as step `number`, between the white space of the step that it replaces; None if that changes nothing."""
-    steps = texts_of(draw, attempt)
+    steps = texts_of(context, attempt)
     if not 1 <= number <= len(steps) or text in ("", steps[number - 1].strip()):
         return None
     old, kept = steps[number - 1], attempt.ids[: attempt.begins[number - 1]]
     new = old[: len(old) - len(old.lstrip())] + text + old[len(old.rstrip()) :]
-    ids = draw.tokens.completion(draw.tokens.text(kept) + new, draw.examples[attempt.group].prompt)
-    ids = [i for i in ids if i not in draw.tokens.stop_ids]
+    ids = context.tokens.completion(context.tokens.text(kept) + new, context.examples[attempt.group].prompt)
+    ids = [i for i in ids if i not in context.tokens.stop_ids]
     return Proposal(attempt.group, tuple(ids[: len(kept)]), tuple(ids[len(kept) :]))
 
 
 def tried(
-    draw: Draw, attempts: Sequence[Attempt], n: int, tries: int, threshold: float, boundary: str
+    context: SourceContext, attempts: Sequence[Attempt], n: int, tries: int, threshold: float, boundary: str
 ) -> list[Proposal]:
     """The first step behind which no try ends well is written anew, by the policy that has seen the reference."""
     starts: list[Start] = [(a.group, a.ids[:begin]) for a in attempts for begin in a.begins[1:]]
-    found = iter(gone_on(draw, starts, tries, "located", trial=True))
+    found = iter(gone_on(context, starts, tries, "located", trial=True))
     wrong: list[tuple[Attempt, int]] = []
     for a in attempts:
         lost = [not any(total(rewards) >= threshold for _, rewards in next(found)) for _ in a.begins[1:]]
         wrong.append((a, [*lost, True].index(True)))
     kept = [a.ids[: a.begins[k]] for a, k in wrong]
     prompts = [
-        [*draw.tokens.prompt(seen_before(draw.examples[a.group].prompt, reference_of(draw, a.group))), *ids]
+        [*context.tokens.prompt(seen_before(context.examples[a.group].prompt, reference_of(context, a.group))), *ids]
         for (a, _), ids in zip(wrong, kept, strict=True)
     ]
-    limits = [draw.max_tokens - len(ids) for ids in kept]
-    samples = draw.sample(prompts, n, derive(draw.seed, "proposals") % 2**31, limits) if prompts else []
+    limits = [context.max_tokens - len(ids) for ids in kept]
+    samples = context.sample(prompts, n, derive(context.seed, "proposals") % 2**31, limits) if prompts else []
     made = []
     for (a, k), ids, group in zip(wrong, kept, samples, strict=True):
         old = a.ids[a.begins[k] : [*a.begins, len(a.ids)][k + 1]]
-        steps = [first_step(draw, sample, boundary) for sample in group]
+        steps = [first_step(context, sample, boundary) for sample in group]
         made += [Proposal(a.group, ids, step) for step in steps if step not in ((), old)]
     return made
 
 
-def first_step(draw: Draw, sample: Sample, boundary: str) -> tuple[int, ...]:
+def first_step(context: SourceContext, sample: Sample, boundary: str) -> tuple[int, ...]:
     """The first step of a continuation; nothing where it was cut off before its end."""
-    ids = tuple(i for i in sample.ids if i not in draw.tokens.stop_ids)
-    ends = cuts(draw.tokens, ids, boundary)
+    ids = tuple(i for i in sample.ids if i not in context.tokens.stop_ids)
+    ends = cuts(context.tokens, ids, boundary)
     return ids[: ends[0]] if ends else ids if sample.finished else ()

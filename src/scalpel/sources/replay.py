@@ -1,21 +1,21 @@
 """Old data, replayed."""
 
 from scalpel.batch import Batch, Row, lay
-from scalpel.draw import Draw
-from scalpel.example import Example, named
+from scalpel.data.example import Example, named
+from scalpel.data.tokenized import Tokenized
+from scalpel.data.tokenizer import Tokens
 from scalpel.part import part
-from scalpel.rendered import Rendered
+from scalpel.sources.context import SourceContext
 from scalpel.sources.sampled import fitted, rendered_row
-from scalpel.tokens import Tokens
 
 
-def document(tokens: Tokens, text: str) -> Rendered:
+def document(tokens: Tokens, text: str) -> Tokenized:
     """A text as pretraining shows it: from where a document starts to its end, every token trained."""
     start, rest = tokens.prompt(""), tokens.completion(text, "")
-    return Rendered([*start, *rest], [False] * len(start) + [True] * len(rest), [0] * (len(start) + len(rest)))
+    return Tokenized([*start, *rest], [False] * len(start) + [True] * len(rest), [0] * (len(start) + len(rest)))
 
 
-def remembered(tokens: Tokens, example: Example) -> list[Rendered]:
+def remembered(tokens: Tokens, example: Example) -> list[Tokenized]:
     """An example as it was learnt: its answers where it has any, else its text as a whole."""
     if example.messages is not None or example.completion is not None:
         return tokens.demonstrations(example)
@@ -29,7 +29,7 @@ def remembered(tokens: Tokens, example: Example) -> list[Rendered]:
 
 
 @part("source", "replay", gives=frozenset({"demonstration"}))
-def replay(draw: Draw) -> Batch:
+def replay(context: SourceContext) -> Batch:
     """Old data as the model first learnt it, beside the new: conversations, prompts with completions, or plain text.
 
     It is a signal of its own: give it the old data by the signal's `task`, its share by `batch` and `weight`. Plain
@@ -41,7 +41,7 @@ def replay(draw: Draw) -> Batch:
     Source   Robins 1995 (Connection Science 7, 123-146); for language models Scialom et al. 2022 (arXiv 2205.12393).
     """
     rows: list[Row] = []
-    for group, example in enumerate(draw.examples):
-        old = [fitted(draw, example, row) for row in remembered(draw.tokens, example)]
+    for group, example in enumerate(context.examples):
+        old = [fitted(context, example, row) for row in remembered(context.tokens, example)]
         rows += [rendered_row(row, example, group) for row in old if row is not None]
     return lay(rows)

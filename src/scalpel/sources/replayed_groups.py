@@ -7,9 +7,9 @@ from typing import Any
 import torch
 
 from scalpel.batch import Batch
-from scalpel.bounds import Few
-from scalpel.draw import Draw
+from scalpel.binding.bounds import Few
 from scalpel.part import part
+from scalpel.sources.context import SourceContext
 from scalpel.sources.groups import groups
 
 State = dict[str, list[dict[str, Any]]]  # batches, oldest first, each as tensors by field
@@ -42,7 +42,9 @@ def keep(state: State, seen: Mapping[str, float], batch: Batch, *, capacity: int
 
 
 @part("source", "replayed-groups", gives=frozenset({"reward", "behaviour"}), state=nothing, follow=keep)
-def replayed_groups(draw: Draw, *, state: State, size: Few = 8, capacity: int = 8, chance: float = 0.25) -> Batch:
+def replayed_groups(
+    context: SourceContext, *, state: State, size: Few = 8, capacity: int = 8, chance: float = 0.25
+) -> Batch:
     """`size` samples of the policy for each prompt; or, in some steps, the oldest of the last batches once more.
 
     Once `capacity` batches are kept, a step brings the oldest back with probability `chance` in place of sampling. Its
@@ -55,7 +57,7 @@ def replayed_groups(draw: Draw, *, state: State, size: Few = 8, capacity: int = 
     Source   Li et al. 2025 (arXiv 2509.25958), replay buffer of compensation batches; how often one is taken is not
              stated clearly there.
     """
-    if capacity and len(state["kept"]) >= capacity and Random(draw.seed).random() < chance:
+    if capacity and len(state["kept"]) >= capacity and Random(context.seed).random() < chance:
         oldest = state["kept"][0]
         return Batch(**oldest, columns=({"replayed": True},) * len(oldest["group_S"]))
-    return groups(draw, size=size)
+    return groups(context, size=size)

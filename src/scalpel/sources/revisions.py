@@ -5,12 +5,13 @@ from math import inf
 from typing import Literal
 
 from scalpel.batch import Batch, Row, lay
-from scalpel.draw import Draw, derive
-from scalpel.example import Example, Prompt
-from scalpel.marks import said, worth
+from scalpel.data.example import Example, Prompt
+from scalpel.data.prompts import asked_again
 from scalpel.part import part
+from scalpel.rewards.scored import said, worth
+from scalpel.seeding import derive
+from scalpel.sources.context import SourceContext
 from scalpel.sources.sampled import Judged, at_most, paired, sample_row
-from scalpel.turns import asked_again
 
 Keep = Literal["all", "better", "best", "success"]
 
@@ -41,7 +42,7 @@ class Talk:
 
 @part("source", "revisions", gives=frozenset({"reward"}), samples=at_most(lambda sizes, **other: sum(sizes)))
 def revisions(
-    draw: Draw,
+    context: SourceContext,
     *,
     sizes: tuple[int, ...] = (1, 16),
     keep: Keep = "all",
@@ -68,11 +69,11 @@ def revisions(
     """
     if not sizes or min(sizes) < 1:
         raise ValueError(f"sizes is {list(sizes)}: give the number of samples for each turn, such as [1, 16]")
-    talks = [Talk(g, example, example.prompt) for g, example in enumerate(draw.examples)]
+    talks = [Talk(g, example, example.prompt) for g, example in enumerate(context.examples)]
     rows: list[Row] = []
     for turn, size in enumerate(sizes):
-        for talk, prompt, found in heard(draw, [talk for talk in talks if not talk.over], turn, size):
-            texts = [draw.tokens.text(sample.ids) for sample, _ in found]
+        for talk, prompt, found in heard(context, [talk for talk in talks if not talk.over], turn, size):
+            texts = [context.tokens.text(sample.ids) for sample, _ in found]
             fresh = [k for k, text in enumerate(texts) if not distinct or text not in talk.answers]
             talk.over = not fresh
             if talk.over:
@@ -87,10 +88,10 @@ def revisions(
     return lay(rows)
 
 
-def heard(draw: Draw, talks: list[Talk], turn: int, size: int) -> list[tuple[Talk, list[int], Judged]]:
+def heard(context: SourceContext, talks: list[Talk], turn: int, size: int) -> list[tuple[Talk, list[int], Judged]]:
     """Each conversation with the ids of what is asked now and so many judged answers to it."""
     if not talks:
         return []
-    prompts = [draw.tokens.prompt(talk.prompt) for talk in talks]
-    samples = draw.sample(prompts, size, derive(draw.seed, "turn", turn) % 2**31)
-    return list(zip(talks, prompts, paired(samples, draw.reward([t.example for t in talks], samples)), strict=True))
+    prompts = [context.tokens.prompt(talk.prompt) for talk in talks]
+    samples = context.sample(prompts, size, derive(context.seed, "turn", turn) % 2**31)
+    return list(zip(talks, prompts, paired(samples, context.reward([t.example for t in talks], samples)), strict=True))

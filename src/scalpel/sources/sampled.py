@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 from math import inf
 
 from scalpel.batch import DEMONSTRATION, ENVIRONMENT, NEITHER, POLICY, Row
-from scalpel.draw import Draw
-from scalpel.engine.request import Sample
-from scalpel.example import Example, named
-from scalpel.rendered import Rendered
+from scalpel.data.example import Example, named
+from scalpel.data.tokenized import Tokenized
+from scalpel.engine.sampling_request import Sample
+from scalpel.sources.context import SourceContext
 
 Judged = list[tuple[Sample, list[float]]]  # the samples of one prompt with their rewards
 
@@ -27,33 +27,33 @@ def writers(default: str = "policy") -> Callable[..., set[str]]:
 
 def at_most(completions: Callable[..., int]) -> Callable[..., int]:
     """How many tokens a source samples a step at most, by how many completions a prompt its keys come to."""
-    return lambda draw, **hyper: len(draw.examples) * completions(**hyper) * draw.max_tokens
+    return lambda context, **hyper: len(context.examples) * completions(**hyper) * context.max_tokens
 
 
 def paired(samples: Sequence[Sequence[Sample]], rewards: Sequence[Sequence[list[float]]]) -> list[Judged]:
     return [list(zip(*pair, strict=True)) for pair in zip(samples, rewards, strict=True)]
 
 
-def judged(draw: Draw, size: int, writer: str = "policy") -> tuple[list[list[int]], list[Judged]]:
+def judged(context: SourceContext, size: int, writer: str = "policy") -> tuple[list[list[int]], list[Judged]]:
     """The prompts' ids, and `size` samples of each with their rewards."""
-    prompts = [draw.tokens.prompt(example.prompt) for example in draw.examples]
-    return prompts, paired(*draw.rewarded(prompts, size, writer))
+    prompts = [context.tokens.prompt(example.prompt) for example in context.examples]
+    return prompts, paired(*context.rewarded(prompts, size, writer))
 
 
-def demonstrated(draw: Draw, source: str) -> list[Rendered | None]:
+def demonstrated(context: SourceContext, source: str) -> list[Tokenized | None]:
     """The examples' demonstrations, fitted; None where one was dropped for its length."""
-    for i, example in enumerate(draw.examples):
+    for i, example in enumerate(context.examples):
         if example.completion is None:
             raise ValueError(
                 f"source {source!r} needs demonstrations, but {named(example, i)} has no completion: add a "
                 "column 'completion', or take source 'accepted-samples', which needs none"
             )
-    return [fitted(draw, example, draw.tokens.demonstration(example)) for example in draw.examples]
+    return [fitted(context, example, context.tokens.demonstration(example)) for example in context.examples]
 
 
-def fitted(draw: Draw, example: Example, row: Rendered) -> Rendered | None:
+def fitted(context: SourceContext, example: Example, row: Tokenized) -> Tokenized | None:
     """The sequence at its greatest length, or None where it was dropped; what is refused says where its row stands."""
-    return draw.fit(row, example)
+    return context.fit(row, example)
 
 
 def sample_row(
@@ -79,7 +79,7 @@ def sample_row(
     )
 
 
-def rendered_row(rendered: Rendered, example: Example, group: int, label: int = NEITHER) -> Row:
+def rendered_row(rendered: Tokenized, example: Example, group: int, label: int = NEITHER) -> Row:
     """A row as it was rendered from data."""
     author = [DEMONSTRATION if trained else ENVIRONMENT for trained in rendered.train]
     return Row(rendered.ids, rendered.train, author, rendered.turn, group, label, columns=example.columns)

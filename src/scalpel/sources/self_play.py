@@ -3,9 +3,10 @@
 from typing import Any
 
 from scalpel.batch import PREFERRED, REJECTED, Batch, lay
-from scalpel.draw import Draw, derive
-from scalpel.engine.request import Sample
+from scalpel.engine.sampling_request import Sample
 from scalpel.part import part
+from scalpel.seeding import derive
+from scalpel.sources.context import SourceContext
 from scalpel.sources.sampled import demonstrated, rendered_row, sample_row
 
 
@@ -13,14 +14,16 @@ def asked(writer: str = "reference", earlier: float = 0.0, **other: Any) -> set[
     return {writer, "earlier"} if earlier else {writer}
 
 
-def answered(draw: Draw, writer: str, prompts: list[list[int]], places: list[int], seed: int) -> dict[int, Sample]:
+def answered(
+    context: SourceContext, writer: str, prompts: list[list[int]], places: list[int], seed: int
+) -> dict[int, Sample]:
     """What the writer says to the prompts at these places, by place."""
-    found = draw.by(writer)([prompts[i] for i in places], 1, seed)
+    found = context.by(writer)([prompts[i] for i in places], 1, seed)
     return {i: sample for i, (sample,) in zip(places, found, strict=True)}
 
 
 @part("source", "self-play", gives=frozenset({"pair", "demonstration"}), asks=asked)
-def self_play(draw: Draw, *, writer: str = "reference", earlier: float = 0.0) -> Batch:
+def self_play(context: SourceContext, *, writer: str = "reference", earlier: float = 0.0) -> Batch:
     """Pairs of a demonstration, preferred, and an answer that the model gave before, rejected.
 
         (y_w, y_l) = (y*, ŷ),   ŷ ~ π_writer(· | x)
@@ -37,15 +40,15 @@ def self_play(draw: Draw, *, writer: str = "reference", earlier: float = 0.0) ->
     """
     if not 0 <= earlier <= 1:
         raise ValueError(f"earlier is {earlier}, but it is a share of the prompts: set 0 to 1")
-    prompts = [draw.tokens.prompt(example.prompt) for example in draw.examples]
-    golden = demonstrated(draw, "self-play")
+    prompts = [context.tokens.prompt(example.prompt) for example in context.examples]
+    golden = demonstrated(context, "self-play")
     old = [i for i in range(len(prompts)) if int((i + 1) * earlier) > int(i * earlier)]
     new = [i for i in range(len(prompts)) if i not in old]
-    said = answered(draw, writer, prompts, new, draw.seed)
+    said = answered(context, writer, prompts, new, context.seed)
     if old:
-        said |= answered(draw, "earlier", prompts, old, derive(draw.seed, "earlier") % 2**31)
+        said |= answered(context, "earlier", prompts, old, derive(context.seed, "earlier") % 2**31)
     rows = []
-    for group, (example, prompt, gold) in enumerate(zip(draw.examples, prompts, golden, strict=True)):
+    for group, (example, prompt, gold) in enumerate(zip(context.examples, prompts, golden, strict=True)):
         if gold is not None:
             rows.append(rendered_row(gold, example, group, PREFERRED))
             rows.append(sample_row(prompt, said[group], example, group, label=REJECTED))

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from scalpel.batch import POLICY, Batch, Row, lay
-from scalpel.bounds import Count, Temperature, Tokens
-from scalpel.draw import Draw
+from scalpel.binding.bounds import Count, Temperature, Tokens
 from scalpel.part import Rows, part
+from scalpel.sources.context import SourceContext
 
 Begin = Literal["auto", "document", "chat"]
 
@@ -36,7 +36,7 @@ def told(
 
 @part("source", "self-written", state=nowhere, follow=told)
 def self_written(
-    draw: Draw,
+    context: SourceContext,
     *,
     state: Mapping[str, Tensor],
     documents: Count = 1024,
@@ -62,14 +62,14 @@ def self_written(
     Source   Robins 1995 (Connection Science 7, 123-146), pseudorehearsal; conversations as in Xu et al. 2024
              (arXiv 2406.08464); drawing by the last loss as in Schaul et al. 2016 (arXiv 1511.05952), section 3.3.
     """
-    pool = draw.written(documents, max_tokens, temperature, begin)
-    rng, n = Random(draw.seed), len(draw.examples)
+    pool = context.written(documents, max_tokens, temperature, begin)
+    rng, n = Random(context.seed), len(context.examples)
     chosen = [rng.randrange(len(pool)) for _ in range(n)]
     moved = state["moved"][: len(pool)].tolist()
     if any(moved):
         focused = round(focus * n)
         chosen[:focused] = rng.choices(range(len(pool)), moved, k=focused)
-    fitted = [(k, draw.fit(pool[k])) for k in chosen]
+    fitted = [(k, context.fit(pool[k])) for k in chosen]
     return lay(
         [
             Row(r.ids, r.train, [POLICY] * len(r.ids), r.turn, group, columns={"text": k})

@@ -5,13 +5,14 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from typing import TypeVar
 
-from scalpel.bounds import Pattern
-from scalpel.draw import Draw, derive
-from scalpel.engine.request import Sample
-from scalpel.marks import total
+from scalpel.binding.bounds import Pattern
+from scalpel.data.tokenizer import Tokens
+from scalpel.engine.sampling_request import Sample
+from scalpel.rewards.scored import total
+from scalpel.seeding import derive
+from scalpel.sources.context import SourceContext
 from scalpel.sources.given import continued
 from scalpel.sources.sampled import Judged, paired
-from scalpel.tokens import Tokens
 
 Boundary = Pattern  # where a step ends
 T = TypeVar("T")
@@ -47,17 +48,17 @@ def spaced(items: Sequence[T], most: int) -> list[T]:
     return [items[(2 * k + 1) * len(items) // (2 * most)] for k in range(most)]
 
 
-def gone_on(draw: Draw, starts: Sequence[Start], n: int, what: str, trial: bool = False) -> list[Judged]:
+def gone_on(context: SourceContext, starts: Sequence[Start], n: int, what: str, trial: bool = False) -> list[Judged]:
     """n continuations by the policy from each start, as whole answers with their rewards. Start and continuation
     together keep to the budget of tokens. On a trial nothing is noted of them."""
     if not starts or not n:
         return [[] for _ in starts]
-    longer = [[*draw.tokens.prompt(draw.examples[g].prompt), *ids] for g, ids in starts]
-    limits = [draw.max_tokens - len(ids) for _, ids in starts]
-    ends = draw.sample(longer, n, derive(draw.seed, what) % 2**31, limits)
+    longer = [[*context.tokens.prompt(context.examples[g].prompt), *ids] for g, ids in starts]
+    limits = [context.max_tokens - len(ids) for _, ids in starts]
+    ends = context.sample(longer, n, derive(context.seed, what) % 2**31, limits)
     whole = [[continued(ids, end) for end in group] for (_, ids), group in zip(starts, ends, strict=True)]
-    judge = draw.score if trial else draw.reward
-    rewards = judge([draw.examples[g] for g, _ in starts], whole)
+    judge = context.score if trial else context.reward
+    rewards = judge([context.examples[g] for g, _ in starts], whole)
     return paired(whole, rewards)
 
 

@@ -8,9 +8,15 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from scalpel.binding import Key, bound_table, bounded, keys_of, placed
-from scalpel.example import Task
-from scalpel.plain import shown
+from scalpel.binding.bind import (
+    Key,
+    bound_table,
+    bounded,
+    keys_of,
+    placed,
+)
+from scalpel.binding.plain import shown
+from scalpel.data.example import Task
 from scalpel.registry import AXES, lookup, unknown
 from scalpel.rewards.verifiers import make as make_verifier
 from scalpel.tasks.data import DataTask, data_task

@@ -23,7 +23,12 @@ from itertools import takewhile
 from math import isfinite
 from typing import Any
 
-from scalpel.example import Example, Prompt, beside, like
+from scalpel.data.example import (
+    Example,
+    Prompt,
+    beside,
+    like,
+)
 from scalpel.registry import unknown
 from scalpel.tasks.messages import SAYING, conversation, shown
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
-from scalpel.example import SPLITS, Example, Split
+from scalpel.data.example import SPLITS, Example, Split
 from scalpel.rewards.user import Verifier
 from scalpel.tasks.account import Account, total
 from scalpel.tasks.loaded import Faulty, loaded, question, shown

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from scalpel.example import Example, Message, Prompt, Split, Task, like
-from scalpel.marks import UNREAD
+from scalpel.data.example import (
+    Example,
+    Message,
+    Prompt,
+    Split,
+    Task,
+    like,
+)
 from scalpel.rewards.patterns import compiled, found
+from scalpel.rewards.scored import UNREAD
 
 
 @dataclass(frozen=True)

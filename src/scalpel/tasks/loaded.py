@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from scalpel.example import Example, Message
+from scalpel.data.example import Example, Message
 from scalpel.rewards.patterns import found
 from scalpel.tasks.account import Account
 from scalpel.tasks.columns import example

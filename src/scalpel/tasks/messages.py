@@ -16,7 +16,7 @@ from difflib import get_close_matches
 from functools import cache
 from typing import Any
 
-from scalpel.example import Message, Turns
+from scalpel.data.example import Message, Turns
 from scalpel.registry import unknown
 
 ROLES = ("system", "developer", "user", "assistant", "tool", "function", "ipython", "observation", "environment")

@@ -8,7 +8,12 @@ from itertools import cycle, islice
 from math import ceil
 from typing import Any
 
-from scalpel.example import SPLITS, Example, Split, Task
+from scalpel.data.example import (
+    SPLITS,
+    Example,
+    Split,
+    Task,
+)
 from scalpel.tasks.account import Account, total
 from scalpel.tasks.split import digest
 

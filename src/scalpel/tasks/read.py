@@ -8,7 +8,7 @@ from glob import glob, has_magic
 from pathlib import Path
 from typing import Any
 
-from scalpel.folders import existing, nearest
+from scalpel.runs.files import existing, nearest
 from scalpel.tasks.packed import beginning, encoding_of, packing
 from scalpel.tasks.strict_json import json_file, jsonl
 from scalpel.tasks.table_files import arrow, csv_file, parquet

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from scalpel.binding import Key, keys_of
-from scalpel.example import Example, Split
-from scalpel.marks import UNREAD
+from scalpel.binding.bind import Key, keys_of
+from scalpel.data.example import Example, Split
 from scalpel.registry import unknown
+from scalpel.rewards.scored import UNREAD
 from scalpel.tasks.split import digest, split_of
 
 PREFIX = "reasoning-gym/"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Any
 
-from scalpel.example import SPLITS, Split
+from scalpel.data.example import SPLITS, Split
 
 SHARES: dict[Split, float] = {"train": 0.7, "tune": 0.1, "keep": 0.1, "test": 0.1}
 

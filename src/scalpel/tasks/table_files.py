@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scalpel.folders import existing, listed
+from scalpel.runs.files import existing, listed
 from scalpel.tasks.columns import Cell
 from scalpel.tasks.packed import beginning, lines, packing, unpacked
 

@@ -15,7 +15,7 @@ from random import Random
 from types import MappingProxyType
 from typing import overload
 
-from scalpel.example import Example, Message, Split
+from scalpel.data.example import Example, Message, Split
 from scalpel.registry import register, unknown
 from scalpel.world.task import WorldTask, example_of, final
 from scalpel.world.tasks.boxes import BOXES

@@ -12,7 +12,7 @@ from random import Random
 from string import ascii_lowercase, ascii_uppercase
 from zlib import crc32
 
-from scalpel.example import Example, Prompt
+from scalpel.data.example import Example, Prompt
 from scalpel.world.task import Draft, Generator
 
 CIPHER = dict(zip(ascii_lowercase, sorted(ascii_uppercase, key=lambda c: crc32(c.encode() * 3)), strict=True))

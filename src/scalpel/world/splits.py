@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from zlib import crc32
 
-from scalpel.example import Split
+from scalpel.data.example import Split
 
 SHARES: tuple[tuple[Split, int], ...] = (("train", 70), ("tune", 10), ("keep", 10), ("test", 10))  # percent
 BY_PERCENT: tuple[Split, ...] = tuple(split for split, share in SHARES for _ in range(share))

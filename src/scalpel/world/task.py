@@ -8,8 +8,13 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import Field
 
-from scalpel.binding import Key
-from scalpel.example import Example, Message, Prompt, Split
+from scalpel.binding.bind import Key
+from scalpel.data.example import (
+    Example,
+    Message,
+    Prompt,
+    Split,
+)
 from scalpel.registry import register
 from scalpel.world.splits import split_of
 

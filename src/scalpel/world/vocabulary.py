@@ -12,8 +12,8 @@ import re
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from scalpel.example import Example
-from scalpel.rendered import Rendered
+from scalpel.data.example import Example
+from scalpel.data.tokenized import Tokenized
 
 SPECIALS = ("<pad>", "<bos>", "<end>", "<unk>", "<mask>", "<system>", "<user>", "<bot>")
 CHARACTERS = "\n" + "".join(map(chr, range(32, 127)))
@@ -56,7 +56,7 @@ def encode(text: str) -> list[int]:
     return [IDS.get(piece, UNKNOWN) for piece in PIECES.findall(text)]
 
 
-def render(example: Example) -> Rendered:
+def render(example: Example) -> Tokenized:
     """What the template makes of a demonstration, token for token, at the speed that pretraining needs."""
     pieces: list[tuple[list[int], bool]] = [([BOS], False)]
     turns = example.messages if example.messages is not None else example.prompt
@@ -76,7 +76,7 @@ def render(example: Example) -> Rendered:
     return _laid(pieces)
 
 
-def _laid(pieces: list[tuple[list[int], bool]]) -> Rendered:
+def _laid(pieces: list[tuple[list[int], bool]]) -> Tokenized:
     ids: list[int] = []
     train: list[bool] = []
     turn: list[int] = []
@@ -86,4 +86,4 @@ def _laid(pieces: list[tuple[list[int], bool]]) -> Rendered:
         train += [trained] * len(new)
         turn += [answered] * len(new)
         answered += trained
-    return Rendered(ids, train, turn)
+    return Tokenized(ids, train, turn)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scalpel.names import components_of, layer_of
+from scalpel.models.module_names import components_of, layer_of
 
 ORDER = (
     "embeddings", "positions",

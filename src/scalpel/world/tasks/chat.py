@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from random import Random
 
-from scalpel.example import Message
+from scalpel.data.example import Message
 from scalpel.world.people import ATTRIBUTES, FACTS, KNOWN, PHRASINGS, QUESTIONS, STRANGERS
 from scalpel.world.pick import number, pick
 from scalpel.world.task import Draft, world_task

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from random import Random
 
-from scalpel.example import Split
+from scalpel.data.example import Split
 from scalpel.world.language import second, to_first, to_second
 from scalpel.world.people import ATTRIBUTES, FACTS, KNOWN, NEW, PHRASINGS, QUESTIONS
 from scalpel.world.pick import number, pick

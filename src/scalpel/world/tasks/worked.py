@@ -16,7 +16,7 @@ import re
 from random import Random
 from typing import Literal
 
-from scalpel.example import Example, Message
+from scalpel.data.example import Example, Message
 from scalpel.world.pick import number, pick
 from scalpel.world.task import MARKER, Draft, final, world_task
 

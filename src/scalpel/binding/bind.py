@@ -1,0 +1,193 @@
+"""A table of a recipe, bound to the function that it is for: the function's arguments are the table's schema.
+
+Their annotations are what the values must be, checked strictly (true is no number, a number no text), with bounds by
+`Annotated[…, Field(gt=0)]`; their defaults are what a key that is left out stands for. Every fault is a ValueError that
+names the place in the recipe, what came, and what it must be.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
+
+from scalpel.binding.plain import plain, short, shown
+from scalpel.registry import unknown
+
+REQUIRED = inspect.Parameter.empty
+NAMED: dict[Any, str] = {
+    int: "an integer", float: "a number", str: "text", bool: "true or false", list: "a list", dict: "a table",
+    tuple: "a list", NoneType: "left out", Any: "a value", Mapping: "a table", Sequence: "a list",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Key:
+    """What a key may be, and what it is where it is left out."""
+
+    wanted: Any = Any
+    default: Any = REQUIRED
+
+
+def keys_of(*functions: Callable[..., Any], without: Collection[str] = ()) -> dict[str, Key]:
+    """The keys of a table that goes to these functions: their keyword-only arguments, all arguments where they have
+    none; less what is handed to them otherwise."""
+    return {name: key for fn in functions for name, key in _keys(fn).items() if name not in without}
+
+
+@cache
+def _keys(fn: Callable[..., Any]) -> dict[str, Key]:
+    parameters = [
+        p for p in inspect.signature(fn).parameters.values() if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
+    ]
+    only = [p for p in parameters if p.kind is p.KEYWORD_ONLY] or parameters
+    hints = get_type_hints(fn, include_extras=True)
+    return {p.name: Key(hints.get(p.name, Any), p.default) for p in only}
+
+
+def bound_table(place: str, table: Any, keys: Mapping[str, Key]) -> dict[str, Any]:
+    """The table with its values as the keys want them."""
+    if not isinstance(table, Mapping):
+        raise ValueError(f"{short(place)} is {shown(table)}, but must be a table")
+    for key in table:
+        if key not in keys:
+            raise ValueError(f"{short(place)}: {unknown('key', str(key), keys)}")
+    for key, known in keys.items():
+        if known.default is REQUIRED and key not in table:
+            raise ValueError(f"{short(place)} has no {key!r}: it must be {described(known.wanted)}")
+    return {key: checked_value(f"{place}.{key}", value, keys[key].wanted) for key, value in table.items()}
+
+
+def checked_value(place: str, value: Any, wanted: Any) -> Any:
+    """The value as the annotation wants it; a list where it wants a tuple."""
+    if wanted is Any:
+        return value
+    value = plain(value, place)
+    try:  # as JSON, which has lists and no tuples, so that a list fits either and all else is strict
+        return adapter(wanted).validate_json(json.dumps(value), strict=True)
+    except ValidationError as error:
+        raise ValueError(fault(place, value, wanted, error)) from None
+
+
+def adapter(wanted: Any) -> TypeAdapter[Any]:
+    try:
+        return _adapter(wanted)
+    except TypeError:  # an annotation that can't be hashed
+        return TypeAdapter(wanted)
+
+
+@cache
+def _adapter(wanted: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(wanted)
+
+
+def bounded(wanted: Any, numbers: Mapping[Any, Any]) -> Any:
+    """The annotation with bounds on the numbers that have none: `numbers` says which, a kind for int and for float."""
+    if get_origin(wanted) in (Union, UnionType):
+        return Union[tuple(bounded(a, numbers) for a in get_args(wanted))]  # noqa: UP007  (made of what it holds)
+    return numbers.get(wanted, wanted) if isinstance(wanted, type) else wanted
+
+
+@contextmanager
+def placed(place: str, known: str = "") -> Iterator[None]:
+    """Puts the place before what is wrong there, where the words don't begin with it; or in the stead of the name by
+    which that place is `known` to what looks at it alone."""
+    try:
+        yield
+    except ValueError as error:
+        words = str(error)
+        if words.startswith(place):
+            raise
+        if known and words.startswith(tuple(known + mark for mark in (".", ":", " is ", " has "))):
+            raise ValueError(short(place) + words.removeprefix(known)) from error
+        raise ValueError(f"{short(place)}: {words}") from error
+
+
+def fault(place: str, value: Any, wanted: Any, error: ValidationError) -> str:
+    """The words for the first of a value's faults: at the place inside it where one is wrong, if there is a single."""
+    found = error.errors()[0]
+    for step in found["loc"]:
+        inner = inside(wanted, step)
+        if inner is None or not has(value, step):
+            break
+        place, value, wanted = f"{place}.{step}", value[step], inner
+    if found["type"] == "value_error":
+        return f"{short(place)} is {shown(value)}, which {found['msg'].removeprefix('Value error, ')}"
+    return f"{short(place)} is {shown(value)}, but must be {described(wanted)}"
+
+
+def has(value: Any, step: int | str) -> bool:
+    """Whether a value has such an entry."""
+    if isinstance(value, list):
+        return isinstance(step, int) and step < len(value)
+    return isinstance(value, dict) and step in value
+
+
+def inside(wanted: Any, step: int | str) -> Any:
+    """What an entry of a list or table must be; None where the annotation doesn't say in a single way."""
+    wanted = bare(wanted)
+    origin, args = get_origin(wanted), get_args(wanted)
+    if origin in (Union, UnionType):
+        kinds = [a for a in args if a is not NoneType and get_origin(bare(a)) is not None]
+        return inside(kinds[0], step) if len(kinds) == 1 else None
+    if origin is tuple and isinstance(step, int) and len(args) > step and Ellipsis not in args:
+        return args[step]
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        return args[1]
+    return args[0] if isinstance(origin, type) and issubclass(origin, Sequence) and args else None
+
+
+def bare(wanted: Any) -> Any:
+    return get_args(wanted)[0] if get_origin(wanted) is Annotated else wanted
+
+
+def described(wanted: Any) -> str:
+    """What a value must be, in words: "an integer of 1 or more"."""
+    origin, args = get_origin(wanted), get_args(wanted)
+    if origin is Annotated:
+        return within(described(args[0]), args[1:])
+    if origin is Literal:
+        return " or ".join(json.dumps(a) if isinstance(a, str) else str(a).lower() for a in args)
+    if origin in (Union, UnionType):
+        return " or ".join(dict.fromkeys(described(a) for a in args if a is not NoneType))
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        return "a table" if args[1] is Any else f"a table with {plural(described(args[1]))}"
+    if isinstance(origin, type) and issubclass(origin, Sequence):
+        kinds = [a for a in args if a is not Ellipsis]
+        if origin is tuple and Ellipsis not in args:
+            return f"a list of {len(kinds)}: {', '.join(described(a) for a in kinds)}"
+        return "a list" if kinds == [Any] else f"a list, each {described(kinds[0])}"
+    if isinstance(wanted, type) and issubclass(wanted, BaseModel):
+        return "a table"
+    return NAMED.get(wanted) or str(getattr(wanted, "__name__", wanted))
+
+
+def plural(words: str) -> str:
+    return {"text": "texts", "a number": "numbers", "an integer": "integers"}.get(words, f"values, each {words}")
+
+
+def within(words: str, metadata: Sequence[Any]) -> str:
+    """The words with the bounds behind them."""
+    rules = [rule for m in metadata for rule in (m.metadata if isinstance(m, FieldInfo) else [m])]
+    found = {name: getattr(r, name) for r in rules for name in ("ge", "gt", "le", "lt") if hasattr(r, name)}
+    if any(getattr(rule, "min_length", 0) for rule in rules):
+        words = f"{words} that is not empty" if words == "text" else f"{words}, and not empty"
+    if not found:
+        return words
+    low = f"of {found['ge']:g} or more" if "ge" in found else f"above {found['gt']:g}" if "gt" in found else ""
+    high = f"at most {found['le']:g}" if "le" in found else f"below {found['lt']:g}" if "lt" in found else ""
+    if "ge" in found and "le" in found:
+        return f"{words} from {number(found['ge'])} to {number(found['le'])}"
+    return f"{words} {' and '.join(filter(None, (low, high)))}"
+
+
+def number(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:g}"

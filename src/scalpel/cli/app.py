@@ -1,0 +1,348 @@
+"""The command line: parse, call, print. What a command does is in api.py."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from contextlib import suppress
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+from typer.core import TyperGroup
+
+from scalpel import __version__
+from scalpel.errors import FAILED, UserError, mishap
+from scalpel.runs.progress import Progress
+from scalpel.runs.signals import calm
+from scalpel.runs.terminal import Terminal, prepare, shown
+from scalpel.runs.visible import visible
+
+out, err = Terminal(), Terminal(stderr=True)
+
+
+class Calm(TyperGroup):
+    """Says a mishap of the user's in one message, without a traceback; `--debug`, wherever it stands, shows that."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        ours = args[: args.index("--")] if "--" in args else args
+        if "--debug" in ours:
+            args = ["--debug", *(a for a in ours if a != "--debug"), *args[len(ours) :]]
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        prepare()
+        try:
+            with calm():
+                return super().invoke(ctx)
+        except BaseException as error:
+            found = mishap(error)
+            if found is None or ctx.params.get("debug"):
+                raise
+            say(found)
+            raise typer.Exit(found.code) from None
+
+
+def say(found: UserError) -> None:
+    with suppress(OSError):  # where the terminal was closed
+        err.print(found.words, style="red" if found.code == 2 else "yellow", markup=False, highlight=False)
+
+
+def tell(words: str) -> None:
+    """A line on stdout, to the letter: the names in it are no markup."""
+    out.print(words, markup=False, highlight=False)
+
+
+app = typer.Typer(
+    name="scalpel",
+    cls=Calm,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+world = typer.Typer(no_args_is_help=True, help="The miniature world: pretrain its models, measure what they can do.")
+app.add_typer(world, name="world")
+
+
+class Size(StrEnum):
+    large = "world-1m"
+    small = "world-300k"
+
+
+class Dtype(StrEnum):
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+
+
+Recipe = Annotated[Path, typer.Argument(help="A TOML file.", show_default=False)]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(metavar="[key=value]...", help="Over the recipe's keys, as in train.steps=50.")
+]
+Out = Annotated[Path | None, typer.Option("--out", "-o", help="The run folder; runs/<name> unless said.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")]
+Insist = Annotated[bool, typer.Option("--insist", help="With --resume: though files that the run reads have changed.")]
+Checkpoint = Annotated[str, typer.Option("--checkpoint", help="With --resume: an earlier one, as checkpoint-40.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, mps or auto.")]
+
+
+def version(asked: bool) -> None:
+    if asked:
+        out.print(f"scalpel {__version__}", highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def start(
+    version: Annotated[bool, typer.Option("--version", callback=version, is_eager=True, help="Print it.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Teaches a language model something new and keeps what it already knew."""
+
+
+@app.command()
+def train(
+    recipe: Recipe,
+    overrides: Overrides = None,
+    out_folder: Out = None,
+    resume: Resume = False,
+    insist: Insist = False,
+    checkpoint: Checkpoint = "",
+) -> None:
+    """Train one recipe: its stages, with a ledger before and after."""
+    from scalpel import api
+
+    going_on: dict[str, Any] = {"resume": resume, "insist": insist, "checkpoint": checkpoint}
+    folder = api.train(recipe, overrides or (), out=out_folder, progress=Progress(), **going_on)
+    tell(f"{folder}: the model is in {folder / 'model'}; `scalpel report {folder}` shows the run")
+
+
+@app.command()
+def compare(recipe: Recipe, overrides: Overrides = None, out_folder: Out = None, resume: Resume = False) -> None:
+    """Compare several methods on one skill: what each gained and forgot, and which to take."""
+    from scalpel import api
+    from scalpel.experiments import failures
+    from scalpel.reporting import terminal
+
+    folder = api.compare(recipe, overrides or (), out=out_folder, resume=resume, progress=Progress())
+    terminal(folder, out)
+    tell(f"The report is in {folder / 'report.html'}")
+    if failed := failures.of(folder):
+        say(UserError(failures.in_words(failed), FAILED))
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def measure(
+    tuned: Annotated[str, typer.Argument(help="A model folder, hub id or name.", show_default=False)],
+    base: Annotated[str, typer.Option(help="What it was made from.", show_default=False)],
+    probes: Annotated[Path, typer.Option(help="A recipe, whose [measure] is taken.", show_default=False)],
+    out_folder: Annotated[Path | None, typer.Option("--out", "-o", help="Where to write the ledger.")] = None,
+    device: Device = "auto",
+    dtype: Annotated[Dtype, typer.Option(help="Of the weights.")] = Dtype.float32,
+) -> None:
+    """Measure any pair of models: what was gained, kept and lost, item by item."""
+    from scalpel import api
+    from scalpel.cli import tables
+
+    books = api.measure(
+        tuned, base=base, probes=probes, out=out_folder, device=device, dtype=dtype, progress=Progress()
+    )
+    out.print(tables.ledger_table(books))
+    out.print(tables.LEDGER_LEGEND, style="dim", highlight=False)
+
+
+@app.command()
+def diff(
+    base: Annotated[str, typer.Argument(help="A model folder, hub id or name.", show_default=False)],
+    tuned: Annotated[str, typer.Argument(help="What was made from it.", show_default=False)],
+) -> None:
+    """Show where the weights changed, by component and layer."""
+    from scalpel import api
+    from scalpel.cli import tables
+
+    found = api.diff(base, tuned)
+    out.print(tables.change_in_words(found), highlight=False)
+    out.print(tables.change_table(found))
+
+
+@app.command()
+def merge(
+    adapter: Annotated[str, typer.Argument(help="A folder that PEFT or a run wrote.", show_default=False)],
+    out_folder: Annotated[Path | None, typer.Option("--out", "-o", help="<ADAPTER>-merged unless said.")] = None,
+) -> None:
+    """Fold an adapter into its base, and write a plain model folder."""
+    from scalpel import api
+
+    folder = api.merge(adapter, out=out_folder)
+    out.print(f"The model is in {folder}", highlight=False)
+
+
+@app.command()
+def generate(
+    model: Annotated[str, typer.Argument(help="A model folder, hub id or name.", show_default=False)],
+    prompt: Annotated[str | None, typer.Argument(help="Leave it out to talk.", show_default=False)] = None,
+    system: Annotated[str, typer.Option(help="A system message.")] = "",
+    plain: Annotated[bool, typer.Option("--plain", help="Go on with the text, without chat turns.")] = False,
+    max_tokens: Annotated[int, typer.Option(min=1)] = 256,
+    temperature: Annotated[float, typer.Option(min=0.0, help="0 takes the likeliest token.")] = 0.0,
+    seed: int = 0,
+    device: Device = "auto",
+) -> None:
+    """Let a model write: one answer, or a conversation."""
+    from scalpel.generation import Chat
+
+    chat = Chat(model, system=system, plain=plain, max_tokens=max_tokens, temperature=temperature, device=device)
+    if prompt is not None:
+        sys.stdout.write(shown(chat.ask(prompt, seed)) + "\n")
+        return
+    if sys.stdin.isatty():
+        err.print("An empty line starts anew, Ctrl-D ends.", style="dim")
+    for turn, words in enumerate(lines()):
+        if words:
+            sys.stdout.write(shown(chat.ask(words, seed + turn)) + "\n")
+            sys.stdout.flush()
+        else:
+            chat.forget()
+
+
+def lines() -> Any:
+    """What is typed or piped in, line by line."""
+    while True:
+        try:
+            yield (input("> ") if sys.stdin.isatty() else input()).strip()
+        except EOFError:
+            return
+
+
+@app.command()
+def methods(
+    documents: Annotated[list[Path] | None, typer.Argument(help="Markdown files to bring up to date.")] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the table as Markdown.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Only say whether the files are up to date.")] = False,
+) -> None:
+    """List the methods: each a point on the five axes."""
+    from scalpel.cli import tables
+    from scalpel.reporting import catalogue
+
+    stale = [path for path in documents or () if not catalogue.fill(path, check=check)]
+    if check and stale:
+        raise ValueError(
+            f"out of date: {', '.join(map(str, stale))}; run `scalpel methods {' '.join(map(str, stale))}`"
+        )
+    if markdown:
+        sys.stdout.write(catalogue.rows_block())
+    elif not documents:
+        out.print(tables.methods_table(catalogue.rows()))
+
+
+@app.command()
+def claim(
+    name: Annotated[str | None, typer.Argument(metavar="[ID]", help="Leave it out to list them.")] = None,
+    overrides: Overrides = None,
+    out_folder: Annotated[Path | None, typer.Option("--out", "-o", help="runs/claims/<ID> unless said.")] = None,
+    anew: Annotated[bool, typer.Option("--anew", help="Start over, though some or all of it has been run.")] = False,
+    claims: Annotated[Path, typer.Option(help="The folder of claims.")] = Path("claims"),
+    page: Annotated[Path | None, typer.Option(help="Bring this page up to date with all results.")] = None,
+    check: Annotated[bool, typer.Option("--check", help="Only say whether the page is up to date.")] = False,
+) -> None:
+    """Put what a paper claims to the test: replicates, doesn't, or not testable here."""
+    from scalpel import api
+    from scalpel import claims as all_claims
+    from scalpel.cli import tables
+
+    if check and page is None:
+        raise ValueError("--check asks about a page: say which, as in --page docs/claims.md")
+    if name is not None:
+        found = api.claim(name, overrides or (), claims=claims, out=out_folder, anew=anew, progress=Progress())
+        out.print(tables.checks_table(found))
+        said = escape(" ".join(found["words"]))
+        out.print(f"[bold]{found['verdict'].capitalize()}.[/bold] {said}", highlight=False)
+        if found["failed"]:
+            say(
+                UserError(f"without a result: {', '.join(found['failed'])}; the same command tries these again", FAILED)
+            )
+            raise typer.Exit(FAILED)
+    if page is not None and not all_claims.fill(page, claims, check=check) and check:
+        raise ValueError(f"out of date: {page}; run `scalpel claim --page {page}`")
+    if name is None and page is None:
+        out.print(tables.claims_table(all_claims.every(claims)))
+
+
+@app.command()
+def report(runs: Annotated[list[Path], typer.Argument(help="Run folders.", show_default=False)]) -> None:
+    """Write the report of runs, and print their tables."""
+    from scalpel import api
+    from scalpel.reporting import terminal
+
+    for run in runs:
+        page = api.report(run)
+        terminal(run, out)
+        tell(f"The report is in {page}")
+
+
+@world.command()
+def build(
+    folder: Annotated[Path, typer.Argument(help="Where the model goes.", show_default=False)],
+    size: Size = Size.large,
+    steps: Annotated[int, typer.Option(min=1)] = 40_000,
+    batch: Annotated[int, typer.Option(min=1, help="Documents a step.")] = 256,
+    learning_rate: float = 3e-3,
+    seed: int = 0,
+    device: Device = "auto",
+    items: Annotated[int, typer.Option(min=1, help="Test items of each ability on the card.")] = 500,
+    start: Annotated[Path | None, typer.Option(help="A model that goes on; take another seed.")] = None,
+    more: Annotated[list[str] | None, typer.Option(help="More of a task, as in boxes=4.")] = None,
+    resume: Resume = False,
+) -> None:
+    """Pretrain a model of the world from scratch, and write its card."""
+    from scalpel.pretraining.build import build as pretrain
+    from scalpel.world.corpus import factors
+
+    with Progress() as progress:
+        bar = progress.bar("pretraining", steps)
+        pretrain(
+            folder,
+            size,
+            steps=steps,
+            batch=batch,
+            learning_rate=learning_rate,
+            seed=seed,
+            device=device,
+            items=items,
+            start=start,
+            more=factors(more or ()),
+            resume=resume,
+            tell=lambda record: bar.to(record["step"], loss=record["loss"]),
+        )
+    tell(f"The model is in {folder}, its card in {folder / 'README.md'}")
+
+
+@world.command()
+def card(
+    folder: Annotated[Path, typer.Argument(help="A model of the world.", show_default=False)],
+    items: Annotated[int, typer.Option(min=1, help="Test items of each ability.")] = 500,
+) -> None:
+    """Measure what a model of the world can do, and write its card."""
+    from scalpel.cli import tables
+    from scalpel.pretraining.card import card as measured
+
+    found = measured(folder, items=items)
+    headings = ("task", "accuracy", "low", "high", "pass@1", "items")
+    for title, part in (("Abilities", "abilities"), ("Kept back for post-training", "held_back")):
+        rows = [
+            (name, *(f"{m[key]:.3f}" for key in ("accuracy", "low", "high", "pass_at_1")), str(m["items"]))
+            for name, m in found[part].items()
+        ]
+        out.print(tables.plain(title, headings, rows, right=1))
+
+
+def main() -> None:
+    """The program. A fault of ours ends with its traceback, in which the words of others can't steer the terminal."""
+    try:
+        app(prog_name="scalpel")
+    except Exception:
+        sys.stderr.write(visible(traceback.format_exc()))
+        sys.exit(1)

@@ -1,0 +1,111 @@
+"""Tables for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.markup import escape
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from scalpel.claims import Claim
+    from scalpel.evaluation import Ledger
+
+
+def plain(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]], right: int | None = None) -> Table:
+    """A quiet table; columns from `right` on are numbers. Names never wrap."""
+    table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for k, heading in enumerate(headings):
+        number = right is not None and k >= right
+        table.add_column(heading, justify="right" if number else "left", no_wrap=k == 0)
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def methods_table(rows: Sequence[Sequence[str]]) -> Table:
+    """A method and what it is: its title, its point on the axes, its paper."""
+    found = []
+    for name, title, signals, scope, anchor, settings, paper in rows:
+        elsewhere = [f"scope {scope}"] * (scope != "all") + [f"anchor {anchor}"] * (anchor != "–")
+        point = "; ".join([signals, *elsewhere, settings])
+        found.append((name, f"{title}\n[dim]{escape(point)}\n{escape(paper)}[/dim]"))
+    return plain("", ("method", "source × credit × objective"), found)
+
+
+def change_table(found: Mapping[str, Any]) -> Table:
+    """Component × layer: how far the weights moved, relative to their size."""
+    layers = [layer or "–" for layer in found["layers"]]
+    rows = [
+        (escape(component), *(percent(value) for value in cells))
+        for component, cells in zip(found["components"], found["relative"], strict=True)
+    ]
+    return plain("", ["", *layers], rows, right=1)
+
+
+def change_in_words(found: Mapping[str, Any]) -> str:
+    """What stands above the table."""
+    total = found["total"]
+    return (
+        f"‖tuned − base‖ / ‖base‖ is {percent(total['relative'])} over all weights; {percent(total['moved'])} of their "
+        "entries moved. By component and layer:"
+    )
+
+
+def percent(share: float | None) -> str:
+    """Three significant figures, so that small changes show."""
+    return "" if share is None else "0" if share == 0 else f"{100 * share:.3g}%"
+
+
+def ledger_table(books: Sequence[Ledger]) -> Table:
+    """A line a probe: items gained, lost, kept and never known, what came back, and the test's verdict."""
+    headings = ("probe", "right", "gained", "lost", "kept", "never", "back", "Δ value", "verdict")
+    table = plain("", headings, [ledger_row(book) for book in books], right=1)
+    for column in table.columns[:-1]:
+        column.no_wrap = True
+    table.columns[-1].justify = "left"
+    return table
+
+
+def ledger_row(book: Ledger) -> tuple[str, ...]:
+    from scalpel.evaluation import recovered, summary
+
+    found, came_back = summary(book), recovered(book)
+    counts = [str(found.get(verdict, "")) for verdict in ("gained", "lost", "kept", "never")]
+    right = f"{found['before']:.0%} → {found['after']:.0%}" if "before" in found else ""
+    change = f"{found['value']['change']['mean']:+.2g}" if "value" in found else ""
+    back = ""
+    if came_back is not None:
+        lost, control = came_back["lost"], came_back["control"]
+        back = f"{lost['recovered']}/{lost['tested']} ({control['recovered']}/{control['tested']})"
+    return escape(book.probe), right, *counts, back, change, found.get("verdict", "measured")
+
+
+def claims_table(claims: Sequence[Claim]) -> Table:
+    """A line a claim: what it says, and what came of it."""
+    from scalpel.claims.page import minutes_of, verdict_of
+    from scalpel.claims.run import result_of
+
+    rows = []
+    for claim in claims:
+        found = result_of(claim)
+        said = f"{escape(claim.statement.title)}\n[dim]{escape(claim.statement.paper)}[/dim]"
+        rows.append((claim.id, said, verdict_of(found), minutes_of(found)))
+    return plain("", ("claim", "what it says", "verdict", "time"), rows)
+
+
+def checks_table(found: Mapping[str, Any]) -> Table:
+    """A line for each comparison of a claim: both numbers, their difference and what comes of it."""
+    from scalpel.claims.page import check_row
+
+    headings = ("", "", "numbers", "difference", "asked", "outcome")
+    return plain("", headings, [tuple(map(escape, check_row(row))) for row in found["checks"]])
+
+
+LEDGER_LEGEND = (
+    "gained: wrong → right, lost: right → wrong, item by item\n"
+    "back: lost items that a push brings back / tested (the same for items never known, as a control)\n"
+    "Δ value: change of the log p of the right answer, or of the KL to the base, in nats"
+)

@@ -1,0 +1,62 @@
+"""A user's keys over the row of a method."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import Any
+
+from scalpel.binding.plain import shown
+from scalpel.methods import ROWS
+from scalpel.registry import unknown
+
+OWN = ("method", "name", "signals", "start", "repeat", "keep_optimiser")  # keys of a row's own stage alone
+
+
+def over_row(stage: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The stage's tables over those of its method's row. Where the row has stages around its own, what the user sets
+    goes over all of them, but for what makes its own stage what it is; and the first one starts where the user says."""
+    method = stage.get("method")
+    if method is None:
+        return [dict(stage)]
+    if not isinstance(method, str):
+        raise ValueError(f'method is {shown(method)}, but must be the name of one, as in method = "sft"')
+    if method not in ROWS:
+        raise ValueError(unknown("method", method, ROWS))
+    row = ROWS[method]
+    if not (row.before or row.after):
+        return [merge(row.stage, stage)]
+    own = merge(row.stage, {"name": method, **{k: v for k, v in stage.items() if k not in ("method", "start")}})
+    shared = {k: v for k, v in stage.items() if k not in OWN}
+    before, after = ([merge(table, shared) for table in around] for around in (row.before, row.after))
+    found = [made for table in before for made in over_row(table)]
+    found += [own, *(made for table in after for made in over_row(table))]
+    if "start" in stage:
+        found[0]["start"] = stage["start"]
+    return found
+
+
+def merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Tables are merged key by key; everything else is replaced. A part with another name replaces the whole part,
+    hyper-parameters included."""
+    merged = deepcopy(dict(under))
+    for key, value in over.items():
+        merged[key] = over_value(merged.get(key), value)
+    return merged
+
+
+def over_value(under: Any, over: Any) -> Any:
+    """A table steps into a table, by number into a list ({"0" = …}), and into a part given by its name alone."""
+    if not isinstance(over, Mapping):
+        return deepcopy(over)
+    if isinstance(under, str) and "name" not in over:
+        return {"name": under, **deepcopy(dict(over))}
+    if isinstance(under, list) and over and all(numbers(k, len(under)) for k in over):
+        return [over_value(item, over[str(i)]) if str(i) in over else item for i, item in enumerate(under)]
+    renamed = isinstance(under, Mapping) and "name" in over and over["name"] != under.get("name")
+    return merge(under, over) if isinstance(under, Mapping) and not renamed else deepcopy(dict(over))
+
+
+def numbers(key: str, size: int) -> bool:
+    """Whether a key is the number of an item in a list of that size."""
+    return key.isascii() and key.isdecimal() and len(key) < 10 and int(key) < size

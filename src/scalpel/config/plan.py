@@ -1,0 +1,263 @@
+"""From a stage of a recipe to its bound parts, refusing combinations that can't work before a model is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any, Literal
+
+import scalpel.anchors
+import scalpel.credits
+import scalpel.objectives
+import scalpel.scopes
+import scalpel.selections
+import scalpel.sources  # noqa: F401  (importing an axis registers its parts)
+from scalpel.binding.bind import keys_of
+from scalpel.binding.bounds import Weight
+from scalpel.binding.schedules import hyper_value
+from scalpel.config.recipe import (
+    PartSpec,
+    Recipe,
+    SignalSpec,
+    StageSpec,
+)
+from scalpel.engine.vllm_sampler import hindrance
+from scalpel.keep import refuse_sets
+from scalpel.part import Bound, HeadTerm, Need, Part, Unit, bind
+from scalpel.registry import AXES, lookup, unknown
+from scalpel.rewards.judge import roles as judges
+from scalpel.rewards.reward import read as readable
+
+SCORED = frozenset({"old", "old_value", "reference"})  # fields that the loop fills by itself
+BESIDE = frozenset({"base", "reference", "previous", "earlier"})  # roles that the run itself fills
+UNITS: tuple[Unit, ...] = ("token", "sequence", "pair", "group")
+
+
+@dataclass(frozen=True)
+class Signal:
+    """What learns from a batch: credits, an objective, anchors on its outputs, and a weight."""
+
+    name: str
+    credits: tuple[Bound, ...]
+    objective: Bound | None
+    anchors: tuple[Bound, ...]
+    weight: Any
+
+    @property
+    def parts(self) -> tuple[Bound, ...]:
+        """All that read outputs; the ones with a loss of their own are last."""
+        return (*self.credits, *self.losses)
+
+    @property
+    def losses(self) -> tuple[Bound, ...]:
+        return (*((self.objective,) if self.objective else ()), *self.anchors)
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A source and the signals that learn from its batches."""
+
+    source: Bound
+    corrupt: tuple[Bound, ...]
+    task: Mapping[str, Any] | None
+    batch: int
+    reuse: int
+    signals: tuple[Signal, ...]
+    lag: int = 0
+    rewards: Sequence[str | Mapping[str, Any]] = ()
+    select: Bound | None = None
+
+    @property
+    def parts(self) -> tuple[Bound, ...]:
+        return tuple(p for signal in self.signals for p in signal.parts)
+
+    def needs(self, progress: float) -> frozenset[Need]:
+        return frozenset().union(*(p.declared("needs", progress) for p in self.parts))
+
+    def reads(self, progress: float) -> frozenset[str]:
+        return frozenset().union(*(p.declared("reads", progress) for p in self.parts))
+
+    @property
+    def compares(self) -> Literal["group", "run"] | None:
+        """Among which samples rewards have to differ for a part to learn from them; None if no part reads them."""
+        reading = [p for p in self.parts if "reward" in p.declared("reads")]
+        return None if not reading else "group" if any(p.part.couples == "group" for p in reading) else "run"
+
+    def vanishing(self, progress: float) -> Literal["token", "sequence"] | None:
+        """The unit that may be left out where its credits are zero; None if something learns from it all the same."""
+        losses = [p for signal in self.signals for p in signal.losses]
+        waiting = [p.part.couples for signal in self.signals for p in signal.credits if p.waits(progress)]
+        if any(p.part.by_credit is None or p.part.couples not in ("token", "sequence") for p in losses):
+            return None
+        if {"pair", "group"} & set(waiting):  # these compare sequences by what the forward pass gives
+            return None
+        by_token = all(p.part.by_credit == "token" for p in losses) and set(waiting) <= {"token"}
+        return "token" if by_token else "sequence"
+
+    @property
+    def unit(self) -> Unit:
+        """The largest unit that a part of the flow needs whole; a step's statistics are taken beforehand."""
+        return max((p.part.couples for p in self.parts if p.part.couples != "step"), key=UNITS.index, default="token")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A stage, assembled."""
+
+    spec: StageSpec
+    streams: tuple[Stream, ...]
+    scope: Bound
+    on_parameters: tuple[Bound, ...]
+    steered: frozenset[tuple[str, int]] = frozenset()  # signal and part, by identity, whose strength follows the floor
+
+    @property
+    def remembering(self) -> tuple[Bound, ...]:
+        """The parts that remember something along the run, each once."""
+        every = [p for stream in self.streams for p in (stream.source, *stream.parts)] + list(self.on_parameters)
+        return tuple({id(p): p for p in every if p.part.state is not None}.values())
+
+    @property
+    def roles(self) -> frozenset[str]:
+        """The other models that this stage runs."""
+        needs = [need for stream in self.streams for need in stream.needs(0.0)]
+        roles = {need.other for need in needs if isinstance(need, HeadTerm) and need.other}
+        if any("reference" in stream.reads(0.0) for stream in self.streams):
+            roles.add("reference")
+        for stream in self.streams:
+            roles |= (stream.source.declared("asks") - {"policy"}) | judges(stream.rewards)
+        return frozenset(roles)
+
+    @property
+    def owned(self) -> dict[str, Any]:
+        """The modules that parts bring, by name; parts that name the same one share it."""
+        return {name: make for stream in self.streams for p in stream.parts for name, make in p.part.owns.items()}
+
+
+def assemble(spec: StageSpec, recipe: Recipe) -> Plan:
+    """Binds every part of the stage. Raises ValueError for unknown parts and keys and for combinations that
+    can't work, with the alternative."""
+    anchors = [(a.hyper.get("on"), bound("anchor", a, ("on",), spec)) for a in spec.anchors]
+    outputs = [(on, a) for on, a in anchors if a.part.over == "output"]
+    streams: list[tuple[SignalSpec, list[Signal]]] = []
+    unnamed = sum(not s.name for s in spec.signals)
+    for k, s in enumerate(spec.signals):
+        name = s.name or (f"signal{k}" if unnamed > 1 else "")
+        signal = Signal(
+            name,
+            tuple(bound("credit", c, stage=spec) for c in s.credit),
+            bound("objective", s.objective, stage=spec) if s.objective else None,
+            tuple(a for on, a in outputs if on == name or (on is None and s.source and s.anchored)),  # once a batch
+            hyper_value(f"the weight of signal {name!r}", s.weight, Weight),
+        )
+        if s.source is not None:
+            streams.append((s, []))
+        streams[-1][1].append(signal)
+    names = {signal.name for _, signals in streams for signal in signals}
+    for on, _ in anchors:
+        if on is not None and on not in names:
+            raise ValueError(f"an anchor acts on signal {on!r}, but the signals are {', '.join(sorted(names))}")
+    plan = Plan(
+        spec,
+        tuple(stream_of(s, signals, spec, recipe) for s, signals in streams),
+        bound("scope", spec.scope, stage=spec),
+        tuple(a for _, a in anchors if a.part.over == "parameters"),
+        steered(spec, [signal for _, signals in streams for signal in signals], [a for _, a in anchors]),
+    )
+    refuse(plan, recipe)
+    return plan
+
+
+def steered(spec: StageSpec, signals: Sequence[Signal], anchors: Sequence[Bound]) -> frozenset[tuple[str, int]]:
+    """What `keep.steer` names: an anchor wherever it acts, or all losses of a signal; an anchor that acts on several
+    signals is steered on that one alone."""
+    found: set[tuple[str, int]] = set()
+    for name in spec.keep.steer if spec.keep and spec.keep.floor else ():
+        losses = [(signal.name, id(p)) for signal in signals if signal.name == name for p in signal.losses]
+        losses += [(place, id(a)) for a in anchors if a.part.name == name for place in ("", *(s.name for s in signals))]
+        if not losses:
+            known = [*(signal.name for signal in signals if signal.name), *(a.part.name for a in anchors)]
+            raise ValueError(f"keep.steer names {name!r}, but the signals and anchors here are {', '.join(known)}")
+        found.update(losses)
+    return frozenset(found)
+
+
+def stream_of(s: SignalSpec, signals: Sequence[Signal], spec: StageSpec, recipe: Recipe) -> Stream:
+    assert s.source is not None
+    corrupt = tuple(bound("corruption", c, stage=spec) for c in s.corrupt)
+    given: list[str | dict[str, Any]] = recipe.data.rewards or ["task"]
+    rewards = tuple(r for spec in s.rewards or ["data"] for r in (given if spec == "data" else [spec]))
+    readable(rewards)  # weights and time limits that can't be are refused here
+    select = bound("selection", s.select, stage=spec) if s.select else None
+    source, batch = bound("source", s.source, stage=spec), s.batch or spec.batch
+    return Stream(source, corrupt, s.task, batch, s.reuse, tuple(signals), s.lag, rewards, select)
+
+
+def bound(axis: str, spec: PartSpec, ignore: Iterable[str] = (), stage: StageSpec | None = None) -> Bound:
+    """The part with its hyper-parameters checked against its signature; what it leaves to the stage, from there."""
+    found: Part = lookup(axis, spec.name)
+    hyper = {k: v for k, v in spec.hyper.items() if k not in ignore}
+    for key in hyper:
+        if key not in found.schema:
+            raise ValueError(f"{axis} {spec.name!r} {unknown('key', key, found.schema)}")
+    keys = keys_of(found.fn)
+    checked = {k: hyper_value(f"{k!r} of {axis} {spec.name!r}", v, keys[k].wanted) for k, v in hyper.items()}
+    if stage is not None:
+        checked |= {k: attrgetter(at)(stage) for k, at in found.stage.items() if checked.get(k) is None}
+    return bind(axis, spec.name, **checked)
+
+
+def refuse(plan: Plan, recipe: Recipe) -> None:
+    """Refuses a plan whose parts don't fit together."""
+    if plan.spec.keep and plan.spec.keep.floor:
+        refuse_sets(plan.spec.keep.sets)
+    for stream in plan.streams:
+        available = stream.source.part.gives | SCORED
+        for p in stream.parts:
+            for field in sorted(p.declared("reads") - available):
+                raise ValueError(unfed(p.part, field, stream.source.part))
+        for p in stream.parts:
+            if "value" in p.declared("needs") and "value" not in plan.owned:
+                raise ValueError(valueless(p.part))
+        for signal in stream.signals:
+            if signal.objective is None and not signal.anchors:
+                raise ValueError(f"signal {signal.name!r} has neither an objective nor an anchor on it")
+    if plan.spec.owned_first and not plan.owned:
+        raise ValueError(
+            f"owned_first is {plan.spec.owned_first:g}, but no part of this stage brings a module that could learn "
+            "first: leave it out, or add a signal with objective 'value'"
+        )
+    if plan.spec.sampler == "vllm" and (why := hindrance()):
+        raise ValueError(f"sampler 'vllm' can't be used: {why}; leave it out, and the engine's own sampler is taken")
+    for role in sorted(plan.roles - BESIDE - set(recipe.models)):
+        raise ValueError(
+            f'this stage asks a {role!r} model: name one under [models], as in {role} = "folder or hub id"'
+        )
+
+
+def valueless(reader: Part) -> str:
+    """The words for a part that needs values in a stage where no part brings a value head."""
+    bring = sorted(f"{axis} {name!r}" for axis in AXES for name, p in AXES[axis].items() if "value" in owned(p))
+    others = sorted(n for n, p in AXES[reader.axis].items() if callable(p.needs) or "value" not in p.needs)
+    return (
+        f"{reader.axis} {reader.name!r} needs values, but no part of this stage brings a value head: add a signal on "
+        f"the same batch with {' or '.join(bring)}, or take another {reader.axis} ({', '.join(others)})"
+    )
+
+
+def owned(registered: Any) -> Mapping[str, Any]:
+    return registered.owns if isinstance(registered, Part) else {}
+
+
+def unfed(reader: Part, field: str, source: Part) -> str:
+    """The words for a part whose source lacks what it reads, with both ways out."""
+    sources = sorted(name for name, p in AXES["source"].items() if field in p.gives)
+    others = sorted(
+        name
+        for name, p in AXES[reader.axis].items()
+        if not callable(p.reads) and frozenset(p.reads) <= source.gives | SCORED
+    )
+    return (
+        f"{reader.axis} {reader.name!r} reads {field!r}, which source {source.name!r} doesn't give: take a source that "
+        f"does ({', '.join(sources) or 'none is registered'}), or another {reader.axis} ({', '.join(others)})"
+    )

@@ -1,0 +1,140 @@
+"""A recipe: one TOML file, one experiment. Parse, refuse, override, write back.
+
+Unknown keys are refused with the nearest known one. A stage that names a `method` starts from that row of the
+table (methods/); every key that the user sets goes over it.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from scalpel.binding.plain import plain, shown
+from scalpel.config.faults import validated
+from scalpel.config.merge import merge, over_row
+from scalpel.config.override import put
+from scalpel.config.row_shares import share_out
+from scalpel.config.schema import (
+    BudgetSpec,
+    CompareSpec,
+    KeepSpec,
+    ModelSpec,
+    PartSpec,
+    Recipe,
+    SignalSpec,
+    StageSpec,
+    Strict,
+    ValidateSpec,
+)
+from scalpel.methods import FLOOR
+
+__all__ = [
+    "BudgetSpec",
+    "CompareSpec",
+    "ModelSpec",
+    "PartSpec",
+    "Recipe",
+    "SignalSpec",
+    "StageSpec",
+    "Strict",
+    "ValidateSpec",
+    "parse",
+    "put",
+    "read",
+    "toml",
+    "validated",
+    "write",
+]
+
+
+def read(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Reads a recipe file, with `a.b=c` overrides. Raises ValueError that names what is wrong and the mend."""
+    path = Path(path)
+    return parse(toml(path), overrides, name=path.stem)
+
+
+def toml(path: Path, what: str = "recipe") -> dict[str, Any]:
+    """The tables of a TOML file. Raises ValueError that names the file where it is none."""
+    if not path.is_file():
+        kind = "is a folder" if path.is_dir() else "isn't there"
+        raise ValueError(f"no {what} at {path}, which {kind}: give the path of a TOML file, such as recipes/first.toml")
+    try:
+        return tomllib.loads(path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n"))
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 at byte {error.start + 1}: save the file as UTF-8") from None
+    except RecursionError:
+        raise ValueError(f"{path} is nested too deep to be a {what}") from None
+    except ValueError as error:  # what TOML refuses, and integers of thousands of digits
+        raise ValueError(f"{path} is not valid TOML: {error}") from None
+
+
+def parse(raw: Mapping[str, Any], overrides: Sequence[str] = (), name: str = "run") -> Recipe:
+    """A recipe from plain tables. `[train]` is short for a single stage."""
+    tables: dict[str, Any] = {"name": name, **plain(table_at("the recipe", raw))}
+    for override in overrides:
+        put(tables, override)
+    tables = plain(tables)
+    if "train" in tables:
+        if "stages" in tables:
+            raise ValueError("a recipe has either one [train] or a list of [[stages]], not both")
+        tables["stages"] = [table_at("train", tables.pop("train"))]
+        place = "train"
+    else:
+        place = "stages.0"
+    for key in ("keep", "models"):
+        table_at(key, tables.get(key, {}))
+    if not isinstance(tables.get("stages", []), list):
+        raise ValueError(f"stages is {shown(tables['stages'])}, but must be a list of tables: write [[stages]]")
+    for k, stage in enumerate(tables.get("stages", [])):
+        table_at(f"stages.{k}", stage)
+        table_at(f"{place if k == 0 else f'stages.{k}'}.keep", stage.get("keep", {}))
+    shared = tables.get("keep")
+    stages = [made for stage in tables.get("stages", []) for made in over_row(stage)]
+    named = "reference" in tables.get("models", {})
+    tables["stages"] = [with_floor(stage, shared, named) for stage in stages]
+    share_out(tables)
+    try:
+        return validated(Recipe, tables)
+    except ValueError as error:
+        raise ValueError(str(error).replace("stages.0", place)) from None
+
+
+def table_at(place: str, value: Any) -> Any:
+    """The value, if it is a table."""
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{place} is {shown(value)}, but must be a table")
+    return value
+
+
+def with_floor(stage: dict[str, Any], shared: Mapping[str, Any] | None, named: bool) -> dict[str, Any]:
+    """The stage with the recipe's `keep` under its own; a floor that steers nothing gets text of the base's own.
+    `named`: the recipe names a reference for all stages."""
+    if shared is None and "keep" not in stage:
+        return stage
+    keep = merge(shared or {}, stage.get("keep", {}))
+    stage = {**stage, "keep": keep}
+    if not keep.get("floor", KeepSpec().floor) or keep.get("steer"):
+        return stage
+    name = FLOOR["signal"]["name"]
+    for key in ("signals", "anchors"):
+        if not isinstance(stage.get(key, []), list):
+            return stage  # which is refused
+    if any(isinstance(signal, Mapping) and signal.get("name") == name for signal in stage.get("signals", [])):
+        raise ValueError(f"the floor would add a signal {name!r}, but there is one: name it in keep.steer")
+    written = {key: keep[key] for key in ("documents", "max_tokens") if key in keep}
+    signal = merge(FLOOR["signal"], {"source": written})
+    if "batch" in keep:
+        signal["batch"] = keep["batch"]
+    based = not named and stage.get("reference", "base") == "base"  # then one frozen model serves both
+    anchor = {**FLOOR["anchor"], "to": "reference" if based else "base"}
+    more = {"signals": [*stage.get("signals", []), signal], "anchors": [*stage.get("anchors", []), anchor]}
+    return {**stage, **more, "keep": {**keep, "steer": [name]}}
+
+
+def write(recipe: Recipe) -> str:
+    """The resolved recipe as TOML, everything that is not a default of the file format spelled out."""
+    return tomli_w.dumps(recipe.model_dump(mode="json", exclude_none=True, by_alias=True))

@@ -1,0 +1,175 @@
+"""A chat template, rendered within limits.
+
+Templates come with models from anywhere. They run in the sandbox of transformers, which keeps them from doing anything
+but writing text, and it is its environment that is used here; but a sandbox lets a loop go on for ever. A signal would
+interrupt the main thread only, and a thread that is stopped from outside may be stopped anywhere, so the limit is built
+in: when a template is compiled, each loop, macro and block gets a call at its beginning that looks at the clock of its
+own thread, and products, powers and joined texts are refused beyond a size before they are made. What a template does
+without a loop is bounded by the size of what it is given. So a rendering ends by itself, in any thread, in `SECONDS` of
+computing at most; nothing has to be killed.
+
+The time that a template may ask for (`strftime_now`) is that at which it was first asked for, so that a conversation is
+rendered alike for training and for generation, over midnight too.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from functools import cache, lru_cache, partial
+from pathlib import Path
+from time import thread_time
+from typing import Any
+
+from jinja2 import Environment, Template, nodes
+from jinja2.exceptions import TemplateError, TemplateSyntaxError
+from jinja2.visitor import NodeTransformer
+from transformers.utils.chat_template_utils import _compile_jinja_template
+
+from scalpel.runs.files import nearest
+
+SECONDS = 10.0  # of computing, a rendering
+LARGE = 50_000_000  # characters or entries
+POWER = 10_000  # bits of a power
+OFTEN = 200  # turns of a loop between two looks at the clock
+TURN, JOIN = "scalpel_turn", "scalpel_join"  # by which a compiled template calls back
+
+LIMIT = threading.local()
+
+
+class TemplateLimit(Exception):
+    """A template that takes too long, or too much."""
+
+
+def render(source: str, messages: Sequence[Mapping[str, Any]], **variables: Any) -> str:
+    """The template's text for these messages; ValueError, in words, where it can't be had."""
+    LIMIT.until, LIMIT.turns = thread_time() + SECONDS, 0
+    try:
+        written: list[str] = []
+        size = 0
+        for piece in compiled(source).generate(messages=messages, **variables):
+            written.append(piece)
+            size += len(piece)
+            bounded(size, "its text")
+        return "".join(written)
+    except TemplateSyntaxError as error:
+        raise ValueError(f"the chat template is no valid Jinja: line {error.lineno}: {error.message}") from error
+    except TemplateLimit as error:
+        raise ValueError(f"the chat template {error}: it can't be meant; take another (model.chat_template)") from error
+    except TemplateError as error:
+        roles = ", ".join(str(m.get("role")) for m in messages)
+        raise ValueError(f"the chat template refuses a conversation of roles {roles}: {error}") from error
+    except (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError) as error:
+        roles = ", ".join(str(m.get("role")) for m in messages)
+        raise ValueError(
+            f"the chat template fails on a conversation of roles {roles}: {type(error).__name__}: {error}"
+        ) from error
+
+
+def read(path: str) -> str:
+    """A chat template's text from a file."""
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise ValueError(f"model.chat_template names no file, {path!r}: {nearest(file)}")
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"the chat template {path} is no UTF-8 text: {error}") from error
+    if not text.strip():
+        raise ValueError(f"the chat template {path} is empty: every conversation would be the empty text")
+    return text
+
+
+@lru_cache(64)
+def compiled(source: str) -> Template:
+    return environment().from_string(source)
+
+
+@cache
+def environment() -> Environment:
+    """That of transformers, with the limits built in."""
+    made: Any = _compile_jinja_template("").environment.overlay()
+    made.globals = {**made.globals, TURN: turn, JOIN: joined, "strftime_now": lambda form: opened().strftime(form)}
+    made._parse = partial(guarded, made)
+    made.intercepted_binops = frozenset({"*", "**", "+"})
+    made.binop_table = {**made.binop_table, "*": product, "**": power, "+": added}
+    return made
+
+
+def guarded(made: Environment, source: str, name: str | None, filename: str | None) -> nodes.Template:
+    tree = Environment._parse(made, source, name, filename)
+    return Guard(made).visit(tree)  # type: ignore[no-any-return]
+
+
+class Guard(NodeTransformer):
+    """Puts the calls back into a template."""
+
+    def __init__(self, environment: Environment) -> None:
+        self.environment = environment
+
+    def begun(self, node: Any) -> nodes.Node:
+        self.generic_visit(node)
+        call = nodes.ExprStmt(self.called(TURN, [], node.lineno), lineno=node.lineno, environment=self.environment)
+        node.body.insert(0, call)
+        return node  # type: ignore[no-any-return]
+
+    visit_For = visit_Macro = visit_CallBlock = begun
+
+    def visit_Concat(self, node: nodes.Concat) -> nodes.Node:
+        self.generic_visit(node)
+        return self.called(JOIN, node.nodes, node.lineno)
+
+    def called(self, name: str, values: list[Any], line: int) -> nodes.Call:
+        here: dict[str, Any] = {"lineno": line, "environment": self.environment}
+        return nodes.Call(nodes.Name(name, "load", **here), values, [], None, None, **here)
+
+
+@cache
+def opened() -> datetime:
+    return datetime.now()
+
+
+def turn() -> str:
+    """Called at each turn of a loop, and where a macro begins."""
+    LIMIT.turns += 1
+    if LIMIT.turns % OFTEN == 0 and thread_time() > LIMIT.until:
+        raise TemplateLimit(f"takes more than {SECONDS:g} s for one conversation")
+    return ""
+
+
+def bounded(size: int, what: str) -> None:
+    if size > LARGE:
+        raise TemplateLimit(f"makes {what} larger than {LARGE:,}")
+    if thread_time() > LIMIT.until:
+        raise TemplateLimit(f"takes more than {SECONDS:g} s for one conversation")
+
+
+def size_of(value: Any) -> int:
+    return len(value) if isinstance(value, str | list | tuple | bytes) else 0
+
+
+def joined(*values: Any) -> str:
+    texts = [str(value) for value in values]
+    bounded(sum(map(len, texts)), "a text")
+    return "".join(texts)
+
+
+def added(a: Any, b: Any) -> Any:
+    bounded(size_of(a) + size_of(b), "a text or list")
+    return a + b
+
+
+def product(a: Any, b: Any) -> Any:
+    for many, times in ((a, b), (b, a)):
+        if size_of(many) and isinstance(times, int):
+            bounded(size_of(many) * times, "a text or list")
+    if isinstance(a, int) and isinstance(b, int):
+        bounded((a.bit_length() + b.bit_length()) // 64, "a number")
+    return a * b
+
+
+def power(a: Any, b: Any) -> Any:
+    if isinstance(a, int) and isinstance(b, int) and a.bit_length() * abs(b) > POWER:
+        raise TemplateLimit(f"raises {a.bit_length()} bits to a power of {b.bit_length()} bits")
+    return a**b

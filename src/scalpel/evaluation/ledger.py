@@ -1,0 +1,247 @@
+"""The ledger: each item before and after. Its unit is the item; an average hides what was swapped.
+
+gained  wrong → right      kept   right → right
+lost    right → wrong      never  wrong → wrong
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import MISSING, asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from scalpel.evaluation.files import read_json, read_jsonl, write_jsonl
+from scalpel.evaluation.probes.item import ItemResult, Probe, Role
+from scalpel.evaluation.statistics import (
+    Interval,
+    bootstrap,
+    mcnemar,
+    paired_change,
+)
+from scalpel.runs.atomic import write_json
+from scalpel.runs.files import file_names
+
+Verdict = Literal["gained", "kept", "lost", "never", "measured"]
+VERDICTS: dict[tuple[bool, bool], Verdict] = {
+    (False, True): "gained",
+    (True, True): "kept",
+    (True, False): "lost",
+    (False, False): "never",
+}
+WRITTEN = ("generate", "revised", "sampled")  # kinds of probes whose items the model answers in its own words
+ALIKE = 0.05  # two accuracies nearer than 5 points count as unchanged
+SIGNIFICANT = 0.05
+RULE = (
+    "“gained” or “lost” where the exact paired test gives p < 0.05; “unchanged” where the whole 95% "
+    "interval of the change lies within 5 points; “too few items to tell” otherwise"
+)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One item before and after. A `recovered_…` is None where that test was not made."""
+
+    id: str
+    prompt: str
+    answer: str
+    before: bool | None
+    after: bool | None
+    verdict: Verdict
+    output_before: str
+    output_after: str
+    logp_before: float | None  # in the probe's unit; for a drift probe, the KL to the base
+    logp_after: float | None
+    recovered_within_k: bool | None = None
+    recovered_halfway: bool | None = None
+    recovered_conjugate: bool | None = None
+    unread_before: bool = False  # whether nothing in the output reads as an answer
+    unread_after: bool = False
+    cut_off_before: bool = False  # whether the limit on tokens ended the output
+    cut_off_after: bool = False
+
+    @property
+    def recovered(self) -> bool | None:
+        """Whether any test brought the item back; None where none was made."""
+        made = [
+            test
+            for test in (self.recovered_within_k, self.recovered_halfway, self.recovered_conjugate)
+            if test is not None
+        ]
+        return any(made) if made else None
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """The entries of one probe."""
+
+    probe: str
+    role: Role
+    kind: str
+    unit: str
+    entries: tuple[Entry, ...]
+    k: int | None = None  # samples of the test "recovered within k samples", where it was made
+
+    def of(self, *verdicts: Verdict) -> list[Entry]:
+        return [entry for entry in self.entries if entry.verdict in verdicts]
+
+
+def side_by_side(probe: Probe, before: Sequence[ItemResult], after: Sequence[ItemResult]) -> Ledger:
+    """Lays the two looks of one probe side by side. Both must hold the same items."""
+    results_after = {result.id: result for result in after}
+    strangers = {result.id for result in before} ^ set(results_after)
+    if strangers:
+        raise ValueError(
+            f"probe {probe.name!r}: {len(strangers)} items are on one side only, {sorted(strangers)[0]!r} for one; "
+            "measure before and after with the same probe"
+        )
+    entries = tuple(entry(result, results_after[result.id]) for result in before)
+    return Ledger(probe.name, probe.role, probe.kind, probe.unit, entries)
+
+
+def entry(before: ItemResult, after: ItemResult) -> Entry:
+    if before.right is None or after.right is None:
+        verdict: Verdict = "measured"
+    else:
+        verdict = VERDICTS[before.right, after.right]
+    return Entry(
+        id=before.id,
+        prompt=before.prompt,
+        answer=before.answer,
+        before=before.right,
+        after=after.right,
+        verdict=verdict,
+        output_before=before.output,
+        output_after=after.output,
+        logp_before=before.value,
+        logp_after=after.value,
+        unread_before=before.unread,
+        unread_after=after.unread,
+        cut_off_before=before.cut_off,
+        cut_off_after=after.cut_off,
+    )
+
+
+def verdict_in_words(gained: int, lost: int, n: int) -> str:
+    """What the items of one probe allow to be said of it, by RULE.
+
+    At least 6 flips all one way are needed for p < 0.05, so with fewer no direction is ever claimed.
+    """
+    if n and mcnemar(gained, lost) < SIGNIFICANT:
+        return "gained" if gained > lost else "lost"
+    change = paired_change(gained, lost, n)
+    return "unchanged" if n and within(change, ALIKE) else "too few items to tell"
+
+
+def within(change: Interval, margin: float) -> bool:
+    """Whether the whole interval is nearer to zero than the margin."""
+    return max(-change.low, change.high) <= margin
+
+
+def summary(book: Ledger) -> dict[str, Any]:
+    """Counts, test and intervals of one probe, ready for JSON. Shares are of all items but for `share_lost`."""
+    found: dict[str, Any] = {"role": book.role, "kind": book.kind, "unit": book.unit, "items": len(book.entries)}
+    judged = [entry for entry in book.entries if entry.verdict != "measured"]
+    if judged:
+        found |= judged_summary(judged)
+    if book.kind in WRITTEN:
+        n = max(1, len(book.entries))
+        for what in ("unread", "cut_off"):
+            found[what] = {
+                side: sum(getattr(entry, f"{what}_{side}") for entry in book.entries) / n
+                for side in ("before", "after")
+            }
+    changes = [
+        (entry.logp_before, entry.logp_after)
+        for entry in book.entries
+        if entry.logp_before is not None and entry.logp_after is not None
+    ]
+    if changes:
+        found["value"] = value_summary(np.asarray(changes, dtype=float))
+    return found
+
+
+def judged_summary(entries: list[Entry]) -> dict[str, Any]:
+    counts = Counter(entry.verdict for entry in entries)
+    gained, lost, n = counts["gained"], counts["lost"], len(entries)
+    known = counts["kept"] + lost
+    return {
+        "before": known / n,
+        "after": (counts["kept"] + gained) / n,
+        "gained": gained,
+        "lost": lost,
+        "kept": counts["kept"],
+        "never": counts["never"],
+        "share_lost": lost / known if known else None,
+        "change": paired_change(gained, lost, n)._asdict(),
+        "p": mcnemar(gained, lost),
+        "verdict": verdict_in_words(gained, lost, n),
+    }
+
+
+def value_summary(values_I2: np.ndarray) -> dict[str, Any]:
+    before, after = values_I2.mean(axis=0)
+    change = bootstrap((values_I2[:, 1] - values_I2[:, 0])[None])
+    return {"before": float(before), "after": float(after), "change": change._asdict()}
+
+
+def metrics(name: str, before: Iterable[ItemResult], now: Iterable[ItemResult]) -> dict[str, float]:
+    """What a checkpoint's look at a probe adds to metrics.jsonl.
+
+    probe/<name>/accuracy   share of all items that are right
+    probe/<name>/kept       of those right before training, the share still right
+    probe/<name>/value      mean in the probe's unit (log p of the right answer; KL to the base)
+    probe/<name>/unread     share of answers in which there was nothing to read; only where there are any
+    probe/<name>/cut_off    share of answers that the limit on tokens ended; only where there are any
+    """
+    known = {result.id for result in before if result.right}
+    now = list(now)
+    found: dict[str, float] = {}
+    judged = [result for result in now if result.right is not None]
+    if judged:
+        found[f"probe/{name}/accuracy"] = float(np.mean([bool(result.right) for result in judged]))
+    still = [bool(result.right) for result in judged if result.id in known]
+    if still:
+        found[f"probe/{name}/kept"] = float(np.mean(still))
+    values = [result.value for result in now if result.value is not None]
+    if values:
+        found[f"probe/{name}/value"] = float(np.mean(values))
+    for what in ("unread", "cut_off"):
+        if any(told := [bool(getattr(result, what)) for result in now]):
+            found[f"probe/{name}/{what}"] = float(np.mean(told))
+    return found
+
+
+def write(folder: Path, ledgers: Sequence[Ledger], extra: dict[str, dict[str, Any]] | None = None) -> None:
+    """Writes `ledger/<probe>.jsonl`, one line an item, and `ledger/summary.json`, under a run folder.
+
+    `extra` adds keys to a probe's summary, by its name: `{"facts": {"recovery": …}}`.
+    """
+    names = file_names([book.probe for book in ledgers], "probe")
+    probes = {}
+    for book in ledgers:
+        write_jsonl(folder / "ledger" / f"{names[book.probe]}.jsonl", (asdict(entry) for entry in book.entries))
+        probes[book.probe] = {"file": f"{names[book.probe]}.jsonl", "k": book.k} | summary(book)
+        probes[book.probe] |= (extra or {}).get(book.probe, {})
+    write_json(folder / "ledger" / "summary.json", {"format": 1, "rule": RULE, "probes": probes})
+
+
+def read(folder: Path) -> list[Ledger]:
+    """The ledgers of a run folder, in the order in which they were written."""
+    about = read_json(folder / "ledger" / "summary.json")
+    known = {field.name for field in fields(Entry)}
+    needed = {field.name for field in fields(Entry) if field.default is MISSING}  # others are newer than some ledgers
+    found = []
+    for probe, row in about["probes"].items():
+        path = folder / "ledger" / row["file"]
+        entries = []
+        for number, line in enumerate(read_jsonl(path), start=1):
+            if not needed <= set(line) <= known:
+                odd = ", ".join(sorted(needed - set(line) | set(line) - known))
+                raise ValueError(f"{path}:{number} is not a ledger entry (missing or unknown: {odd})")
+            entries.append(Entry(**line))
+        found.append(Ledger(probe, row["role"], row["kind"], row["unit"], tuple(entries), row["k"]))
+    return found

@@ -1,0 +1,61 @@
+"""The log-probability of given text: how likely the model still finds an answer it need not write.
+
+value_i = (1/T) Σ_t log p(answer_t | prompt, answer_<t), in nats per token. No right and wrong: it
+moves long before an answer flips, and asks for no generation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Self
+
+from scalpel.data.example import Example, answered, named
+from scalpel.evaluation.probes.item import (
+    ItemResult,
+    Role,
+    distinct,
+    shown,
+)
+from scalpel.registry import register
+
+if TYPE_CHECKING:
+    from scalpel.engine import Engine
+
+
+@register("probe", "given")
+@dataclass(frozen=True)
+class Given:
+    """Mean token log-probability of each example's completion; its answer where it has none, or the last turn of the
+    assistant in a conversation."""
+
+    name: str
+    examples: tuple[Example, ...]
+    role: Role = "keep"
+    kind: str = field(default="given", init=False)
+    unit: str = field(default="log p of the given text per token, nats", init=False)
+
+    def __post_init__(self) -> None:
+        distinct(self.name, [example.id for example in self.examples])
+        for example in self.examples:
+            if not answered(example)[1]:
+                raise ValueError(
+                    f"probe {self.name!r}: {named(example)} has neither completion nor answer nor an assistant's "
+                    "turn, so there is no text to score; map a column to one of them"
+                )
+
+    def only(self, ids: Collection[str]) -> Self:
+        return replace(self, examples=tuple(e for e in self.examples if e.id in ids))
+
+    def run(self, engine: Engine, reference: Engine | None = None) -> list[ItemResult]:
+        pairs = [answered(example) for example in self.examples]
+        rows = [engine.tokens.last(example) for example in self.examples]
+        return [
+            ItemResult(example.id, None, mean(logps), "", shown(asked), text)
+            for example, (asked, text), logps in zip(self.examples, pairs, engine.logps(rows), strict=True)
+        ]
+
+
+def mean(values: Iterable[float]) -> float:
+    values = list(values)
+    return sum(values) / len(values)

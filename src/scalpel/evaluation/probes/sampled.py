@@ -1,0 +1,151 @@
+"""Sample and count: several answers to each question, and one number of them.
+
+k samples y_1 … y_k ~ π(· | x) at a temperature, and of them, by `of`:
+
+  solved     share right                           how well it does without taking the likeliest (pass@1)
+  any        1 if one of them is right             what is within reach (pass@k)
+  distinct   distinct texts / k                    how much one question's answers differ
+  ways       distinct right texts / k              in how many ways it solves the question
+  length     mean number of characters             how much it writes
+  pattern    share that a pattern is found in      how often it writes in some style
+  edge       mean of (found − its share) · right   how much more often it is right in that style than out of it
+
+There is no right and wrong for the item: these are means over samples. The edge is the covariance of style and success
+within one question, which is what a policy gradient multiplies the style by.
+
+Source   pass@k: Chen et al. 2021 (arXiv 2107.03374), for n = k; diversity of the answers to one input: Kirk et al.
+         2023 (arXiv 2310.06452), section 4, with distinct texts as the measure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Self
+
+from scalpel.data.example import (
+    Example,
+    Split,
+    Task,
+    asked,
+)
+from scalpel.evaluation.probes.generate import wanted
+from scalpel.evaluation.probes.item import (
+    ItemResult,
+    Role,
+    Said,
+    chosen,
+    said,
+    shown,
+)
+from scalpel.registry import register, unknown
+from scalpel.rewards.patterns import compiled, search
+from scalpel.rewards.scored import unread
+
+if TYPE_CHECKING:
+    from scalpel.engine import Engine
+
+
+def edge(right: Sequence[bool], found: Sequence[bool]) -> float:
+    share = sum(found) / len(found)
+    return sum((f - share) * r for f, r in zip(found, right, strict=True)) / len(found)
+
+
+def most(told: Sequence[bool]) -> bool:
+    return 2 * sum(told) >= len(told)
+
+
+# of the texts, of which of them are right, and of which of them the pattern is found in
+Count = Callable[[Sequence[str], Sequence[bool], Sequence[bool]], float]
+COUNTS: dict[str, Count] = {
+    "solved": lambda texts, right, found: sum(right) / len(right),
+    "any": lambda texts, right, found: float(any(right)),
+    "distinct": lambda texts, right, found: len(set(texts)) / len(texts),
+    "ways": lambda texts, right, found: len({t for t, r in zip(texts, right, strict=True) if r}) / len(texts),
+    "length": lambda texts, right, found: sum(map(len, texts)) / len(texts),
+    "pattern": lambda texts, right, found: sum(found) / len(found),
+    "edge": lambda texts, right, found: edge(right, found),
+}
+STYLES = ("pattern", "edge")  # those that look for a pattern
+UNITS = {
+    "solved": "share of samples that are right",
+    "any": "share solved within k samples",
+    "distinct": "distinct texts / k",
+    "ways": "distinct right texts / k",
+    "length": "characters",
+    "pattern": "share of samples with the pattern",
+    "edge": "covariance of pattern and success",
+}
+
+
+@register("probe", "sampled")
+@dataclass(frozen=True)
+class Sampled:
+    """`k` samples of each of `n` items, and `of` them one number; `pattern` is what "pattern" and "edge" look for."""
+
+    name: str
+    task: Task
+    of: str = "solved"
+    n: int | None = None  # unset: all rows of a data set, 100 items of a task that makes them
+    k: int = 16
+    split: Split = "test"
+    seed: int = 0
+    max_tokens: int = 64
+    temperature: float = 1.0
+    stop: tuple[str, ...] = ()
+    pattern: str = ""
+    role: Role = "keep"
+    ids: frozenset[str] | None = None
+    kind: str = field(default="sampled", init=False)
+
+    def __post_init__(self) -> None:
+        if self.of not in UNITS:
+            raise ValueError(f"probe {self.name!r}: {unknown('of', self.of, UNITS)}")
+        if bool(self.pattern) != (self.of in STYLES):
+            raise ValueError(
+                f'probe {self.name!r}: pattern = {self.pattern!r} with of = "{self.of}"; give a pattern where, and '
+                f"only where, of is {' or '.join(STYLES)}"
+            )
+        for key in ("n", "k", "max_tokens"):
+            if (value := getattr(self, key)) is not None and value < 1:
+                raise ValueError(f"probe {self.name!r}: {key} = {getattr(self, key)}; it needs at least 1")
+        if not self.temperature > 0:
+            raise ValueError(f"probe {self.name!r}: at temperature {self.temperature} all samples are one; give more")
+        try:
+            compiled(self.pattern)
+        except ValueError as error:
+            raise ValueError(f"probe {self.name!r}: {error}") from None
+
+    @property
+    def unit(self) -> str:
+        return UNITS[self.of]
+
+    def items(self) -> list[Example]:
+        return chosen(self.name, asked(self.task, self.split, self.n, self.seed, 100), self.ids)
+
+    def only(self, ids: Collection[str]) -> Self:
+        return replace(self, ids=frozenset(ids))
+
+    def run(self, engine: Engine, reference: Engine | None = None) -> list[ItemResult]:
+        from scalpel.engine import Sampling
+
+        items = self.items()
+        if not items:
+            return []
+        sampling = Sampling(max_tokens=self.max_tokens, temperature=self.temperature, stop=self.stop)
+        prompts = [engine.tokens.prompt(example.prompt) for example in items]
+        groups = engine.sample(prompts, sampling, n=self.k, seed=self.seed)
+        return [
+            self.result(example, [said(engine, sample) for sample in group])
+            for example, group in zip(items, groups, strict=True)
+        ]
+
+    def result(self, example: Example, answers: list[Said]) -> ItemResult:
+        """What the samples come to; unread and cut off are those of which at least half the samples are."""
+        texts = [answer.text for answer in answers]
+        scores = [self.task.score(text, example) for text in texts]
+        found = [bool(self.pattern) and search(self.pattern, text) is not None for text in texts]
+        value = COUNTS[self.of](texts, [score >= 1.0 for score in scores], found)
+        silent, cut = [unread(score) for score in scores], [answer.cut_off for answer in answers]
+        prompt, right = shown(example.prompt), wanted(example)
+        return ItemResult(example.id, None, value, texts[0], prompt, right, unread=most(silent), cut_off=most(cut))

@@ -1,0 +1,1 @@
+"""A recipe run to its end, several arms and seeds compared, and the tuning of their learning rates."""

@@ -1,0 +1,211 @@
+"""Arms × seeds: several methods on one new skill, at equal budget, each with its own tuned learning rate.
+
+Every arm is an ordinary recipe in an ordinary run folder, `arms/<arm>/seed-<s>`; what is compared is read back
+from there. Finished runs are kept, so an interrupted comparison goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from scalpel.binding.bind import placed
+from scalpel.config.merge import merge
+from scalpel.config.plan import assemble
+from scalpel.config.recipe import (
+    CompareSpec,
+    Recipe,
+    parse,
+    write,
+)
+from scalpel.evaluation import ItemResult, comparison, load
+from scalpel.evaluation.run import ProbeResults
+from scalpel.experiments.failures import (
+    FILE,
+    Failure,
+    note,
+    refuse_nothing,
+    said,
+    without_result,
+)
+from scalpel.experiments.preflight import refuse_arms, refuse_recipe
+from scalpel.experiments.single import (
+    TRAINED,
+    base_engine,
+    probe_base,
+    probes_of,
+    run_recipe,
+)
+from scalpel.experiments.tuning import (
+    Tuning,
+    account,
+    best_rate,
+    tuned,
+    with_settings,
+)
+from scalpel.experiments.workers import (
+    Report,
+    WorkerPool,
+    WorkFailed,
+    WorkItem,
+)
+from scalpel.reporting import write as write_report
+from scalpel.runs.atomic import write_json, write_text
+from scalpel.runs.files import apart, path_name
+from scalpel.runs.folder import environment
+from scalpel.runs.progress import Progress as Shown
+
+log = logging.getLogger("scalpel")
+ARM_KEYS = ("name", "stages", "learning_rates")  # of an arm's table; all others are its stage's
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One method as a recipe, and the learning rates to try."""
+
+    name: str
+    recipe: Recipe
+    rates: tuple[float, ...]
+
+
+def compare(recipe: Recipe, folder: str | Path, *, resume: bool = False, progress: Shown | None = None) -> Path:
+    """Runs all arms in all seeds, writes comparison.json and report.html, and returns the folder.
+
+    Raises ValueError before anything runs if an arm can't work. A run that fails is named in the comparison, with the
+    reason; all others go on and are compared, and resuming tries it again.
+    """
+    shown, folder = progress or Shown(quiet=True), Path(folder)
+    spec, arms = checked(recipe)
+    occupy(folder, recipe, resume)
+    with WorkerPool(spec.workers, shown) as crew:
+        before = seen_of_base(arms[0].recipe, folder, crew)
+        tuning = tuned(spec, arms, folder, crew)
+        failures = [Failure(name, None, why) for name, why in tuning.failed.items()]
+        failures += run_arms(spec, [arm for arm in arms if arm.name not in tuning.failed], tuning, before, folder, crew)
+    finished = [arm for arm in arms if any((folder / "arms" / arm.name).glob("seed-*/summary.json"))]
+    if not finished:
+        refuse_nothing(failures)
+    failed = without_result(failures, [arm.name for arm in finished])
+    write_json(folder / "comparison.json", {"order": [arm.name for arm in arms]})
+    found = comparison(load(folder), price=spec.price, limit=spec.limit, budget=tuning.budget, failed=failed)
+    write_json(folder / "comparison.json", said(found, failures, len(spec.seeds)))
+    write_report(folder)
+    return folder
+
+
+def run_arms(
+    spec: CompareSpec, arms: Sequence[Arm], tuning: Tuning, before: ProbeResults, folder: Path, crew: WorkerPool
+) -> list[Failure]:
+    """Every arm in every seed; gives those that failed, in that order."""
+    jobs, places = [], []
+    for seed in spec.seeds:
+        for arm in arms:
+            rate = best_rate(arm.name, arm.rates, tuning.trials, spec.tuning_margin)
+            ready = with_settings(arm.recipe, seed, rate, tuning.budget, crew.threads)
+            where = folder / "arms" / arm.name / f"seed-{seed}"
+            if not (where / "summary.json").exists():
+                told = account(arm.name, tuning.trials, rate)
+                jobs.append(WorkItem(f"{arm.name} in seed {seed}", run_arm, (ready, where, before, told)))
+                places.append((arm.name, seed, where))
+    failures: dict[int, Failure] = {}
+
+    def finished(k: int, outcome: Any) -> None:
+        if isinstance(outcome, WorkFailed):
+            name, seed, where = places[k]
+            failures[k] = Failure(name, seed, note(where, outcome), bool(outcome.trace))
+            log.warning("%s failed: %s", failures[k].run, failures[k].why)
+
+    crew.run("arms", jobs, finished)
+    return [failures[k] for k in sorted(failures)]
+
+
+def checked(recipe: Recipe) -> tuple[CompareSpec, list[Arm]]:
+    """The arms as recipes, each assembled once so that nonsense is refused before anything runs."""
+    spec = recipe.compare
+    if spec is None or not spec.arms:
+        raise ValueError("nothing to compare: add [[compare.arms]], each with a name and a method")
+    if not recipe.measure.probes:
+        raise ValueError("nothing to measure: add [[measure.probes]], the first for the new skill")
+    refuse_arms(spec.arms)
+    arms = [arm_of(table, spec, recipe) for table in spec.arms]
+    for arm in arms:
+        with placed(f"arm {arm.name!r}"):
+            refuse_recipe(arm.recipe)
+    names = [arm.name for arm in arms]
+    apart(names, "arms")
+    if spec.equal_to and spec.equal_to not in names:
+        raise ValueError(f"compare.equal_to is {spec.equal_to!r}, but the arms are {', '.join(names)}")
+    return spec, measured_alike(arms)
+
+
+def measured_alike(arms: Sequence[Arm]) -> list[Arm]:
+    """The arms with one limit on the answers that are measured, whatever each samples with: the longest of them."""
+    longest = max(arm.recipe.answer_tokens for arm in arms)
+    return [
+        replace(arm, recipe=arm.recipe.model_copy(update={"measure": measure}))
+        for arm in arms
+        for measure in [arm.recipe.measure.model_copy(update={"max_tokens": longest})]
+    ]
+
+
+def arm_of(table: Mapping[str, Any], spec: CompareSpec, recipe: Recipe) -> Arm:
+    name = str(table.get("name") or table.get("method") or "")
+    if not name:
+        raise ValueError(f"the arm {dict(table)} needs a name")
+    path_name(name, "the arm")
+    raw = recipe.model_dump(mode="json", exclude={"compare", "stages", "name"}, exclude_none=True, by_alias=True)
+    own = {key: value for key, value in table.items() if key not in ARM_KEYS}
+    raw["stages"] = [merge(spec.shared, stage) for stage in table.get("stages", [own])]
+    try:
+        made = parse(raw, name=name)
+        for stage in made.stages:
+            assemble(stage, made)
+    except ValueError as error:
+        raise ValueError(f"arm {name!r}: {error}") from None
+    rates = table.get("learning_rates", spec.learning_rates) or [made.stages[-1].learning_rate]
+    return Arm(name, made, tuple(map(float, rates)))
+
+
+def occupy(folder: Path, recipe: Recipe, resume: bool) -> None:
+    """Takes the folder for this recipe, or goes on in it."""
+    text, path = write(recipe), folder / "recipe.toml"
+    if path.exists() and not resume:
+        raise ValueError(f"{folder} already holds a comparison: take another folder (--out), or --resume")
+    if path.exists() and path.read_text(encoding="utf-8") != text:
+        raise ValueError(f"{path} is another recipe than the one given: a comparison is resumed with its own")
+    write_text(path, text)
+    write_json(folder / "environment.json", environment())
+
+
+def seen_of_base(recipe: Recipe, folder: Path, crew: WorkerPool) -> ProbeResults:
+    """What the probes see of the base, looked at once: a resumed comparison finds it in its folder."""
+    path = folder / "before.json"
+    if path.exists():
+        saved = json.loads(path.read_text(encoding="utf-8"))
+        return {probe: [ItemResult(**row) for row in rows] for probe, rows in saved.items()}
+    (before,) = crew.run("looking at the base", [WorkItem("looking at the base", first_look, (recipe,))])
+    if isinstance(before, WorkFailed):
+        raise before.error()
+    write_json(path, {probe: [asdict(result) for result in results] for probe, results in before.items()})
+    return before
+
+
+def first_look(recipe: Recipe, report: Report) -> ProbeResults:
+    """What the probes see of the base; every arm shares it."""
+    return probe_base(probes_of(recipe), base_engine(recipe), Shown(quiet=True))
+
+
+def run_arm(recipe: Recipe, folder: Path, before: ProbeResults, tuning: Mapping[str, Any], report: Report) -> None:
+    """One arm in one seed, unless it is finished; what an interrupted or failed run left is taken up or cleared."""
+    if (folder / "summary.json").exists():  # by a process that was killed before it could say so
+        return
+    taken_up = any((folder / "checkpoints").glob("checkpoint-*")) or (folder / TRAINED).exists()
+    if folder.exists() and not taken_up:
+        shutil.rmtree(folder)
+    (folder / FILE).unlink(missing_ok=True)
+    run_recipe(recipe, folder, resume=taken_up, before=before, saves_model=False, tuning=tuning, report=report)

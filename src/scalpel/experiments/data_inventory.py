@@ -1,0 +1,192 @@
+"""What becomes of the data before step 1: how many rows there were, could be read and were left out, how a source was
+divided, and who uses how many of them. Where someone would get nothing at all it is refused here, before any model is
+loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import groupby
+from typing import Any, cast
+
+from scalpel import tasks
+from scalpel.config.recipe import Recipe
+from scalpel.config.row_shares import Use, places, uses
+from scalpel.data.example import Example, Split
+from scalpel.evaluation.probes import read_choices
+from scalpel.tasks.account import Account
+from scalpel.tasks.loaded import question
+
+MANY = 1_000_000  # rows, beyond which it isn't looked for rows that are both trained and asked
+
+
+@dataclass(frozen=True)
+class Line:
+    """What one of those who use data gets of it."""
+
+    who: str
+    source: str
+    split: str
+    used: int
+    rows: int | None = None  # of its split; None where items are made as they are asked for
+    given: int | None = None
+    readable: int | None = None
+    also_trained: int | None = None  # of those used, how many ask what a trained row asks
+    left_out: Mapping[str, Any] = field(default_factory=dict)
+
+    def cells(self) -> tuple[str, ...]:
+        numbers = (self.given, self.readable, self.rows, self.used)
+        given, readable, rows, used = ("–" if n is None else f"{n:,}" for n in numbers)
+        return (self.who, self.source, given, readable, self.split, rows, used)
+
+
+HEAD = ("", "source", "given", "readable", "split", "rows", "used")
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """The table, and what is to be said beside it."""
+
+    lines: Sequence[Line] = ()
+    notes: Sequence[str] = ()
+
+    @property
+    def words(self) -> str:
+        if not self.lines:
+            return ""
+        rows = [HEAD, *(line.cells() for line in self.lines)]
+        widths = [max(len(row[i]) for row in rows) for i in range(len(HEAD))]
+        text = [
+            "  ".join(
+                c.ljust(w) if i in (0, 1, 4) else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))
+            )
+            for row in rows
+        ]
+        return "\n".join(["data:", *(line.rstrip() for line in text), *self.notes])
+
+    def state(self) -> dict[str, Any]:
+        """For the run folder."""
+        return {"format": 1, "uses": [asdict(line) for line in self.lines], "notes": list(self.notes)}
+
+
+def inventory(recipe: Recipe) -> Inventory:
+    """Looks through all data of a recipe. Raises ValueError where a use has no rows."""
+    tables = recipe.model_dump(mode="json", by_alias=True, exclude_none=True)
+    found = distinct(uses(tables))
+    trained: set[str] = set()
+    lines, notes = [], []
+    for use in found:
+        line, examples = looked_up(use)
+        if use.trains and len(trained) < MANY:
+            trained |= {question(row) for row in examples}
+        elif not use.trains and trained:
+            both = sum(question(row) in trained for row in examples)
+            line = Line(**{**vars(line), "also_trained": both})
+        lines.append(line)
+    lines += [row for spec in chosen(tables) if (row := of_choices(*spec))]
+    notes += [words for use in found if use.trains and use.table.get("name") == "mix" for words in repeats(use)]
+    notes += [*divisions(found, lines), *left_out(lines), *few(found, lines, tables), *overlaps(lines)]
+    return Inventory(lines, notes)
+
+
+def distinct(found: Sequence[Use]) -> list[Use]:
+    """Each use once; training comes first, since others are compared with it."""
+    each = {(use.who, use.split, repr(use.table), use.n, use.seed): use for use in found}
+    return sorted(each.values(), key=lambda use: not use.trains)
+
+
+def looked_up(use: Use) -> tuple[Line, Sequence[Example]]:
+    """The line of a use, and the rows that it takes if they come from files."""
+    name = str(use.table.get("name", ""))
+    if name != "mix" and not places(use.table) and "files" not in use.table:
+        return Line(use.who, name, use.split, use.n or use.default), ()
+    task = tasks.make(use.table)
+    split = cast("Split", use.split)
+    data: Any = getattr(task, "task", task)
+    size, account = data.size(split), data.account
+    if not size:
+        raise ValueError(nothing(use, data.name, account))
+    examples = data.examples(split, size if use.n is None else use.n, use.seed)
+    left = account.state()["left_out"]
+    line = Line(use.who, data.name, use.split, len(examples), size, account.given, account.readable, None, left)
+    return line, examples
+
+
+def repeats(use: Use) -> list[str]:
+    """What is to be said of a mixture."""
+    task: Any = tasks.make(use.table)
+    return getattr(task, "task", task).repeats()
+
+
+def nothing(use: Use, source: str, account: Account) -> str:
+    """The words for a use that gets no rows."""
+    parts = ", ".join(f"{split} {n:,}" for split, n in account.splits.items())
+    what = {"train": "training items", "tune": "tuning items"}.get(use.split, "items")
+    return (
+        f"{use.who}: {source} has no {what}: its {account.readable:,} rows are divided into {parts}. Give "
+        f"{use.split!r} a share, as in shares = {{{use.split} = 0.5, …}}, or a file of its own under files"
+        + (", or leave out `validate`" if use.who == "validate" else "")
+    )
+
+
+def chosen(tables: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Probes and keep sets that read a file of choices, each with what it is called."""
+    for spec in tables.get("measure", {}).get("probes", ()):
+        yield f"probe {spec.get('name', '')!r}", spec
+    keeps = [tables.get("keep", {}), *(stage.get("keep", {}) for stage in tables.get("stages", ()))]
+    seen = {repr(spec): spec for keep in keeps for spec in keep.get("sets", ())}
+    yield from ((f"keep set {spec.get('name', '')!r}", spec) for spec in seen.values())
+
+
+def of_choices(who: str, spec: Mapping[str, Any]) -> Line | None:
+    if spec.get("kind") != "choose" or not isinstance(spec.get("path"), str):
+        return None
+    there, n = len(read_choices(spec["path"])), spec.get("n")
+    return Line(who, spec["path"], "", there if n is None else min(n, there), there, there, there)
+
+
+def divisions(found: Sequence[Use], lines: Sequence[Line]) -> Iterator[str]:
+    """How sources that several ask were divided."""
+    files = [(sorted(places(use.table)), use, line) for use, line in zip(found, lines, strict=False) if line.rows]
+    for place, group in groupby(sorted((x for x in files if x[0]), key=lambda x: x[0]), key=lambda x: x[0]):
+        members = list(group)
+        splits = {use.split: line.rows for _, use, line in members}
+        who = list(dict.fromkeys(use.who for _, use, _ in members))
+        account = getattr(tasks.make(members[0][1].table), "account", None)
+        if account is None or len(splits) < 2:
+            continue
+        name = members[0][2].source if len(place) > 1 else members[0][2].source.partition(":")[2]
+        shared = f"{' and '.join([', '.join(who[:-1]), who[-1]])} ask it" if len(who) > 1 else f"{who[0]} asks it"
+        idle = [f"{n:,} {split}" for split, n in account.splits.items() if n and split not in splits]
+        rest = f"; nothing asks the other rows ({', '.join(idle)})" if idle else ""
+        yield f"{name}: {account.words()}, since {shared}{rest}; set shares or files to choose"
+
+
+def left_out(lines: Sequence[Line]) -> Iterator[str]:
+    """Why rows were left out, each source once."""
+    told = {(line.source, reason): x for line in lines for reason, x in line.left_out.items()}
+    for (source, reason), x in told.items():
+        yield f"{source}: {x['count']:,} rows left out: {reason} (first {x['first']})"
+
+
+def few(found: Sequence[Use], lines: Sequence[Line], tables: Mapping[str, Any]) -> Iterator[str]:
+    """Where training uses less than there is, where it makes its items, and where a step takes rows several times."""
+    batch = max((stage.get("batch", 0) for stage in tables.get("stages", ())), default=0)
+    for use, line in zip(found, lines, strict=False):
+        if use.trains and line.rows is None and use.n is None:
+            yield f"{line.source} makes items as they are asked for: {line.used:,} of them, since data.items isn't set"
+        elif use.trains and line.rows is not None and line.used < line.rows:
+            yield f"training uses {line.used:,} of {line.rows:,} rows of {line.source}, since data.items = {use.n}"
+        if use.trains and line.rows is not None and 0 < line.used < batch:
+            often = "every row" if batch % line.used == 0 else "some rows"
+            yield f"a step takes {batch} rows of {line.used}, so it takes {often} {-(-batch // line.used)} times"
+
+
+def overlaps(lines: Sequence[Line]) -> Iterator[str]:
+    """Who asks what is trained."""
+    for line in lines:
+        if line.also_trained:
+            yield (
+                f"{line.who} asks {line.used:,} rows, of which {line.also_trained:,} ask what is trained: there it "
+                "shows what was memorised, not what was learnt"
+            )

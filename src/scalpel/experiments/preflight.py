@@ -1,0 +1,91 @@
+"""What can be found out about a recipe before a model is opened: its parts, tasks, rewards, keep sets and probes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from scalpel import tasks
+from scalpel.binding.bind import (
+    Key,
+    bound_table,
+    checked_value,
+    placed,
+)
+from scalpel.binding.bounds import LearningRate, Name
+from scalpel.binding.plain import shown
+from scalpel.config.plan import Plan, assemble
+from scalpel.config.recipe import Recipe, StageSpec
+from scalpel.evaluation.probes import make_probes, read_choices
+from scalpel.keep import refuse_sets
+from scalpel.rewards.tables import refuse_rewards
+
+log = logging.getLogger("scalpel")
+
+
+def refuse_recipe(recipe: Recipe) -> None:
+    """Raises ValueError for a recipe that can't work, with the place in it: what its tables say, and whether the files
+    that they name can be read."""
+    refuse_rewards(recipe.data.rewards)
+    for stage in recipe.stages:
+        warn_of_samples_alike(assemble(stage, recipe))
+    task = tasks.make(recipe.task)
+    if recipe.stages and not task.examples("train", 1, recipe.data.seed):
+        raise ValueError(f"task {task.name!r} has no training items: give its split 'train' a share, or a file")
+    for k, stage in enumerate(recipe.stages):
+        refuse_stage(stage, "train" if len(recipe.stages) == 1 else f"stages.{k}")
+    if recipe.measure.probes:
+        make_probes(recipe.measure.probes, recipe.measure.target, tasks.make)
+
+
+def warn_of_samples_alike(plan: Plan) -> None:
+    """Says where rewards are compared within groups whose samples can't differ, so that nothing would be learnt."""
+    for stream in plan.streams:
+        if stream.compares != "group":
+            continue
+        name = plan.spec.name or plan.spec.method or "the stage"
+        if stream.source.hyper.get("size") == 1:
+            log.warning("%s: a group of one sample has no advantage over others: raise the source's size", name)
+        if plan.spec.sampling.temperature == 0:
+            log.warning("%s: at temperature 0 all samples of a group are the same, and nothing can be learnt", name)
+
+
+def refuse_stage(stage: StageSpec, place: str) -> None:
+    """Refuses what a stage's signals, anchors and keep sets name and can't be."""
+    for k, signal in enumerate(stage.signals):
+        if signal.task is not None:
+            tasks.make(signal.task, f"{place}.signals.{k}.task")
+        refuse_rewards(signal.rewards or (), f"{place}.signals.{k}.rewards")
+    for k, anchor in enumerate(stage.anchors):
+        if anchor.hyper.get("task") is not None:
+            tasks.make(anchor.hyper["task"], f"{place}.anchors.{k}.task")
+    if stage.keep and stage.keep.floor:
+        refuse_sets(stage.keep.sets)
+        for k, table in enumerate(stage.keep.sets):
+            with placed(f"keep.sets.{k}"):
+                if "path" in table:
+                    read_choices(table["path"])
+                else:
+                    tasks.make(table["task"], f"keep.sets.{k}.task")
+
+
+def refuse_arms(arms: Sequence[Any]) -> None:
+    """Refuses tables that can be no arms; what of an arm is its stage's is checked with that."""
+    stages = {f.alias or field: Key() for field, f in StageSpec.model_fields.items()}
+    own = {
+        "name": Key(Name, ""),
+        "stages": Key(list[dict[str, Any]], []),
+        "learning_rates": Key(list[LearningRate], []),
+    }
+    for k, table in enumerate(arms):
+        place = f"compare.arms.{k}"
+        bound_table(place, table, {key: Key(wanted.wanted, None) for key, wanted in {**stages, **own}.items()})
+        if not table.get("name"):
+            name = checked_value(f"{place}.method", table.get("method", ""), str)
+            if not name:
+                raise ValueError(f"the arm {shown(dict(table))} needs a name ({place})")
+        if "stages" in table and not table["stages"]:
+            raise ValueError(f"{place}.stages is empty, but must be a list of at least one table")
+        if isinstance(table.get("stages"), list) and (more := sorted(set(table) & set(stages) - {"name"})):
+            raise ValueError(f"{place} has stages and {more[0]!r} beside them: put that into a stage, or into shared")

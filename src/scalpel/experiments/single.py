@@ -1,0 +1,405 @@
+"""One recipe, run to its end: a look before step 1, training, probes along the way, the ledger, what moved."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from scalpel import models
+from scalpel.config.changes import Change
+from scalpel.config.doubts import doubts
+from scalpel.config.recipe import Recipe, write
+from scalpel.device import choose_device, choose_dtype, choose_precision, peak_memory, why_precision
+from scalpel.engine import CostMeter, Engine
+from scalpel.evaluation import (
+    ItemResult,
+    Ledger,
+    Probe,
+    measure,
+    metrics,
+    run_probes,
+    save,
+)
+from scalpel.evaluation.files import read_json
+from scalpel.evaluation.run import ProbeResults
+from scalpel.experiments.data_inventory import inventory
+from scalpel.pair import Pair, interpolate
+from scalpel.pair.anatomy import change, table
+from scalpel.runs.atomic import (
+    remove,
+    whole,
+    write_json,
+    write_text,
+)
+from scalpel.runs.folder import RunFolder, environment
+from scalpel.runs.progress import Bar
+from scalpel.runs.progress import Progress as Shown
+from scalpel.runs.targets import claimed
+from scalpel.runs.threads import settle
+from scalpel.training import trainable_report
+from scalpel.training.checkpoint import clear_automatic
+from scalpel.training.estimate import estimate
+from scalpel.training.input_digests import differing, files_of, split_by
+from scalpel.training.loop import RunState, share_done, train
+from scalpel.training.preview import preview as look_at
+from scalpel.training.preview import rows_of
+from scalpel.training.resume import changes_since, refuse_differing, renewed
+from scalpel.training.run import StageRun, TrainingRun, probes_of
+from scalpel.training.self_check import check
+
+log = logging.getLogger("scalpel")
+SUMMARY, TRAINED = "summary.json", "trained.json"  # of a run that is over; of one that is yet to be measured
+
+
+def run_recipe(
+    recipe: Recipe,
+    folder: str | Path,
+    *,
+    resume: bool = False,
+    insist: bool = False,
+    checkpoint: str = "",
+    progress: Shown | None = None,
+    before: ProbeResults | None = None,
+    saves_model: bool = True,
+    tuning: Mapping[str, Any] | None = None,
+    report: Callable[[float], None] = lambda share: None,
+) -> dict[str, Any]:
+    """Runs a recipe in its folder and returns its summary. `before` is what the probes saw of the base, where that
+    is known already; `tuning` is what was tried before this run, and goes into the summary; `report` is told the
+    share that is done. A run that is finished is left as it is; one that is trained is measured."""
+    shown, folder = progress or Shown(quiet=True), Path(folder)
+    with claimed(folder, "run", resume=resume) as begun:
+        run = RunFolder(folder, resume)
+        trained, changed = taken_up(recipe, run, resume, begun)
+        if (folder / SUMMARY).exists():
+            return finished(folder)
+        if recipe.threads:
+            settle(recipe.threads)
+        found = inventory(recipe)  # before any model is loaded, since it may refuse
+        shown.say(found.words)
+        if trained is None and not run.checkpoints():  # else what is there belongs to them
+            write_json(folder / "data.json", found.state())
+        base, probes = base_engine(recipe), probes_of(recipe)
+        numbers = numbers_of(recipe, base)
+        shown.say(f"arithmetic in {numbers['precision']} ({numbers['precision_because']})")
+        if trained is None and not run.checkpoints():
+            write_json(folder / "environment.json", environment() | numbers)
+        before = probe_base(probes, base, shown) if before is None else before
+        bar = shown.bar("training" if trained is None else "measuring", 1.0, "")
+        watcher = Watcher(recipe, run, shown, bar, report, probes, base, before)
+        if trained is None:
+            how: dict[str, Any] = {"resume": resume, "insist": insist, "checkpoint": checkpoint}
+            job = train(recipe, run, watch=watcher.watch, tell=watcher.tell, **how)
+            tuned, trained = job.engine, save_trained(recipe, run, job)
+            say_empty(run)
+        else:
+            tuned = take_up_trained(recipe, run, trained, changed, insist)
+        summary = summarise(run, base, tuned, trained)
+        shown.say(
+            trainable_report.at_the_end(summary["weights"], run.records("train"))
+        )  # it may refuse: nothing to measure then
+        with saying_what_is_saved(folder):
+            measured(watcher, tuned, summary)
+            write_json(folder / SUMMARY, {**summary, **(tuning or {})})
+        clear_away(run, recipe, saves_model)
+        return {**summary, **(tuning or {})}
+
+
+def taken_up(recipe: Recipe, run: RunFolder, resume: bool, begun: bool) -> tuple[dict[str, Any] | None, list[Change]]:
+    """What is known of the training where that is done, and the keys that have changed since the run was begun. A run
+    without a checkpoint is begun anew."""
+    folder, path = run.folder, run.folder / "recipe.toml"
+    changed = changes_since(path.read_text(encoding="utf-8"), recipe, run) if path.exists() else []
+    trained = read_json(folder / TRAINED) if (folder / TRAINED).exists() else None
+    if trained is None and not run.checkpoints() and not (folder / SUMMARY).exists():
+        if resume:
+            steps = len(run.records("train"))
+            lost = f" (what it recorded of {steps} steps is dropped)" if steps else ""
+            log.warning("%s holds no checkpoint to resume from: the run begins at its first step%s", folder, lost)
+        write_text(path, write(recipe))
+        write_json(folder / "environment.json", environment())
+    return trained, changed
+
+
+def numbers_of(recipe: Recipe, base: Engine) -> dict[str, str]:
+    """In which numbers the run computes, and why."""
+    return {
+        "precision": base.precision,
+        "precision_because": why_precision(recipe.model.precision, base.model, base.device),
+        "dtype": str(base.model.dtype).removeprefix("torch."),
+    }
+
+
+def finished(folder: Path) -> dict[str, Any]:
+    """The summary of a run that is over."""
+    found = read_json(folder / SUMMARY)
+    log.warning(
+        "%s is finished, after %d steps: nothing was run again, and nothing has changed", folder, found["steps"]
+    )
+    return found
+
+
+def save_trained(recipe: Recipe, run: RunFolder, job: TrainingRun) -> dict[str, Any]:
+    """Saves the model before anything is measured, with what the training says of itself."""
+    job.engine.model.eval()
+    last = run.last_record("train")
+    cost = {**job.engine.meter.state(), "seconds": last["seconds"], "peak_memory_bytes": peak_memory(job.device)}
+    about = {
+        "steps": last["step"],
+        "cost": cost,
+        "learning_rate": recipe.stages[-1].learning_rate,
+        "floors": job.floors,
+        "precision": job.engine.precision,
+        "lines": run.lines(),
+    }
+    models.save(job.engine.model, job.engine.tokens, run.folder / "model")
+    write_json(run.folder / TRAINED, about)
+    return about
+
+
+def take_up_trained(
+    recipe: Recipe, run: RunFolder, trained: Mapping[str, Any], changed: Sequence[Change], insist: bool
+) -> Engine:
+    """The model of a run that was trained to its end, but not measured."""
+    log.warning("%s is trained to its end, %d steps: what is left is measuring", run.folder, trained["steps"])
+    before, now = read_json(run.folder / "inputs.json"), {"files": files_of(recipe)}
+    probed, others = split_by(before, "a probe")
+    refuse_differing(differing(others, now), insist)
+    run.keep(trained["lines"], trained["steps"])
+    renewed(run, recipe, changed, differing(probed, now), trained["steps"])
+    spec = recipe.model.model_copy(update={"path": str(run.folder / "model")})
+    tuned = base_engine(recipe.model_copy(update={"model": spec}))
+    tuned.precision = trained["precision"]
+    return tuned
+
+
+@contextmanager
+def saying_what_is_saved(folder: Path) -> Iterator[None]:
+    """If measuring fails, the model is there, and so is the way on."""
+    try:
+        yield
+    except (Exception, KeyboardInterrupt):
+        words = "measuring stopped; the model is trained and saved in %s, and --resume measures it without training"
+        log.warning(words, folder / "model")
+        raise
+
+
+def measured(watcher: Watcher, tuned: Engine, summary: Mapping[str, Any]) -> None:
+    """Writes the ledger, and the last point of the curves."""
+    if watcher.probes:
+        books = ledgers(watcher.recipe, watcher.probes, watcher.base, tuned, watcher.before, watcher.shown)
+        watcher.note(summary["steps"], summary["cost"], {book.probe: after(book) for book in books})
+        save(watcher.run.folder, books)
+
+
+def clear_away(run: RunFolder, recipe: Recipe, saves_model: bool) -> None:
+    """Takes away what a run that is over needs no more."""
+    (run.folder / TRAINED).unlink(missing_ok=True)
+    if not saves_model:
+        remove(run.folder / "model")
+    clear_automatic(run, recipe)
+
+
+@dataclass
+class Watcher:
+    """Follows a run: shows its first batch, and measures at points along it (denser at the start, where most
+    is gained and lost)."""
+
+    recipe: Recipe
+    run: RunFolder
+    shown: Shown
+    bar: Bar
+    report: Callable[[float], None]
+    probes: Sequence[Probe]
+    base: Engine
+    before: ProbeResults
+    points: list[float] = field(init=False)  # shares of the run, yet to come
+    begun: bool = False
+    prints: Mapping[str, int] = field(default_factory=dict)  # of what moves, before the first step
+    last: Mapping[str, Any] = field(default_factory=dict)  # the newest record of a step
+
+    def __post_init__(self) -> None:
+        n = self.recipe.measure.points if self.probes else 0
+        self.points = [((k + 1) / (n + 1)) ** 1.5 for k in range(n)]
+
+    def tell(self, record: Mapping[str, Any]) -> None:
+        self.last = record
+        self.bar.advance(0.0, step=record["step"], loss=record["loss"], reward=record.get("reward"))
+
+    def watch(self, job: TrainingRun, stage: StageRun, progress: RunState) -> bool:
+        share = (progress.stage + min(share_done(job, stage, progress), 1.0)) / len(job.plans)
+        if not self.begun and progress.total:  # resumed: these looks were taken before
+            self.points = self.points[len(self.run.records("probe")) - 1 :]
+        self.begun = True
+        self.bar.to(share)
+        self.report(0.9 * share)
+        if progress.step == 0 and stage.lengths:
+            add_lengths(self.run.folder / "data.json", stage)
+        if progress.total == 0:
+            self.announce(job, stage)
+            self.note(progress.total, self.cost(job, progress), self.before)
+        if progress.total == 1 and self.prints:
+            self.shown.say(
+                trainable_report.after_first_step(
+                    self.prints, trainable_report.prints(stage.scope.trainables), self.last
+                )
+            )
+            self.prints = {}
+        while self.points and share >= self.points[0]:
+            self.points.pop(0)
+            if share < 1.0:
+                with unmetered(job.engine):
+                    seen = run_probes(self.few(), job.engine, self.base)
+                self.note(progress.total, self.cost(job, progress), seen)
+        return False
+
+    def announce(self, job: TrainingRun, stage: StageRun) -> None:
+        """Says what the first batch would train; refuses a run that would train nothing, or the prompt."""
+        for doubt in doubts(stage.plan):
+            log.warning("%s: %s", stage.name, doubt)
+        self.shown.say(trainable_report.plan(stage.scope.trainables, job.engine.model))
+        self.prints = trainable_report.prints(stage.scope.trainables)
+        for k in range(len(stage.plan.streams)):
+            job.samples.clear()
+            with unmetered(job.engine):
+                batch = job.draw(stage, k, 0, 0, 0.0)
+            if batch.S:
+                if not k:
+                    with unmetered(job.engine):
+                        self.shown.say(check(job.engine, batch))
+                self.shown.say(look_at(job.engine.tokens, rows_of(job.engine.tokens, batch)))
+            if words := job.samples.words(stage.spec.sampling.max_tokens):
+                self.shown.say(words)
+        if not self.shown.quiet:  # timing a few passes is worth it only where somebody waits
+            self.shown.say(estimate(job, stage).words)
+
+    def few(self) -> list[Probe]:
+        """Each probe on the items of its curve."""
+        return [probe.only(ids) for probe, ids in zip(self.probes, self.curve().values(), strict=True)]
+
+    def curve(self) -> dict[str, set[str]]:
+        """The items at which every look along the run is taken, the first and the last too: the first few of each
+        probe."""
+        most = self.recipe.measure.curve_items
+        return {probe.name: {r.id for r in self.before[probe.name][:most]} for probe in self.probes}
+
+    def cost(self, job: TrainingRun, progress: RunState) -> dict[str, Any]:
+        return {**job.engine.meter.state(), "seconds": progress.seconds}
+
+    def note(self, step: int, cost: Mapping[str, Any], seen: ProbeResults) -> None:
+        """Records a look. One at all items, as those of the ledger are, counts here with the items of the curve."""
+        self.run.log(probe_record(step, cost, self.before, seen, self.curve()))
+
+
+def add_lengths(path: Path, stage: StageRun) -> None:
+    """What the rows of a stage come to, beside what became of the data."""
+    saved = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    lengths = {**saved.get("lengths", {}), stage.name: [x.state() for x in stage.lengths]}
+    write_json(path, {**saved, "lengths": lengths})
+
+
+def say_empty(run: RunFolder) -> None:
+    """Says how many steps had nothing to train on, if any."""
+    records = run.records("train")
+    if empty := sum("data/empty" in record for record in records):
+        words = "%d of %d steps had a batch without anything to train on; `data/empty` in metrics.jsonl says which"
+        log.warning(words, empty, len(records))
+
+
+def probe_record(
+    step: int, cost: Mapping[str, Any], before: ProbeResults, seen: ProbeResults, curve: Mapping[str, set[str]]
+) -> dict[str, Any]:
+    """A line of metrics.jsonl for one look, from the items of the curve alone: points made from different items
+    could not be told from a change of the model."""
+    items = max((len(ids) for ids in curve.values()), default=0)
+    record = {"kind": "probe", "step": step, "flops": cost["flops"], "seconds": cost["seconds"], "items": items}
+    for name, results in seen.items():
+        ids = curve[name]
+        record |= metrics(name, [r for r in before[name] if r.id in ids], [r for r in results if r.id in ids])
+    return record
+
+
+def base_engine(recipe: Recipe) -> Engine:
+    """The base as an engine of its own: before, and what drift is measured against."""
+    spec = recipe.model
+    device = choose_device(spec.device)
+    dtype = choose_dtype(spec.dtype, device)
+    model, tokens = models.load(spec.path, device=device, dtype=dtype, trust_remote_code=spec.trust_remote_code)
+    tokens = tokens.templated(spec.chat_template, spec.chat_template_kwargs, spec.control_tokens)
+    return Engine(model, tokens, precision=choose_precision(spec.precision, model, device))
+
+
+def probe_base(probes: Sequence[Probe], base: Engine, shown: Shown) -> ProbeResults:
+    seen: ProbeResults = {}
+    for probe in shown.each(probes, "looking at the base", len(probes), "probes"):
+        seen |= run_probes([probe], base, base)
+    return seen
+
+
+def ledgers(
+    recipe: Recipe, probes: Sequence[Probe], base: Engine, tuned: Engine, before: ProbeResults, shown: Shown
+) -> list[Ledger]:
+    """Every probe's ledger, with the lost items tested at weights halfway back to the base."""
+    spec = recipe.measure
+    middle = deepcopy(base.model)
+    middle.load_state_dict(interpolate(base.model.state_dict(), tuned.model.state_dict(), 0.5))
+    halfway = Engine(middle, tuned.tokens, precision=tuned.precision)
+    options: dict[str, Any] = {"k": spec.recovery_samples, "most": spec.recovery_items, "seed": recipe.seed}
+    books = []
+    for probe in shown.each(probes, "measuring", len(probes), "probes"):
+        books += measure([probe], base, tuned, halfway, before=before, **options)
+    return books
+
+
+def after(book: Ledger) -> list[ItemResult]:
+    """The ledger's second look, as a probe would give it."""
+    return [
+        ItemResult(e.id, e.after, e.logp_after, e.output_after, e.prompt, e.answer, e.unread_after, e.cut_off_after)
+        for e in book.entries
+    ]
+
+
+def summarise(run: RunFolder, base: Engine, tuned: Engine, trained: Mapping[str, Any]) -> dict[str, Any]:
+    """Cost and weight change; writes what changed beside it."""
+    before, now = base.model.state_dict(), tuned.model.state_dict()
+    write_delta(run.folder / "delta.safetensors", before, now)
+    return {
+        "cost": trained["cost"],
+        "weights": table(change(Pair(before, now))),
+        "learning_rate": trained["learning_rate"],
+        "steps": trained["steps"],
+        **({"floors": trained["floors"]} if trained["floors"] else {}),
+    }
+
+
+def write_delta(path: Path, base: Mapping[str, Tensor], tuned: Mapping[str, Tensor]) -> None:
+    """tuned − base of every tensor that changed, in float32; a tensor under two names is written once."""
+    seen: set[int] = set()
+    delta = {}
+    for name, tensor in tuned.items():
+        if tensor.data_ptr() not in seen and not torch.equal(tensor, base[name]):
+            delta[name] = (tensor.float() - base[name].float()).cpu().contiguous()
+        seen.add(tensor.data_ptr())
+    with whole(path) as draft:
+        save_file(delta, draft)
+
+
+@contextmanager
+def unmetered(engine: Engine) -> Iterator[None]:
+    """Measuring is not charged to the run, and leaves its random numbers alone."""
+    meter, engine.meter, state = engine.meter, CostMeter(), torch.get_rng_state()
+    try:
+        yield
+    finally:
+        engine.meter = meter
+        torch.set_rng_state(state)

@@ -1,0 +1,196 @@
+"""Each arm's learning rate, from a small stated grid, on tuning items and a tuning seed of their own."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scalpel import tasks
+from scalpel.config.recipe import BudgetSpec, CompareSpec, Recipe
+from scalpel.evaluation import make_probes
+from scalpel.experiments.failures import note
+from scalpel.experiments.workers import Report, WorkerPool, WorkFailed
+from scalpel.experiments.workers import WorkItem as Order
+from scalpel.runs.atomic import write_json
+from scalpel.training.loop import RunState, share_done, train
+from scalpel.training.run import StageRun, TrainingRun
+
+if TYPE_CHECKING:
+    from scalpel.experiments.compare import Arm
+
+log = logging.getLogger("scalpel")
+Budget = Mapping[str, Any]  # {"unit": "flops" | "tokens" | "seconds", "amount": …}
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One arm at one rate: the share of the target's tuning items that it solved, and what the run spent."""
+
+    arm: str
+    learning_rate: float
+    accuracy: float
+    spent: Mapping[str, float]
+
+
+@dataclass
+class Tuning:
+    """What was tried so far, in a file that is written after every trial."""
+
+    path: Path
+    budget: Budget | None = None
+    trials: list[Trial] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)  # arms for which no rate works, and why
+    finished: bool = False
+
+    @classmethod
+    def at(cls, path: Path) -> Tuning:
+        """As the file tells, where there is one."""
+        if not path.exists():
+            return cls(path)
+        saved = json.loads(path.read_text(encoding="utf-8"))
+        trials = [Trial(**t) for t in saved["trials"]]
+        return cls(path, saved["budget"], trials, saved.get("failed", {}), saved.get("finished", True))
+
+    def write(self) -> None:
+        trials = [asdict(t) for t in self.trials]
+        saved = {"finished": self.finished, "budget": self.budget, "trials": trials, "failed": self.failed}
+        write_json(self.path, saved)
+
+    def add(self, trial: Trial) -> None:
+        self.trials.append(trial)
+        self.write()
+
+    def knows(self, arm: str, rate: float) -> bool:
+        return any(t.arm == arm and t.learning_rate == rate for t in self.trials)
+
+
+def tuned(spec: CompareSpec, arms: Sequence[Arm], folder: Path, crew: WorkerPool) -> Tuning:
+    """Every arm's budget, and all trials. The arm that sets the budget is tried first, at its own steps. What was tried
+    before is not tried again, but for arms for which nothing worked."""
+    tuning = Tuning.at(folder / "tuning.json")
+    leaders: list[Arm] = []
+    every = arms
+    if spec.budget != "steps" and spec.amount is None:
+        leaders = [next((arm for arm in arms if arm.name == spec.equal_to), arms[0])]
+    if tuning.finished:
+        arms = [arm for arm in arms if arm.name in tuning.failed]
+    elif spec.budget != "steps":
+        amount = spec.amount
+        if leaders:
+            tried(spec, leaders, tuning, None, crew, "tuning the arm that sets the budget")
+            refuse_failed(leaders[0].name, tuning)
+            amount = max(t.spent[spec.budget] for t in tuning.trials if t.arm == leaders[0].name)
+        tuning.budget = {"unit": spec.budget, "amount": amount}
+    rest = [arm for arm in arms if arm not in leaders and len(arm.rates) > 1]
+    tried(spec, rest, tuning, tuning.budget, crew, "tuning the learning rates")
+    place = {(arm.name, rate): n for n, (arm, rate) in enumerate((arm, rate) for arm in every for rate in arm.rates)}
+    tuning.trials.sort(key=lambda t: place[t.arm, t.learning_rate])  # as if never interrupted
+    tuning.finished = True
+    tuning.write()
+    return tuning
+
+
+def refuse_failed(name: str, tuning: Tuning) -> None:
+    if name in tuning.failed:
+        raise ValueError(
+            f"arm {name!r} sets what all others may spend, but {tuning.failed[name]}; name another in "
+            "compare.equal_to, or give compare.amount"
+        )
+
+
+def tried(
+    spec: CompareSpec, arms: Sequence[Arm], tuning: Tuning, budget: Budget | None, crew: WorkerPool, what: str
+) -> None:
+    """Every rate of every arm. A rate that breaks down is a failed trial; an arm needs one that doesn't."""
+    jobs = []
+    for arm in arms:
+        for rate in (rate for rate in arm.rates if not tuning.knows(arm.name, rate)):
+            recipe = with_settings(arm.recipe, spec.tuning_seed, rate, budget, crew.threads)
+            label = f"{arm.name} at the learning rate {rate:g}"
+            jobs.append(Order(label, trial, (arm.name, recipe, spec.tuning_items)))
+
+    def finished(k: int, outcome: Any) -> None:
+        if isinstance(outcome, WorkFailed):
+            log.warning("%s failed: %s", jobs[k].label, outcome.words)
+        else:
+            tuning.add(outcome)
+
+    outcomes = crew.run(what, jobs, finished)
+    for arm in arms:
+        tuning.failed.pop(arm.name, None)
+        own = [
+            o for job, o in zip(jobs, outcomes, strict=True) if isinstance(o, WorkFailed) and job.args[0] == arm.name
+        ]
+        if not any(t.arm == arm.name for t in tuning.trials):
+            why = note(tuning.path.parent / "arms" / arm.name, own[0])
+            tuning.failed[arm.name] = f"it fails at every learning rate of its grid: {why}"
+
+
+def with_settings(recipe: Recipe, seed: int, rate: float, budget: Budget | None, threads: int) -> Recipe:
+    """The recipe for one run. `rate` is that of the last stage; earlier ones keep their ratio to it. The budget is
+    that of the whole run, so the last stage ends when it is spent."""
+    factor = rate / recipe.stages[-1].learning_rate
+    stages = [s.model_copy(update={"learning_rate": s.learning_rate * factor}) for s in recipe.stages]
+    if budget is not None:
+        limit = BudgetSpec(unit=budget["unit"], amount=budget["amount"], of="run")
+        stages[-1] = stages[-1].model_copy(update={"budget": limit})
+    return recipe.model_copy(update={"seed": seed, "stages": stages, "threads": threads})
+
+
+def following(report: Report) -> Any:
+    """A `watch` for the loop that only reports how far it is."""
+
+    def watch(job: TrainingRun, stage: StageRun, progress: RunState) -> bool:
+        report((progress.stage + min(1.0, share_done(job, stage, progress))) / len(job.plans))
+        return False
+
+    return watch
+
+
+def trial(name: str, recipe: Recipe, items: int, report: Report) -> Trial:
+    """Trains an arm and judges it on tuning items."""
+    probe = tuning_probe(recipe, items)
+    seconds = 0.0
+
+    def tell(record: Mapping[str, Any]) -> None:
+        nonlocal seconds
+        seconds = record["seconds"]
+
+    job = train(recipe, watch=following(report), tell=tell)
+    spent = {unit: job.engine.meter.spent(unit, seconds) for unit in ("flops", "tokens", "seconds")}
+    results = probe.run(job.engine, job.engine)
+    accuracy = sum(bool(r.right) for r in results) / len(results)
+    return Trial(name, recipe.stages[-1].learning_rate, accuracy, spent)
+
+
+def tuning_probe(recipe: Recipe, items: int) -> Any:
+    """The target's probe on items of the tuning split."""
+    spec = recipe.measure
+    target = next(p for p in spec.probes if not spec.target or p.get("name") == spec.target)
+    if target.get("kind", "generate") != "generate":
+        raise ValueError(
+            f"the target probe {target.get('name')!r} is of kind {target['kind']!r}, but learning rates are chosen by "
+            "answers that are right: take a probe of kind 'generate', or give each arm a single learning rate"
+        )
+    return make_probes([{**target, "split": "tune", "n": items}], "", tasks.make, recipe.answer_tokens)[0]
+
+
+def best_rate(name: str, rates: Sequence[float], trials: Sequence[Trial], margin: float) -> float:
+    """The least rate whose accuracy is within `margin` of the arm's best: what is gained alike costs less there."""
+    own = [t for t in trials if t.arm == name]
+    if not own:
+        return rates[0]
+    top = max(t.accuracy for t in own)
+    return min(t.learning_rate for t in own if t.accuracy >= top - margin)
+
+
+def account(name: str, trials: Sequence[Trial], rate: float) -> dict[str, Any]:
+    """What a run's summary says of its tuning."""
+    own = [t for t in trials if t.arm == name]
+    cost = {unit: sum(t.spent[unit] for t in own) for unit in ("flops", "tokens", "seconds")}
+    grid = [{"learning_rate": t.learning_rate, "accuracy": t.accuracy} for t in own]
+    return {"learning_rate": rate, "grid": grid, "tuning_cost": cost}

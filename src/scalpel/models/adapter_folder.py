@@ -1,0 +1,155 @@
+"""An adapter folder, as PEFT writes it, opened as a model: its base with the adapter folded in."""
+
+from __future__ import annotations
+
+import logging
+import re
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftConfig, PeftModelForCausalLM
+from peft.tuners.trainable_tokens import TrainableTokensLayer
+from peft.tuners.tuners_utils import BaseTunerLayer
+from safetensors import safe_open
+from transformers import PreTrainedModel
+
+from scalpel.models.files import ADAPTER, header, read_json
+from scalpel.models.weight_checks import some
+
+log = logging.getLogger("scalpel")
+WEIGHTS = "adapter_model.safetensors"
+COPY = re.compile(r"\.(?:modules_to_save|original_module)\.")  # as which PEFT saves a resized embedding again
+ENDS = {"embed_tokens": "input", "wte": "input", "lm_head": "output"}
+
+
+def base_of(folder: Path) -> str:
+    """What the adapter says it was made for: a folder beside it or under the working directory, or a hub id."""
+    said = read_json(folder / ADAPTER).get("base_model_name_or_path")
+    if not isinstance(said, str) or not said:
+        raise ValueError(
+            f"{folder / ADAPTER} names no base (base_model_name_or_path): write the base's folder or hub id there"
+        )
+    for near in (folder / said, Path(said).expanduser()):
+        if near.is_dir():
+            if near.resolve() == folder.resolve():
+                raise ValueError(
+                    f"{folder / ADAPTER} names the adapter itself as its base: write the base's folder there"
+                )
+            return str(near)
+    return said
+
+
+def check_adapter(folder: Path) -> None:
+    """Raises ValueError unless the folder holds an adapter that can be folded into a model's weights."""
+    if not (folder / WEIGHTS).is_file():
+        pickled = (folder / "adapter_model.bin").is_file()
+        why = "pickled weights alone (adapter_model.bin), which can run code when opened" if pickled else "no weights"
+        raise ValueError(f"{folder} is an adapter with {why}: save it again with PEFT, which writes {WEIGHTS}")
+    header(folder / WEIGHTS)
+
+
+def folded(model: PreTrainedModel, folder: Path, base: str) -> PreTrainedModel:
+    """The base with the adapter in its weights; the model object is the base's own, with plain modules."""
+    try:
+        config = PeftConfig.from_pretrained(str(folder))
+    except Exception as error:  # PEFT raises what its config classes raise
+        raise ValueError(f"{folder / ADAPTER} can't be read by PEFT ({first(error)})") from None
+    if config.is_prompt_learning:
+        raise ValueError(
+            f"{folder} holds {config.peft_type} parameters, which are no change of weights, so they can't be folded "
+            "into the base: take an adapter such as LoRA"
+        )
+    config.task_type, config.inference_mode = "CAUSAL_LM", True
+    grow(model, folder, base)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            wrapped = PeftModelForCausalLM(model, config, "default")
+            result = wrapped.load_adapter(str(folder), "default", torch_device=str(model.device))
+    except Exception as error:
+        raise ValueError(f"the adapter {folder} doesn't fit its base {base}: {cause(error)}") from None
+    check_whole(result, folder, base)
+    untie(wrapped, folder)
+    try:
+        whole: Any = wrapped.merge_and_unload(safe_merge=True)
+    except (NotImplementedError, AttributeError, RuntimeError) as error:
+        raise ValueError(
+            f"{folder}: adapters of kind {config.peft_type} can't be folded into weights ({error})"
+        ) from None
+    except ValueError as error:
+        raise ValueError(f"the adapter {folder} makes weights that are no numbers ({first(error)})") from None
+    for name in ("peft_config", "_hf_peft_config_loaded"):
+        if name in vars(whole):
+            delattr(whole, name)
+    log.info("%s is an adapter: it is folded into its base, %s", folder, base)
+    return whole.eval().requires_grad_(True)
+
+
+@torch.no_grad()
+def untie(wrapped: Any, folder: Path) -> None:
+    """Gives embedding and head a matrix each where they share one and an adapter is to be folded into either: what is
+    learnt for one of them would change the other too."""
+    ends: tuple[Any, Any] = wrapped.get_input_embeddings(), wrapped.get_output_embeddings()
+    if not any(isinstance(end, BaseTunerLayer) and not isinstance(end, TrainableTokensLayer) for end in ends):
+        return
+    first_end, last = (getattr(end, "base_layer", end) for end in ends)
+    if last is None or first_end.weight.data_ptr() != last.weight.data_ptr():
+        return
+    last.weight = torch.nn.Parameter(last.weight.detach().clone())
+    config = wrapped.get_base_model().config
+    for part in {id(c): c for c in (config, config.get_text_config())}.values():
+        part.tie_word_embeddings = False
+    log.info(
+        "%s has adapters on an embedding and a head that share one matrix in its base: each gets a matrix of its own, "
+        "so that the folded model says what base and adapter say",
+        folder,
+    )
+
+
+def check_whole(result: Any, folder: Path, base: str) -> None:
+    """Raises ValueError where a tensor of the adapter is missing, or has no place in the base."""
+    names = header(folder / WEIGHTS)
+    twice = {name for name in result.unexpected_keys if COPY.search(name) and COPY.sub(".", name) in names}
+    missing, odd = sorted(result.missing_keys), sorted({*result.unexpected_keys} - twice)
+    if missing or odd:
+        raise ValueError(
+            f"the adapter {folder} doesn't fit its base {base}: "
+            + "; ".join(
+                f"{len(names)} tensors {what}: {some(names)}"
+                for names, what in ((missing, f"are not in {WEIGHTS}"), (odd, "have no place in the base"))
+                if names
+            )
+        )
+
+
+def grow(model: PreTrainedModel, folder: Path, base: str) -> None:
+    """Gives the base as many rows as the adapter's own embedding has, where tokens were added for it."""
+    with safe_open(folder / WEIGHTS, framework="pt") as tensors:
+        rows = {
+            name: tensors.get_slice(name).get_shape()[0]
+            for name in tensors.keys()  # noqa: SIM118
+            if any(f".{end}." in f".{name}" for end in ENDS) and "lora_" not in name and name.endswith("weight")
+        }
+    has = model.get_input_embeddings().weight.shape[0]  # type: ignore[union-attr,index]
+    wants = set(rows.values()) - {has}
+    if len(wants) > 1:
+        raise ValueError(f"the adapter {folder} holds embeddings of {sorted(wants)} rows, its base {base} {has}")
+    if wants:
+        (most,) = wants
+        log.info("%s brings embeddings of %d rows, the base has %d", folder, most, has)
+        with torch.random.fork_rng([]):
+            model.resize_token_embeddings(int(most), mean_resizing=False)
+
+
+def cause(error: Exception) -> str:
+    """What PEFT or torch says, shortened to where the shapes differ."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    sizes = [line for line in lines if "size mismatch" in line]
+    return some(sizes, 1) if sizes else first(error)
+
+
+def first(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,156 @@
+"""What adapters are put on: matrices by component, by PEFT's names, by pattern, or all of them.
+
+Experts that lie in one three-dimensional parameter are adapted as parameters, other matrices as modules.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from peft.utils import transformers_weight_conversion as conversion
+from torch import nn
+
+from scalpel.models.module_names import (
+    ATTENTION,
+    MLP,
+    MODULES,
+    components_of,
+    layer_of,
+)
+
+DEFAULT = [*ATTENTION, *MLP]
+ALL = "all-linear"
+READ_PAST = {"out_proj", "dt_proj", "conv1d"}  # of Mamba's mixers: their weights are read past the module
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Full names of the modules and parameters that get adapters."""
+
+    modules: list[str]
+    parameters: list[str]
+
+
+def candidates(model: nn.Module) -> Targets:
+    """All that can be adapted: linear maps inside the layers and the head, and experts."""
+    modules = [
+        name
+        for name, module in model.named_modules()
+        if (isinstance(module, nn.Linear) or type(module).__name__ == "Conv1D")
+        and (layer_of(name) is not None or "head" in components_of(name))
+        and not read_past(name)
+        and "router" not in components_of(name)
+    ]
+    parameters = [
+        name
+        for name, p in model.named_parameters()
+        if p.dim() == 3 and "experts" in name.split(".") and layer_of(name) is not None
+    ]
+    tied = {name for name in modules if "head" in components_of(name) and shares_embedding(model)}
+    return Targets([name for name in modules if name not in tied], parameters)
+
+
+def read_past(name: str) -> bool:
+    steps = name.split(".")
+    return steps[-1] in READ_PAST and len(steps) > 1 and steps[-2] in ("mixer", "mamba")
+
+
+def shares_embedding(model: nn.Module) -> bool:
+    head, embedding = (getattr(model, f"get_{end}_embeddings", lambda: None)() for end in ("output", "input"))
+    return head is not None and embedding is not None and head.weight is embedding.weight
+
+
+def find(model: nn.Module, targets: Sequence[str] | str) -> Targets:
+    """The matrices that `targets` name. Raises ValueError for a name that none has, with those there are."""
+    there = candidates(model)
+    inside = Targets([n for n in there.modules if layer_of(n) is not None], there.parameters)
+    if targets == ALL:
+        return inside
+    if isinstance(targets, str):
+        return chosen(there, targets)
+    if list(targets) == DEFAULT:  # fitted to what the architecture has
+        found = [named(inside, target) for target in targets]
+        fitted = union(inside, found)
+        return fitted if fitted.modules or fitted.parameters else inside
+    found = [named(there, target) for target in targets]
+    for target, one in zip(targets, found, strict=True):
+        if not one.modules and not one.parameters:
+            raise ValueError(nothing(there, target))
+    return union(there, found)
+
+
+def chosen(there: Targets, pattern: str) -> Targets:
+    """By one string: a component or a module's name, or else a pattern for the whole name, as PEFT reads it."""
+    found = named(there, pattern)
+    if not found.modules and not found.parameters:
+        try:
+            fits = re.compile(pattern).fullmatch
+        except re.error as error:
+            raise ValueError(f"{nothing(there, pattern)}; nor is it a pattern ({error})") from None
+        found = Targets([n for n in there.modules if fits(n)], [n for n in there.parameters if fits(n)])
+    if not found.modules and not found.parameters:
+        raise ValueError(nothing(there, pattern))
+    return found
+
+
+def named(there: Targets, target: str) -> Targets:
+    """By a component, or by the end of the name. Experts that are fused answer to the name of each of their parts."""
+
+    def fits(name: str) -> bool:
+        return target in components_of(name) or f".{name}".endswith(f".{target}")
+
+    parts = set(MODULES.get(target, ())) & set(MLP)
+    experts = [n for n in there.parameters if fits(n) or parts & set(components_of(n))]
+    return Targets([n for n in there.modules if fits(n)], experts)
+
+
+def apart(model: nn.Module, found: Targets) -> Targets:
+    """The same, with those modules as parameters that PEFT would take for experts: for some families it reads
+    `gate_proj` as the experts' matrix, and would pass by dense layers and shared experts of that name."""
+    kind = conversion._MODEL_TO_CONVERSION_PATTERN.get(str(getattr(model.config, "model_type", "")))
+    read = set(conversion._MOE_TARGET_MODULE_MAPPING.get(str(kind), {}))
+    taken = [name for name in found.modules if name.split(".")[-1] in read]
+    rest = [name for name in found.modules if name not in set(taken)]
+    return Targets(rest, [*found.parameters, *(f"{name}.weight" for name in taken)])
+
+
+def union(there: Targets, found: Sequence[Targets]) -> Targets:
+    """All of them, once, in the model's order."""
+    modules, parameters = ({name for one in found for name in part(one)} for part in (_modules, _parameters))
+    return Targets([n for n in there.modules if n in modules], [n for n in there.parameters if n in parameters])
+
+
+def _modules(one: Targets) -> list[str]:
+    return one.modules
+
+
+def _parameters(one: Targets) -> list[str]:
+    return one.parameters
+
+
+def nothing(there: Targets, target: str) -> str:
+    names = [*there.modules, *there.parameters]
+    components = sorted({c for name in names for c in components_of(name)})
+    ends = sorted({name.split(".")[-1] for name in names})
+    shared = (
+        " (the head of this model shares its weight with the embedding, so adapters on it would change both: leave "
+        "it out, or train the embedding with scope 'components')"
+    )
+    close = get_close_matches(target, [*components, *ends], n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    return (
+        f"no matrix that adapters can be put on is named {target!r}{shared if target in ('head', 'lm_head') else ''}: "
+        f"this model has the components {', '.join(components)}, which are {', '.join(ends)} in PEFT's names; "
+        f'"{ALL}" or a pattern will do, too{hint}'
+    )
+
+
+def short(names: Sequence[str], there: Sequence[str]) -> list[str]:
+    """The last two steps of each name, where they match no other; the whole names otherwise. Sorted, so that the
+    order is the same in every run."""
+    ends = sorted({".".join(name.split(".")[-2:]) for name in names})
+    met = {name for name in there if any(f".{name}".endswith(f".{end}") for end in ends)}
+    return ends if met == set(names) else sorted(names)

@@ -1,0 +1,117 @@
+"""PEFT's adapters, put into a transformers model in place: the model object stays what it was, so the engine's
+forward pass and sampler keep working, and out of it again.
+
+Frozen weights are never written to until `fold`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, PeftConfig, get_peft_model_state_dict, inject_adapter_in_model
+from peft.tuners.tuners_utils import BaseTunerLayer
+from safetensors.torch import save_file
+from torch import nn
+from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
+
+from scalpel.models.module_names import components_of
+from scalpel.registry import unknown
+from scalpel.scope import Adapters, freeze_all
+
+KINDS: dict[str, Any] = {"lora": LoraConfig}
+NAME = "default"
+
+
+def adapt(model: PreTrainedModel, kind: str, options: Mapping[str, Any], seed: int) -> Adapters:
+    """Freezes the model and puts adapters of that kind beside the modules in options["target_modules"].
+
+    Initial values depend on the seed alone. Adapters are kept in float32, whatever the weights are. Raises
+    ValueError for an unknown kind, and for a head that shares its weight with the embedding: folding would
+    change both.
+    """
+    if kind not in KINDS:
+        raise ValueError(unknown("kind of adapter", kind, KINDS))
+    refuse_tied(model, options["target_modules"])
+    config = KINDS[kind](task_type="CAUSAL_LM", **fan(model, options["target_modules"]), **options)
+    freeze_all(model)
+    devices = [p.device for p in model.parameters() if p.device.type == "cuda"][:1]
+    with torch.random.fork_rng(devices):
+        torch.manual_seed(seed)
+        inject_adapter_in_model(config, model, NAME)
+    parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    for parameter in parameters.values():
+        parameter.data = parameter.data.float()
+    on_head = isinstance(model.get_output_embeddings(), BaseTunerLayer)
+    return Adapters(parameters, partial(fold, model), partial(export, model), None if on_head else partial(off, model))
+
+
+def fan(model: nn.Module, targets: Any) -> dict[str, bool]:
+    """GPT-2's Conv1D keeps its weight the other way round, which PEFT wants to be told."""
+    found = [m for name, m in model.named_modules() if any(f".{name}".endswith(f".{t}") for t in targets)]
+    return {"fan_in_fan_out": True} if any(isinstance(m, Conv1D) for m in found) else {}
+
+
+def refuse_tied(model: PreTrainedModel, targets: Any) -> None:
+    ends = [t for t in targets if {"embeddings", "head"} & set(components_of(t))]
+    if ends and model.config.get_text_config().tie_word_embeddings:
+        raise ValueError(
+            f"adapters on {', '.join(ends)} would change embedding and head at once, since this model shares their "
+            "weight: leave them out of `targets`, or train the embedding with scope 'components'"
+        )
+
+
+def layers(model: nn.Module) -> dict[str, BaseTunerLayer]:
+    return {name: m for name, m in model.named_modules() if isinstance(m, BaseTunerLayer)}
+
+
+@contextmanager
+def off(model: nn.Module) -> Iterator[None]:
+    """The model without its adapters, for a while. PEFT's own switch would also turn their gradients off, and then on
+    for adapters that are to stay frozen."""
+    found = layers(model).values()
+    for layer in found:
+        layer._disable_adapters = True
+    try:
+        yield
+    finally:
+        for layer in found:
+            layer._disable_adapters = False
+
+
+def fold(model: nn.Module) -> None:
+    """Adds what the adapters learnt to the weights beneath and takes them out: the model has its first modules
+    again. Raises ValueError, before anything is changed in that module, if the result is not finite."""
+    found = layers(model)
+    for layer in found.values():
+        layer.merge(safe_merge=True)
+    for name, layer in found.items():
+        if name.endswith(".base_layer"):
+            continue  # experts carry an adapter on an adapter; the outer one knows what is beneath both
+        parent, _, leaf = name.rpartition(".")
+        setattr(model.get_submodule(parent), leaf, layer.get_base_layer())
+    if hasattr(model, "peft_config"):
+        del model.peft_config
+
+
+def export(model: PreTrainedModel, folder: Path) -> None:
+    """Writes adapter_config.json and adapter_model.safetensors as PEFT itself does, for PeftModel.from_pretrained."""
+    config: PeftConfig = model.peft_config[NAME]  # type: ignore[index,union-attr,assignment]
+    config.base_model_name_or_path = model.name_or_path
+    state = get_peft_model_state_dict(model, adapter_name=NAME, save_embedding_layers=False)
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {f"base_model.model.{name}": x.detach().cpu().contiguous() for name, x in state.items()}
+    save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    config.save_pretrained(str(folder))
+    file = folder / "adapter_config.json"
+    said = json.loads(file.read_text(encoding="utf-8"))
+    for key in ("target_modules", "target_parameters"):
+        if isinstance(said.get(key), list):
+            said[key] = sorted(said[key])  # PEFT keeps sets, whose order changes from run to run
+    file.write_text(json.dumps(said, indent=2, sort_keys=True) + "\n", encoding="utf-8")

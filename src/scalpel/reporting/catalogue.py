@@ -1,0 +1,170 @@
+"""The tables of methods and parts, as Markdown for the documents and as rows for the terminal.
+
+A document marks where a table stands, and `fill` puts the present one there:
+
+    <!-- scalpel methods: rows -->
+    <!-- end -->
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import scalpel.config.plan  # noqa: F401  # registers every part
+from scalpel.config.recipe import SignalSpec, StageSpec
+from scalpel.methods import FAMILIES, ROWS, Row
+from scalpel.part import Part
+from scalpel.registry import AXES
+from scalpel.rewards.judge import JUDGES
+from scalpel.rewards.reward import given
+from scalpel.rewards.shaping import SHAPES
+from scalpel.rewards.verifiers import VERIFIERS
+
+SHOWN = ("selection", "source", "corruption", "credit", "objective", "scope", "anchor")
+HEADINGS = ("method", "title", "source × credit × objective", "scope", "anchor", "settings", "paper")
+POINT = ("name", "method", "signals", "scope", "anchors", "learning_rate")  # keys of a stage that stand elsewhere
+NAME = re.compile(r"[\w/-]+")
+BLOCK = re.compile(r"(<!-- scalpel methods: (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+
+
+def rows() -> list[tuple[str, ...]]:
+    """One row a method, in the columns of HEADINGS."""
+    return [row_of(name, row) for name, row in ROWS.items()]
+
+
+def row_of(name: str, row: Row) -> tuple[str, ...]:
+    stage = StageSpec.model_validate(row.stage)
+    signals = " + ".join(signal_in_words(signal) for signal in stage.signals)
+    around = [[f"`{other.get('method', other.get('name'))}`" for other in others] for others in (row.before, row.after)]
+    signals = " → ".join([*around[0], signals, *around[1]])
+    anchors = ", ".join(spec_in_words(a.model_dump()) for a in stage.anchors) or "–"
+    scope = spec_in_words(stage.scope.model_dump())
+    return name, row.title, signals, scope, anchors, settings(stage), row.cite
+
+
+def settings(stage: StageSpec) -> str:
+    """`learning rate 1e-06, sampling(temperature=0.7)`: all that the row says besides its point."""
+    said = {k: v for k, v in stage.model_dump(exclude_unset=True).items() if k not in POINT}
+    more = [spec_in_words({"name": k, **v}) if isinstance(v, dict) else f"{k}={v}" for k, v in said.items()]
+    return ", ".join([f"learning rate {stage.learning_rate:g}", *more])
+
+
+def signal_in_words(signal: SignalSpec) -> str:
+    """`groups × group-zscore × clipped-pg`; what stands on the batch of the signal before has no source. How it is
+    rewarded, and how often and how late a batch is used, stands behind."""
+    source = [spec_in_words(spec.model_dump()) for spec in (signal.select, signal.source) if spec]
+    corrupt = [spec_in_words(spec.model_dump()) for spec in signal.corrupt]
+    credits = [spec_in_words(spec.model_dump()) for spec in signal.credit]
+    objective = [spec_in_words(signal.objective.model_dump())] if signal.objective else []
+    weight = "" if signal.weight == 1 else f"{value_in_words(signal.weight)} · "
+    rewards = [spec_in_words({"name": r} if isinstance(r, str) else r) for r in signal.rewards or ()]
+    behind = [f"rewards {' + '.join(rewards)}"] * bool(rewards)
+    behind += [f"{key}={getattr(signal, key)}" for key in ("reuse", "lag") if key in signal.model_fields_set]
+    words = weight + " × ".join([*source, *corrupt, *credits, *objective])
+    return f"{words} ({', '.join(behind)})" if behind else words
+
+
+def spec_in_words(spec: Mapping[str, Any]) -> str:
+    """`clipped-pg(average=constant)`."""
+    hyper = {key: value for key, value in spec.items() if key != "name"}
+    inside = ", ".join(f"{key}={value_in_words(value)}" for key, value in hyper.items())
+    return f"{spec['name']}({inside})" if inside else str(spec["name"])
+
+
+def value_in_words(value: Any) -> str:
+    """A schedule by its ends, and text that is no plain name as TOML has it."""
+    if isinstance(value, Mapping):
+        return f"{value['from']:g}→{value['to']:g}"
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) and not NAME.fullmatch(value) else f"{value}"
+
+
+def parts() -> list[tuple[str, str, str, str]]:
+    """(axis, name, hyper-parameters with their defaults, effect) of every part."""
+    return [
+        (axis, name, spec_in_words({"name": "", **defaults(part)}).strip("()"), effect(part.fn))
+        for axis in SHOWN
+        for name, part in sorted(AXES[axis].items())
+    ]
+
+
+def rewards() -> list[tuple[str, str, str]]:
+    """(name, keys with their defaults, effect) of every reward that has a name."""
+    known = {**VERIFIERS, **JUDGES, **SHAPES, "given": given}
+    return [(name, ", ".join(keys_of(fn)), effect(fn)) for name, fn in sorted(known.items())]
+
+
+def keys_of(fn: Callable[..., Any]) -> list[str]:
+    """`least=1.0`; the bare name of what must be given."""
+    keys = [p for p in inspect.signature(fn).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    asked = (inspect.Parameter.empty, None)
+    return [p.name if p.default in asked else f"{p.name}={value_in_words(p.default)}" for p in keys]
+
+
+def defaults(part: Part) -> dict[str, Any]:
+    """What each key is unless said; of one that follows the stage, the key of the stage."""
+    return {key: part.stage.get(key, parameter.default) for key, parameter in part.schema.items()}
+
+
+def effect(fn: Callable[..., Any]) -> str:
+    """The first sentence of its docstring."""
+    paragraph = " ".join((inspect.getdoc(fn) or "").partition("\n\n")[0].split())
+    return re.split(r"(?<=\.) (?=[A-Z])", paragraph)[0]
+
+
+def markdown(headings: Sequence[str], table: Sequence[Sequence[str]]) -> str:
+    def line(cells: Sequence[str]) -> str:
+        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+    return "\n".join([line(headings), line(["---"] * len(headings)), *map(line, table)]) + "\n"
+
+
+def rows_block() -> str:
+    return markdown(HEADINGS, [(f"`{name}`", *rest) for name, *rest in rows()])
+
+
+def parts_block() -> str:
+    """A table an axis."""
+    found = []
+    for axis in SHOWN:
+        table = [(f"`{name}`", f"`{keys}`" if keys else "–", effect) for a, name, keys, effect in parts() if a == axis]
+        found.append(f"### {axis}\n\n{markdown(('part', 'keys and defaults', 'effect'), table)}")
+    return "\n".join(found)
+
+
+def rewards_block() -> str:
+    table = [(f"`{name}`", f"`{keys}`" if keys else "–", effect) for name, keys, effect in rewards()]
+    return markdown(("reward", "keys and defaults", "effect"), table)
+
+
+def families_block() -> str:
+    """A line a family: what it is about, and its methods."""
+    table = [(family, ", ".join(f"`{name}`" for name in found)) for family, found in FAMILIES.items()]
+    return markdown(("family", "methods"), table)
+
+
+BLOCKS: dict[str, Callable[[], str]] = {
+    "families": families_block, "rows": rows_block, "parts": parts_block, "rewards": rewards_block,
+}  # fmt: skip
+
+
+def filled(text: str) -> str:
+    """The document with its tables as they are now."""
+    return BLOCK.sub(lambda found: found[1] + BLOCKS[found[2]]() + found[4], text)
+
+
+def fill(path: Path, check: bool = False) -> bool:
+    """Whether the document's tables were up to date; unless `check`, they are now."""
+    text = path.read_text(encoding="utf-8")
+    if not BLOCK.search(text):
+        raise ValueError(
+            f"{path} has no place for a table: mark it with <!-- scalpel methods: rows --> and <!-- end -->"
+        )
+    fresh = filled(text) == text
+    if not fresh and not check:
+        path.write_text(filled(text), encoding="utf-8")
+    return fresh

@@ -1,0 +1,279 @@
+"""What a stage will cost before it starts, in time and in memory, and what to change where memory would not do.
+
+Time is measured, not guessed: one micro-batch forward and backward, and a few sampled tokens, both of the real data
+and models; the rest follows by counting. Completions count at their longest, so sampling takes at most what is said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from time import perf_counter
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from scalpel.batch import Batch
+from scalpel.config.plan import Stream
+from scalpel.engine import CostMeter, Engine, Sample, Sampling
+from scalpel.engine.activation_memory import SavedActivations, kept_twice
+from scalpel.engine.cost_meter import span_flops
+from scalpel.evaluation.number_words import duration
+from scalpel.part import Bound
+from scalpel.sources.context import SourceContext
+from scalpel.training.known_gradient import steady
+from scalpel.training.logprob_cache import keys_of
+from scalpel.training.memory import MemoryEstimate, estimate_memory
+from scalpel.training.run import TrainingRun
+from scalpel.training.stage import StageRun
+from scalpel.training.step import StepMetrics, backward, prepare
+
+ENOUGH = 2048  # padded tokens of a micro-batch that is timed, at most; larger ones are scaled from it
+ROWS = 64  # samples that are drawn at once for the timing, at most
+SHORT, LONG = 2, 10  # tokens sampled for it
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A stage's cost. Numbers a step are means over the steps on one batch, where batches are used again."""
+
+    steps: float
+    seconds_a_step: float
+    flops_a_step: float
+    trained_a_step: float  # tokens
+    sampled_a_step: float  # tokens, at most
+    memory: MemoryEstimate
+    before: float = 0.0  # seconds until the first step: prompts that are selected by sampling
+    further: float = 0.0  # seconds a step if sources that go by what they find sample all they may
+
+    @property
+    def seconds(self) -> float:
+        return self.before + self.steps * self.seconds_a_step
+
+    @property
+    def words(self) -> str:
+        most = self.seconds + self.steps * self.further
+        further = f" (up to {duration(most)} where little succeeds)" if most > 1.2 * self.seconds else ""
+        sampled = f" and at most {self.sampled_a_step:,.0f} are sampled" if self.sampled_a_step else ""
+        return (
+            f"about {duration(self.seconds)}{further} for {self.steps:,.0f} steps, in each of which "
+            f"{self.trained_a_step:,.0f} tokens are trained{sampled} ({self.steps * self.flops_a_step:.2g} operations "
+            f"in all); {self.memory.words}"
+        )
+
+
+@dataclass
+class StreamCost:
+    """What one flow costs a step."""
+
+    seconds: float = 0.0
+    flops: float = 0.0
+    trained: float = 0.0
+    sampled: float = 0.0
+    further: float = 0.0  # seconds, if it samples all that it may
+    activations: float = 0.0
+
+
+@dataclass
+class DryRunSampler:
+    """Stands in for sampling and rewards: times a few tokens, and gives completions of the greatest length that
+    differ from their first token on, and of which every other one is rewarded, so that sources that choose find
+    something."""
+
+    engine: Engine
+    sampling: Sampling
+    rewards: int
+    seconds: float = 0.0
+    sampled: int = 0
+    meter: CostMeter = field(default_factory=CostMeter)
+    cache: float = 0.0
+    draw: SourceContext | None = None  # what it last stood in for
+
+    def sample(
+        self,
+        prompts: Sequence[Sequence[int]],
+        n: int,
+        seed: int,
+        limits: Sequence[int] | None = None,
+        writer: str = "policy",
+        done: object = None,  # nobody is told: what is pretended is no completion
+    ) -> list[list[Sample]]:
+        with self.engine.standing_in(writer):
+            return self.pretended(prompts, n, seed, limits)
+
+    def pretended(
+        self, prompts: Sequence[Sequence[int]], n: int, seed: int, limits: Sequence[int] | None
+    ) -> list[list[Sample]]:
+        few = list(prompts[: max(1, ROWS // n)])
+        long = self.sampling.max_tokens
+        ends = [long] * len(prompts) if limits is None else [min(limit, long) for limit in limits]
+        first, second = (timed(partial(self.drawn, few, n, seed, min(t, long))) for t in (SHORT, LONG))
+        each = max(second - first, 0.0) / max(min(LONG, long) - min(SHORT, long), 1)
+        self.seconds += sum(first + each * (end - min(SHORT, end)) for end in ends) / len(few)
+        lengths = [len(p) for p in prompts]
+        self.meter.sampled(self.engine.model, lengths, [end for end in ends for _ in range(n)])
+        self.sampled += n * sum(ends)
+        at_once = min(self.engine.sample_rows, n * len(prompts))
+        self.cache = max(self.cache, cache_bytes(self.engine, at_once * (max(lengths) + long)))
+        drawn = [[self.other(p[-1], k, end) for k in range(n)] for p, end in zip(prompts, ends, strict=True)]
+        return [[Sample(ids, [0.0] * len(ids), finished=True) for ids in group] for group in drawn]
+
+    def other(self, token: int, k: int, length: int) -> list[int]:
+        """The k-th completion of a prompt that ends in that token."""
+        return [(token + k) % self.engine.model.config.get_text_config().vocab_size, *[token] * (length - 1)]
+
+    def drawn(self, prompts: Sequence[Sequence[int]], n: int, seed: int, tokens: int) -> None:
+        self.engine.sample(prompts, replace(self.sampling, max_tokens=tokens, stop=()), n, seed)
+
+    def reward(self, examples: Any, samples: Sequence[Sequence[Sample]]) -> list[list[list[float]]]:
+        return [[[float(k % 2 == 0)] + [0.0] * (self.rewards - 1) for k in range(len(group))] for group in samples]
+
+    def hand(self, draw: SourceContext) -> SourceContext:
+        self.draw = replace(draw, sample=self.sample, reward=self.reward, on_trial=None, early=None)
+        return self.draw
+
+    def most(self, source: Bound) -> int:
+        """How many tokens the source samples at most, as it says itself; 0 where that doesn't depend on anything."""
+        return source.part.samples(self.draw, **source.at(0.0)) if source.part.samples and self.draw else 0
+
+
+def estimate(job: TrainingRun, stage: StageRun) -> Estimate:
+    """The cost of a stage that has just been entered. Nothing of the run is changed by it."""
+    with aside(job):
+        spent = [of_stream(job, stage, k) for k in range(len(stage.plan.streams))]
+        before = sum(of_selection(job, stage, k) for k in range(len(stage.plan.streams)))
+    names = ("seconds", "flops", "trained", "sampled", "further")
+    total = {name: sum(getattr(s, name) for s in spent) for name in names}
+    tokens = total["trained"] + total["sampled"]
+    budget, steps = stage.spec.budget, float(stage.spec.steps)
+    if budget is not None:
+        unit = {"flops": total["flops"], "tokens": tokens, "seconds": total["seconds"]}[budget.unit]
+        steps = budget.amount / max(unit, 1e-9)
+    memory = estimate_memory(job, stage, max(s.activations for s in spent))
+    return Estimate(
+        steps,
+        total["seconds"],
+        total["flops"],
+        total["trained"],
+        total["sampled"],
+        memory,
+        before,
+        total["further"],
+    )
+
+
+def of_selection(job: TrainingRun, stage: StageRun, k: int) -> float:
+    """Seconds that flow k takes to select its prompts, where it still has to."""
+    stream, (_, examples, rewards) = stage.plan.streams[k], stage.data[k]
+    if stream.select is None or k in stage.selected:
+        return 0.0
+    pretence = DryRunSampler(job.engine, job.sampling(stage.spec), len(rewards.weight_K))
+    stream.select(pretence.hand(job.material(stage, examples, pretence.reward, 0, 0.0)))
+    return pretence.seconds
+
+
+@contextmanager
+def aside(job: TrainingRun) -> Iterator[None]:
+    """Leaves meter, random numbers, gradients and notes as they were."""
+    meter, noted, state = job.engine.meter, dict(job.noted), torch.get_rng_state()
+    training, job.engine.meter = job.engine.model.training, CostMeter()
+    job.engine.model.train()
+    try:
+        yield
+    finally:
+        job.engine.meter, job.noted = meter, noted
+        job.engine.model.train(training)
+        for module in (job.engine.model, job.engine.owned):
+            module.zero_grad(set_to_none=True)
+        torch.set_rng_state(state)
+
+
+def of_stream(job: TrainingRun, stage: StageRun, k: int) -> StreamCost:
+    """Sampling as pretended, and one micro-batch scaled to the whole batch by its operations."""
+    engine, stream = job.engine, stage.plan.streams[k]
+    pretence = DryRunSampler(engine, job.sampling(stage.spec), len(stage.data[k][2].weight_K))
+    batch = job.draw(stage, k, 0, 0, 0.0, pretence.hand)
+    sampled = max(pretence.sampled, pretence.most(stream.source))
+    spent = StreamCost(
+        seconds=pretence.seconds / stream.reuse,
+        flops=pretence.meter.flops / stream.reuse,
+        trained=float(batch.train_N.sum()),
+        sampled=sampled / stream.reuse,
+        further=pretence.seconds * (sampled / max(pretence.sampled, 1) - 1) / stream.reuse,
+        activations=pretence.cache,
+    )
+    if not spent.trained:
+        return spent
+    part = batch.pick(timed_part(engine, stream, batch, stage.spec.accumulation))
+    scale = work(engine, batch) / work(engine, part)
+    saved = SavedActivations(engine.model)
+    with saved.counting():
+        once(engine, stream, part)
+    engine.meter = CostMeter()
+    preparing = timed(lambda: prepare(engine, stream, part, 0.0))
+    ready, prepared = prepare(engine, stream, part, 0.0), engine.meter.flops / 2
+    often = scored_share(stage, k, part)
+    training = timed(lambda: backward(engine, stream, ready, 0.0, 1, StepMetrics()))
+    trained = engine.meter.flops - 2 * prepared
+    # passes before a batch is shown otherwise
+    looks = sum(bool(c.declared("needs")) for c in stream.corrupt) / stream.reuse
+    looking = looks * timed(lambda: engine.score(part)) if looks else 0.0
+    pieces = [batch.pick(s) for s in engine.micro(batch, stream.unit, stage.spec.accumulation)]
+    widest, most = max(map(engine.size, pieces)), max(int(piece.train_N.sum()) for piece in pieces)
+    logits = engine.head_bytes(most, stream.needs(0.0), steady(stream, ready, 0.0))
+    kept = saved.bytes * widest / engine.size(part)
+    if engine.kept * widest > engine.room:
+        kept = kept_twice(engine.model, engine.kept) * widest
+    return replace(
+        spent,
+        seconds=spent.seconds + scale * (preparing * often + training + looking),
+        flops=spent.flops + scale * (prepared * often + trained) + looks * work(engine, batch),
+        activations=max(kept + logits, pretence.cache),
+    )
+
+
+def scored_share(stage: StageRun, k: int, batch: Batch) -> float:
+    """The share of the steps in which a batch is scored beforehand: the first of each `reuse`; for the reference's view
+    of data that comes again, only those of the first epoch."""
+    stream, (_, examples, _) = stage.plan.streams[k], stage.data[k]
+    if stage.spec.budget or stream.reuse > 1 or not all(keys_of(batch)):
+        return 1 / stream.reuse
+    return min(1.0, len(examples) / (stream.batch * stage.spec.steps))
+
+
+def once(engine: Engine, stream: Stream, batch: Batch) -> None:
+    backward(engine, stream, prepare(engine, stream, batch, 0.0), 0.0, 1, StepMetrics())
+
+
+def timed_part(engine: Engine, stream: Stream, batch: Batch, accumulation: int) -> Tensor:
+    """The sequences of one micro-batch, cut small enough to be timed quickly."""
+    limit, engine.micro_tokens = engine.micro_tokens, min(engine.micro_tokens, ENOUGH)
+    try:
+        pieces = engine.micro(batch, stream.unit, accumulation)
+    finally:
+        engine.micro_tokens = limit
+    return next(p for p in pieces if bool(batch.pick(p).train_N.any()))
+
+
+def work(engine: Engine, batch: Batch) -> float:
+    return span_flops(engine.model, engine.layout(batch).spans)
+
+
+def cache_bytes(engine: Engine, tokens: int) -> float:
+    """Keys and values of so many tokens."""
+    config = engine.model.config.get_text_config()
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return 2.0 * config.num_hidden_layers * heads * width * tokens * (2 if engine.precision == "bfloat16" else 4)
+
+
+def timed(run: Callable[[], Any]) -> float:
+    """Seconds that it takes, once what it launched is done."""
+    start = perf_counter()
+    run()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return perf_counter() - start

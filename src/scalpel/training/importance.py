@@ -1,0 +1,40 @@
+"""Where weights begin to move, anchors that ask for it see how much answers depend on each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from scalpel.anchors.context import ImportanceContext
+from scalpel.batch import Batch
+from scalpel.config.plan import bound
+from scalpel.config.recipe import PartSpec
+from scalpel.engine.squared_gradients import squared_slopes
+from scalpel.rewards import TrainerState
+from scalpel.seeding import derive, window
+from scalpel.training.rollout import Rollout
+from scalpel.training.stage import StageRun
+
+
+def weigh_parameters(stock: Rollout, stage: StageRun, moved: bool) -> None:
+    """Hands each such anchor the weights that it has not seen yet. `moved`: the policy is no longer the base."""
+    for p in stage.plan.on_parameters:
+        new = {m.name: m.weight for m in stage.scope.trainables if m.name not in (p.memory.state or {})}
+        if p.part.weigh is not None and new:
+            opening = ImportanceContext(
+                frozenset(new), partial(texts, stock, stage, moved), partial(squared_slopes, stock.engine, new)
+            )
+            p.memory.state = p.part.weigh(p.memory.state, opening, **p.at(0.0))
+
+
+def texts(
+    stock: Rollout, stage: StageRun, moved: bool, source: str | dict[str, Any], task: Mapping[str, Any] | None, n: int
+) -> Batch:
+    """A batch from any source on n examples, beside what the stage learns from."""
+    drawing, (_, examples, rewards) = bound("source", PartSpec.model_validate(source)), stock.data(task)
+    seed = derive(stock.recipe.seed, "texts", stage.index) % 2**31
+    reward = partial(stock.reward, rewards, TrainerState(), 0)
+    material = stock.material(stage, window(examples, 0, n, seed), reward, seed, 0.0)
+    return drawing(replace(material, written=partial(stock.written, int(moved))), progress=0.0)

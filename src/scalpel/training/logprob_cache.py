@@ -1,0 +1,78 @@
+"""Log-probs of a model that doesn't move, on sequences that come again: computed once.
+
+Preference pairs and demonstrations return every epoch with the same tokens. What the policy wrote itself does not, and
+is not kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from hashlib import blake2b
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from scalpel.batch import POLICY, Batch
+
+MOST = 2**24  # tokens, 64 MiB
+KEY = 16  # bytes
+
+
+class LogprobCache:
+    """Log-probs of trained tokens by the content of their sequence: what was shown, the targets, which are trained. In
+    float32 on the CPU, of at most `most` tokens; once it is full, what is there stays."""
+
+    def __init__(self, most: int = MOST) -> None:
+        self.most, self.tokens = most, 0
+        self.logp_n: dict[bytes, Tensor] = {}
+
+    def logps(self, batch: Batch, score: Callable[[Batch], Tensor]) -> Tensor:
+        """logp_N of a batch. Only sequences that are not known yet are scored, by `score(batch) → logp_N`."""
+        keys, found_N = keys_of(batch), torch.zeros(batch.N)
+        new_s = torch.tensor([s for s, key in enumerate(keys) if key not in self.logp_n], dtype=torch.long)
+        if len(new_s):
+            found_N[batch.places(new_s)[0]] = score(batch.pick(new_s)).float().cpu()
+        length_S = torch.bincount(batch.seq_N, minlength=batch.S).tolist()
+        for key, mine_n, trained_n in zip(keys, found_N.split(length_S), batch.train_N.split(length_S), strict=True):
+            if key in self.logp_n:
+                mine_n[trained_n] = self.logp_n[key]
+            elif key is not None:
+                self.keep(key, mine_n[trained_n])
+        return found_N
+
+    def keep(self, key: bytes, logp_n: Tensor) -> None:
+        if self.tokens + len(logp_n) <= self.most:
+            self.logp_n[key] = logp_n.clone()
+            self.tokens += len(logp_n)
+
+    def state(self) -> dict[str, Any]:
+        """For a checkpoint: a run that goes on must find the numbers that it would have had."""
+        if not self.logp_n:
+            return {}
+        keys = torch.frombuffer(bytearray(b"".join(self.logp_n)), dtype=torch.uint8).view(-1, KEY)
+        lengths = torch.tensor([len(x) for x in self.logp_n.values()])
+        return {"keys": keys, "lengths": lengths, "logp": torch.cat(list(self.logp_n.values()))}
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        self.logp_n, self.tokens = {}, 0
+        if saved:
+            rows = saved["logp"].split(saved["lengths"].tolist())
+            for key, logp_n in zip(saved["keys"], rows, strict=True):
+                self.keep(bytes(key.tolist()), logp_n)
+
+
+def keys_of(batch: Batch) -> list[bytes | None]:
+    """A hash of each sequence's content; None where the policy wrote what is trained, or what is shown of it."""
+    if batch.mix_N is not None:
+        return [None] * batch.S
+    length_S = torch.bincount(batch.seq_N, minlength=batch.S).tolist()
+    fields = (batch.input_N, batch.ids_N, batch.train_N, batch.author_N)
+    found: list[bytes | None] = []
+    for input_n, ids_n, train_n, author_n in zip(*(x.cpu().split(length_S) for x in fields), strict=True):
+        if bool((author_n[train_n] == POLICY).any()):
+            found.append(None)
+            continue
+        content = torch.stack([input_n, ids_n, train_n.long()])
+        found.append(blake2b(content.numpy().tobytes(), digest_size=KEY).digest())
+    return found

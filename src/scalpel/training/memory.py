@@ -1,0 +1,133 @@
+"""The memory that training takes: weights, gradients, optimiser states and what the backward pass needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from scalpel.training.run import TrainingRun
+from scalpel.training.stage import StageRun
+
+STATES = {"adamw": 2, "rmsprop": 1, "sgd": 1}  # numbers that the optimiser keeps for each one that moves
+MARGIN = 1.2  # over the sum, for what is not counted here
+
+
+@dataclass(frozen=True)
+class MemoryEstimate:
+    """Bytes, by what they hold. `free` is what the device has left while the models are loaded."""
+
+    weights: float
+    others: float  # reference, teacher, …
+    gradients: float
+    states: float
+    copies: float  # home of anchors, best weights
+    activations: float
+    free: float
+    trainables: float = 1.0  # share of the weights that move
+    micro_tokens: int = 16384
+
+    @property
+    def total(self) -> float:
+        return self.weights + self.others + self.needed
+
+    @property
+    def needed(self) -> float:
+        """What comes on top once training starts."""
+        return self.gradients + self.states + self.copies + self.activations
+
+    @property
+    def fits(self) -> bool:
+        return MARGIN * self.needed <= self.free
+
+    @property
+    def advice(self) -> list[str]:
+        """What would help, the most effective first; nothing where it fits."""
+        if self.fits:
+            return []
+        ways = {
+            f"lower micro_tokens from {self.micro_tokens} to {max(256, self.micro_tokens // 4)}": self.activations,
+            'let less move, as with scope = "lora"': self.gradients + self.states if self.trainables > 0.1 else 0.0,
+            'hold the weights in bfloat16 (model.dtype = "bfloat16")': (self.weights + self.others) / 2,
+        }
+        return sorted((way for way in ways if ways[way] > 0), key=lambda way: -ways[way])
+
+    @property
+    def words(self) -> str:
+        said = (
+            f"{size(self.total)} of memory (weights {size(self.weights + self.others)}, gradients and optimiser "
+            f"{size(self.gradients + self.states + self.copies)}, activations {size(self.activations)})"
+        )
+        if self.fits:
+            return said
+        return f"{said}, but only {size(self.free)} is free for the latter two: {', or '.join(self.advice)}"
+
+
+def estimate_memory(job: TrainingRun, stage: StageRun, activations: float) -> MemoryEstimate:
+    """By counting what is there, and what an update of it needs."""
+    model, trainables = job.engine.model, stage.named().values()
+    weights = bytes_of([*model.parameters(), *stage.owned.parameters()])
+    gradients = bytes_of(p for p in model.parameters() if p.requires_grad)
+    gradients += bytes_of([m.value for m in stage.scope.trainables if m.index is not None])
+    gradients += bytes_of(stage.owned.parameters())
+    momentum = stage.spec.optimizer != "sgd" or stage.spec.betas[0] > 0
+    whole = bytes_of(m.weight for m in stage.scope.trainables)
+    anchors = stage.plan.on_parameters
+    copies = whole * (bool(anchors) + sum(p.part.weigh is not None for p in anchors) + stage.validation.keeps)
+    return MemoryEstimate(
+        weights=weights,
+        others=bytes_of(p for other in job.engine.others.values() for p in other.parameters()),
+        gradients=gradients,
+        states=bytes_of(trainables) * STATES[stage.spec.optimizer] * momentum,
+        copies=copies,
+        activations=activations,
+        free=free_bytes(job.device),
+        trainables=whole / weights,
+        micro_tokens=job.engine.micro_tokens,
+    )
+
+
+def room_of(job: TrainingRun, stage: StageRun) -> float:
+    """Bytes for what the layers keep for a backward pass, before they have to run twice. Unless the recipe says
+    which, it is what is free now less what the first steps will take."""
+    how = stage.spec.checkpointing
+    if how != "auto":
+        return 0.0 if how else float("inf")
+    return free_bytes(job.device) / MARGIN - estimate_memory(job, stage, 0.0).needed
+
+
+def bytes_of(tensors: Iterable[Tensor]) -> float:
+    return float(sum(x.numel() * x.element_size() for x in tensors))
+
+
+def free_bytes(device: torch.device) -> float:
+    """What is left on the device; on the CPU what the system could give, within the limits of a container."""
+    if device.type == "cuda":
+        return float(torch.cuda.mem_get_info(device)[0])
+    if device.type == "mps":
+        return float(torch.mps.recommended_max_memory() - torch.mps.current_allocated_memory())
+    found = [float("inf")]
+    if (info := Path("/proc/meminfo")).exists():
+        lines = dict(line.split(":", 1) for line in info.read_text().splitlines() if ":" in line)
+        found.append(1024.0 * float(lines["MemAvailable"].split()[0]))
+    limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
+    if limit.exists() and used.exists() and limit.read_text().strip() != "max":
+        found.append(float(limit.read_text()) - float(used.read_text()))
+    return min(found)
+
+
+def ran_out(error: BaseException) -> bool:
+    """Whether an error says that memory did not do, in the words of CUDA or of the CPU's allocator."""
+    words = str(error).lower()
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in words
+
+
+def size(n: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if n < 1000:
+            return f"{n:.3g} {unit}"
+        n /= 1000
+    return f"{n:.3g} TB"

@@ -1,0 +1,92 @@
+"""The optimiser over what moves, its schedule, and how its states follow a scope that changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from math import ceil, cos, pi
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from scalpel.config.recipe import StageSpec
+from scalpel.scope import IndexMap, Trainable
+
+
+def make_optimiser(spec: StageSpec, trainables: Iterable[Trainable], owned: nn.ModuleDict) -> torch.optim.Optimizer:
+    """Weight decay acts on matrices only; modules that parts own learn at `owned_rate` times the rate.
+
+    AdamW on the CPU takes a parameter's whole update in one pass over it: the same step but for rounding, in a sixth
+    of the time that one operation after the other takes.
+    """
+    decayed = [m.value for m in trainables if m.weight.dim() >= 2]
+    plain = [m.value for m in trainables if m.weight.dim() < 2]
+    groups = [
+        {"params": decayed, "weight_decay": spec.weight_decay, "scale": 1.0},
+        {"params": plain, "weight_decay": 0.0, "scale": 1.0},
+        {"params": list(owned.parameters()), "weight_decay": 0.0, "scale": spec.owned_rate},
+    ]
+    groups = [g for g in groups if g["params"]]
+    if not groups:
+        raise ValueError("the scope lets nothing move, so there is nothing to train: widen it")
+    if spec.optimizer == "adamw":
+        on_cpu = all(p.device.type == "cpu" for p in [*decayed, *plain, *owned.parameters()])
+        fused = {"fused": True} if on_cpu else {}  # elsewhere its counters would have to move to the device
+        return torch.optim.AdamW(groups, lr=spec.learning_rate, betas=spec.betas, eps=spec.eps, **fused)
+    if spec.optimizer == "rmsprop":
+        return torch.optim.RMSprop(groups, lr=spec.learning_rate, eps=spec.eps)
+    return torch.optim.SGD(groups, lr=spec.learning_rate, momentum=spec.betas[0])
+
+
+def rate(spec: StageSpec, progress: float) -> float:
+    """The factor of the learning rate at `progress` in [0, 1): linear warm-up, then the full rate, then the schedule to
+    zero over the last `decay` of what follows the warm-up."""
+    first = 1.0 / spec.steps
+    if progress < spec.warmup:
+        return min(1.0, (progress + first) / (ceil(spec.warmup * spec.steps) * first))
+    done = max(0.0, 1.0 - (1.0 - progress) / (1.0 - spec.warmup) / spec.decay)
+    if spec.schedule == "constant":
+        return 1.0
+    return max(0.0, 1.0 - done) if spec.schedule == "linear" else 0.5 * (1.0 + cos(pi * min(done, 1.0)))
+
+
+def set_rate(optimiser: torch.optim.Optimizer, spec: StageSpec, progress: float) -> float:
+    learning_rate = spec.learning_rate * rate(spec, progress)
+    for group in optimiser.param_groups:
+        group["lr"] = learning_rate * group["scale"]
+    return learning_rate
+
+
+def states(optimiser: torch.optim.Optimizer, named: Mapping[str, nn.Parameter]) -> dict[str, dict[str, Any]]:
+    """The optimiser's states by the name of what they belong to."""
+    return {name: dict(optimiser.state[p]) for name, p in named.items() if p in optimiser.state}
+
+
+def restore_states(
+    optimiser: torch.optim.Optimizer,
+    named: Mapping[str, nn.Parameter],
+    saved: Mapping[str, Mapping[str, Any]],
+    index_map: IndexMap | None = None,
+) -> None:
+    """Gives saved states back by name. Where `index_map` maps a name to old positions, entry k takes the state of old
+    position carry[k], and −1 starts from zero; counters stay. What `index_map` leaves out starts anew."""
+    for name, parameter in named.items():
+        if name not in saved or (index_map is not None and name not in index_map and not name.startswith("owned.")):
+            continue
+        positions = None if index_map is None else index_map.get(name)
+        optimiser.state[parameter] = {k: carried(v, parameter, positions) for k, v in saved[name].items()}
+
+
+def carried(value: Any, parameter: nn.Parameter, positions: Tensor | None) -> Any:
+    """One number or tensor of a state, for the entries that the parameter has now. Counters stay on the CPU, where
+    the optimisers keep them."""
+    if not isinstance(value, Tensor):
+        return value
+    if value.dim() == 0:
+        return value.clone()
+    value = value.to(parameter.device)
+    if positions is None:
+        return value.clone()
+    positions = positions.to(parameter.device)
+    kept = value.reshape(-1)[positions.clamp(min=0)]
+    return torch.where(positions >= 0, kept, torch.zeros_like(kept)).view(parameter.shape)

@@ -1,0 +1,267 @@
+"""A recipe under way: its stages, one after the other, over what the run has in stock."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from scalpel import tasks
+from scalpel.config.plan import assemble
+from scalpel.config.recipe import ModelSpec, Recipe, StageSpec
+from scalpel.device import choose_micro_tokens
+from scalpel.engine.backward_cost import backward_cost
+from scalpel.engine.padded_forward import width_of
+from scalpel.engine.vllm_sampler import VllmSampler
+from scalpel.evaluation.probes import Probe, make_probes
+from scalpel.keep import Dual, RetentionFloor, make_sets
+from scalpel.models.adapters import adapt
+from scalpel.models.state_dict import overwrite, refuse_other_shape, refuse_other_vocabulary
+from scalpel.pair import interpolate
+from scalpel.runs.files import put
+from scalpel.runs.threads import settle
+from scalpel.scope import ScopeContext
+from scalpel.seeding import derive
+from scalpel.training.importance import weigh_parameters
+from scalpel.training.rollout import Rollout
+from scalpel.training.stage import StageRun
+from scalpel.training.validation import Validation, accuracy
+
+log = logging.getLogger("scalpel")
+
+
+class TrainingRun(Rollout):
+    """Everything a run holds, opened from a recipe. Parts get at it through `SourceContext` and `ScopeContext` only."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        if recipe.threads:
+            settle(recipe.threads)
+        torch.manual_seed(derive(recipe.seed, "start") % 2**63)
+        self.plans = [assemble(spec, recipe) for spec in recipe.stages for _ in range(spec.repeat)]
+        if not self.plans:
+            raise ValueError('this recipe trains nothing: add [train] with a method, as in method = "sft"')
+        super().__init__(recipe)
+        self.inputs: dict[str, Any] = {}  # digests of what it reads, for its checkpoints
+        self.touched: set[str] = set()  # parameters that have moved since the start
+        self.earlier: StageRun | None = None  # the stage before, where the next one goes on with its optimiser
+        self.ends: dict[str, dict[str, Tensor]] = {}  # weights at the end of the previous stage and of an earlier one
+        self.floors: list[dict[str, Any]] = []  # what became of each stage's floor
+        self.vllm: VllmSampler | None = None  # of the stages that sample with it
+
+    # --- stages -----------------------------------------------------------------------------------------
+
+    def stage_name(self, index: int) -> str:
+        spec = self.plans[index].spec
+        name = spec.name or spec.method or "stage"
+        earlier = sum((p.spec.name or p.spec.method or "stage") == name for p in self.plans[:index])
+        return f"{name}.{earlier + 1}" if earlier else name
+
+    def enter(self, index: int, saved: Mapping[str, Any] | None = None, seconds: float = 0.0) -> StageRun:
+        """Opens a stage: starting weights, the models beside, data, scope and optimiser; or as they were saved.
+        `seconds` is how long the run has trained so far."""
+        plan, model = self.plans[index], self.engine.model
+        floor = self.floor(plan.spec, index, saved is not None)
+        if saved is None or index == 0:
+            self.start_from(plan.spec.start)
+        start = dict(model.state_dict())  # no copy: a scope adds to these weights, or moves them once training begins
+        scope = plan.scope(model, ScopeContext(derive(self.recipe.seed, "scope", index) % 2**31, partial(adapt, model)))
+        if saved is not None:
+            self.ends = dict(saved["ends"])
+        own = scope.off is not None and "reference" in plan.roles and self.refers_to_its_start(index)
+        self.engine.off = {"reference": scope.off} if own and scope.off else {}
+        beside = sorted(plan.roles - self.engine.off.keys())
+        self.engine.others = {role: self.other(role, plan.spec, start) for role in beside}
+        self.engine.verify_heads()
+        self.engine.micro_tokens = choose_micro_tokens(plan.spec.micro_tokens, model, self.device)
+        self.engine.owned = self.modules(index)
+        stage = StageRun(
+            index=index,
+            name=self.stage_name(index),
+            plan=plan,
+            data=[self.data(stream.task, stream.rewards) for stream in plan.streams],
+            scope=scope,
+            owned=self.engine.owned,
+            spent_at_start=self.engine.meter.spent(plan.spec.budget.unit, seconds) if plan.spec.budget else 0.0,
+            validation=Validation(plan.spec.validation),
+            floor=floor,
+        )
+        if saved is None:
+            self.survey(stage)
+        if index:  # what earlier stages did is on no disk but the checkpoint's
+            self.touched = {name for name, _ in model.named_parameters()}
+        if saved is not None:
+            self.restore(saved)
+            stage.restore(saved["stage"])
+        elif plan.spec.keep_optimiser and self.earlier:
+            stage.inherit(self.earlier)
+        self.moves(stage, moved=index > 0)
+        self.engine.served = self.serving(plan.spec, start)
+        return stage
+
+    def serving(self, spec: StageSpec, plain: Mapping[str, Tensor]) -> VllmSampler | None:
+        """What samples in the policy's place, where the stage says so; `plain` are the weights without the scope's."""
+        if spec.sampler == "own":
+            return None
+        model = self.engine.model
+        if added := sorted(name for name, _ in model.named_parameters() if name not in plain):
+            raise ValueError(
+                f"sampler 'vllm' can't follow a scope that puts modules of its own into the model, here {added[0]}: "
+                "take sampler 'own', or a scope that moves the model's weights"
+            )
+        if self.vllm is None:
+            trusted = self.recipe.model.trust_remote_code
+            self.vllm = VllmSampler(model, self.engine.precision, spec.sampler_memory, trusted)
+        elif self.vllm.memory != spec.sampler_memory:
+            raise ValueError("all stages share one vllm: give them the same sampler_memory")
+        self.vllm.stale = True
+        return self.vllm
+
+    def modules(self, index: int) -> nn.ModuleDict:
+        """What the stage's parts own: made anew, or the earlier stage's own where its optimiser is kept."""
+        plan = self.plans[index]
+        torch.manual_seed(derive(self.recipe.seed, "owned", index))
+        made = {name: make(width_of(self.engine.model, name)).to(self.device) for name, make in plan.owned.items()}
+        if plan.spec.keep_optimiser and self.earlier:
+            made |= {name: m for name, m in self.earlier.owned.items() if name in made}
+        return nn.ModuleDict(made)
+
+    def moves(self, stage: StageRun, moved: bool) -> None:
+        """Notes what moves now: for checkpoints, for the cost of a backward pass, for anchors that weigh it. `moved`:
+        whether the policy is no longer the base."""
+        self.touched |= {m.name for m in stage.scope.trainables}
+        self.engine.reach = backward_cost(self.engine.model)
+        weigh_parameters(self, stage, moved)
+
+    def leave(self, stage: StageRun, folder: Path | None = None) -> None:
+        """Ends a stage: what its scope holds is saved in its own form, then goes into the plain weights."""
+        self.engine.served = None
+        stage.validation.go_back(self.engine.model)
+        if folder is not None and stage.scope.export is not None:
+            put(folder / "adapter", stage.scope.export)
+        stage.scope.fold()
+        if stage.spec.blend < 1:
+            model = self.engine.model
+            model.load_state_dict(interpolate(self.base().state_dict(), model.state_dict(), stage.spec.blend))
+        if stage.floor:
+            self.floors.append({"stage": stage.name, **stage.floor.account(self.engine)})
+        after = self.plans[stage.index + 1 :]
+        self.earlier = stage if after and after[0].spec.keep_optimiser else None
+        if any({"previous", "earlier"} & plan.roles for plan in after):
+            now = {name: p.detach().to("cpu", copy=True) for name, p in self.engine.model.named_parameters()}
+            self.ends = {**({"earlier": self.ends["previous"]} if self.ends else {}), "previous": now}
+
+    def validate(self, stage: StageRun, step: int) -> dict[str, float]:
+        """Accuracy on tuning items after this step of the stage, where it is due; nothing where it isn't."""
+        if not stage.validation.due(step):
+            return {}
+        assert stage.spec.validation is not None
+        examples = self.task.examples("tune", stage.spec.validation.items, self.recipe.data.seed)
+        if not examples:
+            raise ValueError(f"task {self.task.name!r} has no tuning items to validate on: leave out `validate`")
+        found = accuracy(self.engine, self.task, examples, self.sampling(stage.spec))
+        named = dict(self.engine.model.named_parameters())
+        stage.validation.note(found, step, {name: named[name] for name in sorted(self.touched)})
+        return {"validation/accuracy": found, "validation/best": stage.validation.best}
+
+    def floor(self, spec: StageSpec, index: int, saved: bool) -> RetentionFloor | None:
+        """The stage's floor with what the base gets right; a saved one brings that along."""
+        keep = spec.keep
+        if keep is None or not keep.floor:
+            return None
+        if spec.budget is None and keep.every > spec.steps:
+            words = (
+                "nothing follows the floor of %s: it takes %d steps, but keep.every, between looks, is %d: lower that"
+            )
+            log.warning(words, self.stage_name(index), spec.steps, keep.every)
+        sets = make_sets(keep.sets, self.engine.tokens, tasks.make, probes_of(self.recipe), self.recipe.answer_tokens)
+        dual = Dual(keep.floor, keep.rate, keep.answer, most=keep.most, strength=keep.strength)
+        floor = RetentionFloor(
+            sets, dual, keep.every, keep.items, keep.memory, derive(self.recipe.seed, "keep") % 2**31
+        )
+        if not saved:
+            floor.begin(self.engine if index == 0 else self.engine_of(self.base()))
+        return floor
+
+    def hold(self, stage: StageRun, step: int, done: float) -> dict[str, float]:
+        """A look at the keep set after this step of the stage, which is so far done, where it is due; its strength
+        follows."""
+        return stage.floor.look(self.engine, step, done) if stage.floor and stage.floor.due(step) else {}
+
+    def start_from(self, start: str) -> None:
+        """Puts a start's weights in place: those of the base or of a folder; "previous" are there already."""
+        if start == "previous":
+            return
+        found = self.load(self.model_at(start))[0]
+        refuse_other_shape(found, self.engine.model, f"the start {start!r}")
+        self.engine.model.load_state_dict(found.state_dict())
+
+    def model_at(self, place: str) -> ModelSpec:
+        """The recipe's model, or one opened like it from another folder."""
+        return self.recipe.model if place in ("base", "start") else self.recipe.model.model_copy(update={"path": place})
+
+    def refers_to_its_start(self, index: int) -> bool:
+        """Whether a stage's reference is the model with which it starts."""
+        spec = self.plans[index].spec
+        starts = {"start", spec.start if index or spec.start != "previous" else "base"}
+        return "reference" not in self.recipe.models and spec.reference in starts - {"previous"}
+
+    def other(self, role: str, spec: StageSpec, start: Mapping[str, Tensor]) -> PreTrainedModel:
+        """A frozen model for a role: a named one, what an earlier stage ended with (the base, where there was none), or
+        the reference that the stage asks for; `start` are the weights with which the stage starts."""
+        if role in self.recipe.models:
+            found = self.load(self.recipe.models[role])[0]
+        elif role in ("previous", "earlier"):
+            found = self.load(self.recipe.model)[0]
+            overwrite(found, self.ends.get(role, {}))
+        elif role == "base":
+            found = self.base()
+        else:
+            found = self.load(self.model_at(spec.reference))[0]
+            if spec.reference == "start":
+                found.load_state_dict(start)
+        refuse_other_vocabulary(found, self.engine.model, role)
+        return found.requires_grad_(False).eval()
+
+    # --- checkpoints ------------------------------------------------------------------------------------
+
+    def state(self, stage: StageRun) -> dict[str, Any]:
+        """All that a resumed run needs of the models; parameters that never moved are left out."""
+        named = dict(self.engine.model.named_parameters())
+        state: dict[str, Any] = {
+            "weights": {name: named[name] for name in sorted(self.touched)},
+            "meter": self.engine.meter.state(),
+            "precision": self.engine.precision,
+            "stage": stage.state(),
+            "ends": self.ends,
+            "recalled": self.recalled,
+            "paid": sorted(self.paid),
+            "floors": self.floors,
+        }
+        if stage.index and stage.spec.reference == "start" and "reference" in self.engine.others:
+            state["reference"] = dict(self.engine.others["reference"].named_parameters())
+        return state
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        self.touched = set(saved["weights"])
+        pairs = [(self.engine.model, saved["weights"])]
+        if "reference" in saved:
+            pairs.append((self.engine.others["reference"], saved["reference"]))
+        for model, weights in pairs:
+            overwrite(model, weights)
+        vars(self.engine.meter).update(saved["meter"])
+        for key, memory in saved["recalled"].items():
+            self.recalled.setdefault(key, {}).update(memory)
+        self.floors, self.paid = list(saved["floors"]), set(saved["paid"])
+        self.engine.precision = saved["precision"]  # "auto" measures the machine, and might find otherwise today
+
+
+def probes_of(recipe: Recipe) -> list[Probe]:
+    """The probes of the ledger; a recipe may have none."""
+    spec = recipe.measure
+    return make_probes(spec.probes, spec.target, tasks.make, recipe.answer_tokens) if spec.probes else []

@@ -1,0 +1,166 @@
+"""A stage under way: its plan, its prompts, what moves, and the optimiser over it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from scalpel.config.plan import Plan
+from scalpel.config.recipe import StageSpec
+from scalpel.data.example import Example, Task
+from scalpel.keep import RetentionFloor
+from scalpel.models.parameter_blocks import index_map_of
+from scalpel.part import Bound
+from scalpel.rewards import Rewards
+from scalpel.scope import IndexMap, Scope, Trainable
+from scalpel.training.lengths import Lengths
+from scalpel.training.logprob_cache import LogprobCache
+from scalpel.training.optimizer import make_optimiser, restore_states, states
+from scalpel.training.reward_monitor import RewardMonitor
+from scalpel.training.temperature import TemperatureController
+from scalpel.training.validation import Validation
+
+
+@dataclass
+class StageRun:
+    """What a stage holds while it runs."""
+
+    index: int  # among all stages of the run, repeats counted
+    name: str
+    plan: Plan
+    data: list[tuple[Task, list[Example], Rewards]]  # for each flow
+    scope: Scope
+    owned: nn.ModuleDict
+    spent_at_start: float  # in the unit of the stage's budget
+    validation: Validation
+    floor: RetentionFloor | None = None
+    optimiser: torch.optim.Optimizer = field(init=False)
+    selected: dict[int, list[int]] = field(default_factory=dict)  # of each flow that chooses, the items it learns from
+    reward_monitors: list[RewardMonitor] = field(init=False)  # of each flow's rewards
+    temperature_controller: TemperatureController | None = field(init=False)  # of the temperature at which it samples
+    reference: LogprobCache = field(default_factory=LogprobCache)  # its log-probs on fixed data
+    lengths: list[Lengths] = field(default_factory=list)  # of the rows, looked over before the first step
+    home: dict[str, Tensor] = field(default_factory=dict)  # whole weights as they were before they moved
+
+    def __post_init__(self) -> None:
+        self.optimiser = make_optimiser(self.spec, self.scope.trainables, self.owned)
+        self.reward_monitors = [RewardMonitor(stream.source.part.name, stream.compares) for stream in self.plan.streams]
+        warm = self.spec.sampling
+        self.temperature_controller = (
+            TemperatureController(warm.entropy, warm.pace, warm.temperature) if warm.entropy else None
+        )
+        self.settle()
+
+    @property
+    def spec(self) -> StageSpec:
+        return self.plan.spec
+
+    def named(self) -> dict[str, nn.Parameter]:
+        """Everything the optimiser moves, by name."""
+        trainables = {m.name: m.value for m in self.scope.trainables}
+        return trainables | {f"owned.{name}": p for name, p in self.owned.named_parameters()}
+
+    def narrow(self, k: int, kept: list[int]) -> None:
+        """From now on flow k learns from these of its items only."""
+        task, examples, rewards = self.data[k]
+        self.selected[k], self.data[k] = kept, (task, [examples[i] for i in kept], rewards)
+
+    def factor(self, p: Bound, signal: str) -> float:
+        """What the part's loss on that signal ("" for parameters) is multiplied with: under a floor, what is steered
+        grows at the cost of all else."""
+        if self.floor is None:
+            return 1.0
+        return self.floor.dual.pull if (signal, id(p)) in self.plan.steered else self.floor.dual.gain
+
+    def settle(self) -> None:
+        """Notes where the weights that move from now on are: home, for anchors on parameters, and the best weights
+        so far. What has not moved before is still where it was when the stage began."""
+        for m in self.scope.trainables:
+            if self.plan.on_parameters and m.name not in self.home:
+                self.home[m.name] = m.weight.detach().clone()
+            self.validation.also(m.name, m.weight)
+
+    def at(self, whole: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Of whole weights, such as those at home, the entries that move now."""
+        return {
+            m.name: whole[m.name] if m.index is None else whole[m.name].view(-1)[m.index] for m in self.scope.trainables
+        }
+
+    def finite(self) -> bool:
+        """Whether everything that moves is still a number."""
+        return all(bool(torch.isfinite(p).all()) for p in self.named().values())
+
+    # --- the optimiser's states -------------------------------------------------------------------------
+
+    def refresh(self, step: int) -> bool:
+        """Lets the scope choose anew what moves; the optimiser's states follow."""
+        before = states(self.optimiser, self.named())
+        index_map: IndexMap | None = self.scope.refresh(step)
+        if index_map is None:
+            return False
+        self.optimiser = make_optimiser(self.spec, self.scope.trainables, self.owned)
+        restore_states(self.optimiser, self.named(), before, index_map)
+        self.settle()
+        return True
+
+    def inherit(self, earlier: StageRun) -> None:
+        """Goes on with the optimiser's states of an earlier stage, for tensors of the same name and shape."""
+        shapes = {m.name: m.weight.shape for m in earlier.scope.trainables}
+        same: list[Trainable] = [m for m in self.scope.trainables if shapes.get(m.name) == m.weight.shape]
+        index_map = index_map_of(earlier.scope.trainables, same)
+        known = self.named()
+        named = {name: p for name, p in known.items() if name in index_map or name.startswith("owned.")}
+        restore_states(self.optimiser, named, states(earlier.optimiser, earlier.named()), index_map)
+
+    # --- checkpoints ------------------------------------------------------------------------------------
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "optimiser": states(self.optimiser, self.named()),
+            "owned": self.owned.state_dict(),
+            "scope": self.scope.state(),
+            "home": self.home,
+            "reference": self.reference.state(),
+            "spent_at_start": self.spent_at_start,
+            "validation": self.validation.state(),
+            "floor": self.floor.state() if self.floor else None,
+            "remembered": [p.memory.state for p in self.plan.remembering],
+            "spreads": [spread.state() for spread in self.reward_monitors],
+            "selected": self.selected,
+            "temperature": self.temperature_controller.temperature if self.temperature_controller else None,
+        }
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Takes a checkpoint's masks, modules and optimiser states; the model's weights are in place already."""
+        self.scope.restore(saved["scope"])
+        for m in self.scope.trainables:
+            m.read()
+        self.owned.load_state_dict(saved["owned"])
+        device = next(iter(self.named().values())).device
+        self.home = {name: x.to(device) for name, x in saved["home"].items()}
+        self.reference.restore(saved["reference"])
+        self.spent_at_start = saved["spent_at_start"]
+        self.validation.restore(saved["validation"], device)
+        if self.floor:
+            self.floor.restore(saved["floor"])
+        for k, kept in saved["selected"].items():
+            self.narrow(k, kept)
+        for spread, state in zip(self.reward_monitors, saved["spreads"], strict=True):
+            spread.restore(state)
+        if self.temperature_controller:
+            self.temperature_controller.temperature = saved["temperature"]
+        for p, state in zip(self.plan.remembering, saved["remembered"], strict=True):
+            p.memory.state = moved(state, device)
+        self.optimiser = make_optimiser(self.spec, self.scope.trainables, self.owned)
+        restore_states(self.optimiser, self.named(), saved["optimiser"])
+
+
+def moved(tree: Any, device: torch.device) -> Any:
+    """Nested tables with their tensors on a device."""
+    if isinstance(tree, Mapping):
+        return {key: moved(value, device) for key, value in tree.items()}
+    return tree.to(device) if isinstance(tree, Tensor) else tree

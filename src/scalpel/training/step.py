@@ -1,0 +1,234 @@
+"""One optimiser step's loss and gradients. It knows parts only by what they declare."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from scalpel.batch import POLICY, Batch, group_moments
+from scalpel.config.plan import Signal, Stream
+from scalpel.engine import Engine
+from scalpel.part import Bound, Metrics, Out, mean_of, scheduled
+from scalpel.training.known_gradient import slope_ahead
+from scalpel.training.logprob_cache import LogprobCache
+from scalpel.training.zero_credit import credited_part
+
+Factor = Callable[[Bound, str], float]  # what a part's loss on a signal is multiplied with; a floor changes it
+
+
+def unsteered(p: Bound, signal: str) -> float:
+    return 1.0
+
+
+class NonFiniteLoss(RuntimeError):
+    """The loss or its gradient became NaN or infinite; the weights are still those of the step before."""
+
+
+@dataclass
+class StepMetrics:
+    """Metrics of a whole step: sums and counts, added over micro-batches, divided once. Those of a part that follows
+    the run are in a tally of its own, too."""
+
+    sums: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    counts: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    own: dict[int, StepMetrics] = field(default_factory=dict)  # by the part's identity, as are
+    rows: dict[int, list[tuple[Mapping[str, Any], float]]] = field(default_factory=lambda: defaultdict(list))
+
+    def add(self, prefix: str, metrics: Metrics) -> None:
+        for name, (total, count) in metrics.items():
+            self.sums[prefix + name] += float(total)
+            self.counts[prefix + name] += float(count)
+
+    def note(self, p: Bound, metrics: Metrics) -> None:
+        """What a part is told of the step once it is over."""
+        if p.part.follow is not None:
+            self.own.setdefault(id(p), StepMetrics()).add("", metrics)
+
+    def tell(self, source: Bound, batch: Batch, out: Out) -> None:
+        """What a source that follows is told of its sequences: their columns, and what each came to."""
+        if source.part.follow is None or not batch.columns:
+            return
+        came_N = sum((x for x in out.terms.values() if x.dim() == 1), torch.zeros_like(out.logp_N))
+        came_S = batch.sum_S((came_N if out.terms else -out.logp_N).detach())
+        self.rows[id(source)] += zip(batch.columns, came_S.tolist(), strict=True)
+
+    def means(self) -> dict[str, float]:
+        return {name: self.sums[name] / self.counts[name] for name in self.sums if self.counts[name]}
+
+
+def clean(out: Out, batch: Batch) -> Out:
+    """Zero off the trained tokens, by selection, so that a NaN there reaches neither loss nor gradient."""
+
+    def keep(x: Any) -> Any:
+        return None if x is None else torch.where(batch.train_N.view(-1, *[1] * (x.dim() - 1)), x, 0)
+
+    terms = {term: keep(x) for term, x in out.terms.items()}
+    return Out(keep(out.logp_N), keep(out.entropy_N), keep(out.argmax_N), keep(out.value_NK), terms)
+
+
+def filled(batch: Batch, out: Out) -> Batch:
+    """The batch with old log-probs and values: before the first update on it they are the current ones."""
+    old_N = out.logp_N.detach() if batch.old_N is None else batch.old_N
+    old_value_N = batch.old_value_N
+    if old_value_N is None and out.value_NK is not None:
+        old_value_N = out.value_NK[:, 0].detach()
+    return replace(batch, old_N=old_N, old_value_N=old_value_N)
+
+
+def statistics(engine: Engine, stream: Stream, batch: Batch, progress: float) -> dict[int, Any]:
+    """What parts that couple the whole step ask for, from a pass without gradients; by the part's identity."""
+    asking = [p for p in stream.parts if p.part.couples == "step"]
+    if not asking:
+        return {}
+    needs = frozenset().union(*(p.declared("needs", progress) for p in asking))
+    batch = batch.to(engine.device)
+    out = clean(engine.score(batch, needs=needs), batch)
+    whole = filled(batch, out)
+    return {id(p): p.part.statistic(out, whole, **p.at(progress)) for p in asking if p.part.statistic}
+
+
+def call(p: Bound, out: Out, batch: Batch, progress: float, stats: Mapping[int, Any]) -> Any:
+    handed = {"stat": stats[id(p)]} if id(p) in stats else {}
+    return p(out, batch, progress=progress, **handed)
+
+
+def credited(
+    signal: Signal, known_N: Tensor, out: Out, batch: Batch, progress: float, stats: Mapping[int, Any]
+) -> Batch:
+    """The batch with the product of the signal's credits: those known beforehand, and those that read the outputs."""
+    credit_N = known_N
+    with torch.no_grad():
+        for p in signal.credits:
+            if p.waits(progress):
+                credit_N = credit_N * call(p, out.detach(), batch, progress, stats)
+    return replace(batch, credit_N=torch.where(batch.train_N, credit_N, 0.0))
+
+
+def backward(
+    engine: Engine,
+    stream: Stream,
+    batch: Batch,
+    progress: float,
+    accumulation: int,
+    tally: StepMetrics,
+    factor: Factor = unsteered,
+) -> float:
+    """Adds the gradients of a flow's signals on one batch and returns its loss. Each loss is divided by the
+    count that its part declares for the whole batch, so that the split into micro-batches doesn't matter."""
+    stats = statistics(engine, stream, batch, progress)
+    counts = {id(p): p.count(batch, progress) for s in stream.signals for p in s.losses}
+    needs, total, left = stream.needs(progress), 0.0, credited_part(stream, batch, progress)
+    if stream.vanishing(progress):
+        tally.add("", {"tokens_left_out_share": (torch.tensor(left.left_out), float(batch.train_N.sum()))})
+    for micro, known in left.pieces(engine.micro(left.batch, stream.unit, accumulation), engine.device):
+        loss_of = partial(summed, stream, known, micro, counts, progress, stats, factor)
+        ahead_N = slope_ahead(stream, micro, progress, partial(loss_of, StepMetrics()))
+        out = clean(engine.forward(micro, needs, ahead_N), micro)
+        loss = loss_of(tally, out)
+        tally.tell(stream.source, micro, out)
+        if out.entropy_N is not None:
+            tally.add("", {"entropy": (out.entropy_N.detach().sum(), float(micro.train_N.sum()))})
+        if "behaviour" in stream.reads(progress) and micro.behaviour_N is not None:
+            drawn_N = micro.train_N & (micro.author_N == POLICY)
+            old_N = out.logp_N if micro.old_N is None else micro.old_N
+            tally.add("", {"staleness": mean_of(micro.behaviour_N - old_N, drawn_N)})
+        if not torch.isfinite(loss):
+            raise NonFiniteLoss(f"the loss is {float(loss.detach())} on {described(engine, micro)}")
+        if loss.requires_grad:
+            loss.backward()
+        total += float(loss.detach())
+    return total
+
+
+def summed(
+    stream: Stream,
+    known: Sequence[Tensor],
+    batch: Batch,
+    counts: Mapping[int, float],
+    progress: float,
+    stats: Mapping[int, Any],
+    factor: Factor,
+    tally: StepMetrics,
+    out: Out,
+) -> Tensor:
+    """The weighted sum of a flow's losses on a micro-batch, each over its count; their metrics go to the tally."""
+    batch, loss = filled(batch, out), torch.zeros((), device=out.logp_N.device)
+    for signal, known_N in zip(stream.signals, known, strict=True):
+        ready = credited(signal, known_N, out, batch, progress, stats)
+        weight = scheduled(signal.weight, progress)
+        prefix = f"{signal.name}/" if signal.name else ""
+        for p in signal.losses:
+            share, metrics = call(p, out, ready, progress, stats)
+            loss = loss + factor(p, signal.name) * weight * share / max(counts[id(p)], 1e-8)
+            tally.add(prefix, metrics)
+            tally.note(p, metrics)
+    return loss
+
+
+def described(engine: Engine, batch: Batch) -> str:
+    """The batch in words: how large, and the beginning of its first sequences."""
+    texts = [engine.tokens.text(batch.ids_N[batch.seq_N == s].tolist())[:60] for s in range(min(batch.S, 3))]
+    return f"a batch of {batch.S} sequences that begins with {', '.join(map(repr, texts))}"
+
+
+def prepare(
+    engine: Engine, stream: Stream, batch: Batch, progress: float, remembered: LogprobCache | None = None
+) -> Batch:
+    """Fills what the loop scores once a batch: reference log-probs, unless they are remembered from an earlier one, and
+    old ones if the batch is reused."""
+    if not bool(batch.train_N.any()):
+        return batch
+    reads = stream.reads(progress)
+    if "reference" in reads:
+        remembered = LogprobCache(most=0) if remembered is None else remembered
+        reference_N = remembered.logps(batch, lambda new: engine.score(new, "reference").logp_N)
+        batch = replace(batch, reference_N=reference_N)
+    if stream.reuse > 1 and reads & {"old", "old_value"}:
+        out = engine.score(batch, needs={"value"} if "old_value" in reads else set())
+        value_N = None if out.value_NK is None else out.value_NK[:, 0].cpu()
+        batch = replace(batch, old_N=out.logp_N.cpu(), old_value_N=value_N)
+    return batch
+
+
+def parameter_penalty(
+    anchors: tuple[Bound, ...],
+    now: Mapping[str, Tensor],
+    at: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]],
+    home: Mapping[str, Tensor],
+    progress: float,
+    tally: StepMetrics,
+    factor: Factor = unsteered,
+) -> float:
+    """Adds the gradients of anchors on parameters, once an optimiser step, to those gathered already. `at` takes whole
+    weights to the entries that move."""
+    total = 0.0
+    for p in anchors:
+        weighed = {"state": at(p.memory.state)} if p.part.weigh else {}
+        penalty, metrics = p(now, at(home), progress=progress, **weighed)
+        penalty = factor(p, "") * penalty
+        penalty.backward()
+        tally.add("", metrics)
+        total += float(penalty.detach())
+    return total
+
+
+def outlook(batch: Batch) -> Metrics:
+    """What a batch offers, before any forward pass: rewards, their spread, lengths."""
+    metrics: Metrics = {"tokens_trained_share": mean_of(batch.train_N.float())} if batch.N else {}
+    if batch.reward_SK is None or not batch.S:
+        return metrics
+    group_S = batch.dense_group_S()
+    mean_S, std_S, _ = group_moments(batch.reward_S, group_S)
+    length_S = batch.length_S
+    return metrics | {
+        "reward": mean_of(batch.reward_S),
+        "reward_std": mean_of(std_S),
+        "reward/equal_groups": mean_of((std_S == 0).float()),
+        "completion_length": mean_of(length_S),
+    }

@@ -1,0 +1,77 @@
+"""Validation along a stage: accuracy on tuning items, when to stop, and the way back to the best weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from scalpel.config.recipe import ValidateSpec
+from scalpel.data.example import Example, Task
+from scalpel.engine import Engine, Sampling
+
+
+@dataclass
+class Validation:
+    """The best accuracy so far, how many rounds ago it was, and the weights that had it.
+
+    With `patience` 0 it only watches: no weights are kept. Ties count as no improvement, so the earlier weights
+    stay. Its samples count as cost of the run, since they decide what comes out of it.
+    """
+
+    spec: ValidateSpec | None
+    best: float = -1.0
+    best_step: int = 0
+    waited: int = 0
+    weights: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def keeps(self) -> bool:
+        return self.spec is not None and self.spec.patience > 0
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether `patience` rounds have gone by without a new best."""
+        return self.spec is not None and 0 < self.spec.patience <= self.waited
+
+    def due(self, step: int) -> bool:
+        return self.spec is not None and step % self.spec.every == 0
+
+    def note(self, accuracy: float, step: int, moved: Mapping[str, Tensor]) -> None:
+        """Takes in a round's accuracy; `moved` are the weights that have moved so far."""
+        if accuracy <= self.best:
+            self.waited += 1
+            return
+        self.best, self.best_step, self.waited = accuracy, step, 0
+        if self.keeps:
+            self.weights = {name: x.detach().clone() for name, x in moved.items()}
+
+    def also(self, name: str, weight: Tensor) -> None:
+        """A weight begins to move after the best round: what it is now, it was then."""
+        if self.keeps and self.weights:
+            self.weights.setdefault(name, weight.detach().clone())
+
+    @torch.no_grad()
+    def go_back(self, model: nn.Module) -> None:
+        """Puts the best weights back, if any were kept."""
+        for name, value in self.weights.items():
+            model.get_parameter(name).copy_(value)
+
+    def state(self) -> dict[str, Any]:
+        return {k: v for k, v in vars(self).items() if k != "spec"}
+
+    def restore(self, saved: Mapping[str, Any], device: torch.device) -> None:
+        vars(self).update(saved)
+        self.weights = {name: x.to(device) for name, x in saved["weights"].items()}
+
+
+def accuracy(engine: Engine, task: Task, examples: Sequence[Example], sampling: Sampling) -> float:
+    """The share of examples whose greedy completion is solved."""
+    prompts = [engine.tokens.prompt(example.prompt) for example in examples]
+    samples = engine.sample(prompts, replace(sampling, temperature=0.0))
+    texts = [engine.tokens.text(group[0].ids) for group in samples]
+    solved = sum(task.score(text, example) >= 1.0 for text, example in zip(texts, examples, strict=True))
+    return solved / len(examples)

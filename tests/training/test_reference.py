@@ -1,0 +1,154 @@
+"""The reference model: the policy with its adapters off where that is the same, else a second one."""
+
+import pytest
+import torch
+
+import tiny
+from running import equal, ran, tables, weights
+from scalpel.config.plan import assemble
+from scalpel.engine import Engine
+from scalpel.models.adapters import adapt
+from scalpel.runs.folder import RunFolder
+from scalpel.training.loop import train
+from scalpel.training.memory import bytes_of, estimate_memory
+from scalpel.training.run import TrainingRun
+from scalpel.training.stage import StageRun
+from scalpel.training.step import StepMetrics, backward, prepare
+
+LORA = {"scope": "lora", "steps": 3, "warmup": 0.0}
+ANCHORED = {**LORA, "method": "sft", "anchors": ["kl"]}
+STAGES = {
+    "dpo": {**LORA, "method": "dpo"},
+    "exact divergence": ANCHORED,
+    "dora": {**ANCHORED, "scope": {"name": "lora", "magnitude": True}},
+    "estimated divergence": {**LORA, "method": "grpo", "anchors": [{"name": "kl", "estimator": "k3"}]},
+    "dropout of adapters": {**ANCHORED, "scope": {"name": "lora", "dropout": 0.5}},
+    "a start of its own": {**ANCHORED, "reference": "start"},
+}
+
+
+@pytest.fixture
+def second_model(monkeypatch):
+    """The plain path: a second model is loaded, whatever the scope is."""
+    return lambda: monkeypatch.setattr(TrainingRun, "refers_to_its_start", lambda self, index: False)
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])  # gpt2 has dropout of its own
+@pytest.mark.parametrize("name", STAGES)
+def test_the_run_is_the_same_as_with_a_second_model(at, tmp_path, name, kind, second_model):
+    recipe = tables(at, STAGES[name], kind)
+    job = train(recipe, RunFolder(tmp_path / "off"))
+    assert job.engine.off.keys() == {"reference"} and "reference" not in job.engine.others
+    found = weights(job)
+    log = RunFolder(tmp_path / "off", True).records("train")
+    second_model()
+    expected, plain = ran(recipe, tmp_path / "two")
+    for name, x in expected.items():
+        torch.testing.assert_close(found[name], x, rtol=1e-5, atol=1e-6, msg=lambda m, n=name: f"{n}: {m}")
+    for line, other in zip(log, plain, strict=True):
+        assert line["loss"] == pytest.approx(other["loss"], rel=1e-5, abs=1e-7)
+        assert line["gradient_norm"] == pytest.approx(other["gradient_norm"], rel=1e-4)
+
+
+def opened(at, stage: dict, **over) -> tuple[TrainingRun, StageRun]:
+    job = TrainingRun(tables(at, stage, **over))
+    return job, job.enter(0)
+
+
+def moved(job: TrainingRun, stage: StageRun) -> None:
+    with torch.no_grad():
+        for m in stage.scope.trainables:
+            m.value.add_(0.1 * torch.randn_like(m.value))
+
+
+def test_gradients_are_those_beside_a_second_model(at, second_model):
+    found = []
+    for way in range(2):
+        if way:
+            second_model()
+        job, stage = opened(at, {**ANCHORED, "anchors": [{"name": "kl", "estimator": "exact-forward"}]})
+        torch.manual_seed(0)
+        moved(job, stage)
+        stream, batch = stage.plan.streams[0], job.draw(stage, 0, 0, 0, 0.5)
+        tally = StepMetrics()
+        loss = backward(job.engine, stream, batch, 0.5, 2, tally)
+        grads = {m.name: m.value.grad for m in stage.scope.trainables}
+        found.append((loss, tally.means()["kl"], grads))
+        assert all(m.value.requires_grad for m in stage.scope.trainables)
+    (loss, kl, grads), (loss2, kl2, grads2) = found
+    assert (loss, kl) == pytest.approx((loss2, kl2), rel=1e-5) and kl > 1e-3
+    for name, g in grads2.items():
+        torch.testing.assert_close(grads[name], g, rtol=1e-5, atol=1e-5 * float(g.abs().max()))
+
+
+def test_switched_off_it_is_the_base_bit_for_bit_and_switched_on_what_it_was(at):
+    job, stage = opened(at, {**LORA, "method": "dpo"})
+    base = Engine(job.load(job.recipe.model)[0], job.engine.tokens)
+    moved(job, stage)
+    batch = job.draw(stage, 0, 0, 0, 0.5)
+    before = job.engine.score(batch).logp_N
+    job.engine.model.train()
+    reference = prepare(job.engine, stage.plan.streams[0], batch, 0.5).reference_N
+    assert job.engine.model.training
+    assert reference is not None and torch.equal(reference, base.score(batch).logp_N)
+    assert torch.equal(job.engine.score(batch).logp_N, before) and not torch.equal(before, reference)
+
+
+def test_the_memory_of_a_second_model_is_saved(at, second_model):
+    job, stage = opened(at, ANCHORED)
+    assert estimate_memory(job, stage, 0.0).others == 0.0
+    second_model()
+    job, stage = opened(at, ANCHORED)
+    memory = estimate_memory(job, stage, 0.0)
+    assert memory.others == bytes_of(job.load(job.recipe.model)[0].parameters())
+
+
+def test_an_adapter_on_the_head_can_not_be_switched_off_since_the_head_is_read_apart():
+    for targets, expected in ((["lm_head"], False), (["q_proj"], True)):
+        model = tiny.model(tie_word_embeddings=False)
+        assert (adapt(model, "lora", {"r": 2, "target_modules": targets}, 0).off is not None) == expected
+
+
+@pytest.mark.parametrize("scope", ["all", "hft", "components", "lift"])
+def test_weights_that_move_themselves_take_a_second_model(at, scope):
+    job, _ = opened(at, {**ANCHORED, "scope": scope})
+    assert not job.engine.off and "reference" in job.engine.others
+
+
+def test_another_model_as_reference_is_loaded(at):
+    teacher = str(at / "teacher")
+    for stage, more in (({**ANCHORED, "reference": teacher}, {}), (ANCHORED, {"models": {"reference": teacher}})):
+        job, _ = opened(at, stage, **more)
+        assert not job.engine.off and "reference" in job.engine.others
+
+
+def test_a_later_stage_is_its_own_reference_only_where_it_starts_there(at):
+    later = {"start": ANCHORED, "base": {**ANCHORED, "reference": "base"}}
+    later["start"] = {**ANCHORED, "reference": "start"}
+    found = {}
+    for name, second in later.items():
+        job = TrainingRun(tables(at, [ANCHORED, second]))
+        job.leave(job.enter(0))
+        job.enter(1)
+        found[name] = set(job.engine.off)
+    assert found == {"start": {"reference"}, "base": set()}
+    job = TrainingRun(tables(at, [ANCHORED, {**ANCHORED, "start": "base"}]))
+    job.plans = [assemble(spec, job.recipe) for spec in job.recipe.stages]
+    job.leave(job.enter(0))
+    job.enter(1)
+    assert set(job.engine.off) == {"reference"}
+
+
+def test_the_switch_survives_resuming(at, tmp_path):
+    later = {**ANCHORED, "reference": "start", "steps": 4, "checkpoint_every": 1}
+    recipe = tables(at, [{**LORA, "method": "sft"}, later])
+    expected, log = ran(recipe, tmp_path / "whole")
+
+    def stop(record) -> None:
+        if record["step"] == 5:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        train(recipe, RunFolder(tmp_path / "cut"), tell=stop)
+    found, lines = ran(recipe, tmp_path / "cut", resume=True)
+    assert lines == log and equal(found, expected)
