@@ -33,8 +33,8 @@ def follow(turn: Any, planned: Recipe) -> dict[str, Any]:
         )
         spent.update({name: record[name] for name in spent})
 
-    def watch(job: TrainingRun, stage: StageRun, progress: RunState) -> bool:
-        if not progress.total:
+    def watch(job: TrainingRun, stage: StageRun, state: RunState) -> bool:
+        if not state.global_step:
             rest.update(at_rest=now_bytes(str(job.device)), precision=precision_of(job, stage))
         turn(**last)
         return False

@@ -42,7 +42,6 @@ class OwnedHead(HeadTerm):
 
 Need = str | HeadTerm  # "logp" | "entropy" | "argmax" | "value" | HeadTerm
 HANDED = ("stat", "state", "mask_id", "seed", "out")  # keywords that the loop fills in, not the recipe
-READABLE = ("old", "old_value", "reference", "behaviour", "reward", "label", "pair", "demonstration", "progress")
 
 
 @dataclass(frozen=True)
@@ -160,13 +159,17 @@ SHAPES: dict[str, Callable[[float, float], float]] = {  # of a schedule, before 
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Bound:
-    """A part with its hyper-parameters. A number may be a schedule {from, to, over, until} along the run."""
+    """A part with its hyper-parameters. A number may be a schedule {from, to, over, until} along the run.
+
+    Each is equal to itself alone, so that what a step knows of it can be looked up by it: the same part may stand in a
+    stage twice.
+    """
 
     part: Part
     hyper: Mapping[str, Any]
-    memory: PartState = field(default_factory=PartState, compare=False)
+    memory: PartState = field(default_factory=PartState)
 
     def at(self, progress: float) -> dict[str, Any]:
         """The hyper-parameters at `progress` in [0, 1]."""

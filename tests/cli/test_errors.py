@@ -206,7 +206,7 @@ def test_ctrl_c_writes_a_checkpoint_says_where_and_resume_ends_as_if_nothing_had
 
 
 @pytest.mark.parametrize(
-    "place", ["scalpel.training.run.TrainingRun.load", "scalpel.experiments.single.probe_base", "scalpel.models.save"]
+    "place", ["scalpel.training.models.RunModels.load", "scalpel.experiments.single.probe_base", "scalpel.models.save"]
 )
 def test_ctrl_c_outside_the_loop_stops_calmly(scalpel, monkeypatch, place):
     def interrupted(*arguments, **named):

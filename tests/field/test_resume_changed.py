@@ -134,7 +134,7 @@ def test_the_learning_rate_may_be_lowered_where_the_run_broke_down_and_said_so(a
     folder = tmp_path / "run"
 
     def spoil(job, stage, progress) -> bool:
-        if progress.total == 2:
+        if progress.global_step == 2:
             next(iter(job.engine.model.parameters())).register_hook(lambda g: g * float("inf"))
         return False
 

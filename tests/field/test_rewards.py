@@ -340,6 +340,6 @@ def test_early_rewards_keep_to_the_same(user: Write) -> None:
     rewards = Rewards([{"name": user("def f(completions): return [None] * len(completions)"), "early": True}])
     early = rewards.while_sampling(None)  # type: ignore[arg-type]
     with early:
-        early.ask(EXAMPLES[0], ["a", "b"], [[1], [2]])
+        early.ask(0, EXAMPLES[0], ["a", "b"], [[1], [2]])
     scored = rewards([EXAMPLES[0]] * 2, ["a", "b"], [[1], [2]], early=early)
     assert scored.reward_S.isnan().all()

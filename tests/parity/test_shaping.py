@@ -285,7 +285,7 @@ PLACES = {"p": (1.0, 0.0), "q": (0.8, 0.6), "good": (0.0, 1.0), "fine": (0.6, 0.
 def looked_at(memory: dict, prompt: str, said: list[str], earned: list[float], step: int = 0, **options: Any) -> Any:
     embed = lambda texts: torch.tensor([PLACES[t] for t in texts])  # noqa: E731
     example = Example(prompt)
-    seen = ShapingContext([example] * len(said), said, [1] * len(said), earned, memory, step, embed)
+    seen = ShapingContext([example] * len(said), said, [0] * len(said), [1] * len(said), earned, memory, step, embed)
     return shape({"name": "episodic", **options})(seen)
 
 
@@ -325,5 +325,5 @@ def test_the_cosine_of_length_is_trl_s() -> None:
     said, lengths = [r"\boxed{4}", r"\boxed{5}"] * 4, [0, 0, 7, 7, 20, 20, 39, 39]
     expected = theirs([[{"content": text}] for text in said], ["4"] * 8, [[1] * n for n in lengths])
     ours = {"most": 40, "right_short": 2.0, "right_long": 0.5, "wrong_short": -3.0, "wrong_long": -0.5}
-    seen = ShapingContext([Example("2+2")] * 8, said, lengths, [float("4" in t) for t in said], {}, 0, None)
+    seen = ShapingContext([Example("2+2")] * 8, said, [0] * 8, lengths, [float("4" in t) for t in said], {}, 0, None)
     assert shape({"name": "cosine-length", **ours})(seen) == pytest.approx(expected)

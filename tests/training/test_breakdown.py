@@ -19,7 +19,7 @@ def poison(step: int, value: float = float("nan")):
     """A watcher that spoils one weight after that step, as an update that overflowed would."""
 
     def watch(job, stage, progress) -> bool:
-        if progress.total == step:
+        if progress.global_step == step:
             with torch.no_grad():
                 next(iter(job.engine.model.parameters())).view(-1)[-1] = value
                 job.engine.model.model.norm.weight[0] = value
@@ -47,7 +47,7 @@ def test_a_gradient_that_overflows_leaves_the_weights_before_the_step_and_saves_
     before: list = []
 
     def watch(job, stage, progress) -> bool:
-        if progress.total == 3:
+        if progress.global_step == 3:
             before.append(weights(job))
             name, p = next(iter(job.engine.model.named_parameters()))
             p.register_hook(lambda g: g * float("inf"))

@@ -37,7 +37,7 @@ class Slow:
 
 
 def test_writing_takes_at_most_a_fiftieth_of_a_long_run_whatever_it_costs(at, monkeypatch):
-    monkeypatch.setattr(checkpoint, "state", lambda *a: {})
+    monkeypatch.setattr(checkpoint, "state_of", lambda *a: {})
     stage = type("Stage", (), {"spec": tables(at, PLAIN).stages[0]})
     for seconds in (0.01, 5.0, 90.0):
         clock = Clock(monkeypatch)

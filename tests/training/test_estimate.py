@@ -24,7 +24,7 @@ def estimated(at, stage: dict, folder):
     found = []
 
     def watch(job, run, progress) -> bool:
-        if progress.total == 0:
+        if progress.global_step == 0:
             found.append(estimate(job, run))
         return False
 
@@ -85,7 +85,7 @@ def test_a_budget_is_turned_into_steps(at, tmp_path):
 def test_estimating_changes_nothing_of_the_run(at, tmp_path, method):
     stage = {"method": method, **STEPS, "steps": 3}
     plain, log = ran(tables(at, stage, "gpt2"), tmp_path / "plain")
-    watch = lambda job, run, progress: bool(progress.total == 0 and estimate(job, run) is None)  # noqa: E731
+    watch = lambda job, run, progress: bool(progress.global_step == 0 and estimate(job, run) is None)  # noqa: E731
     watched, lines = ran(tables(at, stage, "gpt2"), tmp_path / "watched", watch=watch)
     assert equal(plain, watched) and log == lines
 
@@ -124,7 +124,7 @@ def test_activations_grow_with_the_micro_batch_and_not_with_the_batch(at):
 def test_logits_are_counted_as_the_head_that_runs_makes_them(at, monkeypatch, method, kept):
     """None are kept for the backward pass where the slope is known ahead."""
     job, stage = entered(at, method=method, batch=16)
-    n, V = int(job.draw(stage, 0, 0, 0, 0.0).train_N.sum()), len(job.engine.model.lm_head.weight)
+    n, V = int(job.rollout.draw(stage, stage.streams[0], 0, 0, 0.0).train_N.sum()), len(job.engine.model.lm_head.weight)
     said = lambda: estimate(job, stage).memory.activations / (4 * V * n)  # noqa: E731  # in whole logits
     found = []
     for chunk, most in ((n, 2**28), (8, 2**28), (8, 0)):
@@ -158,7 +158,7 @@ def test_the_recipe_may_say_whether_layers_run_twice(at, said, room):
 
 def test_activations_are_what_autograd_holds(at):
     job, stage = entered(at, batch=16)
-    batch = job.draw(stage, 0, 0, 0, 0.0)
+    batch = job.rollout.draw(stage, stage.streams[0], 0, 0, 0.0)
     held: dict[int, int] = {}
     weights = {p.untyped_storage().data_ptr() for p in job.engine.model.parameters()}
 
@@ -177,7 +177,7 @@ def test_running_out_of_memory_says_what_to_change_and_where_to_go_on(at, tmp_pa
     recipe = tables(at, {"method": "sft", "checkpoint_every": 2})
 
     def watch(job, stage, progress) -> bool:
-        if progress.total == 2:
+        if progress.global_step == 2:
 
             def full(*args, **kwargs):
                 raise torch.OutOfMemoryError("CUDA out of memory")

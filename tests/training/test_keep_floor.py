@@ -115,7 +115,7 @@ def test_whatever_a_stage_refers_to_the_floor_holds_to_the_base(at, sets):
         seen = {}
 
         def watch(job, run, progress) -> bool:
-            base = dict(job.base().named_parameters())
+            base = dict(job.models.base().named_parameters())
             others = job.engine.others if run.index else {}
             seen.update({role: equal(dict(model.named_parameters()), base) for role, model in others.items()})
             return False

@@ -60,7 +60,7 @@ STEADY = {
 def test_a_step_with_gradients_made_ahead_is_the_plain_step(job, stage, accumulation, monkeypatch):
     running = opened(job, stage)
     stream = running.plan.streams[0]
-    batch = prepare(job.engine, stream, job.draw(running, 0, 0, 0, 0.5), 0.5)
+    batch = prepare(job.engine, stream, job.rollout.draw(running, running.streams[0], 0, 0, 0.5), 0.5)
     batch = rewarded(batch)
     again, made = fused_head.gradients, []
     monkeypatch.setattr(fused_head, "gradients", lambda *args: made.append(1) or again(*args))

@@ -28,7 +28,7 @@ class Counted:
         self.steps = [0]
 
     def watch(self, job, stage, progress) -> bool:
-        if progress.total == 0:
+        if progress.global_step == 0:
             own = job.engine.score
 
             def score(batch, role="policy", **more):

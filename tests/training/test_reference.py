@@ -69,7 +69,7 @@ def test_gradients_are_those_beside_a_second_model(at, second_model):
         job, stage = opened(at, {**ANCHORED, "anchors": [{"name": "kl", "estimator": "exact-forward"}]})
         torch.manual_seed(0)
         moved(job, stage)
-        stream, batch = stage.plan.streams[0], job.draw(stage, 0, 0, 0, 0.5)
+        stream, batch = stage.plan.streams[0], job.rollout.draw(stage, stage.streams[0], 0, 0, 0.5)
         tally = StepMetrics()
         loss = backward(job.engine, stream, batch, 0.5, 2, tally)
         grads = {m.name: m.value.grad for m in stage.scope.trainables}
@@ -83,9 +83,9 @@ def test_gradients_are_those_beside_a_second_model(at, second_model):
 
 def test_switched_off_it_is_the_base_bit_for_bit_and_switched_on_what_it_was(at):
     job, stage = opened(at, {**LORA, "method": "dpo"})
-    base = Engine(job.load(job.recipe.model)[0], job.engine.tokens)
+    base = Engine(job.models.load(job.recipe.model)[0], job.engine.tokens)
     moved(job, stage)
-    batch = job.draw(stage, 0, 0, 0, 0.5)
+    batch = job.rollout.draw(stage, stage.streams[0], 0, 0, 0.5)
     before = job.engine.score(batch).logp_N
     job.engine.model.train()
     reference = prepare(job.engine, stage.plan.streams[0], batch, 0.5).reference_N
@@ -100,7 +100,7 @@ def test_the_memory_of_a_second_model_is_saved(at, second_model):
     second_model()
     job, stage = opened(at, ANCHORED)
     memory = estimate_memory(job, stage, 0.0)
-    assert memory.others == bytes_of(job.load(job.recipe.model)[0].parameters())
+    assert memory.others == bytes_of(job.models.load(job.recipe.model)[0].parameters())
 
 
 def test_an_adapter_on_the_head_can_not_be_switched_off_since_the_head_is_read_apart():

@@ -149,7 +149,7 @@ def test_ctrl_c_without_a_run_folder_says_that_nothing_was_saved(at, capsys):
 
 def test_a_stage_that_was_ended_early_stays_ended_on_resume(at, tmp_path):
     made = recipe(at, "sft with dropout")
-    until = lambda job, stage, progress: progress.total == 4  # noqa: E731
+    until = lambda job, stage, progress: progress.global_step == 4  # noqa: E731
     expected = weights(train(made, RunFolder(tmp_path / "a"), watch=until))
     again = weights(train(made, RunFolder(tmp_path / "a", True), resume=True, watch=until))
     assert equal(expected, again)
@@ -176,10 +176,10 @@ def test_columns_of_a_held_batch_come_back(at, tmp_path):
     seen: list = []
 
     def watch(job, stage, progress) -> bool:
-        if progress.held:
-            seen.append([json.loads(json.dumps(row)) for row in progress.held[0].columns])
-        return progress.total == 4
+        if stage.streams[0].held is not None:
+            seen.append([json.loads(json.dumps(row)) for row in stage.streams[0].held.columns])
+        return progress.global_step == 4
 
     train(made, RunFolder(tmp_path / "a"), watch=watch)
-    held = RunFolder(tmp_path / "a", True).last_checkpoint()["progress"]["held"][0]["columns"]
+    held = RunFolder(tmp_path / "a", True).last_checkpoint()["stage"]["streams"][0]["held"]["columns"]
     assert held == seen[-1] and len(held) == 32

@@ -30,7 +30,7 @@ def test_a_run_repeats_with_its_seed_and_differs_with_another(at, reason):
 def test_without_chance_another_seed_only_changes_the_order(at):
     # all items in each batch, nothing dropped out or sampled: the same step up to the order of additions
     stage = {"method": "sft", "steps": 1, "batch": 16, "optimizer": "sgd"}
-    n = len(TrainingRun(tables(at, stage)).data(None)[1])
+    n = len(TrainingRun(tables(at, stage)).rollout.data(None)[1])
     a, b = (weights(train(tables(at, {**stage, "batch": n}, seed=seed))) for seed in (0, 1))
     assert all(torch.allclose(a[name], b[name], atol=1e-6) for name in a)
 
@@ -63,13 +63,13 @@ def test_the_order_of_the_data_does_not_depend_on_the_method(at):
     drawn = []
     for method in ("sft", "dft"):
         job = TrainingRun(tables(at, {"method": method}))
-        drawn.append(job.draw(job.enter(0), 0, 2, 2, 0.5).ids_N)
+        drawn.append(job.rollout.draw(running := job.enter(0), running.streams[0], 2, 2, 0.5).ids_N)
     assert torch.equal(*drawn)
 
 
 def test_each_stage_sees_the_data_in_an_order_of_its_own(at):
     job = TrainingRun(tables(at, {"method": "sft", "repeat": 2}))
-    first, second = (job.draw(job.enter(k), 0, 0, 0, 0.0).ids_N for k in (0, 1))
+    first, second = (job.rollout.draw(running := job.enter(k), running.streams[0], 0, 0, 0.0).ids_N for k in (0, 1))
     assert first.tolist() != second.tolist()
 
 
@@ -78,7 +78,7 @@ def test_a_run_does_not_depend_on_random_numbers_drawn_by_who_watches(at):
 
     def watch(job, stage, progress) -> bool:
         torch.manual_seed(len(str(progress)))
-        job.engine.sample([[9, 10]], job.sampling(stage.spec))
+        job.engine.sample([[9, 10]], job.rollout.sampling(stage.spec))
         return False
 
     recipe = tables(at, stage)

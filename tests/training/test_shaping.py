@@ -85,11 +85,11 @@ def test_only_selected_prompts_are_learnt_from_and_the_log_says_how_many(at, tmp
     seen: set[str] = set()
 
     def watch(job, stage, progress) -> bool:
-        if progress.total == 0:
-            kept = stage.selected[0]
-            assert 0 < len(kept) < 15 and len(stage.data[0][1]) == len(kept)
-            watch.kept = {stage.data[0][1][i].id for i in range(len(kept))}
-        seen.update(row["id"] for row in job.completions)
+        if progress.global_step == 0:
+            kept = stage.streams[0].selected
+            assert 0 < len(kept) < 15 and len(stage.streams[0].examples) == len(kept)
+            watch.kept = {stage.streams[0].examples[i].id for i in range(len(kept))}
+        seen.update(row["id"] for row in job.rollout.record.completions)
         return False
 
     chosen = {"name": "learnable", "size": 4, "most": 2}

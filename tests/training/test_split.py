@@ -57,7 +57,7 @@ def assert_split_does_not_matter(job: TrainingRun, train: dict) -> bool:
     stage = opened(job, train)
     perturb(job)
     batches = [
-        prepare(job.engine, stream, job.draw(stage, k, 0, 0, 0.5), 0.5) for k, stream in enumerate(stage.plan.streams)
+        prepare(job.engine, stream, job.rollout.draw(stage, stage.streams[k], 0, 0, 0.5), 0.5) for k, stream in enumerate(stage.plan.streams)
     ]
     assert all(bool(b.train_N.any()) for b in batches)
     (loss, metrics, gradients), *others = [of_split(job, stage, batches, *split) for split in SPLITS]
@@ -139,7 +139,7 @@ def test_numbers_off_the_mask_reach_neither_loss_nor_gradient(job, method, bad, 
     stage = opened(job, {"method": method})
     perturb(job)
     stream = stage.plan.streams[0]
-    batch = prepare(job.engine, stream, job.draw(stage, 0, 0, 0, 0.5), 0.5)
+    batch = prepare(job.engine, stream, job.rollout.draw(stage, stage.streams[0], 0, 0, 0.5), 0.5)
     clean_run = of_split(job, stage, [batch], *SPLITS[1])
     own = job.engine.forward
 

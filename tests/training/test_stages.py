@@ -87,7 +87,7 @@ def test_a_reference_does_not_move(at):
 @pytest.mark.parametrize("optimizer", ["adamw", "rmsprop", "sgd"])
 def test_two_stages_with_the_optimiser_kept_are_one_stage_of_their_length(at, optimizer):
     # all items in each batch, so that order does not matter; constant rate, no warm-up
-    n = len(TrainingRun(tables(at, ONE)).data(None)[1])
+    n = len(TrainingRun(tables(at, ONE)).rollout.data(None)[1])
     stage = {**ONE, "batch": n, "optimizer": optimizer}
     one = weights(train(tables(at, {**stage, "steps": 4})))
     kept = weights(train(tables(at, {**stage, "repeat": 2, "keep_optimiser": True})))
@@ -134,7 +134,7 @@ def test_home_is_where_each_weight_was_when_the_stage_began_however_often_the_sc
         for m in stage.scope.trainables:
             whole = base[m.name] if m.index is None else base[m.name].view(-1)[m.index]
             assert torch.equal(stage.at(stage.home)[m.name], whole)
-            seen.add((progress.total, m.name))
+            seen.add((progress.global_step, m.name))
         return False
 
     train(tables(at, {**ONE, "steps": 4, "scope": scope, "anchors": ["l2"]}), watch=watch)
@@ -161,7 +161,7 @@ def test_patience_ends_the_stage_and_the_best_weights_come_back(at, tmp_path, sc
     log = records(tmp_path / "a")
     assert [line["validation/accuracy"] for line in log] == [0.2, 0.6, 0.5, 0.6]  # a tie is no new best
     assert [line["validation/best"] for line in log] == [0.2, 0.6, 0.6, 0.6]
-    stop = lambda job, stage, progress: progress.total == 2  # noqa: E731
+    stop = lambda job, stage, progress: progress.global_step == 2  # noqa: E731
     best = weights(train(tables(at, stage), watch=stop))
     assert equal(weights(job), best)
 
@@ -178,7 +178,7 @@ def test_validation_asks_tuning_items_greedily_and_is_paid_for(at, tmp_path):
     asked = []
 
     def watch(job, stage, progress) -> bool:
-        if progress.total == 0:
+        if progress.global_step == 0:
             own = job.engine.sample
             job.engine.sample = lambda prompts, sampling, *a: (
                 asked.append((prompts, sampling)) or own(prompts, sampling)
@@ -188,7 +188,7 @@ def test_validation_asks_tuning_items_greedily_and_is_paid_for(at, tmp_path):
     recipe = tables(at, {**ONE, "validate": {"every": 2, "items": 3}})
     job = train(recipe, RunFolder(tmp_path / "a"), watch=watch)
     ((prompts, sampling),) = asked
-    items = job.task.examples("tune", 3, 0)
+    items = job.rollout.task.examples("tune", 3, 0)
     assert prompts == [job.engine.tokens.prompt(e.prompt) for e in items] and sampling.temperature == 0.0
     assert job.engine.meter.tokens_sampled > 0
 

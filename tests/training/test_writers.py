@@ -34,7 +34,7 @@ def handed(job: TrainingRun, stage: StageRun) -> tuple[SourceContext, list[list[
         seen.append(draw)
         return draw
 
-    job.draw(stage, 0, 0, 0, 0.0, hand)
+    job.rollout.draw(stage, stage.streams[0], 0, 0, 0.0, hand)
     return seen[0], [job.engine.tokens.prompt(e.prompt) for e in seen[0].examples]
 
 
@@ -63,7 +63,7 @@ def test_nothing_is_kept_of_a_stage_that_nobody_asks_for(at):
 def test_what_a_role_writes_is_what_its_model_writes_and_it_is_paid_for(at):
     job = TrainingRun(tables(at, {"method": "sequence-distillation"}))
     draw, prompts = handed(job, job.enter(0))
-    teacher = Engine(job.load(job.recipe.models["teacher"])[0], job.engine.tokens)
+    teacher = Engine(job.models.load(job.recipe.models["teacher"])[0], job.engine.tokens)
     before = job.engine.meter.tokens_sampled
     found = draw.by("teacher")(prompts, 2, 5)
     assert found == teacher.sample(prompts, Sampling(6), 2, 5) != draw.by("policy")(prompts, 2, 5)
@@ -116,7 +116,7 @@ def test_a_judge_of_the_recipe_is_asked_in_the_loop_and_paid_for(at, tmp_path):
     job = TrainingRun(recipe)
     stage = job.enter(0)
     processed = job.engine.meter.tokens_processed
-    job.draw(stage, 0, 0, 0, 0.0)
+    job.rollout.draw(stage, stage.streams[0], 0, 0, 0.0)
     assert job.engine.meter.tokens_processed > processed
     _, (line,) = ran(recipe, tmp_path / "run")
     assert 0.0 < line["rewards/judge/mean"] < 1.0

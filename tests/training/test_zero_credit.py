@@ -55,7 +55,7 @@ def assert_same(found: dict, expected: dict) -> None:
 def sampled(job: TrainingRun, stage: StageRun, equal_groups: int) -> Batch:
     """A batch of which the samples of the first few groups all got the same reward."""
     stream = stage.plan.streams[0]
-    batch = prepare(job.engine, stream, job.draw(stage, 0, 0, 0, 0.5), 0.5)
+    batch = prepare(job.engine, stream, job.rollout.draw(stage, stage.streams[0], 0, 0, 0.5), 0.5)
     reward_SK = torch.linspace(0, 1, batch.S).roll(3)[:, None].clone()
     reward_SK[batch.group_S < equal_groups] = 0.5
     return replace(batch, reward_SK=reward_SK)
@@ -132,7 +132,7 @@ def with_credits(stream, *credits: Bound, **changes):
 @pytest.mark.parametrize("method", ["sft", "grpo", "distill"])
 def test_a_token_without_credit_does_not_reach_the_head(job, method, monkeypatch):
     stage = opened(job, {"method": method})
-    stream, batch = with_credits(stage.plan.streams[0], THIRD), job.draw(stage, 0, 0, 0, 0.5)
+    stream, batch = with_credits(stage.plan.streams[0], THIRD), job.rollout.draw(stage, stage.streams[0], 0, 0, 0.5)
     expected, found = passed(job, stream, batch, monkeypatch), passed(job, stream, batch)
     assert_same(found, expected)
     asked = credited_part(stream, batch, 0.5).batch
@@ -142,7 +142,7 @@ def test_a_token_without_credit_does_not_reach_the_head(job, method, monkeypatch
 def test_tokens_are_left_out_beside_a_credit_of_each_token_alone(job, monkeypatch):
     stage = opened(job, {"method": "sft"})
     stream, batch = with_credits(stage.plan.streams[0], THIRD, bind("credit", "own-probability")), None
-    batch = job.draw(stage, 0, 0, 0, 0.5)
+    batch = job.rollout.draw(stage, stage.streams[0], 0, 0, 0.5)
     found = passed(job, stream, batch)
     assert_same(found, passed(job, stream, batch, monkeypatch))
     assert found["tokens_left_out_share"] > 0.5
@@ -160,7 +160,7 @@ def test_beside_a_credit_that_ranks_tokens_only_whole_sequences_are_left_out(job
 
 def test_a_token_is_left_out_only_where_no_signal_credits_it(job, monkeypatch):
     stage = opened(job, {"method": "sft"})
-    stream, batch = stage.plan.streams[0], job.draw(stage, 0, 0, 0, 0.5)
+    stream, batch = stage.plan.streams[0], job.rollout.draw(stage, stage.streams[0], 0, 0, 0.5)
     late = Bound(Part("credit", "late", lambda out, b: (torch.arange(b.N) % 3 > 1).float()), {})
     one, other = (Signal(n, (c,), bind("objective", "nll"), (), 1.0) for n, c in (("a", THIRD), ("b", late)))
     stream = replace(stream, signals=(one, other))
@@ -192,7 +192,7 @@ def test_a_token_is_left_out_only_where_no_signal_credits_it(job, monkeypatch):
 def test_nothing_is_left_out_where_a_loss_does_not_vanish_with_the_credit(job, stage):
     stage = opened(job, stage)
     stream = stage.plan.streams[0]
-    batch = prepare(job.engine, stream, job.draw(stage, 0, 0, 0, 0.5), 0.5)
+    batch = prepare(job.engine, stream, job.rollout.draw(stage, stage.streams[0], 0, 0, 0.5), 0.5)
     batch = replace(batch, reward_SK=torch.ones(batch.S, 1))
     assert stream.vanishing(0.5) is None and credited_part(stream, batch, 0.5).batch is batch
     assert "tokens_left_out_share" not in passed(job, stream, batch)

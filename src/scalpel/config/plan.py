@@ -109,13 +109,13 @@ class Plan:
     streams: tuple[Stream, ...]
     scope: Bound
     on_parameters: tuple[Bound, ...]
-    steered: frozenset[tuple[str, int]] = frozenset()  # signal and part, by identity, whose strength follows the floor
+    steered: frozenset[tuple[str, Bound]] = frozenset()  # signal and part whose strength follows the floor
 
     @property
     def remembering(self) -> tuple[Bound, ...]:
         """The parts that remember something along the run, each once."""
         every = [p for stream in self.streams for p in (stream.source, *stream.parts)] + list(self.on_parameters)
-        return tuple({id(p): p for p in every if p.part.state is not None}.values())
+        return tuple(dict.fromkeys(p for p in every if p.part.state is not None))
 
     @property
     def roles(self) -> frozenset[str]:
@@ -168,13 +168,13 @@ def assemble(spec: StageSpec, recipe: Recipe) -> Plan:
     return plan
 
 
-def steered(spec: StageSpec, signals: Sequence[Signal], anchors: Sequence[Bound]) -> frozenset[tuple[str, int]]:
+def steered(spec: StageSpec, signals: Sequence[Signal], anchors: Sequence[Bound]) -> frozenset[tuple[str, Bound]]:
     """What `keep.steer` names: an anchor wherever it acts, or all losses of a signal; an anchor that acts on several
     signals is steered on that one alone."""
-    found: set[tuple[str, int]] = set()
+    found: set[tuple[str, Bound]] = set()
     for name in spec.keep.steer if spec.keep and spec.keep.floor else ():
-        losses = [(signal.name, id(p)) for signal in signals if signal.name == name for p in signal.losses]
-        losses += [(place, id(a)) for a in anchors if a.part.name == name for place in ("", *(s.name for s in signals))]
+        losses = [(signal.name, p) for signal in signals if signal.name == name for p in signal.losses]
+        losses += [(place, a) for a in anchors if a.part.name == name for place in ("", *(s.name for s in signals))]
         if not losses:
             known = [*(signal.name for signal in signals if signal.name), *(a.part.name for a in anchors)]
             raise ValueError(f"keep.steer names {name!r}, but the signals and anchors here are {', '.join(known)}")

@@ -83,6 +83,21 @@ class Engine:
             lean(model)
         self.verify_heads()
 
+    def equip(
+        self,
+        *,
+        off: Mapping[str, Callable[[], AbstractContextManager[None]]],
+        others: Mapping[str, PreTrainedModel],
+        owned: nn.ModuleDict,
+        micro_tokens: int,
+        served: VllmSampler | None,
+    ) -> None:
+        """What a stage computes with: frozen models by role, `off` for those that the policy itself stands for while
+        its scope is switched off, the modules that parts own, and what samples in the policy's place."""
+        self.off, self.others, self.owned = dict(off), dict(others), owned
+        self.micro_tokens, self.served = micro_tokens, served
+        self.verify_heads()
+
     def verify_heads(self) -> None:
         """Refuses a model whose logits aren't its head's, since every number here goes through the head."""
         for role, model in {"policy": self.model, **self.others}.items():

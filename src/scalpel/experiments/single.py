@@ -16,11 +16,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from scalpel import models
+from scalpel.batch import Batch
 from scalpel.config.changes import Change
 from scalpel.config.doubts import doubts
 from scalpel.config.recipe import Recipe, write
 from scalpel.device import choose_device, choose_dtype, choose_precision, peak_memory, why_precision
-from scalpel.engine import CostMeter, Engine
+from scalpel.engine import Engine
 from scalpel.evaluation import (
     ItemResult,
     Ledger,
@@ -51,8 +52,7 @@ from scalpel.training.checkpoint import clear_automatic
 from scalpel.training.estimate import estimate
 from scalpel.training.input_digests import differing, files_of, split_by
 from scalpel.training.loop import RunState, share_done, train
-from scalpel.training.preview import preview as look_at
-from scalpel.training.preview import rows_of
+from scalpel.training.preview import preview, rows_of
 from scalpel.training.resume import changes_since, refuse_differing, renewed
 from scalpel.training.run import StageRun, TrainingRun, probes_of
 from scalpel.training.self_check import check
@@ -99,8 +99,8 @@ def run_recipe(
         watcher = Watcher(recipe, run, shown, bar, report, probes, base, before)
         if trained is None:
             how: dict[str, Any] = {"resume": resume, "insist": insist, "checkpoint": checkpoint}
-            job = train(recipe, run, watch=watcher.watch, tell=watcher.tell, **how)
-            tuned, trained = job.engine, save_trained(recipe, run, job)
+            done = train(recipe, run, preview=watcher.preview, watch=watcher.watch, tell=watcher.tell, **how)
+            tuned, trained = done.engine, save_trained(recipe, run, done)
             say_empty(run)
         else:
             tuned = take_up_trained(recipe, run, trained, changed, insist)
@@ -149,20 +149,20 @@ def finished(folder: Path) -> dict[str, Any]:
     return found
 
 
-def save_trained(recipe: Recipe, run: RunFolder, job: TrainingRun) -> dict[str, Any]:
+def save_trained(recipe: Recipe, run: RunFolder, done: TrainingRun) -> dict[str, Any]:
     """Saves the model before anything is measured, with what the training says of itself."""
-    job.engine.model.eval()
+    done.engine.model.eval()
     last = run.last_record("train")
-    cost = {**job.engine.meter.state(), "seconds": last["seconds"], "peak_memory_bytes": peak_memory(job.device)}
+    cost = {**done.engine.meter.state(), "seconds": last["seconds"], "peak_memory_bytes": peak_memory(done.device)}
     about = {
         "steps": last["step"],
         "cost": cost,
         "learning_rate": recipe.stages[-1].learning_rate,
-        "floors": job.floors,
-        "precision": job.engine.precision,
+        "floors": done.floors,
+        "precision": done.engine.precision,
         "lines": run.lines(),
     }
-    models.save(job.engine.model, job.engine.tokens, run.folder / "model")
+    models.save(done.engine.model, done.engine.tokens, run.folder / "model")
     write_json(run.folder / TRAINED, about)
     return about
 
@@ -236,19 +236,19 @@ class Watcher:
         self.last = record
         self.bar.advance(0.0, step=record["step"], loss=record["loss"], reward=record.get("reward"))
 
-    def watch(self, job: TrainingRun, stage: StageRun, progress: RunState) -> bool:
-        share = (progress.stage + min(share_done(job, stage, progress), 1.0)) / len(job.plans)
-        if not self.begun and progress.total:  # resumed: these looks were taken before
+    def watch(self, run: TrainingRun, stage: StageRun, state: RunState) -> bool:
+        share = (state.stage + min(share_done(run, stage, state), 1.0)) / len(run.plans)
+        if not self.begun and state.global_step:  # resumed: these looks were taken before
             self.points = self.points[len(self.run.records("probe")) - 1 :]
         self.begun = True
         self.bar.to(share)
         self.report(0.9 * share)
-        if progress.step == 0 and stage.lengths:
+        if state.step == 0 and any(stream.lengths for stream in stage.streams):
             add_lengths(self.run.folder / "data.json", stage)
-        if progress.total == 0:
-            self.announce(job, stage)
-            self.note(progress.total, self.cost(job, progress), self.before)
-        if progress.total == 1 and self.prints:
+        if state.global_step == 0:
+            self.announce(run, stage)
+            self.note(state.global_step, self.cost(run, state), self.before)
+        if state.global_step == 1 and self.prints:
             self.shown.say(
                 trainable_report.after_first_step(
                     self.prints, trainable_report.prints(stage.scope.trainables), self.last
@@ -258,30 +258,30 @@ class Watcher:
         while self.points and share >= self.points[0]:
             self.points.pop(0)
             if share < 1.0:
-                with unmetered(job.engine):
-                    seen = run_probes(self.few(), job.engine, self.base)
-                self.note(progress.total, self.cost(job, progress), seen)
+                with run.rollout.aside():
+                    seen = run_probes(self.few(), run.engine, self.base)
+                self.note(state.global_step, self.cost(run, state), seen)
         return False
 
-    def announce(self, job: TrainingRun, stage: StageRun) -> None:
-        """Says what the first batch would train; refuses a run that would train nothing, or the prompt."""
+    def announce(self, run: TrainingRun, stage: StageRun) -> None:
+        """Says what moves, and what can be doubted of the stage."""
         for doubt in doubts(stage.plan):
             log.warning("%s: %s", stage.name, doubt)
-        self.shown.say(trainable_report.plan(stage.scope.trainables, job.engine.model))
+        self.shown.say(trainable_report.plan(stage.scope.trainables, run.engine.model))
         self.prints = trainable_report.prints(stage.scope.trainables)
-        for k in range(len(stage.plan.streams)):
-            job.samples.clear()
-            with unmetered(job.engine):
-                batch = job.draw(stage, k, 0, 0, 0.0)
+
+    def preview(self, run: TrainingRun, stage: StageRun, batches: Sequence[Batch]) -> None:
+        """Says what the first batches will train; refuses a run that would train nothing, or the prompt."""
+        tokens, samples = run.engine.tokens, run.rollout.record.samples
+        for k, batch in enumerate(batches):
             if batch.S:
                 if not k:
-                    with unmetered(job.engine):
-                        self.shown.say(check(job.engine, batch))
-                self.shown.say(look_at(job.engine.tokens, rows_of(job.engine.tokens, batch)))
-            if words := job.samples.words(stage.spec.sampling.max_tokens):
-                self.shown.say(words)
+                    self.shown.say(check(run.engine, batch))
+                self.shown.say(preview(tokens, rows_of(tokens, batch)))
+        if words := samples.words(stage.spec.sampling.max_tokens):
+            self.shown.say(words)
         if not self.shown.quiet:  # timing a few passes is worth it only where somebody waits
-            self.shown.say(estimate(job, stage).words)
+            self.shown.say(estimate(run, stage).words)
 
     def few(self) -> list[Probe]:
         """Each probe on the items of its curve."""
@@ -293,8 +293,8 @@ class Watcher:
         most = self.recipe.measure.curve_items
         return {probe.name: {r.id for r in self.before[probe.name][:most]} for probe in self.probes}
 
-    def cost(self, job: TrainingRun, progress: RunState) -> dict[str, Any]:
-        return {**job.engine.meter.state(), "seconds": progress.seconds}
+    def cost(self, run: TrainingRun, state: RunState) -> dict[str, Any]:
+        return {**run.engine.meter.state(), "seconds": state.seconds}
 
     def note(self, step: int, cost: Mapping[str, Any], seen: ProbeResults) -> None:
         """Records a look. One at all items, as those of the ledger are, counts here with the items of the curve."""
@@ -304,7 +304,7 @@ class Watcher:
 def add_lengths(path: Path, stage: StageRun) -> None:
     """What the rows of a stage come to, beside what became of the data."""
     saved = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    lengths = {**saved.get("lengths", {}), stage.name: [x.state() for x in stage.lengths]}
+    lengths = {**saved.get("lengths", {}), stage.name: [s.lengths.state() for s in stage.streams if s.lengths]}
     write_json(path, {**saved, "lengths": lengths})
 
 
@@ -392,14 +392,3 @@ def write_delta(path: Path, base: Mapping[str, Tensor], tuned: Mapping[str, Tens
         seen.add(tensor.data_ptr())
     with whole(path) as draft:
         save_file(delta, draft)
-
-
-@contextmanager
-def unmetered(engine: Engine) -> Iterator[None]:
-    """Measuring is not charged to the run, and leaves its random numbers alone."""
-    meter, engine.meter, state = engine.meter, CostMeter(), torch.get_rng_state()
-    try:
-        yield
-    finally:
-        engine.meter = meter
-        torch.set_rng_state(state)

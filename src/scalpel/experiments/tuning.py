@@ -144,8 +144,8 @@ def with_settings(recipe: Recipe, seed: int, rate: float, budget: Budget | None,
 def following(report: Report) -> Any:
     """A `watch` for the loop that only reports how far it is."""
 
-    def watch(job: TrainingRun, stage: StageRun, progress: RunState) -> bool:
-        report((progress.stage + min(1.0, share_done(job, stage, progress))) / len(job.plans))
+    def watch(run: TrainingRun, stage: StageRun, state: RunState) -> bool:
+        report((state.stage + min(1.0, share_done(run, stage, state))) / len(run.plans))
         return False
 
     return watch

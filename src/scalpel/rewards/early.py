@@ -20,15 +20,17 @@ Function = Callable[[Sequence[Example], Sequence[str], Mapping[str, Any]], Seque
 
 @dataclass(frozen=True)
 class Answers:
-    """Completions as answers to examples, one each, with their ids."""
+    """Completions as answers to examples, one each, with their ids, and the number of the group that each belongs to:
+    the completions of one prompt of a batch. A row that stands in a batch twice makes two groups."""
 
     examples: Sequence[Example]
     completions: Sequence[str]
     ids: Sequence[Sequence[int]]
+    groups: Sequence[int]
 
     def at(self, places: Sequence[int]) -> Answers:
-        rows = [(self.examples[i], self.completions[i], self.ids[i]) for i in places]
-        return Answers([e for e, _, _ in rows], [text for _, text, _ in rows], [ids for _, _, ids in rows])
+        examples, completions = [self.examples[i] for i in places], [self.completions[i] for i in places]
+        return Answers(examples, completions, [self.ids[i] for i in places], [self.groups[i] for i in places])
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ def hear(function: Function, answers: Answers, state: Any) -> Heard:
         "trainer_state": state,
         "log_extra": logged.log_extra,
         "log_metric": logged.log_metric,
+        "groups": answers.groups,
     }
     return Heard(function(answers.examples, answers.completions, handed), logged.extra, logged.metrics)
 
@@ -72,7 +75,7 @@ def joined(calls: Sequence[tuple[Sequence[int], Heard]], count: int) -> Heard:
 class Call:
     """One prompt's completions, of which functions were asked."""
 
-    example: Example  # held, so that its identity stays its own
+    example: Example
     ids: list[list[int]]
     heard: Mapping[int, Future[Heard]]  # by the function's place among the rewards
 
@@ -83,7 +86,7 @@ class Early:
 
     def __init__(self, functions: Mapping[int, Function], state: Any) -> None:
         self.functions, self.state = functions, state
-        self.calls: dict[int, list[Call]] = {}  # by the example's identity
+        self.calls: dict[int, list[Call]] = {}  # by the group's number
         self.pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="scalpel-reward")
 
     def __enter__(self) -> Early:
@@ -92,13 +95,13 @@ class Early:
     def __exit__(self, *_: object) -> None:
         self.pool.shutdown(wait=True, cancel_futures=True)
 
-    def ask(self, example: Example, completions: Sequence[str], ids: Sequence[Sequence[int]]) -> None:
-        """Asks all functions for one prompt's completions; doesn't wait."""
+    def ask(self, group: int, example: Example, completions: Sequence[str], ids: Sequence[Sequence[int]]) -> None:
+        """Asks all functions for the completions of one prompt, the group of that number; doesn't wait."""
         assert ids, "a prompt is told of when it has completions"
         rows = [list(row) for row in ids]
-        answers = Answers([example] * len(rows), completions, rows)
+        answers = Answers([example] * len(rows), completions, rows, [group] * len(rows))
         heard = {k: self.pool.submit(hear, fn, answers, self.state) for k, fn in self.functions.items()}
-        self.calls.setdefault(id(example), []).append(Call(example, rows, heard))
+        self.calls.setdefault(group, []).append(Call(example, rows, heard))
 
     def hear(self, answers: Answers) -> dict[int, Heard]:
         """What each function gives: waits where it was asked early, and asks for the rest."""
@@ -116,8 +119,9 @@ class Early:
         """The calls that were made for these very answers, with their places among them; each is taken once."""
         start = 0
         while start < len(answers.examples):
-            waiting = self.calls.get(id(answers.examples[start]), [])
-            same = (c for c in waiting if c.ids == [list(x) for x in answers.ids[start : start + len(c.ids)]])
+            waiting, example = self.calls.get(answers.groups[start], []), answers.examples[start]
+            asked = (c for c in waiting if c.example is example)
+            same = (c for c in asked if c.ids == [list(x) for x in answers.ids[start : start + len(c.ids)]])
             call = next(same, None)
             size = len(call.ids) if call else 1
             if call is not None:

@@ -57,10 +57,10 @@ def agreement(ask: Ask | None, *, pattern: str = "") -> Scoring:
     def score(examples: Sequence[Example], completions: Sequence[str], handed: Any) -> list[float]:
         said = [found(pattern, text) if pattern else text.strip() for text in completions]
         votes: dict[int, Counter[str | None]] = {}
-        for example, answer in zip(examples, said, strict=True):
-            votes.setdefault(id(example), Counter())[answer] += answer is not None
-        most = {place: count.most_common(1)[0][0] for place, count in votes.items()}
-        return [float(a is not None and a == most[id(e)]) for e, a in zip(examples, said, strict=True)]
+        for group, answer in zip(handed["groups"], said, strict=True):
+            votes.setdefault(group, Counter())[answer] += answer is not None
+        most = {group: count.most_common(1)[0][0] for group, count in votes.items()}
+        return [float(a is not None and a == most[group]) for group, a in zip(handed["groups"], said, strict=True)]
 
     return score
 

@@ -115,15 +115,17 @@ class Rewards:
         state: TrainerState | None = None,
         trial: bool = False,
         early: Early | None = None,
+        groups: Sequence[int] | None = None,
     ) -> Scored:
-        """Scores completion i as an answer to example i. What shapes rewards doesn't apply on a `trial`; what `early`
-        has asked is not asked again."""
+        """Scores completion i as an answer to example i, in the group of number `groups[i]`; where no numbers are
+        given, neighbours that answer the same example are a group. What shapes rewards doesn't apply on a `trial`; what
+        `early` has asked is not asked again."""
         if not len(examples) == len(completions) == len(completion_ids):
             raise ValueError(
                 f"{len(examples)} examples, {len(completions)} completions, {len(completion_ids)} id lists"
             )
         state, count = state or TrainerState(), len(examples)
-        answers = Answers(examples, completions, completion_ids)
+        answers = Answers(examples, completions, completion_ids, neighbours(examples) if groups is None else groups)
         heard = early.hear(answers) if early else {}
         judging = [k for k, fn in enumerate(self.functions) if not isinstance(fn, shaping.Shape)]
         heard |= {k: hear(self.functions[k], answers, state) for k in judging if k not in heard}
@@ -164,7 +166,7 @@ class Rewards:
                 continue
             memory = self.memory.setdefault(self.names[k], {})
             seen = ShapingContext(
-                some.examples, some.completions, lengths, totals, memory, state.global_step, self.embed
+                some.examples, some.completions, some.groups, lengths, totals, memory, state.global_step, self.embed
             )
             column: list[float | None] = [None] * count
             for i, value in zip(rated, values.checked(fn(seen), self.names[k], some.examples), strict=True):
@@ -286,6 +288,14 @@ def spread(names: Sequence[str], reward_SK: Tensor) -> dict[str, float]:
             shown[f"rewards/{name}/mean"] = float(reward_s.mean())
             shown[f"rewards/{name}/std"] = float(reward_s.std(correction=0))
     return shown
+
+
+def neighbours(examples: Sequence[Example]) -> list[int]:
+    """A number for each run of the same example."""
+    groups: list[int] = []
+    for i, example in enumerate(examples):
+        groups.append(groups[-1] + (example is not examples[i - 1]) if groups else 0)
+    return groups
 
 
 def label(table: Mapping[str, Any]) -> str:

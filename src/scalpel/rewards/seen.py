@@ -15,11 +15,13 @@ Embed = Callable[[Sequence[str]], Tensor]  # texts → [S, D], of unit length
 
 @dataclass(frozen=True)
 class ShapingContext:
-    """What a shaping reward sees of a step: completions as answers to examples, how long each is in tokens, what those
-    that judge gave each without their weights, its own memory, the step's number, and how texts become vectors."""
+    """What a shaping reward sees of a step: completions as answers to examples, the number of the group that each
+    belongs to, how long each is in tokens, what those that judge gave each without their weights, its own memory, the
+    step's number, and how texts become vectors."""
 
     examples: Sequence[Example]
     completions: Sequence[str]
+    groups: Sequence[int]
     lengths: Sequence[int]
     earned: Sequence[float]
     memory: dict[str, Any]

@@ -24,12 +24,12 @@ def brevity(seen: ShapingContext, *, threshold: float = 0.5) -> list[float]:
 
     Source   Kimi Team 2025 (arXiv 2501.12599), section 2.3.3, length penalty
     """
-    ends: dict[int, list[int]] = {}
-    for example, length in zip(seen.examples, seen.lengths, strict=True):
-        ends.setdefault(id(example), []).append(length)
+    lengths: dict[int, list[int]] = {}
+    for group, length in zip(seen.groups, seen.lengths, strict=True):
+        lengths.setdefault(group, []).append(length)
     found = []
-    for example, length, earned in zip(seen.examples, seen.lengths, seen.earned, strict=True):
-        low, high = min(ends[id(example)]), max(ends[id(example)])
+    for group, length, earned in zip(seen.groups, seen.lengths, seen.earned, strict=True):
+        low, high = min(lengths[group]), max(lengths[group])
         grade = 0.5 - (length - low) / (high - low) if high > low else 0.0
         found.append(grade if earned >= threshold else min(0.0, grade))
     return found

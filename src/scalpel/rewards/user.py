@@ -79,7 +79,12 @@ def call(
     """One value for each completion, checked. `handed` are the keywords besides the columns."""
     said = [spoken(text, example) for text, example in zip(completions, examples, strict=True)]
     prompts = [e.prompt if isinstance(e.prompt, str) else [dict(m) for m in e.prompt] for e in examples]
-    known = {**columns(examples), "prompts": prompts, "completions": said, **handed}
+    known = {
+        **columns(examples),
+        "prompts": prompts,
+        "completions": said,
+        **{k: v for k, v in handed.items() if k in HANDED},
+    }
     taken = accepted(fn, spec, known)
     count = len(examples)
     given = guarded(f"reward {spec}", f", on {named(examples)}", file_of(spec), lambda: settled(fn(**taken), count))

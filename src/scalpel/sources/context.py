@@ -44,7 +44,8 @@ class SourceContext:
     `seed` is this step's own.
     `written(n, max_tokens, temperature, begin)` gives n texts that the base wrote by itself before the run.
     `more(at, n)` gives the examples at … at + n − 1 of a shuffle of all those that are not this step's; fewer where it
-    ends. `early(example, samples)` is told of samples that `reward` will be asked of, where rewards want to know early.
+    ends. `early(p, samples)` is told of the samples of example p that `reward` will be asked of, where rewards want to
+    know early.
     """
 
     examples: Sequence[Example]
@@ -58,7 +59,7 @@ class SourceContext:
     written: Callable[[int, int, float, str], Sequence[Tokenized]] = unwritten
     more: Callable[[int, int], Sequence[Example]] = lambda at, n: ()
     on_trial: Callable[[Sequence[Example], Sequence[Sequence[Sample]]], list[list[list[float]]]] | None = None
-    early: Callable[[Example, Sequence[Sample]], None] | None = None
+    early: Callable[[int, Sequence[Sample]], None] | None = None
 
     def rewarded(
         self, prompts: Sequence[Sequence[int]], n: int, writer: str = "policy"
@@ -69,7 +70,7 @@ class SourceContext:
         if (early := self.early) is None:
             samples = sample(prompts, n, self.seed)
         else:
-            samples = sample(prompts, n, self.seed, done=lambda p, found: early(self.examples[p], found))
+            samples = sample(prompts, n, self.seed, done=early)
         return samples, self.reward(self.examples, samples)
 
     def score(self, examples: Sequence[Example], samples: Sequence[Sequence[Sample]]) -> list[list[list[float]]]:

@@ -2,30 +2,46 @@
 
 from __future__ import annotations
 
+import torch
+
 from scalpel.batch import Batch
+from scalpel.seeding import derive
 from scalpel.training.checkpoint import RunState
+from scalpel.training.rollout import StepRecord
 from scalpel.training.run import TrainingRun
 from scalpel.training.stage import StageRun
 from scalpel.training.step import prepare
+from scalpel.training.stream import StreamRun
 
 
-def drawn(job: TrainingRun, stage: StageRun, k: int, progress: RunState, done: float) -> Batch:
-    """A new batch from flow k, or the held one while it is reused."""
-    stream = stage.plan.streams[k]
-    if progress.step % stream.reuse and k in progress.held:
-        return progress.held[k]
-    batch = prepare(job.engine, stream, sampled(job, stage, k, progress, done), done, stage.reference)
-    if stream.reuse > 1:
-        progress.held[k] = batch
+def draw_batches(run: TrainingRun, stage: StageRun, state: RunState, progress: float) -> list[Batch]:
+    """One batch a stream for the next step. The sampling temperature follows what all of them sampled."""
+    torch.manual_seed(derive(run.recipe.seed, "step", state.global_step) % 2**63)
+    run.engine.model.train()
+    run.rollout.record = StepRecord()
+    batches = [next_batch(run, stage, stream, state, progress) for stream in stage.streams]
+    if stage.temperature_controller:
+        run.rollout.record.numbers |= stage.temperature_controller.settle()
+    return batches
+
+
+def next_batch(run: TrainingRun, stage: StageRun, stream: StreamRun, state: RunState, progress: float) -> Batch:
+    """A new batch of the stream, or the held one while it is used again."""
+    if state.step % stream.plan.reuse and stream.held is not None:
+        return stream.held
+    drawn = from_source(run, stage, stream, state, progress)
+    batch = prepare(run.engine, stream.plan, drawn, progress, stage.reference)
+    if stream.plan.reuse > 1:
+        stream.held = batch
     return batch
 
 
-def sampled(job: TrainingRun, stage: StageRun, k: int, progress: RunState, done: float) -> Batch:
-    """The batch of flow k for this step, from its source; under a lag it was drawn so many batches ago."""
-    stream, waiting = stage.plan.streams[k], progress.waiting.setdefault(k, [])
-    while len(waiting) <= stream.lag:
-        ahead = len(waiting) * stream.reuse
-        if ahead and stage.spec.budget is None and progress.step + ahead >= stage.spec.steps:
+def from_source(run: TrainingRun, stage: StageRun, stream: StreamRun, state: RunState, progress: float) -> Batch:
+    """The stream's batch for this step; under a lag it was drawn so many batches ago."""
+    while len(stream.waiting) <= stream.plan.lag:
+        ahead = len(stream.waiting) * stream.plan.reuse
+        if ahead and stage.spec.budget is None and state.step + ahead >= stage.spec.steps:
             break  # it would never be learnt from
-        waiting.append(job.draw(stage, k, progress.step + ahead, progress.total + ahead, done))
-    return waiting.pop(0)
+        batch = run.rollout.draw(stage, stream, state.step + ahead, state.global_step + ahead, progress)
+        stream.waiting.append(batch)
+    return stream.waiting.pop(0)

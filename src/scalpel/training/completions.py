@@ -17,12 +17,17 @@ LONG = 2000  # characters of the text of something that JSON can't hold
 
 
 def completion_rows(
-    examples: Sequence[Example], texts: Sequence[str], scored: Scored, cut_off: Sequence[bool], most: int
+    examples: Sequence[Example],
+    texts: Sequence[str],
+    scored: Scored,
+    cut_off: Sequence[bool],
+    groups: Sequence[int],
+    most: int,
 ) -> list[dict]:
-    """The rows of the first `most` examples; `examples` names each completion's own, samples of one side by side.
+    """The rows of the first `most` groups; `examples` names each completion's own, `groups` the number of its group.
     `cut_off`: which completions the limit on tokens ended."""
-    prompts = list(dict.fromkeys(map(id, examples)))[:most]
-    shown = [i for i, example in enumerate(examples) if id(example) in prompts]
+    first = list(dict.fromkeys(groups))[:most]
+    shown = [i for i, group in enumerate(groups) if group in first]
     reward_S = scored.reward_S.tolist()
     return [
         {

@@ -6,8 +6,7 @@ and models; the rest follows by counting. Completions count at their longest, so
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from time import perf_counter
@@ -30,6 +29,7 @@ from scalpel.training.memory import MemoryEstimate, estimate_memory
 from scalpel.training.run import TrainingRun
 from scalpel.training.stage import StageRun
 from scalpel.training.step import StepMetrics, backward, prepare
+from scalpel.training.stream import StreamRun
 
 ENOUGH = 2048  # padded tokens of a micro-batch that is timed, at most; larger ones are scaled from it
 ROWS = 64  # samples that are drawn at once for the timing, at most
@@ -67,7 +67,7 @@ class Estimate:
 
 @dataclass
 class StreamCost:
-    """What one flow costs a step."""
+    """What one stream costs a step."""
 
     seconds: float = 0.0
     flops: float = 0.0
@@ -90,7 +90,7 @@ class DryRunSampler:
     sampled: int = 0
     meter: CostMeter = field(default_factory=CostMeter)
     cache: float = 0.0
-    draw: SourceContext | None = None  # what it last stood in for
+    given: SourceContext | None = None  # what it last stood in for
 
     def sample(
         self,
@@ -131,20 +131,21 @@ class DryRunSampler:
     def reward(self, examples: Any, samples: Sequence[Sequence[Sample]]) -> list[list[list[float]]]:
         return [[[float(k % 2 == 0)] + [0.0] * (self.rewards - 1) for k in range(len(group))] for group in samples]
 
-    def hand(self, draw: SourceContext) -> SourceContext:
-        self.draw = replace(draw, sample=self.sample, reward=self.reward, on_trial=None, early=None)
-        return self.draw
+    def hand(self, given: SourceContext) -> SourceContext:
+        self.given = replace(given, sample=self.sample, reward=self.reward, on_trial=None, early=None)
+        return self.given
 
     def most(self, source: Bound) -> int:
         """How many tokens the source samples at most, as it says itself; 0 where that doesn't depend on anything."""
-        return source.part.samples(self.draw, **source.at(0.0)) if source.part.samples and self.draw else 0
+        return source.part.samples(self.given, **source.at(0.0)) if source.part.samples and self.given else 0
 
 
-def estimate(job: TrainingRun, stage: StageRun) -> Estimate:
+def estimate(run: TrainingRun, stage: StageRun) -> Estimate:
     """The cost of a stage that has just been entered. Nothing of the run is changed by it."""
-    with aside(job):
-        spent = [of_stream(job, stage, k) for k in range(len(stage.plan.streams))]
-        before = sum(of_selection(job, stage, k) for k in range(len(stage.plan.streams)))
+    with run.rollout.aside():
+        run.engine.model.train()
+        spent = [of_stream(run, stage, stream) for stream in stage.streams]
+        before = sum(of_selection(run, stage, stream) for stream in stage.streams)
     names = ("seconds", "flops", "trained", "sampled", "further")
     total = {name: sum(getattr(s, name) for s in spent) for name in names}
     tokens = total["trained"] + total["sampled"]
@@ -152,7 +153,7 @@ def estimate(job: TrainingRun, stage: StageRun) -> Estimate:
     if budget is not None:
         unit = {"flops": total["flops"], "tokens": tokens, "seconds": total["seconds"]}[budget.unit]
         steps = budget.amount / max(unit, 1e-9)
-    memory = estimate_memory(job, stage, max(s.activations for s in spent))
+    memory = estimate_memory(run, stage, max(s.activations for s in spent))
     return Estimate(
         steps,
         total["seconds"],
@@ -165,65 +166,49 @@ def estimate(job: TrainingRun, stage: StageRun) -> Estimate:
     )
 
 
-def of_selection(job: TrainingRun, stage: StageRun, k: int) -> float:
-    """Seconds that flow k takes to select its prompts, where it still has to."""
-    stream, (_, examples, rewards) = stage.plan.streams[k], stage.data[k]
-    if stream.select is None or k in stage.selected:
+def of_selection(run: TrainingRun, stage: StageRun, stream: StreamRun) -> float:
+    """Seconds that a stream takes to select its prompts, where it still has to."""
+    selection = stream.plan.select
+    if selection is None or stream.selected is not None:
         return 0.0
-    pretence = DryRunSampler(job.engine, job.sampling(stage.spec), len(rewards.weight_K))
-    stream.select(pretence.hand(job.material(stage, examples, pretence.reward, 0, 0.0)))
-    return pretence.seconds
+    sampler = DryRunSampler(run.engine, run.rollout.sampling(stage.spec), len(stream.rewards.weight_K))
+    selection(sampler.hand(run.rollout.context(stage, stream.examples, sampler.reward, 0, 0.0)))
+    return sampler.seconds
 
 
-@contextmanager
-def aside(job: TrainingRun) -> Iterator[None]:
-    """Leaves meter, random numbers, gradients and notes as they were."""
-    meter, noted, state = job.engine.meter, dict(job.noted), torch.get_rng_state()
-    training, job.engine.meter = job.engine.model.training, CostMeter()
-    job.engine.model.train()
-    try:
-        yield
-    finally:
-        job.engine.meter, job.noted = meter, noted
-        job.engine.model.train(training)
-        for module in (job.engine.model, job.engine.owned):
-            module.zero_grad(set_to_none=True)
-        torch.set_rng_state(state)
-
-
-def of_stream(job: TrainingRun, stage: StageRun, k: int) -> StreamCost:
+def of_stream(run: TrainingRun, stage: StageRun, stream: StreamRun) -> StreamCost:
     """Sampling as pretended, and one micro-batch scaled to the whole batch by its operations."""
-    engine, stream = job.engine, stage.plan.streams[k]
-    pretence = DryRunSampler(engine, job.sampling(stage.spec), len(stage.data[k][2].weight_K))
-    batch = job.draw(stage, k, 0, 0, 0.0, pretence.hand)
-    sampled = max(pretence.sampled, pretence.most(stream.source))
+    engine, plan = run.engine, stream.plan
+    sampler = DryRunSampler(engine, run.rollout.sampling(stage.spec), len(stream.rewards.weight_K))
+    batch = run.rollout.draw(stage, stream, 0, 0, 0.0, sampler.hand)
+    sampled = max(sampler.sampled, sampler.most(plan.source))
     spent = StreamCost(
-        seconds=pretence.seconds / stream.reuse,
-        flops=pretence.meter.flops / stream.reuse,
+        seconds=sampler.seconds / plan.reuse,
+        flops=sampler.meter.flops / plan.reuse,
         trained=float(batch.train_N.sum()),
-        sampled=sampled / stream.reuse,
-        further=pretence.seconds * (sampled / max(pretence.sampled, 1) - 1) / stream.reuse,
-        activations=pretence.cache,
+        sampled=sampled / plan.reuse,
+        further=sampler.seconds * (sampled / max(sampler.sampled, 1) - 1) / plan.reuse,
+        activations=sampler.cache,
     )
     if not spent.trained:
         return spent
-    part = batch.pick(timed_part(engine, stream, batch, stage.spec.accumulation))
+    part = batch.pick(timed_part(engine, plan, batch, stage.spec.accumulation))
     scale = work(engine, batch) / work(engine, part)
     saved = SavedActivations(engine.model)
     with saved.counting():
-        once(engine, stream, part)
+        once(engine, plan, part)
     engine.meter = CostMeter()
-    preparing = timed(lambda: prepare(engine, stream, part, 0.0))
-    ready, prepared = prepare(engine, stream, part, 0.0), engine.meter.flops / 2
-    often = scored_share(stage, k, part)
-    training = timed(lambda: backward(engine, stream, ready, 0.0, 1, StepMetrics()))
+    preparing = timed(lambda: prepare(engine, plan, part, 0.0))
+    ready, prepared = prepare(engine, plan, part, 0.0), engine.meter.flops / 2
+    often = scored_share(stage, stream, part)
+    training = timed(lambda: backward(engine, plan, ready, 0.0, 1, StepMetrics()))
     trained = engine.meter.flops - 2 * prepared
     # passes before a batch is shown otherwise
-    looks = sum(bool(c.declared("needs")) for c in stream.corrupt) / stream.reuse
+    looks = sum(bool(c.declared("needs")) for c in plan.corrupt) / plan.reuse
     looking = looks * timed(lambda: engine.score(part)) if looks else 0.0
-    pieces = [batch.pick(s) for s in engine.micro(batch, stream.unit, stage.spec.accumulation)]
+    pieces = [batch.pick(s) for s in engine.micro(batch, plan.unit, stage.spec.accumulation)]
     widest, most = max(map(engine.size, pieces)), max(int(piece.train_N.sum()) for piece in pieces)
-    logits = engine.head_bytes(most, stream.needs(0.0), steady(stream, ready, 0.0))
+    logits = engine.head_bytes(most, plan.needs(0.0), steady(plan, ready, 0.0))
     kept = saved.bytes * widest / engine.size(part)
     if engine.kept * widest > engine.room:
         kept = kept_twice(engine.model, engine.kept) * widest
@@ -231,17 +216,17 @@ def of_stream(job: TrainingRun, stage: StageRun, k: int) -> StreamCost:
         spent,
         seconds=spent.seconds + scale * (preparing * often + training + looking),
         flops=spent.flops + scale * (prepared * often + trained) + looks * work(engine, batch),
-        activations=max(kept + logits, pretence.cache),
+        activations=max(kept + logits, sampler.cache),
     )
 
 
-def scored_share(stage: StageRun, k: int, batch: Batch) -> float:
+def scored_share(stage: StageRun, stream: StreamRun, batch: Batch) -> float:
     """The share of the steps in which a batch is scored beforehand: the first of each `reuse`; for the reference's view
     of data that comes again, only those of the first epoch."""
-    stream, (_, examples, _) = stage.plan.streams[k], stage.data[k]
-    if stage.spec.budget or stream.reuse > 1 or not all(keys_of(batch)):
-        return 1 / stream.reuse
-    return min(1.0, len(examples) / (stream.batch * stage.spec.steps))
+    plan = stream.plan
+    if stage.spec.budget or plan.reuse > 1 or not all(keys_of(batch)):
+        return 1 / plan.reuse
+    return min(1.0, len(stream.examples) / (plan.batch * stage.spec.steps))
 
 
 def once(engine: Engine, stream: Stream, batch: Batch) -> None:

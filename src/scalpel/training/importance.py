@@ -18,23 +18,23 @@ from scalpel.training.rollout import Rollout
 from scalpel.training.stage import StageRun
 
 
-def weigh_parameters(stock: Rollout, stage: StageRun, moved: bool) -> None:
+def weigh_parameters(rollout: Rollout, stage: StageRun, moved: bool) -> None:
     """Hands each such anchor the weights that it has not seen yet. `moved`: the policy is no longer the base."""
     for p in stage.plan.on_parameters:
         new = {m.name: m.weight for m in stage.scope.trainables if m.name not in (p.memory.state or {})}
         if p.part.weigh is not None and new:
-            opening = ImportanceContext(
-                frozenset(new), partial(texts, stock, stage, moved), partial(squared_slopes, stock.engine, new)
+            context = ImportanceContext(
+                frozenset(new), partial(texts, rollout, stage, moved), partial(squared_slopes, rollout.engine, new)
             )
-            p.memory.state = p.part.weigh(p.memory.state, opening, **p.at(0.0))
+            p.memory.state = p.part.weigh(p.memory.state, context, **p.at(0.0))
 
 
 def texts(
-    stock: Rollout, stage: StageRun, moved: bool, source: str | dict[str, Any], task: Mapping[str, Any] | None, n: int
+    rollout: Rollout, stage: StageRun, moved: bool, source: str | dict[str, Any], task: Mapping[str, Any] | None, n: int
 ) -> Batch:
     """A batch from any source on n examples, beside what the stage learns from."""
-    drawing, (_, examples, rewards) = bound("source", PartSpec.model_validate(source)), stock.data(task)
-    seed = derive(stock.recipe.seed, "texts", stage.index) % 2**31
-    reward = partial(stock.reward, rewards, TrainerState(), 0)
-    material = stock.material(stage, window(examples, 0, n, seed), reward, seed, 0.0)
-    return drawing(replace(material, written=partial(stock.written, int(moved))), progress=0.0)
+    drawing, (_, examples, rewards) = bound("source", PartSpec.model_validate(source)), rollout.data(task)
+    seed = derive(rollout.recipe.seed, "texts", stage.index) % 2**31
+    reward = partial(rollout.reward, rewards, TrainerState(), 0)
+    context = rollout.context(stage, window(examples, 0, n, seed), reward, seed, 0.0)
+    return drawing(replace(context, written=partial(rollout.written, int(moved))), progress=0.0)

@@ -8,9 +8,8 @@ are looked at. Nothing of the run is changed but what the tokens remember.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from scalpel.data.example import Example, named
@@ -67,11 +66,11 @@ class Some:
 
 @dataclass
 class Lengths:
-    """What the rows of one flow come to under the stage's limit."""
+    """What the rows of one stream come to under the stage's limit."""
 
     limit: Limit
     rows: int = 0  # sequences looked at
-    of: int = 0  # examples that the flow has
+    of: int = 0  # examples that the stream has
     seen: int = 0  # examples looked at
     trained: int = 0  # tokens
     longest: int = 0
@@ -136,38 +135,34 @@ class Lengths:
                 "tokens_trained": self.trained, "longest": self.longest, **counted}  # fmt: skip
 
 
-def survey_lengths(job: TrainingRun, stage: StageRun) -> list[Lengths]:
-    """The lengths of each flow's rows. ValueError where a row may not be that long, or nothing would be trained."""
-    found = []
-    with aside(job):
-        for k, stream in enumerate(stage.plan.streams):
-            _, examples, _ = stage.data[k]
-            lengths = Lengths(job.limit(stage.spec), of=len(examples))
-            draw = job.material(stage, [], never, 0, 0.0)
+def survey_lengths(run: TrainingRun, stage: StageRun) -> None:
+    """The lengths of each stream's rows. ValueError where a row may not be that long, or nothing would be trained."""
+    rollout = run.rollout
+    with rollout.aside():
+        for stream in stage.streams:
+            examples, lengths = stream.examples, Lengths(rollout.limit(stage.spec), of=len(stream.examples))
+            context = rollout.context(stage, [], never, 0, 0.0)
             try:
-                over(stream.source, draw, examples, stream.batch, lengths)
+                over(stream.plan.source, context, examples, stream.plan.batch, lengths)
             except Writes:
                 continue
             except NeedsSampling:
-                prompts(draw, examples, lengths, job.context())
+                prompts(context, examples, lengths, rollout.context_length())
             lengths.refuse_nothing()
             if lengths.words:
                 log.warning("%s: %s", stage.name, lengths.words)
-            found.append(lengths)
-    return found
+            stream.lengths = lengths
 
 
-def over(source: Any, draw: SourceContext, examples: Sequence[Example], batch: int, lengths: Lengths) -> None:
+def over(source: Any, context: SourceContext, examples: Sequence[Example], batch: int, lengths: Lengths) -> None:
     """Runs the source over the rows, as many at once as a step takes or more."""
-    from dataclasses import replace
-
     size = max(batch, CHUNK - CHUNK % batch)
     few = examples[:MOST]
     for start in range(0, len(few), size):
         rows = list(few[start : start + size])
         more = rows if len(rows) >= batch else [*rows, *(few[i % len(few)] for i in range(batch - len(rows)))]
         handed = replace(
-            draw, examples=more, sample=never, reward=never, on_trial=never, written=unwritten, fit=lengths.fit
+            context, examples=more, sample=never, reward=never, on_trial=never, written=unwritten, fit=lengths.fit
         )
         source(handed, progress=0.0)
         lengths.seen = start + len(rows)
@@ -181,37 +176,24 @@ def unwritten(*asked: Any, **also: Any) -> Any:
     raise Writes
 
 
-def prompts(draw: SourceContext, examples: Sequence[Example], lengths: Lengths, context: int) -> None:
+def prompts(context: SourceContext, examples: Sequence[Example], lengths: Lengths, most: int) -> None:
     """What samples needs room behind its prompts."""
     lengths.seen = min(len(examples), MOST)
     for example in examples[:MOST]:
         if example.messages is not None:
             continue
-        size = len(draw.tokens.prompt(example.prompt))
-        if size >= context:
+        size = len(context.tokens.prompt(example.prompt))
+        if size >= most:
             raise ValueError(
-                f"{named(example)} has a prompt of {size:,} tokens, and the model's context is {context:,}: no room is "
+                f"{named(example)} has a prompt of {size:,} tokens, and the model's context is {most:,}: no room is "
                 "left for an answer; shorten or remove the row, or take a model with a longer context"
             )
-        if size + draw.max_tokens > context:
+        if size + context.max_tokens > most:
             lengths.shortened.note(named(example))
     if short := lengths.shortened:
         if short.count:
             log.warning(
                 "the answers to %d of %d prompts are cut off before sampling.max_tokens, since the model's context is "
-                "%d tokens (first %s)", short.count, len(examples), context, short.first,
+                "%d tokens (first %s)", short.count, len(examples), most, short.first,
             )  # fmt: skip
         lengths.shortened = Some()
-
-
-@contextmanager
-def aside(job: TrainingRun) -> Iterator[None]:
-    """Nothing that a source does here is the run's: neither its random numbers nor what rewards note."""
-    import torch
-
-    state, noted = torch.get_rng_state(), dict(job.noted)
-    try:
-        yield
-    finally:
-        torch.set_rng_state(state)
-        job.noted = noted

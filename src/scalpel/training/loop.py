@@ -1,9 +1,9 @@
-"""The one loop. It is blind to names: what a method is has become bound parts before it starts."""
+"""The training loop. It knows no method by name: what a method is has become bound parts before it starts."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -18,14 +18,12 @@ from scalpel.rewards.guarded import Failed
 from scalpel.runs.atomic import write_json
 from scalpel.runs.folder import RunFolder
 from scalpel.runs.signals import Stopped, interruptible
-from scalpel.seeding import derive
-from scalpel.training.batches import drawn
+from scalpel.training.batches import draw_batches
 from scalpel.training.checkpoint import (
     RunState,
     Saver,
     last_good,
-    restored,
-    state,
+    state_of,
 )
 from scalpel.training.lengths import survey_lengths
 from scalpel.training.memory import estimate_memory, ran_out, room_of
@@ -47,131 +45,146 @@ EMPTY = (
     "If all examples were too long, raise max_length or change truncation; if no token had any credit, change the "
     "rewards or the data"
 )
+
+
 Watch = Callable[[TrainingRun, StageRun, RunState], bool]
+Preview = Callable[[TrainingRun, StageRun, Sequence[Batch]], None]
 
 
 def train(
     recipe: Recipe,
-    run: RunFolder | None = None,
+    folder: RunFolder | None = None,
     *,
     resume: bool = False,
     insist: bool = False,
     checkpoint: str = "",
-    watch: Watch = lambda job, stage, progress: False,
+    preview: Preview = lambda run, stage, batches: None,
+    watch: Watch = lambda run, stage, state: False,
     tell: Callable[[Mapping[str, Any]], None] = lambda record: None,
 ) -> TrainingRun:
-    """Runs the stages of a recipe and returns the job, whose engine holds the trained policy.
+    """Runs the stages of a recipe and returns the run, whose engine holds the trained policy.
 
-    `watch(job, stage, progress)` is called when a stage begins and after every step; it may measure, and ends the
-    stage by returning True. `tell` gets each step's record. Raises ValueError for what is wrong with the recipe
-    or its data, NonFiniteLoss if training breaks down, and KeyboardInterrupt after a Ctrl-C or another signal
-    to stop (`runs/signals.py`); in the last two cases the last good state is saved first. A resumed run goes on from
-    its last checkpoint, or from the one that is named; what it reads must be what it was, unless its user insists.
+    `preview` is shown the run's first batches, one a stream, which are trained on next; it may refuse them. `watch` is
+    called when a stage begins and after every step; it may measure, and ends the stage by returning True. `tell` gets
+    each step's record. Nothing that they do may change what the run computes.
+
+    Raises ValueError for what is wrong with the recipe or its data, NonFiniteLoss if training breaks down, and
+    KeyboardInterrupt after a Ctrl-C or another signal to stop (`runs/signals.py`); in the last two cases the last good
+    state is saved first. A resumed run goes on from its last checkpoint, or from the one that is named; what it reads
+    must be what it was, unless its user insists.
     """
-    saved = run.last_checkpoint(checkpoint) if run and resume else None
-    changed = changes_since(saved["recipe"], recipe, run) if run and saved else []
-    job, progress = TrainingRun(recipe), RunState()
-    if run:
-        job.inputs = inputs_of(job)
+    saved = folder.last_checkpoint(checkpoint) if folder and resume else None
+    changed = changes_since(saved["recipe"], recipe, folder) if folder and saved else []
+    run, state = TrainingRun(recipe), RunState()
+    if folder:
+        run.inputs = inputs_of(run)
         if saved is not None:
-            progress = restored(saved)
-            take_up(job, run, saved, changed, insist)
+            state = RunState(**saved["state"])
+            take_up(run, folder, saved, changed, insist)
         elif resume:
-            run.keep(0, 0)
-        write_json(run.folder / "inputs.json", job.inputs)
-        run.track = tracker(recipe.track, run.folder, progress.total + 1)
-    saver = Saver(run) if run else None
+            folder.keep(0, 0)
+        write_json(folder.folder / "inputs.json", run.inputs)
+        folder.track = tracker(recipe.track, folder.folder, state.global_step + 1)
+    saver = Saver(folder) if folder else None
     with interruptible() as wish:
-        for index in range(progress.stage, len(job.plans)):
-            if index != progress.stage:
-                progress = replace(progress, stage=index, step=0, ended=False, held={}, waiting={})
-            stage = job.enter(index, saved, progress.seconds)
-            job.engine.keep_within(room_of(job, stage))
+        for index in range(state.stage, len(run.plans)):
+            if index != state.stage:
+                state = replace(state, stage=index, step=0, ended=False)
+            stage = run.enter(index, saved, state.seconds)
+            run.engine.keep_within(room_of(run, stage))
             if saved is None:
-                job.select(stage)
-                stage.lengths = survey_lengths(job, stage)
-                progress.ended = watch(job, stage, progress)
+                run.rollout.select(stage)
+                survey_lengths(run, stage)
+                state.ended = watch(run, stage, state)
             saved = None
-            while not progress.ended and share_done(job, stage, progress) < 1.0:
-                record = guarded_step(job, stage, progress, saver)
-                if run:
-                    run.log(record)
-                    run.show(record, job.completions)
+            while not state.ended and share_done(run, stage, state) < 1.0:
+                record = guarded_step(run, stage, state, saver, preview)
+                if folder:
+                    folder.log(record)
+                    folder.show(record, run.rollout.record.completions)
                 tell(record)
-                progress.ended = stage.validation.exhausted
-                progress.ended |= watched(watch, job, stage, progress, saver)
-                if saver and (wish or saver.due(stage.spec.checkpoint_every, progress.step)):
-                    saver.save(job, stage, progress, needed=bool(wish))
+                state.ended = stage.validation.exhausted
+                state.ended |= watched(watch, run, stage, state, saver)
+                if saver and (wish or saver.due(stage.spec.checkpoint_every, state.step)):
+                    saver.save(run, stage, state, needed=bool(wish))
                 if wish:
-                    raise Stopped(f"stopped after step {progress.total}; {last_good(run)}", wish[0])
-            job.leave(stage, run.folder if run else None)
-    return job
+                    raise Stopped(f"stopped after step {state.global_step}; {last_good(folder)}", wish[0])
+            run.leave(stage, folder.folder if folder else None)
+    return run
 
 
-def watched(watch: Watch, job: TrainingRun, stage: StageRun, progress: RunState, saver: Saver | None) -> bool:
+def watched(watch: Watch, run: TrainingRun, stage: StageRun, state: RunState, saver: Saver | None) -> bool:
     """What the watcher says of the step that is done; if it fails, where the run stands is saved first."""
     try:
-        return watch(job, stage, progress)
+        return watch(run, stage, state)
     except Exception:
         if saver:
-            saver.rescue(job, stage, progress)
+            saver.rescue(run, stage, state)
         raise
 
 
-def share_done(job: TrainingRun, stage: StageRun, progress: RunState) -> float:
+def share_done(run: TrainingRun, stage: StageRun, state: RunState) -> float:
     """How far the stage is, in [0, 1]: by what it may spend where that is limited, else by steps."""
     if (budget := stage.spec.budget) is not None:
-        spent = job.engine.meter.spent(budget.unit, progress.seconds) - stage.spent_at_start
-        most = may_spend(job, stage, budget)
+        spent = run.engine.meter.spent(budget.unit, state.seconds) - stage.spent_at_start
+        most = may_spend(run, stage, budget)
         return spent / most if most > 0 else 1.0
-    return progress.step / stage.spec.steps
+    return state.step / stage.spec.steps
 
 
-def may_spend(job: TrainingRun, stage: StageRun, budget: BudgetSpec) -> float:
+def may_spend(run: TrainingRun, stage: StageRun, budget: BudgetSpec) -> float:
     """What the stage may spend: the budget; or of the run's what is left, in equal shares for the rounds to come."""
     if budget.of == "stage":
         return budget.amount
-    rounds = sum(plan.spec is stage.spec for plan in job.plans[stage.index :])
+    rounds = sum(plan.spec is stage.spec for plan in run.plans[stage.index :])
     return (budget.amount - stage.spent_at_start) / rounds
 
 
-def guarded_step(job: TrainingRun, stage: StageRun, progress: RunState, saver: Saver | None) -> dict[str, Any]:
+def guarded_step(
+    run: TrainingRun, stage: StageRun, state: RunState, saver: Saver | None, preview: Preview
+) -> dict[str, Any]:
     """A step and its record; if it fails, the state before it is saved; if its loss is not finite, rows are named."""
-    started, done = time.perf_counter(), share_done(job, stage, progress)
-    held, waiting = dict(progress.held), {k: list(batches) for k, batches in progress.waiting.items()}
-    spent = job.engine.meter.state()
-    run = saver.run if saver else None
+    started, progress = time.perf_counter(), share_done(run, stage, state)
+    batches, spent = [stream.batches() for stream in stage.streams], run.engine.meter.state()
+    folder, number = saver.folder if saver else None, state.global_step + 1
+
+    def put_back() -> None:
+        for stream, held in zip(stage.streams, batches, strict=True):
+            stream.put_back(held)
+        vars(run.engine.meter).update(spent)
+        if folder and stage.finite():  # else the last checkpoint is the last good state
+            folder.checkpoint(state.global_step, state_of(run, stage, state))
+
     try:
-        record = take_step(job, stage, progress)
+        drawn = draw_batches(run, stage, state, progress)
+        if state.global_step == 0:
+            paused = time.perf_counter()
+            with run.rollout.aside():
+                preview(run, stage, drawn)
+            started += time.perf_counter() - paused
+        record = take_step(run, stage, state, drawn, progress)
     except NonFiniteLoss as error:
-        progress.held, progress.waiting = held, waiting
-        vars(job.engine.meter).update(spent)
-        if run and stage.finite():  # else the last checkpoint is the last good state
-            run.checkpoint(progress.total, state(job, stage, progress))
-        if run:
-            run.note_stop(str(error), may_change=["learning_rate"])
+        put_back()
+        if folder:
+            folder.note_stop(str(error), may_change=["learning_rate"])
         advice = "lower the learning rate, which may change when the run goes on, or look at these rows"
-        raise NonFiniteLoss(f"step {progress.total + 1}: {error}; {advice}; {last_good(run)}") from None
+        raise NonFiniteLoss(f"step {number}: {error}; {advice}; {last_good(folder)}") from None
     except Failed as error:
-        progress.held, progress.waiting = held, waiting
-        vars(job.engine.meter).update(spent)
-        if run and stage.finite():
-            run.checkpoint(progress.total, state(job, stage, progress))
-        raise Failed(f"step {progress.total + 1}: {error}; {last_good(run)}") from error
+        put_back()
+        raise Failed(f"step {number}: {error}; {last_good(folder)}") from error
     except (RuntimeError, MemoryError) as error:
         if not ran_out(error):
             raise
-        advice = "; ".join(estimate_memory(job, stage, float("inf")).advice)
-        raise MemoryError(f"step {progress.total + 1} ran out of memory: {advice}; {last_good(run)}") from error
-    progress.step, progress.total = progress.step + 1, progress.total + 1
-    record |= job.validate(stage, progress.step)
-    record |= job.hold(stage, progress.step, share_done(job, stage, progress))
-    progress.seconds += time.perf_counter() - started + job.unpaid
-    job.unpaid = 0.0
-    progress.idle = progress.idle + 1 if share_done(job, stage, progress) <= done else 0
-    if progress.idle == PATIENCE:  # a budget would never be spent
-        raise ValueError(f"{PATIENCE} steps up to {progress.total} trained on nothing and spent nothing. {EMPTY}")
-    return {"kind": "train", "stage": stage.name, "step": progress.total, **record, "seconds": progress.seconds}
+        advice = "; ".join(estimate_memory(run, stage, float("inf")).advice)
+        raise MemoryError(f"step {number} ran out of memory: {advice}; {last_good(folder)}") from error
+    state.step, state.global_step = state.step + 1, number
+    record |= run.validate(stage, state.step)
+    record |= run.update_floor(stage, state.step, share_done(run, stage, state))
+    state.seconds += time.perf_counter() - started
+    state.idle = state.idle + 1 if share_done(run, stage, state) <= progress else 0
+    if state.idle == PATIENCE:  # a budget would never be spent
+        raise ValueError(f"{PATIENCE} steps up to {number} trained on nothing and spent nothing. {EMPTY}")
+    return {"kind": "train", "stage": stage.name, "step": number, **record, "seconds": state.seconds}
 
 
 def refuse_twice(own: Mapping[str, float], noted: Mapping[str, float]) -> None:
@@ -182,50 +195,47 @@ def refuse_twice(own: Mapping[str, float], noted: Mapping[str, float]) -> None:
         )
 
 
-def take_step(job: TrainingRun, stage: StageRun, progress: RunState) -> dict[str, Any]:
-    """Draws, sums the gradients of all signals, clips, moves, and lets the scope redraw."""
-    done, tally, loss = share_done(job, stage, progress), StepMetrics(), 0.0
-    torch.manual_seed(derive(job.recipe.seed, "step", progress.total))
-    job.engine.model.train()
-    job.noted.clear()
-    job.completions.clear()
-    job.samples.clear()
-    first: dict[int, tuple[Bound, Batch]] = {}  # parts, with the first batch of which they had a share
-    for k, stream in enumerate(stage.plan.streams):
-        batch = drawn(job, stage, k, progress, done)
-        tally.add("", offer := outlook(batch))
+def take_step(
+    run: TrainingRun, stage: StageRun, state: RunState, batches: Sequence[Batch], progress: float
+) -> dict[str, Any]:
+    """Sums the gradients of all signals on these batches, clips, moves, and lets the scope redraw."""
+    metrics, loss, sampling = StepMetrics(), 0.0, stage.spec.sampling
+    first: dict[Bound, Batch] = {}  # parts, with the first batch of which they had a share
+    for stream, batch in zip(stage.streams, batches, strict=True):
+        metrics.add("", offer := outlook(batch))
         trains = bool(batch.train_N.any())
-        stage.reward_monitors[k].after_step(stage.spec.sampling.temperature, trains, stage.spec.sampling.max_tokens)
-        for p in (stream.source, *stream.parts):
-            tally.note(p, offer)
-            first.setdefault(id(p), (p, batch))
+        stream.monitor.after_step(sampling.temperature, trains, sampling.max_tokens)
+        for p in (stream.plan.source, *stream.plan.parts):
+            metrics.add_for(p, offer)
+            first.setdefault(p, batch)
         if trains:
-            loss += backward(job.engine, stream, batch, done, stage.spec.accumulation, tally, stage.factor)
-    refuse_twice(tally.means(), job.noted)
-    for trainables in stage.scope.trainables:
-        trainables.gather()
+            loss += backward(run.engine, stream.plan, batch, progress, stage.spec.accumulation, metrics, stage.factor)
+    numbers = run.rollout.record.numbers
+    refuse_twice(metrics.means(), numbers)
+    for trainable in stage.scope.trainables:
+        trainable.gather()
     if stage.plan.on_parameters:
         now: dict[str, Tensor] = {m.name: m.value for m in stage.scope.trainables}
-        loss += parameter_penalty(stage.plan.on_parameters, now, stage.at, stage.home, done, tally, stage.factor)
+        loss += parameter_penalty(stage.plan.on_parameters, now, stage.at, stage.home, progress, metrics, stage.factor)
     if (own := stage.scope.penalty()) is not None:
         own.backward()
-    if done < stage.spec.owned_first:
-        for trainables in stage.scope.trainables:
-            trainables.value.grad = None
+    if progress < stage.spec.owned_first:
+        for trainable in stage.scope.trainables:
+            trainable.value.grad = None
     moved = [p for p in stage.named().values() if p.grad is not None]
     norm = torch.nn.utils.clip_grad_norm_(moved, stage.spec.clip or float("inf"))
-    learning_rate = set_rate(stage.optimiser, stage.spec, done)
+    learning_rate = set_rate(stage.optimiser, stage.spec, progress)
     if torch.isfinite(norm) and norm > 0:  # without a gradient nothing moves: no momentum, no decay
         stage.optimiser.step()
-        job.engine.moved()
+        run.engine.moved()
     stage.optimiser.zero_grad(set_to_none=True)
     if not torch.isfinite(norm):
         raise NonFiniteLoss(f"the gradient norm is {float(norm)}")
-    for trainables in stage.scope.trainables:
-        trainables.scatter()
-    for p, batch in first.values():
-        p.follow(tally.own[id(p)].means() if id(p) in tally.own else {}, batch, done, tally.rows[id(p)])
-    if stage.refresh(progress.step + 1):
-        job.moves(stage, moved=True)
-    cost = {"gradient_norm": float(norm), "learning_rate": learning_rate, **asdict(job.engine.meter)}
-    return {"loss": loss, **tally.means(), **job.noted, **cost}
+    for trainable in stage.scope.trainables:
+        trainable.scatter()
+    for p, batch in first.items():
+        p.follow(metrics.means_for(p), batch, progress, metrics.rows[p])
+    if stage.refresh(state.step + 1):
+        run.trainables_changed(stage, moved=True)
+    cost = {"gradient_norm": float(norm), "learning_rate": learning_rate, **asdict(run.engine.meter)}
+    return {"loss": loss, **metrics.means(), **numbers, **cost}

@@ -66,9 +66,9 @@ class MemoryEstimate:
         return f"{said}, but only {size(self.free)} is free for the latter two: {', or '.join(self.advice)}"
 
 
-def estimate_memory(job: TrainingRun, stage: StageRun, activations: float) -> MemoryEstimate:
+def estimate_memory(run: TrainingRun, stage: StageRun, activations: float) -> MemoryEstimate:
     """By counting what is there, and what an update of it needs."""
-    model, trainables = job.engine.model, stage.named().values()
+    model, trainables = run.engine.model, stage.named().values()
     weights = bytes_of([*model.parameters(), *stage.owned.parameters()])
     gradients = bytes_of(p for p in model.parameters() if p.requires_grad)
     gradients += bytes_of([m.value for m in stage.scope.trainables if m.index is not None])
@@ -79,24 +79,24 @@ def estimate_memory(job: TrainingRun, stage: StageRun, activations: float) -> Me
     copies = whole * (bool(anchors) + sum(p.part.weigh is not None for p in anchors) + stage.validation.keeps)
     return MemoryEstimate(
         weights=weights,
-        others=bytes_of(p for other in job.engine.others.values() for p in other.parameters()),
+        others=bytes_of(p for other in run.engine.others.values() for p in other.parameters()),
         gradients=gradients,
         states=bytes_of(trainables) * STATES[stage.spec.optimizer] * momentum,
         copies=copies,
         activations=activations,
-        free=free_bytes(job.device),
+        free=free_bytes(run.device),
         trainables=whole / weights,
-        micro_tokens=job.engine.micro_tokens,
+        micro_tokens=run.engine.micro_tokens,
     )
 
 
-def room_of(job: TrainingRun, stage: StageRun) -> float:
+def room_of(run: TrainingRun, stage: StageRun) -> float:
     """Bytes for what the layers keep for a backward pass, before they have to run twice. Unless the recipe says
     which, it is what is free now less what the first steps will take."""
     how = stage.spec.checkpointing
     if how != "auto":
         return 0.0 if how else float("inf")
-    return free_bytes(job.device) / MARGIN - estimate_memory(job, stage, 0.0).needed
+    return free_bytes(run.device) / MARGIN - estimate_memory(run, stage, 0.0).needed
 
 
 def bytes_of(tensors: Iterable[Tensor]) -> float:

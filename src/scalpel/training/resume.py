@@ -17,23 +17,23 @@ log = logging.getLogger("scalpel")
 INSIST = "bring it back as it was; or insist on going on with what is there now (--insist)"
 
 
-def inputs_of(job: TrainingRun) -> dict[str, Any]:
+def inputs_of(run: TrainingRun) -> dict[str, Any]:
     """Digests of the files that the recipe names, and of the rows that are trained on."""
-    data = [job.data(stream.task, stream.rewards) for plan in job.plans for stream in plan.streams]
-    rows = {task.name: rows_of(examples) for task, examples, _ in {id(d[1]): d for d in data}.values()}
-    return {"files": files_of(job.recipe), "rows": rows}
+    data = [run.rollout.data(stream.task, stream.rewards) for plan in run.plans for stream in plan.streams]
+    rows = {task.name: rows_of(examples) for task, examples, _ in data}
+    return {"files": files_of(run.recipe), "rows": rows}
 
 
 def take_up(
-    job: TrainingRun, run: RunFolder, saved: Mapping[str, Any], changed: Sequence[Change], insist: bool
+    run: TrainingRun, folder: RunFolder, saved: Mapping[str, Any], changed: Sequence[Change], insist: bool
 ) -> None:
     """Checks what the run reads against its checkpoint, then takes the folder up for this recipe, and notes what is not
     as it was."""
-    differs = differing(saved.get("inputs", {}), job.inputs)
+    differs, step = differing(saved.get("inputs", {}), run.inputs), saved["state"]["global_step"]
     refuse_differing(differs, insist)
-    run.keep(saved["lines"], saved["progress"]["total"])
-    run.drop([path for path in run.checkpoints() if int(path.name.rpartition("-")[2]) > saved["progress"]["total"]])
-    renewed(run, job.recipe, changed, differs, saved["progress"]["total"])
+    folder.keep(saved["lines"], step)
+    folder.drop([path for path in folder.checkpoints() if int(path.name.rpartition("-")[2]) > step])
+    renewed(folder, run.recipe, changed, differs, step)
 
 
 def refuse_differing(differs: Sequence[str], insist: bool) -> None:

@@ -1,4 +1,4 @@
-"""A recipe under way: its stages, one after the other, over what the run has in stock."""
+"""A run of a recipe: its stages, one after the other."""
 
 from __future__ import annotations
 
@@ -9,50 +9,63 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from transformers import PreTrainedModel
+from torch import nn
 
 from scalpel import tasks
 from scalpel.config.plan import assemble
-from scalpel.config.recipe import ModelSpec, Recipe, StageSpec
+from scalpel.config.recipe import Recipe, StageSpec
 from scalpel.device import choose_micro_tokens
+from scalpel.engine import Engine
 from scalpel.engine.backward_cost import backward_cost
 from scalpel.engine.padded_forward import width_of
 from scalpel.engine.vllm_sampler import VllmSampler
 from scalpel.evaluation.probes import Probe, make_probes
 from scalpel.keep import Dual, RetentionFloor, make_sets
 from scalpel.models.adapters import adapt
-from scalpel.models.state_dict import overwrite, refuse_other_shape, refuse_other_vocabulary
+from scalpel.models.state_dict import overwrite
 from scalpel.pair import interpolate
 from scalpel.runs.files import put
 from scalpel.runs.threads import settle
-from scalpel.scope import ScopeContext
+from scalpel.scope import Scope, ScopeContext
 from scalpel.seeding import derive
 from scalpel.training.importance import weigh_parameters
+from scalpel.training.models import RunModels, Weights
+from scalpel.training.reward_monitor import RewardMonitor
 from scalpel.training.rollout import Rollout
 from scalpel.training.stage import StageRun
+from scalpel.training.stream import StreamRun
 from scalpel.training.validation import Validation, accuracy
 
 log = logging.getLogger("scalpel")
 
 
-class TrainingRun(Rollout):
-    """Everything a run holds, opened from a recipe. Parts get at it through `SourceContext` and `ScopeContext` only."""
+class TrainingRun:
+    """Everything that a run holds, opened from a recipe: its plans, its models, and the rollout that draws batches."""
 
     def __init__(self, recipe: Recipe) -> None:
         if recipe.threads:
             settle(recipe.threads)
         torch.manual_seed(derive(recipe.seed, "start") % 2**63)
+        self.recipe = recipe
         self.plans = [assemble(spec, recipe) for spec in recipe.stages for _ in range(spec.repeat)]
         if not self.plans:
             raise ValueError('this recipe trains nothing: add [train] with a method, as in method = "sft"')
-        super().__init__(recipe)
+        self.models = RunModels(recipe)
+        self.rollout = Rollout(recipe, self.models)
         self.inputs: dict[str, Any] = {}  # digests of what it reads, for its checkpoints
         self.touched: set[str] = set()  # parameters that have moved since the start
         self.earlier: StageRun | None = None  # the stage before, where the next one goes on with its optimiser
-        self.ends: dict[str, dict[str, Tensor]] = {}  # weights at the end of the previous stage and of an earlier one
+        self.ends: dict[str, Weights] = {}  # weights at the end of the previous stage and of an earlier one
         self.floors: list[dict[str, Any]] = []  # what became of each stage's floor
         self.vllm: VllmSampler | None = None  # of the stages that sample with it
+
+    @property
+    def engine(self) -> Engine:
+        return self.models.engine
+
+    @property
+    def device(self) -> torch.device:
+        return self.models.device
 
     # --- stages -----------------------------------------------------------------------------------------
 
@@ -66,25 +79,20 @@ class TrainingRun(Rollout):
         """Opens a stage: starting weights, the models beside, data, scope and optimiser; or as they were saved.
         `seconds` is how long the run has trained so far."""
         plan, model = self.plans[index], self.engine.model
-        floor = self.floor(plan.spec, index, saved is not None)
+        floor = self.open_floor(plan.spec, index, saved is not None)
         if saved is None or index == 0:
-            self.start_from(plan.spec.start)
+            self.models.start_from(plan.spec.start)
         start = dict(model.state_dict())  # no copy: a scope adds to these weights, or moves them once training begins
-        scope = plan.scope(model, ScopeContext(derive(self.recipe.seed, "scope", index) % 2**31, partial(adapt, model)))
+        context = ScopeContext(derive(self.recipe.seed, "scope", index) % 2**31, partial(adapt, model))
+        scope = plan.scope(model, context)
         if saved is not None:
             self.ends = dict(saved["ends"])
-        own = scope.off is not None and "reference" in plan.roles and self.refers_to_its_start(index)
-        self.engine.off = {"reference": scope.off} if own and scope.off else {}
-        beside = sorted(plan.roles - self.engine.off.keys())
-        self.engine.others = {role: self.other(role, plan.spec, start) for role in beside}
-        self.engine.verify_heads()
-        self.engine.micro_tokens = choose_micro_tokens(plan.spec.micro_tokens, model, self.device)
-        self.engine.owned = self.modules(index)
+        self.equip(index, scope, start)
         stage = StageRun(
             index=index,
             name=self.stage_name(index),
             plan=plan,
-            data=[self.data(stream.task, stream.rewards) for stream in plan.streams],
+            streams=self.streams(index),
             scope=scope,
             owned=self.engine.owned,
             spent_at_start=self.engine.meter.spent(plan.spec.budget.unit, seconds) if plan.spec.budget else 0.0,
@@ -92,7 +100,7 @@ class TrainingRun(Rollout):
             floor=floor,
         )
         if saved is None:
-            self.survey(stage)
+            self.rollout.survey(stage)
         if index:  # what earlier stages did is on no disk but the checkpoint's
             self.touched = {name for name, _ in model.named_parameters()}
         if saved is not None:
@@ -100,16 +108,36 @@ class TrainingRun(Rollout):
             stage.restore(saved["stage"])
         elif plan.spec.keep_optimiser and self.earlier:
             stage.inherit(self.earlier)
-        self.moves(stage, moved=index > 0)
-        self.engine.served = self.serving(plan.spec, start)
+        self.trainables_changed(stage, moved=index > 0)
         return stage
 
-    def serving(self, spec: StageSpec, plain: Mapping[str, Tensor]) -> VllmSampler | None:
-        """What samples in the policy's place, where the stage says so; `plain` are the weights without the scope's."""
+    def equip(self, index: int, scope: Scope, start: Weights) -> None:
+        """Hands the engine all that the stage computes with. `start` are the plain weights with which it starts."""
+        plan, model = self.plans[index], self.engine.model
+        own = scope.off is not None and "reference" in plan.roles and self.refers_to_its_start(index)
+        off = {"reference": scope.off} if own and scope.off else {}
+        beside = sorted(plan.roles - off.keys())
+        self.engine.equip(
+            off=off,
+            others={role: self.models.in_role(role, plan.spec.reference, start, self.ends) for role in beside},
+            owned=self.owned_modules(index),
+            micro_tokens=choose_micro_tokens(plan.spec.micro_tokens, model, self.device),
+            served=self.serving(plan.spec, start),
+        )
+
+    def streams(self, index: int) -> list[StreamRun]:
+        found = []
+        for number, stream in enumerate(self.plans[index].streams):
+            monitor = RewardMonitor(stream.source.part.name, stream.compares)
+            found.append(StreamRun(number, stream, *self.rollout.data(stream.task, stream.rewards), monitor))
+        return found
+
+    def serving(self, spec: StageSpec, start: Weights) -> VllmSampler | None:
+        """What samples in the policy's place, where the stage says so; `start` are the weights without the scope's."""
         if spec.sampler == "own":
             return None
         model = self.engine.model
-        if added := sorted(name for name, _ in model.named_parameters() if name not in plain):
+        if added := sorted(name for name, _ in model.named_parameters() if name not in start):
             raise ValueError(
                 f"sampler 'vllm' can't follow a scope that puts modules of its own into the model, here {added[0]}: "
                 "take sampler 'own', or a scope that moves the model's weights"
@@ -122,7 +150,7 @@ class TrainingRun(Rollout):
         self.vllm.stale = True
         return self.vllm
 
-    def modules(self, index: int) -> nn.ModuleDict:
+    def owned_modules(self, index: int) -> nn.ModuleDict:
         """What the stage's parts own: made anew, or the earlier stage's own where its optimiser is kept."""
         plan = self.plans[index]
         torch.manual_seed(derive(self.recipe.seed, "owned", index))
@@ -131,12 +159,12 @@ class TrainingRun(Rollout):
             made |= {name: m for name, m in self.earlier.owned.items() if name in made}
         return nn.ModuleDict(made)
 
-    def moves(self, stage: StageRun, moved: bool) -> None:
+    def trainables_changed(self, stage: StageRun, moved: bool) -> None:
         """Notes what moves now: for checkpoints, for the cost of a backward pass, for anchors that weigh it. `moved`:
         whether the policy is no longer the base."""
         self.touched |= {m.name for m in stage.scope.trainables}
         self.engine.reach = backward_cost(self.engine.model)
-        weigh_parameters(self, stage, moved)
+        weigh_parameters(self.rollout, stage, moved)
 
     def leave(self, stage: StageRun, folder: Path | None = None) -> None:
         """Ends a stage: what its scope holds is saved in its own form, then goes into the plain weights."""
@@ -147,7 +175,8 @@ class TrainingRun(Rollout):
         stage.scope.fold()
         if stage.spec.blend < 1:
             model = self.engine.model
-            model.load_state_dict(interpolate(self.base().state_dict(), model.state_dict(), stage.spec.blend))
+            base = self.models.base().state_dict()
+            model.load_state_dict(interpolate(base, model.state_dict(), stage.spec.blend))
         if stage.floor:
             self.floors.append({"stage": stage.name, **stage.floor.account(self.engine)})
         after = self.plans[stage.index + 1 :]
@@ -161,15 +190,16 @@ class TrainingRun(Rollout):
         if not stage.validation.due(step):
             return {}
         assert stage.spec.validation is not None
-        examples = self.task.examples("tune", stage.spec.validation.items, self.recipe.data.seed)
+        task = self.rollout.task
+        examples = task.examples("tune", stage.spec.validation.items, self.recipe.data.seed)
         if not examples:
-            raise ValueError(f"task {self.task.name!r} has no tuning items to validate on: leave out `validate`")
-        found = accuracy(self.engine, self.task, examples, self.sampling(stage.spec))
+            raise ValueError(f"task {task.name!r} has no tuning items to validate on: leave out `validate`")
+        found = accuracy(self.engine, task, examples, self.rollout.sampling(stage.spec))
         named = dict(self.engine.model.named_parameters())
         stage.validation.note(found, step, {name: named[name] for name in sorted(self.touched)})
         return {"validation/accuracy": found, "validation/best": stage.validation.best}
 
-    def floor(self, spec: StageSpec, index: int, saved: bool) -> RetentionFloor | None:
+    def open_floor(self, spec: StageSpec, index: int, saved: bool) -> RetentionFloor | None:
         """The stage's floor with what the base gets right; a saved one brings that along."""
         keep = spec.keep
         if keep is None or not keep.floor:
@@ -185,48 +215,18 @@ class TrainingRun(Rollout):
             sets, dual, keep.every, keep.items, keep.memory, derive(self.recipe.seed, "keep") % 2**31
         )
         if not saved:
-            floor.begin(self.engine if index == 0 else self.engine_of(self.base()))
+            floor.begin(self.engine if index == 0 else self.models.engine_of(self.models.base()))
         return floor
 
-    def hold(self, stage: StageRun, step: int, done: float) -> dict[str, float]:
-        """A look at the keep set after this step of the stage, which is so far done, where it is due; its strength
-        follows."""
-        return stage.floor.look(self.engine, step, done) if stage.floor and stage.floor.due(step) else {}
-
-    def start_from(self, start: str) -> None:
-        """Puts a start's weights in place: those of the base or of a folder; "previous" are there already."""
-        if start == "previous":
-            return
-        found = self.load(self.model_at(start))[0]
-        refuse_other_shape(found, self.engine.model, f"the start {start!r}")
-        self.engine.model.load_state_dict(found.state_dict())
-
-    def model_at(self, place: str) -> ModelSpec:
-        """The recipe's model, or one opened like it from another folder."""
-        return self.recipe.model if place in ("base", "start") else self.recipe.model.model_copy(update={"path": place})
+    def update_floor(self, stage: StageRun, step: int, progress: float) -> dict[str, float]:
+        """Scores some of the keep set after this step of the stage, where it is due; the floor's strength follows."""
+        return stage.floor.look(self.engine, step, progress) if stage.floor and stage.floor.due(step) else {}
 
     def refers_to_its_start(self, index: int) -> bool:
         """Whether a stage's reference is the model with which it starts."""
         spec = self.plans[index].spec
         starts = {"start", spec.start if index or spec.start != "previous" else "base"}
         return "reference" not in self.recipe.models and spec.reference in starts - {"previous"}
-
-    def other(self, role: str, spec: StageSpec, start: Mapping[str, Tensor]) -> PreTrainedModel:
-        """A frozen model for a role: a named one, what an earlier stage ended with (the base, where there was none), or
-        the reference that the stage asks for; `start` are the weights with which the stage starts."""
-        if role in self.recipe.models:
-            found = self.load(self.recipe.models[role])[0]
-        elif role in ("previous", "earlier"):
-            found = self.load(self.recipe.model)[0]
-            overwrite(found, self.ends.get(role, {}))
-        elif role == "base":
-            found = self.base()
-        else:
-            found = self.load(self.model_at(spec.reference))[0]
-            if spec.reference == "start":
-                found.load_state_dict(start)
-        refuse_other_vocabulary(found, self.engine.model, role)
-        return found.requires_grad_(False).eval()
 
     # --- checkpoints ------------------------------------------------------------------------------------
 
@@ -239,8 +239,8 @@ class TrainingRun(Rollout):
             "precision": self.engine.precision,
             "stage": stage.state(),
             "ends": self.ends,
-            "recalled": self.recalled,
-            "paid": sorted(self.paid),
+            "remembered": self.rollout.remembered,
+            "paid": sorted(self.rollout.paid),
             "floors": self.floors,
         }
         if stage.index and stage.spec.reference == "start" and "reference" in self.engine.others:
@@ -255,9 +255,9 @@ class TrainingRun(Rollout):
         for model, weights in pairs:
             overwrite(model, weights)
         vars(self.engine.meter).update(saved["meter"])
-        for key, memory in saved["recalled"].items():
-            self.recalled.setdefault(key, {}).update(memory)
-        self.floors, self.paid = list(saved["floors"]), set(saved["paid"])
+        for key, memory in saved["remembered"].items():
+            self.rollout.remembered.setdefault(key, {}).update(memory)
+        self.floors, self.rollout.paid = list(saved["floors"]), set(saved["paid"])
         self.engine.precision = saved["precision"]  # "auto" measures the machine, and might find otherwise today
 
 

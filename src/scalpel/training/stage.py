@@ -11,16 +11,13 @@ from torch import Tensor, nn
 
 from scalpel.config.plan import Plan
 from scalpel.config.recipe import StageSpec
-from scalpel.data.example import Example, Task
 from scalpel.keep import RetentionFloor
 from scalpel.models.parameter_blocks import index_map_of
 from scalpel.part import Bound
-from scalpel.rewards import Rewards
 from scalpel.scope import IndexMap, Scope, Trainable
-from scalpel.training.lengths import Lengths
 from scalpel.training.logprob_cache import LogprobCache
 from scalpel.training.optimizer import make_optimiser, restore_states, states
-from scalpel.training.reward_monitor import RewardMonitor
+from scalpel.training.stream import StreamRun
 from scalpel.training.temperature import TemperatureController
 from scalpel.training.validation import Validation
 
@@ -32,23 +29,19 @@ class StageRun:
     index: int  # among all stages of the run, repeats counted
     name: str
     plan: Plan
-    data: list[tuple[Task, list[Example], Rewards]]  # for each flow
+    streams: list[StreamRun]
     scope: Scope
     owned: nn.ModuleDict
     spent_at_start: float  # in the unit of the stage's budget
     validation: Validation
     floor: RetentionFloor | None = None
     optimiser: torch.optim.Optimizer = field(init=False)
-    selected: dict[int, list[int]] = field(default_factory=dict)  # of each flow that chooses, the items it learns from
-    reward_monitors: list[RewardMonitor] = field(init=False)  # of each flow's rewards
     temperature_controller: TemperatureController | None = field(init=False)  # of the temperature at which it samples
     reference: LogprobCache = field(default_factory=LogprobCache)  # its log-probs on fixed data
-    lengths: list[Lengths] = field(default_factory=list)  # of the rows, looked over before the first step
     home: dict[str, Tensor] = field(default_factory=dict)  # whole weights as they were before they moved
 
     def __post_init__(self) -> None:
         self.optimiser = make_optimiser(self.spec, self.scope.trainables, self.owned)
-        self.reward_monitors = [RewardMonitor(stream.source.part.name, stream.compares) for stream in self.plan.streams]
         warm = self.spec.sampling
         self.temperature_controller = (
             TemperatureController(warm.entropy, warm.pace, warm.temperature) if warm.entropy else None
@@ -64,17 +57,12 @@ class StageRun:
         trainables = {m.name: m.value for m in self.scope.trainables}
         return trainables | {f"owned.{name}": p for name, p in self.owned.named_parameters()}
 
-    def narrow(self, k: int, kept: list[int]) -> None:
-        """From now on flow k learns from these of its items only."""
-        task, examples, rewards = self.data[k]
-        self.selected[k], self.data[k] = kept, (task, [examples[i] for i in kept], rewards)
-
     def factor(self, p: Bound, signal: str) -> float:
         """What the part's loss on that signal ("" for parameters) is multiplied with: under a floor, what is steered
         grows at the cost of all else."""
         if self.floor is None:
             return 1.0
-        return self.floor.dual.pull if (signal, id(p)) in self.plan.steered else self.floor.dual.gain
+        return self.floor.dual.pull if (signal, p) in self.plan.steered else self.floor.dual.gain
 
     def settle(self) -> None:
         """Notes where the weights that move from now on are: home, for anchors on parameters, and the best weights
@@ -129,8 +117,7 @@ class StageRun:
             "validation": self.validation.state(),
             "floor": self.floor.state() if self.floor else None,
             "remembered": [p.memory.state for p in self.plan.remembering],
-            "spreads": [spread.state() for spread in self.reward_monitors],
-            "selected": self.selected,
+            "streams": [stream.state() for stream in self.streams],
             "temperature": self.temperature_controller.temperature if self.temperature_controller else None,
         }
 
@@ -147,10 +134,8 @@ class StageRun:
         self.validation.restore(saved["validation"], device)
         if self.floor:
             self.floor.restore(saved["floor"])
-        for k, kept in saved["selected"].items():
-            self.narrow(k, kept)
-        for spread, state in zip(self.reward_monitors, saved["spreads"], strict=True):
-            spread.restore(state)
+        for stream, state in zip(self.streams, saved["streams"], strict=True):
+            stream.restore(state)
         if self.temperature_controller:
             self.temperature_controller.temperature = saved["temperature"]
         for p, state in zip(self.plan.remembering, saved["remembered"], strict=True):

@@ -32,34 +32,37 @@ class NonFiniteLoss(RuntimeError):
 
 @dataclass
 class StepMetrics:
-    """Metrics of a whole step: sums and counts, added over micro-batches, divided once. Those of a part that follows
-    the run are in a tally of its own, too."""
+    """Metrics of a whole step: sums and counts, added over micro-batches, divided once. What a part that follows the
+    run is told is kept apart, by part."""
 
     sums: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     counts: dict[str, float] = field(default_factory=lambda: defaultdict(float))
-    own: dict[int, StepMetrics] = field(default_factory=dict)  # by the part's identity, as are
-    rows: dict[int, list[tuple[Mapping[str, Any], float]]] = field(default_factory=lambda: defaultdict(list))
+    own: dict[Bound, StepMetrics] = field(default_factory=dict)
+    rows: dict[Bound, list[tuple[Mapping[str, Any], float]]] = field(default_factory=lambda: defaultdict(list))
 
     def add(self, prefix: str, metrics: Metrics) -> None:
         for name, (total, count) in metrics.items():
             self.sums[prefix + name] += float(total)
             self.counts[prefix + name] += float(count)
 
-    def note(self, p: Bound, metrics: Metrics) -> None:
+    def add_for(self, p: Bound, metrics: Metrics) -> None:
         """What a part is told of the step once it is over."""
         if p.part.follow is not None:
-            self.own.setdefault(id(p), StepMetrics()).add("", metrics)
+            self.own.setdefault(p, StepMetrics()).add("", metrics)
 
-    def tell(self, source: Bound, batch: Batch, out: Out) -> None:
+    def add_rows(self, source: Bound, batch: Batch, out: Out) -> None:
         """What a source that follows is told of its sequences: their columns, and what each came to."""
         if source.part.follow is None or not batch.columns:
             return
         came_N = sum((x for x in out.terms.values() if x.dim() == 1), torch.zeros_like(out.logp_N))
         came_S = batch.sum_S((came_N if out.terms else -out.logp_N).detach())
-        self.rows[id(source)] += zip(batch.columns, came_S.tolist(), strict=True)
+        self.rows[source] += zip(batch.columns, came_S.tolist(), strict=True)
 
     def means(self) -> dict[str, float]:
         return {name: self.sums[name] / self.counts[name] for name in self.sums if self.counts[name]}
+
+    def means_for(self, p: Bound) -> dict[str, float]:
+        return self.own[p].means() if p in self.own else {}
 
 
 def clean(out: Out, batch: Batch) -> Out:
@@ -81,33 +84,57 @@ def filled(batch: Batch, out: Out) -> Batch:
     return replace(batch, old_N=old_N, old_value_N=old_value_N)
 
 
-def statistics(engine: Engine, stream: Stream, batch: Batch, progress: float) -> dict[int, Any]:
-    """What parts that couple the whole step ask for, from a pass without gradients; by the part's identity."""
+@dataclass(frozen=True)
+class StepContext:
+    """What the losses of one stream are computed with during an optimiser step."""
+
+    stream: Stream
+    progress: float
+    counts: Mapping[Bound, float]  # what each loss is divided by, over the whole step
+    statistics: Mapping[Bound, Any]  # of the parts that couple the whole step
+    factor: Factor = unsteered
+
+    def call(self, p: Bound, out: Out, batch: Batch) -> Any:
+        handed = {"stat": self.statistics[p]} if p in self.statistics else {}
+        return p(out, batch, progress=self.progress, **handed)
+
+    def credited(self, signal: Signal, known_N: Tensor, out: Out, batch: Batch) -> Batch:
+        """The batch with the product of the signal's credits: those known beforehand, and those that read outputs."""
+        credit_N = known_N
+        with torch.no_grad():
+            for p in signal.credits:
+                if p.waits(self.progress):
+                    credit_N = credit_N * self.call(p, out.detach(), batch)
+        return replace(batch, credit_N=torch.where(batch.train_N, credit_N, 0.0))
+
+    def loss(self, batch: Batch, known: Sequence[Tensor], out: Out, metrics: StepMetrics) -> Tensor:
+        """The weighted sum of the stream's losses on a micro-batch, each over its count; their metrics are added.
+        `known` are the credits that read nothing but the batch, one tensor a signal."""
+        batch, loss = filled(batch, out), torch.zeros((), device=out.logp_N.device)
+        for signal, known_N in zip(self.stream.signals, known, strict=True):
+            ready = self.credited(signal, known_N, out, batch)
+            weight = scheduled(signal.weight, self.progress)
+            prefix = f"{signal.name}/" if signal.name else ""
+            for p in signal.losses:
+                share, found = self.call(p, out, ready)
+                loss = loss + self.factor(p, signal.name) * weight * share / max(self.counts[p], 1e-8)
+                metrics.add(prefix, found)
+                metrics.add_for(p, found)
+        return loss
+
+
+def step_context(engine: Engine, stream: Stream, batch: Batch, progress: float, factor: Factor) -> StepContext:
+    """Counts over the whole batch, and the statistics of parts that couple the step, from a pass without gradients."""
+    counts = {p: p.count(batch, progress) for signal in stream.signals for p in signal.losses}
     asking = [p for p in stream.parts if p.part.couples == "step"]
     if not asking:
-        return {}
+        return StepContext(stream, progress, counts, {}, factor)
     needs = frozenset().union(*(p.declared("needs", progress) for p in asking))
     batch = batch.to(engine.device)
     out = clean(engine.score(batch, needs=needs), batch)
     whole = filled(batch, out)
-    return {id(p): p.part.statistic(out, whole, **p.at(progress)) for p in asking if p.part.statistic}
-
-
-def call(p: Bound, out: Out, batch: Batch, progress: float, stats: Mapping[int, Any]) -> Any:
-    handed = {"stat": stats[id(p)]} if id(p) in stats else {}
-    return p(out, batch, progress=progress, **handed)
-
-
-def credited(
-    signal: Signal, known_N: Tensor, out: Out, batch: Batch, progress: float, stats: Mapping[int, Any]
-) -> Batch:
-    """The batch with the product of the signal's credits: those known beforehand, and those that read the outputs."""
-    credit_N = known_N
-    with torch.no_grad():
-        for p in signal.credits:
-            if p.waits(progress):
-                credit_N = credit_N * call(p, out.detach(), batch, progress, stats)
-    return replace(batch, credit_N=torch.where(batch.train_N, credit_N, 0.0))
+    found = {p: p.part.statistic(out, whole, **p.at(progress)) for p in asking if p.part.statistic}
+    return StepContext(stream, progress, counts, found, factor)
 
 
 def backward(
@@ -116,28 +143,22 @@ def backward(
     batch: Batch,
     progress: float,
     accumulation: int,
-    tally: StepMetrics,
+    metrics: StepMetrics,
     factor: Factor = unsteered,
 ) -> float:
-    """Adds the gradients of a flow's signals on one batch and returns its loss. Each loss is divided by the
+    """Adds the gradients of a stream's signals on one batch and returns its loss. Each loss is divided by the
     count that its part declares for the whole batch, so that the split into micro-batches doesn't matter."""
-    stats = statistics(engine, stream, batch, progress)
-    counts = {id(p): p.count(batch, progress) for s in stream.signals for p in s.losses}
+    context = step_context(engine, stream, batch, progress, factor)
     needs, total, left = stream.needs(progress), 0.0, credited_part(stream, batch, progress)
     if stream.vanishing(progress):
-        tally.add("", {"tokens_left_out_share": (torch.tensor(left.left_out), float(batch.train_N.sum()))})
+        metrics.add("", {"tokens_left_out_share": (torch.tensor(left.left_out), float(batch.train_N.sum()))})
     for micro, known in left.pieces(engine.micro(left.batch, stream.unit, accumulation), engine.device):
-        loss_of = partial(summed, stream, known, micro, counts, progress, stats, factor)
-        ahead_N = slope_ahead(stream, micro, progress, partial(loss_of, StepMetrics()))
+        loss_of = partial(context.loss, micro, known)
+        ahead_N = slope_ahead(stream, micro, progress, partial(loss_of, metrics=StepMetrics()))
         out = clean(engine.forward(micro, needs, ahead_N), micro)
-        loss = loss_of(tally, out)
-        tally.tell(stream.source, micro, out)
-        if out.entropy_N is not None:
-            tally.add("", {"entropy": (out.entropy_N.detach().sum(), float(micro.train_N.sum()))})
-        if "behaviour" in stream.reads(progress) and micro.behaviour_N is not None:
-            drawn_N = micro.train_N & (micro.author_N == POLICY)
-            old_N = out.logp_N if micro.old_N is None else micro.old_N
-            tally.add("", {"staleness": mean_of(micro.behaviour_N - old_N, drawn_N)})
+        loss = loss_of(out, metrics)
+        metrics.add_rows(stream.source, micro, out)
+        add_of_pass(metrics, stream, micro, out, progress)
         if not torch.isfinite(loss):
             raise NonFiniteLoss(f"the loss is {float(loss.detach())} on {described(engine, micro)}")
         if loss.requires_grad:
@@ -146,29 +167,14 @@ def backward(
     return total
 
 
-def summed(
-    stream: Stream,
-    known: Sequence[Tensor],
-    batch: Batch,
-    counts: Mapping[int, float],
-    progress: float,
-    stats: Mapping[int, Any],
-    factor: Factor,
-    tally: StepMetrics,
-    out: Out,
-) -> Tensor:
-    """The weighted sum of a flow's losses on a micro-batch, each over its count; their metrics go to the tally."""
-    batch, loss = filled(batch, out), torch.zeros((), device=out.logp_N.device)
-    for signal, known_N in zip(stream.signals, known, strict=True):
-        ready = credited(signal, known_N, out, batch, progress, stats)
-        weight = scheduled(signal.weight, progress)
-        prefix = f"{signal.name}/" if signal.name else ""
-        for p in signal.losses:
-            share, metrics = call(p, out, ready, progress, stats)
-            loss = loss + factor(p, signal.name) * weight * share / max(counts[id(p)], 1e-8)
-            tally.add(prefix, metrics)
-            tally.note(p, metrics)
-    return loss
+def add_of_pass(metrics: StepMetrics, stream: Stream, batch: Batch, out: Out, progress: float) -> None:
+    """What a forward pass says by itself: entropy, and how far the policy has gone from the one that sampled."""
+    if out.entropy_N is not None:
+        metrics.add("", {"entropy": (out.entropy_N.detach().sum(), float(batch.train_N.sum()))})
+    if "behaviour" in stream.reads(progress) and batch.behaviour_N is not None:
+        drawn_N = batch.train_N & (batch.author_N == POLICY)
+        old_N = out.logp_N if batch.old_N is None else batch.old_N
+        metrics.add("", {"staleness": mean_of(batch.behaviour_N - old_N, drawn_N)})
 
 
 def described(engine: Engine, batch: Batch) -> str:
@@ -202,7 +208,7 @@ def parameter_penalty(
     at: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]],
     home: Mapping[str, Tensor],
     progress: float,
-    tally: StepMetrics,
+    step_metrics: StepMetrics,
     factor: Factor = unsteered,
 ) -> float:
     """Adds the gradients of anchors on parameters, once an optimiser step, to those gathered already. `at` takes whole
@@ -213,7 +219,7 @@ def parameter_penalty(
         penalty, metrics = p(now, at(home), progress=progress, **weighed)
         penalty = factor(p, "") * penalty
         penalty.backward()
-        tally.add("", metrics)
+        step_metrics.add("", metrics)
         total += float(penalty.detach())
     return total
 
