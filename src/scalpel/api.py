@@ -131,10 +131,9 @@ def measure(
     """The ledger of any two models of one architecture: what was gained, kept and lost, and what of the lost comes
     back. The probes are those of a recipe's [measure] table. With `out`, the ledger's files are written there."""
     from scalpel import tasks
-    from scalpel.evaluation import make_probes, run_probes, save
-    from scalpel.evaluation import measure as ledgers
+    from scalpel.evaluation import make_probes, save
     from scalpel.experiments.data_inventory import inventory
-    from scalpel.experiments.pair import opened
+    from scalpel.experiments.pair import ledgers, opened, probe_base
     from scalpel.runs.atomic import write_json
     from scalpel.runs.targets import claimed
 
@@ -149,13 +148,9 @@ def measure(
     place = nullcontext() if out is None else claimed(Path(out), "ledger")
     with progress or Progress(quiet=True) as shown, place:
         shown.say(data.words)
-        before_engine, after_engine, halfway = opened(base, tuned, device, dtype)
-        each = shown.each(ready, "looking at the base", len(ready), "probes")
-        before = {probe.name: run_probes([probe], before_engine, before_engine)[probe.name] for probe in each}
-        books = []
-        for probe in shown.each(ready, "looking at the tuned model", len(ready), "probes"):
-            k, most = spec.recovery_samples, spec.recovery_items
-            books += ledgers([probe], before_engine, after_engine, halfway, before=before, k=k, most=most)
+        engines = opened(base, tuned, device, dtype)
+        before = probe_base(ready, engines[0], shown)
+        books = ledgers(spec, ready, engines, before, recipe.seed, shown)
         if out is not None:
             save(out, books)
             write_json(Path(out) / "data.json", data.state())

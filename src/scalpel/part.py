@@ -220,6 +220,14 @@ def scheduled(value: Any, progress: float) -> Any:
     return value["from"] + (value["to"] - value["from"]) * share
 
 
+def zero_head(width: int) -> torch.nn.Module:
+    """One number from a hidden state, for a part that owns a head; zero at first, so that it expects nothing."""
+    head = torch.nn.Linear(width, 1)
+    torch.nn.init.zeros_(head.weight)
+    torch.nn.init.zeros_(head.bias)
+    return head
+
+
 def mean_of(x: Tensor, weight: Tensor | None = None) -> tuple[Tensor, Tensor | float]:
     """(sum, count) of a metric, over all entries or those with weight."""
     if weight is None:

@@ -76,7 +76,6 @@ class Scope:
     off: Callable[[], AbstractContextManager[None]] | None = None
     state: Callable[[], dict[str, Any]] = dict
     restore: Callable[[Mapping[str, Any]], None] = lambda state: None
-    unchanged_at_attach: bool = True
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,6 @@ from scalpel.evaluation import (
     save,
     side_by_side,
     summary,
-    thin,
 )
 from scalpel.evaluation.ledger import read, verdict_in_words, write
 from scalpel.evaluation.probes import ItemResult
@@ -141,14 +140,3 @@ def test_measure_looks_at_both_models_and_saves(tmp_path):
 def test_two_probes_of_one_name_are_refused():
     with pytest.raises(ValueError, match="share a name"):
         run_probes([Generate("a", WordTask()), Generate("a", WordTask())], FakeEngine(str), FakeEngine(str))
-
-
-def test_a_thin_look_has_the_first_items_of_each_probe():
-    probes = [Generate("upper", WordTask(), n=9), Drift("drift", prompts=("a", "b", "c"))]
-    engine = FakeEngine(str.upper)
-    few, before = thin(probes, run_probes(probes, engine, engine), 2)
-    assert {name: [r.id for r in rows] for name, rows in run_probes(few, engine, engine).items()} == {
-        "upper": ["upper:w0", "upper:w1"],
-        "drift": ["0", "1"],
-    }
-    assert [len(rows) for rows in before.values()] == [2, 2]

@@ -17,8 +17,7 @@ from scalpel.anchors.context import ImportanceContext
 from scalpel.batch import Batch
 from scalpel.engine import Engine, Sample
 from scalpel.engine.squared_gradients import squared_slopes
-from scalpel.objectives.value import value_head
-from scalpel.part import bind
+from scalpel.part import bind, zero_head
 from scalpel.sources.groups import lateness
 from scalpel.training.step import StepMetrics, backward, prepare
 from scalpel.worked_cases import case
@@ -174,9 +173,9 @@ def test_reinforce_is_the_mean_of_minus_reward_less_baseline_times_log_prob() ->
 
 
 @pytest.mark.parametrize("pieces", [1, 3])
-def test_ppo_is_what_loops_over_tokens_say_of_weights_and_of_the_value_head(pieces: int) -> None:
+def test_ppo_is_what_loops_over_tokens_say_of_weights_and_of_the_zero_head(pieces: int) -> None:
     gamma, lam, kl_beta, generator = 0.9, 0.8, 0.3, torch.Generator().manual_seed(4)
-    engine, head = material.engine(seed=0, reference=1), value_head(16)
+    engine, head = material.engine(seed=0, reference=1), zero_head(16)
     torch.nn.init.normal_(head.weight, std=0.3, generator=generator)
     engine.owned = torch.nn.ModuleDict({"value": head})
     keys = dict(gamma=gamma, lam=lam, kl_beta=kl_beta)

@@ -17,8 +17,8 @@ from scalpel.config.plan import Stream, assemble
 from scalpel.config.recipe import parse
 from scalpel.data.example import Example
 from scalpel.engine import Engine, Sample
-from scalpel.objectives.flows import FLOW, flow_head
-from scalpel.part import Out, bind
+from scalpel.objectives.flows import FLOW
+from scalpel.part import Out, bind, zero_head
 from scalpel.rewards.seen import ShapingContext
 from scalpel.rewards.shaping import make as shape
 from scalpel.training.step import StepMetrics, backward, prepare
@@ -163,7 +163,7 @@ def test_mrt_weighs_a_continuation_by_its_reward_less_that_of_stopping_at_once()
 
 def owning(**others: int) -> Engine:
     engine = material.engine(**others)
-    head = flow_head(16)
+    head = zero_head(16)
     torch.nn.init.normal_(head.weight, generator=torch.Generator().manual_seed(0))
     engine.owned = torch.nn.ModuleDict({"flow": head})
     return engine
@@ -183,7 +183,7 @@ def by_hand_flow(method: str, f: Tensor, lp: Tensor, log_R: float) -> Tensor:
 
 @pytest.mark.parametrize("pieces", [1, 3])
 @pytest.mark.parametrize("method", ["gflow-tb", "gflow-subtb", "gflow-db"])
-def test_balance_is_what_double_loops_say_of_weights_and_of_the_flow_head(method: str, pieces: int) -> None:
+def test_balance_is_what_double_loops_say_of_weights_and_of_the_zero_head(method: str, pieces: int) -> None:
     engine, flow = owning(), flow_of(method, size=3)
     batch = flow.source(material.uneven(material.draw(engine)))
     assert len(batch.length_S.unique()) > 3

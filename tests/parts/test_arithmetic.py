@@ -11,8 +11,7 @@ from scalpel.credits.returns import advantages_and_returns
 from scalpel.credits.top_entropy import threshold
 from scalpel.engine.head_terms import forward_kl, reverse_kl
 from scalpel.objectives.kto import distance
-from scalpel.objectives.value import value_head
-from scalpel.part import HeadTerm, Out, bind
+from scalpel.part import HeadTerm, Out, bind, zero_head
 from scalpel.worked_cases import case
 
 
@@ -57,7 +56,7 @@ def test_whitened_advantages_have_mean_0_and_deviation_1_over_the_whole_step() -
 
 
 def test_a_value_head_expects_nothing_at_first() -> None:
-    assert not value_head(8)(torch.randn(3, 8)).any()
+    assert not zero_head(8)(torch.randn(3, 8)).any()
 
 
 def test_the_entropy_threshold_keeps_the_share_it_says_and_at_least_one() -> None:

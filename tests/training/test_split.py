@@ -57,7 +57,8 @@ def assert_split_does_not_matter(job: TrainingRun, train: dict) -> bool:
     stage = opened(job, train)
     perturb(job)
     batches = [
-        prepare(job.engine, stream, job.rollout.draw(stage, stage.streams[k], 0, 0, 0.5), 0.5) for k, stream in enumerate(stage.plan.streams)
+        prepare(job.engine, stream, job.rollout.draw(stage, stage.streams[k], 0, 0, 0.5), 0.5)
+        for k, stream in enumerate(stage.plan.streams)
     ]
     assert all(bool(b.train_N.any()) for b in batches)
     (loss, metrics, gradients), *others = [of_split(job, stage, batches, *split) for split in SPLITS]

@@ -10,7 +10,7 @@ from scalpel.batch import DEMONSTRATION, ENVIRONMENT, Row, lay
 from scalpel.data.example import Example
 from scalpel.data.tokenized import Tokenized
 from scalpel.data.tokenizer import Tokens
-from scalpel.training.preview import preview, refuse_trained_prompts, rows_of
+from scalpel.training.preview import preview, rows_of
 
 EXAMPLE = Example(prompt="ab", completion="cde", id="data:1")
 
@@ -22,9 +22,9 @@ def tokens() -> Tokens:
 
 def test_it_counts_trained_tokens_and_marks_two_examples(tokens: Tokens) -> None:
     rows = [tokens.demonstration(EXAMPLE)] * 3  # 2 prompt tokens, 3 of the answer and the end: 4 of 6 are trained
-    text = preview(tokens, rows, shortened=1, dropped=2)
+    text = preview(tokens, rows)
     assert text.startswith("12 of 18 tokens are trained (67%), in 3 sequences of 6 tokens")
-    assert text.count("ab⟦cde</s>⟧") == 2 and "1 shortened, 2 dropped" in text
+    assert text.count("ab⟦cde</s>⟧") == 2
 
 
 def test_a_long_example_shows_both_its_ends(tokens: Tokens) -> None:
@@ -33,8 +33,8 @@ def test_a_long_example_shows_both_its_ends(tokens: Tokens) -> None:
 
 
 def test_a_run_that_trains_nothing_is_refused(tokens: Tokens) -> None:
-    with pytest.raises(ValueError, match="all 4 were too long"):
-        preview(tokens, [], dropped=4)
+    with pytest.raises(ValueError, match="no sequence to train on"):
+        preview(tokens, [])
     with pytest.raises(ValueError, match="no trained token, first:\nab"):
         preview(tokens, [Tokenized(tokens.prompt("ab"), [False] * 2, [0] * 2)])
 
@@ -42,18 +42,6 @@ def test_a_run_that_trains_nothing_is_refused(tokens: Tokens) -> None:
 def test_a_row_whose_only_trained_token_is_its_first_trains_nothing(tokens: Tokens) -> None:
     with pytest.raises(ValueError, match="no trained token"):
         preview(tokens, [Tokenized([8, 9], [True, False], [0, 0])])
-
-
-def test_a_trained_prompt_is_refused(tokens: Tokens) -> None:
-    row = tokens.demonstration(EXAMPLE)
-    refuse_trained_prompts(tokens, [EXAMPLE], [row])
-    with pytest.raises(ValueError, match="2 tokens of the prompt of example 'data:1'"):
-        refuse_trained_prompts(tokens, [EXAMPLE], [replace(row, train=[True] * len(row))])
-
-
-def test_a_row_that_does_not_begin_with_its_prompt_is_refused(tokens: Tokens) -> None:
-    with pytest.raises(ValueError, match="does not begin with the prompt"):
-        refuse_trained_prompts(tokens, [EXAMPLE], [tokens.demonstration(Example(prompt="xy", completion="z"))])
 
 
 def test_a_batch_comes_apart_into_its_rows(tokens: Tokens) -> None:

@@ -7,7 +7,7 @@ from tokenizers.processors import TemplateProcessing
 
 import tiny
 from scalpel.data.example import Example
-from scalpel.data.tokenized import Tokenized, fit, truncate
+from scalpel.data.tokenized import Tokenized, truncate
 from scalpel.data.tokenizer import Tokens
 
 USER = ({"role": "user", "content": "hi"},)
@@ -251,8 +251,3 @@ def test_truncation_raises_where_it_must() -> None:
         truncate(ROW, 4, "left")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="leaves no token to train"):
         truncate(ROW, 1, "drop")
-
-
-def test_fit_counts_what_was_shortened_and_dropped() -> None:
-    fitted = fit([ROW, ROW, Tokenized([1, 2, 3, 4], [False, False, False, True], [0] * 4)], 3, "keep_start")
-    assert (len(fitted.rows), fitted.shortened, fitted.dropped) == (2, 2, 1)

@@ -1,8 +1,8 @@
-"""Rendered: an example as tokens, each marked as trained or not, and what is done when it is too long."""
+"""Tokenized: an example as tokens, each marked as trained or not, and what is done when it is too long."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -24,15 +24,6 @@ class Tokenized:
     def trained(self) -> int:
         """How many tokens carry loss; a first token has nothing before it and never does."""
         return sum(self.train[1:])
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """What is left after truncation: the rows, and how many were shortened or dropped on the way."""
-
-    rows: list[Tokenized]
-    shortened: int
-    dropped: int
 
 
 def laid(pieces: Sequence[tuple[list[int], bool]]) -> Tokenized:
@@ -67,17 +58,3 @@ def truncate(rendered: Tokenized, max_length: int, policy: Policy = "error") -> 
     kept = slice(max_length) if policy == "keep_start" else slice(-max_length, None)
     short = Tokenized(rendered.ids[kept], rendered.train[kept], rendered.turn[kept])
     return short if short.trained else None
-
-
-def fit(rows: Iterable[Tokenized], max_length: int, policy: Policy = "error") -> Fitted:
-    """Truncates all rows and counts what that cost."""
-    kept: list[Tokenized] = []
-    shortened = dropped = 0
-    for row in rows:
-        short = truncate(row, max_length, policy)
-        if short is None:
-            dropped += 1
-            continue
-        kept.append(short)
-        shortened += len(short) < len(row)
-    return Fitted(kept, shortened, dropped)

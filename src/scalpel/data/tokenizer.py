@@ -12,7 +12,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from rich.markup import escape
 from transformers import PreTrainedTokenizerBase
 
 from scalpel.data import channels, chat_template, reasoning
@@ -31,16 +30,14 @@ from scalpel.data.reasoning import gist
 from scalpel.data.renderer import Renderer
 from scalpel.data.special_tokens import MARK, Spelt, unmarked
 from scalpel.data.tokenized import (
-    Fitted,
     Policy,
     Tokenized,
-    fit,
     laid,
     truncate,
 )
 from scalpel.data.turn_ends import Ends, bare, found_end
 
-__all__ = ["Fitted", "Policy", "Tokenized", "Tokens", "fit", "truncate"]
+__all__ = ["Policy", "Tokenized", "Tokens", "truncate"]
 
 REMEMBERED = 200_000  # rendered demonstrations
 SURVEYED = 20_000  # rows that are looked at before the first step, of more than that
@@ -263,17 +260,13 @@ class Tokens:
     def _plain(self, ids: Sequence[int]) -> str:
         return self._decode(ids, skip_special_tokens=True)
 
-    def marked(self, rendered: Tokenized, markup: bool = False) -> str:
-        """The whole text with the trained stretches marked: ⟦…⟧, or rich markup for a terminal."""
+    def marked(self, rendered: Tokenized) -> str:
+        """The whole text with the trained stretches marked: ⟦…⟧."""
         pieces = []
         flags = [False, *rendered.train[1:]]  # a first token is never trained
         for trained, run in groupby(zip(rendered.ids, flags, strict=True), key=lambda x: x[1]):
             text = self._decode([i for i, _ in run])
-            if markup:
-                style = "bold green" if trained else "dim"
-                pieces.append(f"[{style}]{escape(text)}[/{style}]")
-            else:
-                pieces.append(f"⟦{text}⟧" if trained else text)
+            pieces.append(f"⟦{text}⟧" if trained else text)
         return "".join(pieces)
 
     def render(self, messages: Sequence[Message], generate: bool = False) -> str:

@@ -5,7 +5,7 @@ is kept anyway, by a norm or a gate, it is computed once more instead of kept; a
 the arithmetic when it is needed, not kept in it. Values are those of the layers replaced, bit for bit.
 
 `lean(model)` changes the class of modules that are known, one instance at a time: parameters, names and files stay
-what they were. `plain(model)` changes them back. Modules that aren't known are left alone.
+what they were. Modules that aren't known are left alone.
 """
 
 from __future__ import annotations
@@ -181,15 +181,6 @@ def lean(model: nn.Module) -> int:
     for module, form in chosen:
         module.__class__ = form if form is LeanLinear else joined(form, type(module))
     return len(chosen)
-
-
-def plain(model: nn.Module) -> None:
-    """Gives every module its own form back."""
-    for module in model.modules():
-        if isinstance(module, LeanLinear):
-            module.__class__ = nn.Linear  # type: ignore[assignment]
-        elif isinstance(module, LeanNorm | LeanGate):
-            module.__class__ = type(module).__mro__[2]  # after the joined class and the lean form
 
 
 def joined(form: type[nn.Module], kind: type[nn.Module]) -> type[nn.Module]:

@@ -22,7 +22,6 @@ from scalpel.evaluation.run import (
     measure,
     run_probes,
     save,
-    thin,
 )
 from scalpel.evaluation.verdict import comparison
 
@@ -49,5 +48,4 @@ __all__ = [
     "save",
     "side_by_side",
     "summary",
-    "thin",
 ]

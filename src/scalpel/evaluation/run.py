@@ -34,12 +34,6 @@ def run_probes(probes: Sequence[Probe], engine: Engine, reference: Engine) -> Pr
     return seen
 
 
-def thin(probes: Sequence[Probe], before: ProbeResults, n: int) -> tuple[list[Probe], ProbeResults]:
-    """The first n items of each probe, with what the base made of them: cheap enough for a checkpoint."""
-    few = {probe.name: before[probe.name][:n] for probe in probes}
-    return [probe.only({result.id for result in few[probe.name]}) for probe in probes], few
-
-
 def measure(
     probes: Sequence[Probe],
     base: Engine,

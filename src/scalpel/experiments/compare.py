@@ -33,11 +33,11 @@ from scalpel.experiments.failures import (
     said,
     without_result,
 )
+from scalpel.experiments.pair import probe_base
 from scalpel.experiments.preflight import refuse_arms, refuse_recipe
 from scalpel.experiments.single import (
     TRAINED,
     base_engine,
-    probe_base,
     probes_of,
     run_recipe,
 )

@@ -6,7 +6,6 @@ import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,6 @@ from scalpel.evaluation import (
     ItemResult,
     Ledger,
     Probe,
-    measure,
     metrics,
     run_probes,
     save,
@@ -34,7 +32,8 @@ from scalpel.evaluation import (
 from scalpel.evaluation.files import read_json
 from scalpel.evaluation.run import ProbeResults
 from scalpel.experiments.data_inventory import inventory
-from scalpel.pair import Pair, interpolate
+from scalpel.experiments.pair import halfway, ledgers, probe_base
+from scalpel.pair import Pair
 from scalpel.pair.anatomy import change, table
 from scalpel.runs.atomic import (
     remove,
@@ -197,7 +196,9 @@ def saying_what_is_saved(folder: Path) -> Iterator[None]:
 def measured(watcher: Watcher, tuned: Engine, summary: Mapping[str, Any]) -> None:
     """Writes the ledger, and the last point of the curves."""
     if watcher.probes:
-        books = ledgers(watcher.recipe, watcher.probes, watcher.base, tuned, watcher.before, watcher.shown)
+        engines = (watcher.base, tuned, halfway(watcher.base, tuned))
+        spec, seed = watcher.recipe.measure, watcher.recipe.seed
+        books = ledgers(spec, watcher.probes, engines, watcher.before, seed, watcher.shown)
         watcher.note(summary["steps"], summary["cost"], {book.probe: after(book) for book in books})
         save(watcher.run.folder, books)
 
@@ -337,28 +338,6 @@ def base_engine(recipe: Recipe) -> Engine:
     model, tokens = models.load(spec.path, device=device, dtype=dtype, trust_remote_code=spec.trust_remote_code)
     tokens = tokens.templated(spec.chat_template, spec.chat_template_kwargs, spec.control_tokens)
     return Engine(model, tokens, precision=choose_precision(spec.precision, model, device))
-
-
-def probe_base(probes: Sequence[Probe], base: Engine, shown: Shown) -> ProbeResults:
-    seen: ProbeResults = {}
-    for probe in shown.each(probes, "looking at the base", len(probes), "probes"):
-        seen |= run_probes([probe], base, base)
-    return seen
-
-
-def ledgers(
-    recipe: Recipe, probes: Sequence[Probe], base: Engine, tuned: Engine, before: ProbeResults, shown: Shown
-) -> list[Ledger]:
-    """Every probe's ledger, with the lost items tested at weights halfway back to the base."""
-    spec = recipe.measure
-    middle = deepcopy(base.model)
-    middle.load_state_dict(interpolate(base.model.state_dict(), tuned.model.state_dict(), 0.5))
-    halfway = Engine(middle, tuned.tokens, precision=tuned.precision)
-    options: dict[str, Any] = {"k": spec.recovery_samples, "most": spec.recovery_items, "seed": recipe.seed}
-    books = []
-    for probe in shown.each(probes, "measuring", len(probes), "probes"):
-        books += measure([probe], base, tuned, halfway, before=before, **options)
-    return books
 
 
 def after(book: Ledger) -> list[ItemResult]:

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from scalpel.batch import Batch
-from scalpel.objectives.flows import FLOW, Unit, count_of, flow_head, log_reward, reads, transitions
-from scalpel.part import Metrics, Out, mean_of, part
+from scalpel.objectives.flows import FLOW, Unit, count_of, log_reward, reads, transitions
+from scalpel.part import Metrics, Out, mean_of, part, zero_head
 from scalpel.worked_cases import case
 
 
@@ -40,7 +40,7 @@ def limits() -> Iterator[tuple]:
     reads=reads,
     count=count,
     couples="sequence",
-    owns={"flow": flow_head},
+    owns={"flow": zero_head},
     limits=limits,
 )
 def db(

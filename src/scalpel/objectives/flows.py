@@ -10,21 +10,13 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from scalpel.batch import Batch
 from scalpel.part import Out, OwnedHead
 
 Unit = Literal["token", "turn"]  # what takes a state to the next: a token, or all tokens of a turn
 FLOW = OwnedHead("flow")
-
-
-def flow_head(width: int) -> nn.Module:
-    """log F(s) from a hidden state; zero at first."""
-    head = nn.Linear(width, 1)
-    nn.init.zeros_(head.weight)
-    nn.init.zeros_(head.bias)
-    return head
 
 
 def reads(prior: float = 0.0, **other: Any) -> set[str]:

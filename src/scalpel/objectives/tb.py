@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from scalpel.batch import Batch, group_moments
-from scalpel.objectives.flows import FLOW, flow_head, log_reward, reads
-from scalpel.part import Metrics, Need, Out, mean_of, part
+from scalpel.objectives.flows import FLOW, log_reward, reads
+from scalpel.part import Metrics, Need, Out, mean_of, part, zero_head
 from scalpel.worked_cases import case
 
 Partition = Literal["head", "group"]
@@ -61,7 +61,7 @@ def limits() -> Iterator[tuple]:
     reads=reads,
     count="sequences",
     couples="group",
-    owns={"flow": flow_head},
+    owns={"flow": zero_head},
     limits=limits,
 )
 def tb(

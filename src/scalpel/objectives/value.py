@@ -4,20 +4,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from scalpel.batch import Batch
 from scalpel.credits.returns import estimate, reads
-from scalpel.part import Metrics, Out, mean_of, part
+from scalpel.part import Metrics, Out, mean_of, part, zero_head
 from scalpel.worked_cases import case
-
-
-def value_head(width: int) -> nn.Module:
-    """One number from a hidden state; zero at first, so that it expects nothing."""
-    head = nn.Linear(width, 1)
-    nn.init.zeros_(head.weight)
-    nn.init.zeros_(head.bias)
-    return head
 
 
 def read(**hyper: Any) -> set[str]:
@@ -34,7 +26,7 @@ def limits() -> Iterator[tuple]:
     yield *case([[-1.0] * 2], value=[[0.0] * 2], old_value=[[0.0] * 2], reward=[1.0]), {"lam": 0.5}, 0.3125
 
 
-@part("objective", "value", needs={"value"}, reads=read, couples="sequence", owns={"value": value_head}, limits=limits)
+@part("objective", "value", needs={"value"}, reads=read, couples="sequence", owns={"value": zero_head}, limits=limits)
 def value(
     out: Out, batch: Batch, *, gamma: float = 1.0, lam: float = 0.95, kl_beta: float = 0.0, clip: float = 0.2
 ) -> tuple[Tensor, Metrics]:

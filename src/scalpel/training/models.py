@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from scalpel import models
 from scalpel.config.recipe import ModelSpec, Recipe
@@ -26,17 +25,17 @@ class RunModels:
         model, tokens = self.load(recipe.model)
         self.engine = Engine(model, tokens, precision=choose_precision(recipe.model.precision, model, self.device))
 
-    def load(self, spec: ModelSpec) -> tuple[PreTrainedModel, Tokens]:
+    def load(self, spec: ModelSpec) -> tuple[models.Model, Tokens]:
         dtype = choose_dtype(spec.dtype, self.device)
         trusted = spec.trust_remote_code
         model, tokens = models.load(spec.path, device=self.device, dtype=dtype, trust_remote_code=trusted)
         return model, tokens.templated(spec.chat_template, spec.chat_template_kwargs, spec.control_tokens)
 
-    def base(self) -> PreTrainedModel:
+    def base(self) -> models.Model:
         """The base, opened anew: the policy may have moved."""
         return self.load(self.recipe.model)[0].requires_grad_(False).eval()
 
-    def engine_of(self, model: PreTrainedModel) -> Engine:
+    def engine_of(self, model: models.Model) -> Engine:
         return Engine(model, self.engine.tokens, precision=self.engine.precision)
 
     def start_from(self, start: str) -> None:
@@ -51,7 +50,7 @@ class RunModels:
         """The recipe's model, or one opened like it from another folder."""
         return self.recipe.model if place in ("base", "start") else self.recipe.model.model_copy(update={"path": place})
 
-    def in_role(self, role: str, reference: str, start: Weights, ends: Mapping[str, Weights]) -> PreTrainedModel:
+    def in_role(self, role: str, reference: str, start: Weights, ends: Mapping[str, Weights]) -> models.Model:
         """A frozen model for a role: a named one, what an earlier stage ended with (the base, where there was none), or
         the stage's `reference`. `start` are the weights with which the stage starts, `ends` those of earlier stages."""
         if role in self.recipe.models:

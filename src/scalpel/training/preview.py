@@ -8,36 +8,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from scalpel.batch import ENVIRONMENT, TEMPLATE, Batch
-from scalpel.data.example import Example, named
 from scalpel.data.tokenized import Tokenized
 from scalpel.data.tokenizer import Tokens
 
 
-def preview(
-    tokens: Tokens,
-    rows: Sequence[Tokenized],
-    *,
-    shortened: int = 0,
-    dropped: int = 0,
-    markup: bool = False,
-    shown: int = 2,
-    most: int = 1200,
-) -> str:
+def preview(tokens: Tokens, rows: Sequence[Tokenized], shown: int = 2, most: int = 1200) -> str:
     """How many tokens are trained, and the first examples with the trained tokens marked; `most` tokens of each.
-
-    `shortened` and `dropped` say what truncation did (see `Fitted`). `rows_of` gives the rows of a batch.
-    """
-    refuse(tokens, rows, dropped)
+    `rows_of` gives the rows of a batch."""
+    refuse(tokens, rows)
     trained, total = sum(row.trained for row in rows), sum(len(row) for row in rows)
     lines = [
         f"{trained:,} of {total:,} tokens are trained ({trained / total:.0%}), in {len(rows):,} sequences of "
         f"{total / len(rows):.0f} tokens on average, the longest {max(map(len, rows)):,}"
     ]
-    if shortened or dropped:
-        lines.append(f"too long: {shortened:,} shortened, {dropped:,} dropped")
     for i, row in enumerate(rows[:shown], 1):
-        mark = "green" if markup else "⟦…⟧"
-        lines += [f"example {i} (trained: {mark}):", clipped(tokens, row, markup, most)]
+        lines += [f"example {i} (trained: ⟦…⟧):", clipped(tokens, row, most)]
     return "\n".join(lines)
 
 
@@ -58,11 +43,10 @@ def rows_of(tokens: Tokens, batch: Batch) -> list[Tokenized]:
     return rows
 
 
-def refuse(tokens: Tokens, rows: Sequence[Tokenized], dropped: int = 0) -> None:
+def refuse(tokens: Tokens, rows: Sequence[Tokenized]) -> None:
     """Raises ValueError where there is no sequence, or one in which nothing would be trained."""
     if not rows:
-        lost = f": all {dropped} were too long or lost their answer to truncation; raise max_length" if dropped else ""
-        raise ValueError(f"there is no sequence to train on{lost}")
+        raise ValueError("there is no sequence to train on")
     if silent := [i for i, row in enumerate(rows) if not row.trained]:
         raise ValueError(
             f"{len(silent)} of {len(rows)} sequences have no trained token, first:\n{tokens.marked(rows[silent[0]])}\n"
@@ -70,33 +54,11 @@ def refuse(tokens: Tokens, rows: Sequence[Tokenized], dropped: int = 0) -> None:
         )
 
 
-def refuse_trained_prompts(tokens: Tokens, examples: Sequence[Example], rows: Sequence[Tokenized]) -> None:
-    """Raises ValueError where a row trains a token of its example's prompt.
-
-    The prompt is rendered here anew, as it is for generation; so this holds for rows that anyone has made.
-    """
-    for example, row in zip(examples, rows, strict=True):
-        if example.messages is not None or not example.prompt:
-            continue  # whole conversations hold the same check inside; a plain text is trained from its start
-        asked = tokens.prompt(example.prompt)
-        trained = sum(row.train[: len(asked)])
-        if row.ids[: len(asked)] != asked:
-            raise ValueError(
-                f"{named(example)} does not begin with the prompt that the model will meet:\n"
-                f"  generating: {tokens.tokenizer.decode(asked)!r}\n  training:   {tokens.marked(row)!r}"
-            )
-        if trained:
-            raise ValueError(
-                f"{trained} tokens of the prompt of {named(example)} would be trained:\n{tokens.marked(row)}\n"
-                "only the answer may be: put the prompt into 'prompt' and the answer into 'completion'"
-            )
-
-
-def clipped(tokens: Tokens, row: Tokenized, markup: bool, most: int) -> str:
+def clipped(tokens: Tokens, row: Tokenized, most: int) -> str:
     """The marked text, its middle left out where it is long: both ends tell more than the start alone."""
     if len(row) <= most:
-        return tokens.marked(row, markup)
+        return tokens.marked(row)
     half = most // 2
     parts = [slice(half), slice(-half, None)]
-    head, tail = (tokens.marked(Tokenized(row.ids[p], row.train[p], row.turn[p]), markup) for p in parts)
+    head, tail = (tokens.marked(Tokenized(row.ids[p], row.train[p], row.turn[p])) for p in parts)
     return f"{head}\n… {len(row) - 2 * half:,} tokens …\n{tail}"
