@@ -42,6 +42,7 @@ class OwnedHead(HeadTerm):
 
 Need = str | HeadTerm  # "logp" | "entropy" | "argmax" | "value" | HeadTerm
 HANDED = ("stat", "state", "mask_id", "seed", "out")  # keywords that the loop fills in, not the recipe
+READABLE = ("old", "old_value", "reference", "behaviour", "reward", "label", "pair", "demonstration", "progress")
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,14 @@ class Part:
     samples: Callable[..., int] | None = None
     over: Literal["output", "parameters"] = "output"
     limits: Callable[[], Iterable[tuple]] | None = None
+
+    def __post_init__(self) -> None:
+        for what in ("reads", "gives"):
+            declared = getattr(self, what)
+            if not callable(declared) and (other := sorted(set(declared) - set(READABLE))):
+                raise ValueError(
+                    f"{self.axis} {self.name!r} declares {what} = {other[0]!r}: a batch has {', '.join(READABLE)}"
+                )
 
     @property
     def schema(self) -> dict[str, inspect.Parameter]:

@@ -143,10 +143,10 @@ def test_an_unknown_claim_is_refused(place, name):
 def test_an_arm_that_failed_in_a_seed_is_not_judged_by_the_others_and_is_tried_again(place, monkeypatch):
     import scalpel.training.loop as module
 
-    def taken(job, stage, progress):
-        if job.recipe.seed == 1 and job.recipe.stages[0].learning_rate == 1e-2:
+    def taken(run, stage, state, *step):
+        if run.recipe.seed == 1 and run.recipe.stages[0].learning_rate == 1e-2:
             raise ValueError("no credit")
-        return real(job, stage, progress)
+        return real(run, stage, state, *step)
 
     real = module.take_step
     with monkeypatch.context() as patch:

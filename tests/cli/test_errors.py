@@ -179,17 +179,17 @@ def test_a_disk_that_is_full_when_the_model_is_saved_is_said_calmly(scalpel, mon
 
 def interrupt_at(step, monkeypatch):
     """Sends Ctrl-C to this process while that step is under way."""
-    steps, take_step = iter(range(1, 100)), scalpel_train.take_step
+    steps, take_step = iter(range(1, 100)), loop.take_step
 
     def taken(*arguments, **named):
         if next(steps) == step:
             signal.raise_signal(signal.SIGINT)
         return take_step(*arguments, **named)
 
-    monkeypatch.setattr(scalpel_train, "take_step", taken)
+    monkeypatch.setattr(loop, "take_step", taken)
 
 
-scalpel_train = scalpel.train
+loop = scalpel.training.loop
 
 
 def test_ctrl_c_writes_a_checkpoint_says_where_and_resume_ends_as_if_nothing_had_happened(scalpel, monkeypatch):

@@ -65,9 +65,9 @@ def test_files_are_as_readable_as_the_umask_lets_them_be(tmp_path):
     script = (
         "import os, sys, torch\n"
         "from pathlib import Path\n"
-        "from scalpel.runs.folder import Run\n"
+        "from scalpel.runs.folder import RunFolder\n"
         "os.umask(0o027)\n"
-        "Run(Path(sys.argv[1])).checkpoint(1, {'x': torch.ones(3)})\n"
+        "RunFolder(Path(sys.argv[1])).checkpoint(1, {'x': torch.ones(3)})\n"
     )
     subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=True)
     files = [path for path in tmp_path.rglob("*") if path.is_file()]

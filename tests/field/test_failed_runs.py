@@ -44,11 +44,11 @@ def failing(monkeypatch):
     real = training.take_step
 
     def fail(error: BaseException, *runs: str):
-        def taken(job, stage, progress):
-            arm = "half" if "hft" in str(job.recipe.stages[0].scope) else "sft"
-            if progress.step == 1 and f"{arm} {job.recipe.seed}" in runs:
+        def taken(run, stage, state, *step):
+            arm = "half" if "hft" in str(run.recipe.stages[0].scope) else "sft"
+            if state.step == 1 and f"{arm} {run.recipe.seed}" in runs:
                 raise error
-            return real(job, stage, progress)
+            return real(run, stage, state, *step)
 
         monkeypatch.setattr(training, "take_step", taken)
 

@@ -28,11 +28,11 @@ recovery_items = 1
 {PROBES}"""
 LEADER = """
 import sys
-from scalpel import crew
+from scalpel.experiments import workers as crew
 
 if __name__ == "__main__":
     crew.cores = lambda: 2
-    from scalpel.cli import app
+    from scalpel.cli.app import app
 
     app(sys.argv[1:])
 """
@@ -85,10 +85,10 @@ def test_a_comparison_whose_leader_is_killed_leaves_nobody_at_work_and_resumes_a
 def test_other_signals_than_ctrl_c_write_a_checkpoint_too(scalpel, monkeypatch, number, code):
     real = training.take_step
 
-    def taken(job, stage, progress):
-        if progress.step == 2:
+    def taken(run, stage, state, *step):
+        if state.step == 2:
             signal.raise_signal(number)
-        return real(job, stage, progress)
+        return real(run, stage, state, *step)
 
     with monkeypatch.context() as patch:
         patch.setattr(training, "take_step", taken)

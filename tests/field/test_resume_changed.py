@@ -285,7 +285,7 @@ def test_an_arm_keeps_no_model_once_it_is_measured(at, tmp_path):
 def test_a_probe_that_fails_along_the_way_leaves_a_checkpoint_of_that_step(at, tmp_path, monkeypatch, caplog):
     made = recipe(at, {"checkpoint_every": 0}, measure={"probes": [PROBE], "points": 2})
     with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="broken"):
-        failing(patch, "look", 1)
+        failing(patch, "run_probes", 1)
         run_recipe(made, tmp_path / "run")
     (saved,) = RunFolder(tmp_path / "run", True).checkpoints()
     step = records(tmp_path / "run")[-1]["step"]
@@ -298,7 +298,7 @@ def test_code_of_the_user_that_fails_leaves_a_checkpoint_and_the_run_goes_on_bit
     once = at / "once"
     text = f"import os\ndef short(completions, **columns):\n    if not os.path.exists({str(once)!r}):\n"
     (at / "code.py").write_text(
-        text + "        short.calls = getattr(short, 'calls', 0) + 1\n        if short.calls > 3:\n"
+        text + "        short.calls = getattr(short, 'calls', 0) + 1\n        if short.calls > 2:\n"
         "            raise ZeroDivisionError\n    return [-float(len(text)) for text in completions]\n"
     )
     made = recipe(at, {"checkpoint_every": 0})

@@ -117,11 +117,11 @@ def test_warnings_are_shown_too(monkeypatch):
 
 
 def test_a_traceback_is_shown(monkeypatch):
-    def app(**named: object) -> None:
+    def failing(**named: object) -> None:
         raise RuntimeError(ALL)
 
     at = io.StringIO()
-    monkeypatch.setattr(app, "app", app)
+    monkeypatch.setattr(app, "app", failing)
     monkeypatch.setattr(sys, "stderr", at)
     with pytest.raises(SystemExit) as ended:
         app.main()

@@ -36,7 +36,7 @@ class Seen:
 
 def stage_of(method: str, **over: Any) -> tuple[Recipe, list[Stream]]:
     recipe = parse({"model": "m", "task": {"name": "t"}, "train": merge({"method": method}, over)})
-    return recipe, list(assemble(recipe.stages[-1], recipe).flows)
+    return recipe, list(assemble(recipe.stages[-1], recipe).streams)
 
 
 def own_view(engine: Engine, batch: Batch) -> list[Seen]:

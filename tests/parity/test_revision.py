@@ -20,7 +20,7 @@ def flow_of(method: str, source: dict[str, Any]) -> Stream:
     """The flow of a row's own stage, its source changed."""
     stage = merge(ROWS[method].stage, {"signals": {"0": {"source": source}}})
     recipe = parse({"model": "m", "task": {"name": "t"}, "train": stage})
-    return assemble(recipe.stages[0], recipe).flows[0]
+    return assemble(recipe.stages[0], recipe).streams[0]
 
 
 def plainly(batch: Batch, weight_S: list[float]) -> tuple[float, dict[str, torch.Tensor]]:

@@ -30,7 +30,7 @@ RIGHT, WRONG = 1.0, 0.0
 def flow_of(method: str, **source: Any) -> Stream:
     signals = {"0": {"source": source}} if source else {}
     recipe = parse({"model": "m", "task": {"name": "t"}, "train": {"method": method, "signals": signals}})
-    return assemble(recipe.stages[0], recipe).flows[0]
+    return assemble(recipe.stages[0], recipe).streams[0]
 
 
 def gradients(engine: Engine) -> dict[str, Tensor]:

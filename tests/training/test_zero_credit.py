@@ -33,7 +33,7 @@ def plain(stream, batch: Batch, progress: float) -> CreditedPart:
 def passed(job: TrainingRun, stream, batch: Batch, monkeypatch=None, accumulation: int = 1) -> dict:
     """A step's loss, gradients, metrics and cost; with `monkeypatch`, along the plain path."""
     if monkeypatch:
-        monkeypatch.setattr(step, "due", plain)
+        monkeypatch.setattr(step, "credited_part", plain)
     tally, before = StepMetrics(), job.engine.meter.flops
     loss = backward(job.engine, stream, batch, 0.5, accumulation, tally)
     gradients = {name: p.grad for name, p in job.engine.model.named_parameters() if p.grad is not None}
@@ -210,7 +210,7 @@ def rewarded(at, tmp_path, code: str, name: str, stage: dict):
 @pytest.mark.parametrize("optimizer", ["adamw", "rmsprop", "sgd"])
 def test_a_step_without_any_credit_moves_nothing_by_momentum_or_decay_either(at, tmp_path, optimizer, way, monkeypatch):
     if way == "plain":
-        monkeypatch.setattr(step, "due", plain)
+        monkeypatch.setattr(step, "credited_part", plain)
     stage = {"optimizer": optimizer, "weight_decay": 0.1, "warmup": 0.0}
     recipe = rewarded(at, tmp_path, ONCE, "once", stage)
     after: list = []

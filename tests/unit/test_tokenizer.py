@@ -162,13 +162,6 @@ def test_answers_that_a_tokenizer_changes_are_named(caplog: pytest.LogCaptureFix
     assert "1 answers come back otherwise from the tokenizer (first: a:two)" in caplog.text
 
 
-def test_rich_markup_escapes_the_text_itself(tokens: Tokens) -> None:
-    from rich.text import Text
-
-    rendered = tokens.demonstration(Example(prompt="[red]x", completion="[/bold] \\"))
-    assert Text.from_markup(tokens.marked(rendered, markup=True)).plain == "[red]x[/bold] \\</s>"
-
-
 def test_templates_that_render_training_otherwise_are_refused_with_both_texts() -> None:
     with pytest.raises(ValueError, match=r"(?s)d.csv:7: .*differently when training.*generating: .*bot.*training:"):
         Tokens(tiny.tokenizer(UNLIKE), [5]).demonstration(Example(prompt=USER, completion="ho", where="d.csv:7"))

@@ -87,7 +87,7 @@ def drawable(value: Any) -> Any:
 
 
 def asset(name: str) -> str:
-    return files("scalpel.report").joinpath(name).read_text(encoding="utf-8")
+    return files("scalpel.reporting").joinpath(name).read_text(encoding="utf-8")
 
 
 def section(title: str, body: str) -> str:

@@ -87,11 +87,10 @@ def prefix_groups(
     longer = [[*prompt, *prefix] for prompt, ways in zip(prompts, begun, strict=True) for prefix in ways]
     budget = [context.max_tokens - len(prefix) for ways in begun for prefix in ways]
     ends = iter(context.sample(longer, 1, derive(context.seed, "continue") % 2**31, budget) if longer else [])
-    samples = [
-        [*mine, *(continued(prefix, next(ends)[0]) for prefix in ways)] for mine, ways in zip(own, begun, strict=True)
-    ]
+    pairs = list(zip(own, begun, strict=True))
+    samples = [[*mine, *(continued(prefix, next(ends)[0]) for prefix in ways)] for mine, ways in pairs]
     rewards = context.reward(context.examples, samples)
-    shown = [[0] * len(mine) + [len(prefix) for prefix in ways] for mine, ways in zip(own, begun, strict=True)]
+    shown = [[0] * len(mine) + [len(prefix) for prefix in ways] for mine, ways in pairs]
     return lay(
         [
             sample_row(prompts[g], sample, example, g, rewards[g][k], shown=shown[g][k])
