@@ -1,4 +1,4 @@
-"""The product of parts: points of the space as recipes, and two steps on each."""
+"""The product of parts: points of the space as recipes, and a few steps on each."""
 
 from __future__ import annotations
 
@@ -15,11 +15,15 @@ from transformers.utils import logging
 
 from running import prepare, tables
 from scalpel.config.plan import assemble
+from scalpel.config.recipe import Recipe
 from scalpel.methods import ROWS
 from scalpel.registry import AXES
+from scalpel.training.checkpoint import RunState
 from scalpel.training.loop import train
+from scalpel.training.run import TrainingRun
+from scalpel.training.stage import StageRun
 
-# what a part needs beyond its defaults to have something to do within two steps of a tiny model
+# what a part needs beyond its defaults to have something to do within a few steps of a tiny model
 SETTINGS: dict[tuple[str, str], dict[str, Any]] = {
     ("anchor", "elastic"): {"texts": 2},
     ("scope", "hft"): {"round": 1},
@@ -101,28 +105,35 @@ def completed(at: Path, picked: dict[str, str]) -> tuple[dict[str, Any] | None, 
     return None, why
 
 
-def taken(at: Path, stage: dict[str, Any], seed: int = 0) -> list[dict[str, Any]]:
-    """The records of two steps. Raises AssertionError if a number is none, or if something moved that the scope
-    never let move."""
-    recipe = tables(at, {**stage, "steps": 2, "batch": 3, "sampling": {"max_tokens": 4}}, seed=seed)
+STEPS = 3
+
+
+def recipe_of(at: Path, stage: dict[str, Any], seed: int = 0, **over: Any) -> Recipe:
+    """A few small steps on a point."""
+    return tables(at, {**stage, "steps": STEPS, "batch": 3, "sampling": {"max_tokens": 4}}, seed=seed, **over)
+
+
+def taken(recipe: Recipe) -> tuple[TrainingRun, list[dict[str, Any]]]:
+    """A run of these steps with its records, by the loop alone. Raises AssertionError if a number is none, or if
+    something moved that the scope never let move."""
     records: list[dict[str, Any]] = []
     before: dict[str, torch.Tensor] = {}
     allowed: set[str] = set()
 
-    def watch(job, run, progress) -> bool:
-        now = dict(job.engine.model.named_parameters())
-        if progress.step == 0:  # of a stage: the one before has folded what it learnt
+    def watch(run: TrainingRun, stage: StageRun, state: RunState) -> bool:
+        now = dict(run.engine.model.named_parameters())
+        if state.step == 0:  # of a stage: the one before has folded what it learnt
             before.update({name: p.detach().clone() for name, p in now.items()})
             allowed.clear()
         changed = {name for name, p in now.items() if not torch.equal(p, before[name])}
         assert changed <= allowed, f"{sorted(changed - allowed)} moved, but are frozen"
-        allowed.update(m.name for m in run.scope.trainables)
+        allowed.update(m.name for m in stage.scope.trainables)
         return False
 
-    train(recipe, watch=watch, tell=lambda record: records.append(dict(record)))
-    assert len(records) == 2 * sum(stage.repeat for stage in recipe.stages)
+    run = train(recipe, watch=watch, tell=lambda record: records.append(dict(record)))
+    assert len(records) == STEPS * sum(stage.repeat for stage in recipe.stages)
     assert all(isinstance(v, str) or abs(v) < float("inf") for r in records for v in r.values()), records
-    return records
+    return run, records
 
 
 def outcome(at: Path, picked: dict[str, str]) -> str:
@@ -131,7 +142,7 @@ def outcome(at: Path, picked: dict[str, str]) -> str:
     if stage is None:
         return f"refused: {why.splitlines()[0]}"
     try:
-        taken(at, stage)
+        taken(recipe_of(at, stage))
     except Exception as fault:  # any fault is a finding here: it goes into the table
         return f"FAILED: {type(fault).__name__}: {str(fault).splitlines()[0]}"
     return "runs"

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from points import taken
+from points import recipe_of, taken
 from running import equal, opened, ran, tables
 from scalpel.methods import shaping
 from scalpel.part import bind
@@ -34,7 +34,7 @@ def test_two_steps_of_the_row(at, method):
     name = given if isinstance(given, str) else given["name"]
     small = SMALL if name == "probed-groups" else {"name": name, "size": 3}
     over = {k: v for k, v in small.items() if k in lookup("source", name).schema}
-    records = taken(at, {"method": method, "signals": {"0": {"source": {"name": name, **over}}}})
+    _, records = taken(recipe_of(at, {"method": method, "signals": {"0": {"source": {"name": name, **over}}}}))
     if method not in (
         "mrt-star",
         "cls-rl",
