@@ -19,7 +19,7 @@ runs
 data errors
 models
 engine
-generation rewards pair world methods
+generation rewards pair world methods example
 sources credits
 tasks anchors objectives scopes selections
 evaluation
