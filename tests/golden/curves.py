@@ -20,7 +20,7 @@ from scalpel.training.loop import train
 COMMON = {"steps": 10, "anchors": ["kl"], "eps": 1e-3}
 STAGES = {
     "sft": {"method": "sft", **COMMON},
-    "grpo": {"method": "grpo", "signals": {"0": {"reuse": 2}}, **COMMON},
+    "grpo": {"method": "grpo", "signals": {"0": {"updates_per_batch": 2}}, **COMMON},
 }
 SHOWN = ("loss", "gradient_norm", "kl")
 

@@ -293,5 +293,5 @@ def test_rows_in_sequence_are_stages_and_the_last_keeps_its_entropy() -> None:
     for method in ("sft-then-rl", "acereason"):
         recipe, _ = stage_of(method)
         assert [s.signals[0].objective.name for s in recipe.stages] == ["nll", "clipped-pg"]  # type: ignore[union-attr]
-    assert recipe.stages[-1].sampling.entropy == 0.3 and recipe.stages[0].sampling.entropy is None
+    assert recipe.stages[-1].sampling.target_entropy == 0.3 and recipe.stages[0].sampling.target_entropy is None
     assert {"prefix-rft", "ift", "luffy", "srft", "hpt", "chord", "chord-mu"} <= set(ROWS)

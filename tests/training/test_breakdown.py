@@ -97,7 +97,7 @@ def test_pairs_of_which_none_is_found_are_no_batch(at, tmp_path):
 @pytest.mark.parametrize("reuse", [1, 2])
 def test_an_empty_batch_may_be_held_and_resumed(at, tmp_path, reuse):
     source = {"name": "accepted-samples", "threshold": 2.0}
-    signals = [{"source": source, "credit": ["constant"], "objective": "clipped-pg", "reuse": reuse}]
+    signals = [{"source": source, "credit": ["constant"], "objective": "clipped-pg", "updates_per_batch": reuse}]
     recipe = tables(at, {"signals": signals, "steps": 3, "checkpoint_every": 1})
     _, log = ran(recipe, tmp_path)
     assert ran(recipe, tmp_path, resume=True)[1] == log

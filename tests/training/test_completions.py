@@ -67,7 +67,7 @@ def test_the_recipe_says_how_many_prompts(at, tmp_path, n, rows):
 
 
 def test_a_step_that_samples_nothing_shows_nothing(at, tmp_path):
-    ran(recipe(at, tmp_path, signals={"0": {"reuse": 2}}), tmp_path / "grpo")
+    ran(recipe(at, tmp_path, signals={"0": {"updates_per_batch": 2}}), tmp_path / "grpo")
     assert [row["step"] for row in table(tmp_path / "grpo")] == [1] * 16 + [3] * 16
     ran(tables(at, {"method": "sft", "steps": 1}), tmp_path / "sft")
     assert not (tmp_path / "sft" / "completions.jsonl").exists()
@@ -123,7 +123,7 @@ def test_micro_batches_share_one_round_of_sampling(at, reuse, steps):
             made.append(progress.global_step)
         return False
 
-    signals = {"0": {"reuse": reuse, "objective": {"average": "token"}}}
+    signals = {"0": {"updates_per_batch": reuse, "objective": {"average": "token"}}}
     train(tables(at, {"method": "grpo", "steps": 4, "accumulation": 4, "signals": signals}), watch=watch)
     assert [sampled.count(step) for step in range(4)] == steps
     assert all(passes.count(step) >= 3 for step in range(4))

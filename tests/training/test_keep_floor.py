@@ -174,7 +174,7 @@ def test_in_a_second_stage_the_floor_is_still_the_base(at, sets):
         ({"steer": ["nothing"]}, "keep.steer names 'nothing', but the signals and anchors here are"),
         ({"flor": 1}, "unknown key .*did you mean 'floor'"),
         ({"floor": 1.5}, "keep.floor"),
-        ({"strength": 30.0, "most": 10.0}, "strength starts at 30, above most, 10"),
+        ({"strength": 30.0, "max_strength": 10.0}, "strength starts at 30, above max_strength, 10"),
     ],
 )
 def test_a_floor_that_cannot_be_is_refused(at, sets, keep, words):

@@ -96,20 +96,20 @@ def test_what_parts_own_learns_first_and_the_policy_stands_still_meanwhile(at):
         heads.append({name: p.detach().clone() for name, p in stage.owned.named_parameters()})
         return False
 
-    train(tables(at, {"method": "wsrl", "owned_first": 0.5, "steps": 6}), watch=watch)
+    train(tables(at, {"method": "wsrl", "head_warmup": 0.5, "steps": 6}), watch=watch)
     unmoved = [all(torch.equal(a[n], b[n]) for n in a) for a, b in zip(models, models[1:], strict=False)]
     assert unmoved == [True] * 3 + [False] * 3
     assert all(any(not torch.equal(a[n], b[n]) for n in a) for a, b in zip(heads, heads[1:], strict=False))
 
 
 def test_a_warm_start_of_nothing_is_refused_before_a_model_is_loaded(job):
-    with pytest.raises(ValueError, match="owned_first is 0.5, but no part .* leave it out, or add a signal with"):
-        opened(job, {"method": "grpo", "owned_first": 0.5})
+    with pytest.raises(ValueError, match="head_warmup is 0.5, but no part .* leave it out, or add a signal with"):
+        opened(job, {"method": "grpo", "head_warmup": 0.5})
 
 
 def test_the_warm_start_is_a_row_that_differs_from_ppo_by_nothing_else():
     warm, ppo = dict(ROWS["wsrl"].stage), dict(ROWS["ppo"].stage)
-    assert warm.pop("owned_first") > 0 and warm == ppo
+    assert warm.pop("head_warmup") > 0 and warm == ppo
 
 
 @pytest.mark.parametrize(

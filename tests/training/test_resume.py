@@ -24,8 +24,8 @@ RUNS = {
     "a temperature that follows the entropy": ("llama", {"method": "grpo", "sampling": {"entropy": 2.0}}),
     "shown blended with its own guesses": ("llama", {"method": "ift"}),
     "ppo, each batch twice": ("llama", {"method": "ppo"}),
-    "ppo, each batch thrice": ("llama", {"method": "ppo", "signals": {"0": {"reuse": 3}}, **KL}),
-    "a warm start": ("llama", {"method": "wsrl", "owned_first": 0.5}),
+    "ppo, each batch thrice": ("llama", {"method": "ppo", "signals": {"0": {"updates_per_batch": 3}}, **KL}),
+    "a warm start": ("llama", {"method": "wsrl", "head_warmup": 0.5}),
     "a moving baseline, an adaptive divergence, batches drawn ahead": (
         "llama",
         {

@@ -90,7 +90,7 @@ def test_a_sample_at_the_mean_of_its_group_is_left_out_and_the_others_keep_their
 
 
 def test_a_batch_used_again_leaves_out_the_same_groups(job, monkeypatch):
-    signal = {"source": "groups", "credit": ["group-zscore"], "objective": "clipped-pg", "reuse": 2}
+    signal = {"source": "groups", "credit": ["group-zscore"], "objective": "clipped-pg", "updates_per_batch": 2}
     stage = opened(job, {"signals": [signal]})
     stream, batch = stage.plan.streams[0], sampled(job, stage, 2)
     assert batch.old_N is not None
@@ -232,6 +232,6 @@ def test_a_step_without_any_credit_moves_nothing_by_momentum_or_decay_either(at,
 @pytest.mark.parametrize("unit", ["flops", "tokens"])
 def test_a_run_in_which_nothing_ever_succeeds_ends_when_its_budget_is_spent(at, tmp_path, unit, reuse):
     amount = {"flops": 1e8, "tokens": 900}[unit]
-    stage = {"budget": {"unit": unit, "amount": amount}, "signals": {"0": {"reuse": reuse}}}
+    stage = {"budget": {"unit": unit, "amount": amount}, "signals": {"0": {"updates_per_batch": reuse}}}
     _, log = ran(rewarded(at, tmp_path, NEVER, "never", stage), tmp_path / "run")
     assert len(log) > 2 and log[-1]["tokens_left_out_share"] == 1.0 and log[-1]["tokens_trained"] == 0

@@ -62,7 +62,7 @@ class Stream:
     corrupt: tuple[Bound, ...]
     task: Mapping[str, Any] | None
     batch: int
-    reuse: int
+    updates_per_batch: int
     signals: tuple[Signal, ...]
     lag: int = 0
     rewards: Sequence[str | Mapping[str, Any]] = ()
@@ -190,7 +190,7 @@ def stream_of(s: SignalSpec, signals: Sequence[Signal], spec: StageSpec, recipe:
     readable(rewards)  # weights and time limits that can't be are refused here
     select = bound("selection", s.select, stage=spec) if s.select else None
     source, batch = bound("source", s.source, stage=spec), s.batch or spec.batch
-    return Stream(source, corrupt, s.task, batch, s.reuse, tuple(signals), s.lag, rewards, select)
+    return Stream(source, corrupt, s.task, batch, s.updates_per_batch, tuple(signals), s.lag, rewards, select)
 
 
 def bound(axis: str, spec: PartSpec, ignore: Iterable[str] = (), stage: StageSpec | None = None) -> Bound:
@@ -222,9 +222,9 @@ def refuse(plan: Plan, recipe: Recipe) -> None:
         for signal in stream.signals:
             if signal.objective is None and not signal.anchors:
                 raise ValueError(f"signal {signal.name!r} has neither an objective nor an anchor on it")
-    if plan.spec.owned_first and not plan.owned:
+    if plan.spec.head_warmup and not plan.owned:
         raise ValueError(
-            f"owned_first is {plan.spec.owned_first:g}, but no part of this stage brings a module that could learn "
+            f"head_warmup is {plan.spec.head_warmup:g}, but no part of this stage brings a module that could learn "
             "first: leave it out, or add a signal with objective 'value'"
         )
     if plan.spec.sampler == "vllm" and (why := hindrance()):

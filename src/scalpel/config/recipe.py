@@ -17,6 +17,7 @@ from scalpel.binding.plain import plain, shown
 from scalpel.config.faults import validated
 from scalpel.config.merge import merge, over_row
 from scalpel.config.override import put
+from scalpel.config.renamed import renamed
 from scalpel.config.row_shares import share_out
 from scalpel.config.schema import (
     BudgetSpec,
@@ -77,7 +78,7 @@ def parse(raw: Mapping[str, Any], overrides: Sequence[str] = (), name: str = "ru
     tables: dict[str, Any] = {"name": name, **plain(table_at("the recipe", raw))}
     for override in overrides:
         put(tables, override)
-    tables = plain(tables)
+    tables = renamed(plain(tables))
     if "train" in tables:
         if "stages" in tables:
             raise ValueError("a recipe has either one [train] or a list of [[stages]], not both")

@@ -77,7 +77,7 @@ class SignalSpec(Strict):
     select: PartSpec | None = None  # which prompts it learns from
     anchored: bool = True  # whether anchors act on it that name no signal; those that name it do anyway
     batch: Count | None = None  # prompts an optimiser step, if not the stage's
-    reuse: Few = 1  # optimiser steps taken on one batch
+    updates_per_batch: Few = 1  # optimiser steps taken on one batch, with `old` as it was at the first
     lag: int = Field(0, ge=0, le=10_000)  # batches that the source is ahead, as asynchronous samplers are
 
 
@@ -87,13 +87,13 @@ class SamplingSpec(Strict):
     top_p: float = Field(1.0, gt=0, le=1)
     top_k: int = Field(0, ge=0, le=10_000_000)
     stop: list[str] = []
-    # nats a token that is kept by the temperature, from where it starts
-    entropy: Annotated[float, Field(gt=0, le=100)] | None = None
-    pace: float = Field(0.3, gt=0, le=1)  # of the temperature, a batch
+    # nats a token that the temperature is steered towards, from where it starts
+    target_entropy: Annotated[float, Field(gt=0, le=100)] | None = None
+    temperature_rate: float = Field(0.3, gt=0, le=1)  # how fast it follows: of its logarithm, a step
 
     @model_validator(mode="after")
     def something_to_follow(self) -> SamplingSpec:
-        if self.entropy and not self.temperature:
+        if self.target_entropy and not self.temperature:
             raise ValueError("at temperature 0 there is no entropy to keep: start from a temperature above it")
         return self
 
@@ -120,19 +120,22 @@ class KeepSpec(Strict):
     steer: list[str] = []
     every: Steps = 5  # steps between looks
     items: Count = 48  # of each set, a look
-    memory: float = Field(0.3, gt=0, le=1)  # weight of the newest look in the moving average
-    rate: float = Field(2.4, gt=0, le=100)  # of learning the level of the dual variable: e^rate-fold a stage, at most
-    answer: float = Field(0.7, ge=0, le=100)  # of the dual variable to the last look, in logarithms
+    ema: float = Field(0.3, gt=0, le=1)  # weight of the newest measurement in the moving average
+    integral_gain: float = Field(2.4, gt=0, le=100)  # of the dual variable's level: e^gain-fold a stage, at most
+    proportional_gain: float = Field(0.7, ge=0, le=100)  # of its answer to the last measurement, in logarithms
     strength: float = Field(20.0, gt=0, le=1e6)  # where it starts
-    most: float = Field(100.0, gt=0, le=1e6)  # what it rises to at most
+    max_strength: float = Field(100.0, gt=0, le=1e6)  # what it rises to at most
     batch: Count | None = None  # texts a step, if not the stage's batch
     documents: Count = 1024
     max_tokens: Tokens = 128  # of a text that the base writes
 
     @model_validator(mode="after")
     def room_to_rise(self) -> KeepSpec:
-        if self.strength > self.most:
-            raise ValueError(f"strength starts at {self.strength:g}, above most, {self.most:g}: lower it or raise most")
+        if self.strength > self.max_strength:
+            raise ValueError(
+                f"strength starts at {self.strength:g}, above max_strength, {self.max_strength:g}: lower it or raise "
+                "max_strength"
+            )
         return self
 
 
@@ -164,13 +167,14 @@ class StageSpec(Strict):
     accumulation: Count = 1  # at least so many micro-batches an optimiser step
     # tokens of a forward pass, at most; padding counts where there is any; auto: by model and device
     micro_tokens: Tokens | Literal["auto"] = "auto"
-    checkpointing: Literal["auto"] | bool = "auto"  # layers run twice and keep less; auto: where memory would not do
+    # layers run twice and keep less for the backward pass; auto: where memory would not do
+    gradient_checkpointing: Literal["auto"] | bool = "auto"
     budget: BudgetSpec | None = None  # in place of steps: stop when so much is spent
     # how
     optimizer: Literal["adamw", "rmsprop", "sgd"] = "adamw"
     learning_rate: LearningRate = 1e-5
-    owned_rate: LearningRate = 10.0  # times it, for modules that parts own, such as a value head
-    owned_first: float = Field(0.0, ge=0, lt=1)  # share of the run at its beginning in which only they move
+    head_lr_multiplier: LearningRate = 10.0  # times it, for modules that parts own, such as a value head
+    head_warmup: float = Field(0.0, ge=0, lt=1)  # share of the run at its beginning in which only they move
     betas: Betas = (0.9, 0.999)
     eps: float = Field(1e-8, gt=0, le=1)
     weight_decay: float = Field(0.0, ge=0, le=1000)
@@ -212,8 +216,10 @@ class StageSpec(Strict):
 
     @model_validator(mode="after")
     def entropies_are_known(self) -> StageSpec:
-        if self.sampler == "vllm" and self.sampling.entropy:
-            raise ValueError("vllm gives no entropies to keep: leave out sampling.entropy, or take sampler 'own'")
+        if self.sampler == "vllm" and self.sampling.target_entropy:
+            raise ValueError(
+                "vllm gives no entropies to keep: leave out sampling.target_entropy, or take sampler 'own'"
+            )
         return self
 
 

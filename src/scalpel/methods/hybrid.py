@@ -10,7 +10,7 @@ GIVEN = {"name": "written-by", "author": "demonstration"}
 AWAY: dict[str, Any] = {"name": "entropy-weight", "scale": 0.5, "slope": -1.0}
 TOWARDS: dict[str, Any] = {"name": "entropy-weight", "scale": 0.1, "slope": 1.0}
 BY_TOKEN = {"name": "clipped-pg", "average": "token"}
-KEPT = {"temperature": 0.85, "entropy": 0.3}  # the paper's rule, from the temperature at which it held
+KEPT = {"temperature": 0.85, "target_entropy": 0.3}  # the paper's rule, from the temperature at which it held
 
 
 FIRST_HALF = {"over": "cosine", "until": 0.5}

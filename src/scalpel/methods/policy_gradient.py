@@ -10,7 +10,7 @@ PROXIMAL: list[dict[str, Any]] = [
         "source": "groups",
         "credit": ["gae"],
         "objective": {"name": "clipped-pg", "average": "token"},
-        "reuse": 2,
+        "updates_per_batch": 2,
     },
     {"name": "value", "objective": "value", "weight": 0.1},
 ]
@@ -102,6 +102,6 @@ ROWS: dict[str, Row] = {
     "wsrl": Row(
         "PPO from a warm start: the value head learns first",
         "Zhou et al. 2024, arXiv 2412.07762",
-        {"signals": PROXIMAL, "owned_first": 0.1, "learning_rate": 1e-6},
+        {"signals": PROXIMAL, "head_warmup": 0.1, "learning_rate": 1e-6},
     ),
 }

@@ -64,7 +64,9 @@ def signal_in_words(signal: SignalSpec) -> str:
     weight = "" if signal.weight == 1 else f"{value_in_words(signal.weight)} · "
     rewards = [spec_in_words({"name": r} if isinstance(r, str) else r) for r in signal.rewards or ()]
     behind = [f"rewards {' + '.join(rewards)}"] * bool(rewards)
-    behind += [f"{key}={getattr(signal, key)}" for key in ("reuse", "lag") if key in signal.model_fields_set]
+    behind += [
+        f"{key}={getattr(signal, key)}" for key in ("updates_per_batch", "lag") if key in signal.model_fields_set
+    ]
     words = weight + " × ".join([*source, *corrupt, *credits, *objective])
     return f"{words} ({', '.join(behind)})" if behind else words
 

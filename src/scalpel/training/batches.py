@@ -27,11 +27,11 @@ def draw_batches(run: TrainingRun, stage: StageRun, state: RunState, progress: f
 
 def next_batch(run: TrainingRun, stage: StageRun, stream: StreamRun, state: RunState, progress: float) -> Batch:
     """A new batch of the stream, or the held one while it is used again."""
-    if state.step % stream.plan.reuse and stream.held is not None:
+    if state.step % stream.plan.updates_per_batch and stream.held is not None:
         return stream.held
     drawn = from_source(run, stage, stream, state, progress)
     batch = prepare(run.engine, stream.plan, drawn, progress, stage.reference)
-    if stream.plan.reuse > 1:
+    if stream.plan.updates_per_batch > 1:
         stream.held = batch
     return batch
 
@@ -39,7 +39,7 @@ def next_batch(run: TrainingRun, stage: StageRun, stream: StreamRun, state: RunS
 def from_source(run: TrainingRun, stage: StageRun, stream: StreamRun, state: RunState, progress: float) -> Batch:
     """The stream's batch for this step; under a lag it was drawn so many batches ago."""
     while len(stream.waiting) <= stream.plan.lag:
-        ahead = len(stream.waiting) * stream.plan.reuse
+        ahead = len(stream.waiting) * stream.plan.updates_per_batch
         if ahead and stage.spec.budget is None and state.step + ahead >= stage.spec.steps:
             break  # it would never be learnt from
         batch = run.rollout.draw(stage, stream, state.step + ahead, state.global_step + ahead, progress)

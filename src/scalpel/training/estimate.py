@@ -183,11 +183,11 @@ def of_stream(run: TrainingRun, stage: StageRun, stream: StreamRun) -> StreamCos
     batch = run.rollout.draw(stage, stream, 0, 0, 0.0, sampler.hand)
     sampled = max(sampler.sampled, sampler.most(plan.source))
     spent = StreamCost(
-        seconds=sampler.seconds / plan.reuse,
-        flops=sampler.meter.flops / plan.reuse,
+        seconds=sampler.seconds / plan.updates_per_batch,
+        flops=sampler.meter.flops / plan.updates_per_batch,
         trained=float(batch.train_N.sum()),
-        sampled=sampled / plan.reuse,
-        further=sampler.seconds * (sampled / max(sampler.sampled, 1) - 1) / plan.reuse,
+        sampled=sampled / plan.updates_per_batch,
+        further=sampler.seconds * (sampled / max(sampler.sampled, 1) - 1) / plan.updates_per_batch,
         activations=sampler.cache,
     )
     if not spent.trained:
@@ -204,7 +204,7 @@ def of_stream(run: TrainingRun, stage: StageRun, stream: StreamRun) -> StreamCos
     training = timed(lambda: backward(engine, plan, ready, 0.0, 1, StepMetrics()))
     trained = engine.meter.flops - 2 * prepared
     # passes before a batch is shown otherwise
-    looks = sum(bool(c.declared("needs")) for c in plan.corrupt) / plan.reuse
+    looks = sum(bool(c.declared("needs")) for c in plan.corrupt) / plan.updates_per_batch
     looking = looks * timed(lambda: engine.score(part)) if looks else 0.0
     pieces = [batch.pick(s) for s in engine.micro(batch, plan.unit, stage.spec.accumulation)]
     widest, most = max(map(engine.size, pieces)), max(int(piece.train_N.sum()) for piece in pieces)
@@ -221,11 +221,11 @@ def of_stream(run: TrainingRun, stage: StageRun, stream: StreamRun) -> StreamCos
 
 
 def scored_share(stage: StageRun, stream: StreamRun, batch: Batch) -> float:
-    """The share of the steps in which a batch is scored beforehand: the first of each `reuse`; for the reference's view
+    """The share of the steps in which a batch is scored beforehand: the first of its updates; for the reference's view
     of data that comes again, only those of the first epoch."""
     plan = stream.plan
-    if stage.spec.budget or plan.reuse > 1 or not all(keys_of(batch)):
-        return 1 / plan.reuse
+    if stage.spec.budget or plan.updates_per_batch > 1 or not all(keys_of(batch)):
+        return 1 / plan.updates_per_batch
     return min(1.0, len(stream.examples) / (plan.batch * stage.spec.steps))
 
 

@@ -219,7 +219,7 @@ def take_step(
         loss += parameter_penalty(stage.plan.on_parameters, now, stage.at, stage.home, progress, metrics, stage.factor)
     if (own := stage.scope.penalty()) is not None:
         own.backward()
-    if progress < stage.spec.owned_first:
+    if progress < stage.spec.head_warmup:
         for trainable in stage.scope.trainables:
             trainable.value.grad = None
     moved = [p for p in stage.named().values() if p.grad is not None]

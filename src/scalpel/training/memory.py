@@ -93,7 +93,7 @@ def estimate_memory(run: TrainingRun, stage: StageRun, activations: float) -> Me
 def room_of(run: TrainingRun, stage: StageRun) -> float:
     """Bytes for what the layers keep for a backward pass, before they have to run twice. Unless the recipe says
     which, it is what is free now less what the first steps will take."""
-    how = stage.spec.checkpointing
+    how = stage.spec.gradient_checkpointing
     if how != "auto":
         return 0.0 if how else float("inf")
     return free_bytes(run.device) / MARGIN - estimate_memory(run, stage, 0.0).needed

@@ -24,7 +24,7 @@ def make_optimiser(spec: StageSpec, trainables: Iterable[Trainable], owned: nn.M
     groups = [
         {"params": decayed, "weight_decay": spec.weight_decay, "scale": 1.0},
         {"params": plain, "weight_decay": 0.0, "scale": 1.0},
-        {"params": list(owned.parameters()), "weight_decay": 0.0, "scale": spec.owned_rate},
+        {"params": list(owned.parameters()), "weight_decay": 0.0, "scale": spec.head_lr_multiplier},
     ]
     groups = [g for g in groups if g["params"]]
     if not groups:

@@ -144,7 +144,11 @@ class Rollout:
         spec = stage.spec
         for stream in stage.streams:
             examples, plan = stream.examples, stream.plan
-            most = len(examples) if spec.budget else min(len(examples), -(-spec.steps // plan.reuse) * plan.batch)
+            most = (
+                len(examples)
+                if spec.budget
+                else min(len(examples), -(-spec.steps // plan.updates_per_batch) * plan.batch)
+            )
             trained = bool({"demonstration", "pair"} & plan.source.part.gives)
             self.engine.tokens.survey(window(examples, 0, most, self.order(stage, stream)), trained)
 
@@ -183,8 +187,8 @@ class Rollout:
         what the source is handed."""
         plan, examples, rewards = stream.plan, stream.examples, stream.rewards
         seed = derive(self.recipe.seed, "draw", global_step, stream.number) % 2**31
-        chosen = window(examples, step // plan.reuse, plan.batch, self.order(stage, stream))
-        epoch = (step // plan.reuse) * plan.batch / len(examples)
+        chosen = window(examples, step // plan.updates_per_batch, plan.batch, self.order(stage, stream))
+        epoch = (step // plan.updates_per_batch) * plan.batch / len(examples)
         state = TrainerState(global_step, sum(spec.steps * spec.repeat for spec in self.recipe.stages), epoch)
         early = rewards.while_sampling(state)
         judge = partial(self.reward, rewards, state, stage.spec.log_completions, early=early)

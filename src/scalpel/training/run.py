@@ -210,10 +210,10 @@ class TrainingRun:
             )
             log.warning(words, self.stage_name(index), spec.steps, keep.every)
         sets = make_sets(keep.sets, self.engine.tokens, tasks.make, probes_of(self.recipe), self.recipe.answer_tokens)
-        dual = Dual(keep.floor, keep.rate, keep.answer, most=keep.most, strength=keep.strength)
-        floor = RetentionFloor(
-            sets, dual, keep.every, keep.items, keep.memory, derive(self.recipe.seed, "keep") % 2**31
+        dual = Dual(
+            keep.floor, keep.integral_gain, keep.proportional_gain, most=keep.max_strength, strength=keep.strength
         )
+        floor = RetentionFloor(sets, dual, keep.every, keep.items, keep.ema, derive(self.recipe.seed, "keep") % 2**31)
         if not saved:
             floor.begin(self.engine if index == 0 else self.models.engine_of(self.models.base()))
         return floor

@@ -44,7 +44,9 @@ class StageRun:
         self.optimiser = make_optimiser(self.spec, self.scope.trainables, self.owned)
         warm = self.spec.sampling
         self.temperature_controller = (
-            TemperatureController(warm.entropy, warm.pace, warm.temperature) if warm.entropy else None
+            TemperatureController(warm.target_entropy, warm.temperature_rate, warm.temperature)
+            if warm.target_entropy
+            else None
         )
         self.settle()
 

@@ -195,7 +195,7 @@ def prepare(
         remembered = LogprobCache(most=0) if remembered is None else remembered
         reference_N = remembered.logps(batch, lambda new: engine.score(new, "reference").logp_N)
         batch = replace(batch, reference_N=reference_N)
-    if stream.reuse > 1 and reads & {"old", "old_value"}:
+    if stream.updates_per_batch > 1 and reads & {"old", "old_value"}:
         out = engine.score(batch, needs={"value"} if "old_value" in reads else set())
         value_N = None if out.value_NK is None else out.value_NK[:, 0].cpu()
         batch = replace(batch, old_N=out.logp_N.cpu(), old_value_N=value_N)
