@@ -200,7 +200,7 @@ def test_stages_with_different_shares_of_one_vllm_are_refused(at, vllm):
 
 def test_without_vllm_it_is_refused_before_anything_is_loaded(at, monkeypatch):
     monkeypatch.setattr("scalpel.engine.vllm_sampler.find_spec", lambda name: None)
-    monkeypatch.setattr("scalpel.training.rollout.models.load", lambda *a, **k: pytest.fail("a model was loaded"))
+    monkeypatch.setattr("scalpel.training.models.models.load", lambda *a, **k: pytest.fail("a model was loaded"))
     with pytest.raises(ValueError, match="sampler 'vllm' can't be used: the package vllm is not installed here; leave"):
         TrainingRun(tables(at, {"method": "grpo", "sampler": "vllm"}))
 

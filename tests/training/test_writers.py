@@ -126,7 +126,7 @@ def test_chances_are_those_of_the_answers_among_each_other(at):
     job = TrainingRun(tables(at, {"method": "sft"}))
     job.enter(0)
     tokens = job.engine.tokens
-    (found,) = job.chances("policy", ["ab"], ["yes", "no", "so"])
+    (found,) = job.rollout.chances("policy", ["ab"], ["yes", "no", "so"])
     logp = [sum(job.engine.logps([(tokens.prompt("ab"), tokens.completion(a, "ab"))])[0]) for a in ("yes", "no", "so")]
     expected = torch.tensor(logp, dtype=torch.float64).softmax(0).tolist()
     assert found == pytest.approx(expected, rel=1e-5) and sum(found) == pytest.approx(1.0)
