@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from functools import lru_cache
+from pathlib import Path
 from time import perf_counter
 
 import torch
@@ -11,6 +12,9 @@ from torch import nn
 
 SMALL = 20_000_000  # parameters; below it bfloat16 arithmetic gains nothing on a CPU
 MICRO_TOKENS = 16384
+# bytes a parameter: weights of the policy and of the base beside it, gradients, and two states of AdamW
+FLOAT32_A_PARAMETER = 5 * 4
+ROOM = 0.8  # share of the device's memory that these may take
 FILLED = 2048  # tokens that keep a CPU's matrix products at their rate; more only take memory
 
 
@@ -27,9 +31,45 @@ def choose_device(asked: str) -> torch.device:
     return device
 
 
-def choose_dtype(asked: str, device: torch.device) -> torch.dtype:
-    """Weights are float32 masters unless bfloat16 is asked for: small updates get lost in bfloat16."""
-    return torch.bfloat16 if asked == "bfloat16" else torch.float32
+def choose_dtype(asked: str, device: torch.device, parameters: int | None = None) -> torch.dtype:
+    """The type of the weights. "auto" is float32, since small updates get lost in bfloat16, unless training all of so
+    many parameters in it would not fit on the device: then bfloat16."""
+    if asked != "auto":
+        return torch.bfloat16 if asked == "bfloat16" else torch.float32
+    return torch.bfloat16 if too_large(device, parameters) else torch.float32
+
+
+def why_dtype(asked: str, device: torch.device, parameters: int | None = None) -> str:
+    """The reason for what `choose_dtype` chose."""
+    if asked != "auto":
+        return "as asked"
+    if parameters is None:
+        return "the model's size isn't known before it is loaded: with dtype = \"bfloat16\" it takes half"
+    needed = f"training all {parameters:,} parameters in float32 takes {parameters * FLOAT32_A_PARAMETER / 1e9:.3g} GB"
+    has = f"the device has {device_bytes(device) / 1e9:.3g} GB"
+    if too_large(device, parameters):
+        return f'{needed}, and {has}; small updates may get lost: dtype = "float32" takes it all the same'
+    return f"{needed}; {has}"
+
+
+def too_large(device: torch.device, parameters: int | None) -> bool:
+    return parameters is not None and parameters * FLOAT32_A_PARAMETER > ROOM * device_bytes(device)
+
+
+def device_bytes(device: torch.device) -> float:
+    """All memory of the device, used or not; on the CPU the machine's, within the limit of a container. It is the same
+    on every start, so that a resumed run chooses as the first did."""
+    if device.type == "cuda":
+        return float(torch.cuda.get_device_properties(device).total_memory)
+    if device.type == "mps":
+        return float(torch.mps.recommended_max_memory())
+    found = [float("inf")]
+    if (info := Path("/proc/meminfo")).exists():
+        lines = dict(line.split(":", 1) for line in info.read_text().splitlines() if ":" in line)
+        found.append(1024.0 * float(lines["MemTotal"].split()[0]))
+    if (limit := Path("/sys/fs/cgroup/memory.max")).exists() and limit.read_text().strip() != "max":
+        found.append(float(limit.read_text()))
+    return min(found)
 
 
 def choose_precision(asked: str, model: nn.Module, device: torch.device) -> str:

@@ -19,7 +19,7 @@ from scalpel.batch import Batch
 from scalpel.config.changes import Change
 from scalpel.config.doubts import doubts
 from scalpel.config.recipe import Recipe, write
-from scalpel.device import choose_device, choose_dtype, choose_precision, peak_memory, why_precision
+from scalpel.device import choose_device, choose_dtype, choose_precision, peak_memory, why_dtype, why_precision
 from scalpel.engine import Engine
 from scalpel.evaluation import (
     ItemResult,
@@ -90,6 +90,7 @@ def run_recipe(
             write_json(folder / "data.json", found.state())
         base, probes = base_engine(recipe), probes_of(recipe)
         numbers = numbers_of(recipe, base)
+        shown.say(f"weights in {numbers['dtype']} ({numbers['dtype_because']})")
         shown.say(f"arithmetic in {numbers['precision']} ({numbers['precision_because']})")
         if trained is None and not run.checkpoints():
             write_json(folder / "environment.json", environment() | numbers)
@@ -136,6 +137,7 @@ def numbers_of(recipe: Recipe, base: Engine) -> dict[str, str]:
         "precision": base.precision,
         "precision_because": why_precision(recipe.model.precision, base.model, base.device),
         "dtype": str(base.model.dtype).removeprefix("torch."),
+        "dtype_because": why_dtype(recipe.model.dtype, base.device, models.parameters_of(recipe.model.path)),
     }
 
 
@@ -334,7 +336,7 @@ def base_engine(recipe: Recipe) -> Engine:
     """The base as an engine of its own: before, and what drift is measured against."""
     spec = recipe.model
     device = choose_device(spec.device)
-    dtype = choose_dtype(spec.dtype, device)
+    dtype = choose_dtype(spec.dtype, device, models.parameters_of(spec.path))
     model, tokens = models.load(spec.path, device=device, dtype=dtype, trust_remote_code=spec.trust_remote_code)
     tokens = tokens.templated(spec.chat_template, spec.chat_template_kwargs, spec.control_tokens)
     return Engine(model, tokens, precision=choose_precision(spec.precision, model, device))

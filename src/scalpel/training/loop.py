@@ -75,7 +75,7 @@ def train(
     """
     saved = folder.last_checkpoint(checkpoint) if folder and resume else None
     changed = changes_since(saved["recipe"], recipe, folder) if folder and saved else []
-    run, state = TrainingRun(recipe), RunState()
+    run, state = TrainingRun(recipe, saved["dtype"] if saved else ""), RunState()
     if folder:
         run.inputs = inputs_of(run)
         if saved is not None:

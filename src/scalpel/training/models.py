@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
 from scalpel import models
@@ -11,22 +12,25 @@ from scalpel.config.recipe import ModelSpec, Recipe
 from scalpel.data.tokenizer import Tokens
 from scalpel.device import choose_device, choose_dtype, choose_precision
 from scalpel.engine import Engine
+from scalpel.models.size import parameters_of
 from scalpel.models.state_dict import overwrite, refuse_other_shape, refuse_other_vocabulary
 
 Weights = Mapping[str, Tensor]  # by a parameter's name
 
 
 class RunModels:
-    """Opens the models that a recipe names; `engine` is the policy's."""
+    """Opens the models that a recipe names; `engine` is the policy's. `dtype` is that of the recipe's model where a
+    checkpoint says so: "auto" might choose otherwise on another machine."""
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: Recipe, dtype: str = "") -> None:
         self.recipe = recipe
+        self.dtypes = {recipe.model.path: getattr(torch, dtype)} if dtype else {}
         self.device = choose_device(recipe.model.device)
         model, tokens = self.load(recipe.model)
         self.engine = Engine(model, tokens, precision=choose_precision(recipe.model.precision, model, self.device))
 
     def load(self, spec: ModelSpec) -> tuple[models.Model, Tokens]:
-        dtype = choose_dtype(spec.dtype, self.device)
+        dtype = self.dtypes.get(spec.path) or choose_dtype(spec.dtype, self.device, parameters_of(spec.path))
         trusted = spec.trust_remote_code
         model, tokens = models.load(spec.path, device=self.device, dtype=dtype, trust_remote_code=trusted)
         return model, tokens.templated(spec.chat_template, spec.chat_template_kwargs, spec.control_tokens)

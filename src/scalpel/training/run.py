@@ -42,7 +42,7 @@ log = logging.getLogger("scalpel")
 class TrainingRun:
     """Everything that a run holds, opened from a recipe: its plans, its models, and the rollout that draws batches."""
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: Recipe, dtype: str = "") -> None:
         if recipe.threads:
             settle(recipe.threads)
         torch.manual_seed(derive(recipe.seed, "start") % 2**63)
@@ -50,7 +50,7 @@ class TrainingRun:
         self.plans = [assemble(spec, recipe) for spec in recipe.stages for _ in range(spec.repeat)]
         if not self.plans:
             raise ValueError('this recipe trains nothing: add [train] with a method, as in method = "sft"')
-        self.models = RunModels(recipe)
+        self.models = RunModels(recipe, dtype)
         self.rollout = Rollout(recipe, self.models)
         self.inputs: dict[str, Any] = {}  # digests of what it reads, for its checkpoints
         self.touched: set[str] = set()  # parameters that have moved since the start
@@ -237,6 +237,7 @@ class TrainingRun:
             "weights": {name: named[name] for name in sorted(self.touched)},
             "meter": self.engine.meter.state(),
             "precision": self.engine.precision,
+            "dtype": str(self.engine.model.dtype).removeprefix("torch."),
             "stage": stage.state(),
             "ends": self.ends,
             "remembered": self.rollout.remembered,
