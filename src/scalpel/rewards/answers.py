@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator
-from decimal import Decimal
+
+from scalpel.rewards.notation import FRACTION, RAISED, decimals, improper, power
 
 BOXES = ("last", "first", "only")
 OPEN = re.compile(r"\\(?:boxed|fbox)\s*\{")
@@ -19,21 +20,30 @@ MATH = re.compile(r"(?<![\\$])\$(?=\S)[^$\n]*?(?<=\S)\$(?![\d$])")  # a dollar b
 MONEY = re.compile(
     r"\\?\$\s*(?=-?\d)|(?<=\d)\s?\\\$|[\u20ac\u00a3\u00a5\u20b9]\s*(?=-?\d)|(?<=\d)\s*[\u20ac\u00a3\u00a5\u20b9]"
 )
-POWER = re.compile(r"(?<![\w.\\])(-?\d{1,40}(?:\.\d{1,40})?)[eE]([-+]?\d{1,2})(?![\w.]\d)\b")
 PLUS = re.compile(r"(?:^|(?<=is )|(?<=: )|(?<== )|(?<=\{))\s*\+\s*(?=\d)")
-FRACTION = re.compile("(\\d{0,9}) ?([\u00bc-\u00be\u2150-\u215e])")
-RAISED = re.compile("(?<=[\\w)])[\u207b]?[\u2070\u00b9\u00b2\u00b3\u2074-\u2079]+")
 ROOT = re.compile("(-?\\d{0,9})\u221a *(\\d+|\\([^()]*\\))")
 PI = re.compile("(-?\\d{0,9})\u03c0")
+TIE = re.compile(r"(?<!\\)~")  # a blank of LaTeX, or "about"
+NUMBERED = re.compile(r"\\text\s*\{\s*(-?\d[^{}]*)\}")  # a number that was written as words
+DASH = re.compile("(?<!\\w)(?<!\\w\\s)\u2013(?=[\\d.])")  # a dash before a number, and behind nothing
+WRITTEN = {
+    "\u221e": "\\infty ", "\u222a": "\\cup ", "\u2229": "\\cap ", "\u2205": "\\emptyset ", "\u2264": "\\le ",
+    "\u2265": "\\ge ", "\u00b0": "^\\circ ", "\u00d7": "\\times ", "\u00b7": "\\cdot ", "\u00b1": "\\pm ",
+    "\\varnothing": "\\emptyset ",
+}  # fmt: skip
+FUNCTIONS = re.compile(r"\\[A-Za-z]+|(?<![A-Za-z])(?:sqrt|pi|sin|cos|tan|log|ln|exp)(?![A-Za-z])")
+PHRASE = re.compile(r"answer(?:\*\*|\s|:|is\b)+([^\n]+)", re.IGNORECASE)
+SENTENCE = re.compile(r"\.(?:\s|$)")
 TAG = re.compile(r"</?[A-Za-z_]{3,20}>")
 NAMED = re.compile(r"(?<![\\A-Za-z])(sqrt\s*\(([^()]*)\)|pi(?![A-Za-z]))")
 OPEN_ENDS = 20  # boxes that never close, after which no more are looked for
 MARKED = re.compile(r"####[ \t]*([^\n]+)")
-NUMBER = r"(?:[A-Za-z]\s?=\s?)?-?\d[\d.,]{0,30}(?:/\d{1,30})?"
+NUMBER = r"(?:[A-Za-z]\s?=\s?)?-?\d(?:[\d.,]{0,30}\d)?(?:/\d{1,30})?"
 LISTED = re.compile(rf"{NUMBER}(?:(?:\s*[,;]\s+(?:and\s+|or\s+)?|\s+(?:and|or)\s+){NUMBER})+")
 SIGNS = {
     **dict.fromkeys("\u2212\ufe63\uff0d", "-"), **dict.fromkeys("\u00a0\u2007\u2009\u200a\u202f", " "),
     "\u066b": ".", "\u066c": ",", "\uff0e": ".", "\uff05": "%", "\uff0b": "+", "\u2044": "/", "\u200b": "",
+    "\uff0f": "/", "\ufeff": "", "\u2248": " ",
 }  # fmt: skip
 
 
@@ -41,12 +51,13 @@ def cleaned(text: str) -> str:
     """The text with one kind of minus, digits, spaces, fractions, roots and powers, and without signs of currencies
     and tags."""
     if not text.isascii():
+        text = DASH.sub("-", text)
         text = FRACTION.sub(improper, text)
         text = "".join(SIGNS.get(c, plain(c)) for c in RAISED.sub(power, text))
     text = TAG.sub(" ", text)
     text = re.sub(r"\\[!,;]|\{,\}", lambda m: "," if m[0] == "{,}" else "" if m[0] == "\\!" else " ", text)
-    text = POWER.sub(lambda m: format(Decimal(m[1]).scaleb(int(m[2])), "f"), text)
-    text = PLUS.sub("", text)
+    text = NUMBERED.sub(r"\1", TIE.sub(" ", text))
+    text = PLUS.sub("", decimals(text))
     return "".join(symbols(piece, kept) for piece, kept in pieces(text))
 
 
@@ -57,18 +68,6 @@ def symbols(piece: str, mathematics: bool) -> str:
         piece = ROOT.sub(lambda m: f"{mark}{m[1]}\\sqrt{{{m[2].strip('()')}}}{mark}", piece)
         piece = PI.sub(lambda m: f"{mark}{m[1]}\\pi {mark}", piece)
     return piece if mathematics else MONEY.sub("", piece.replace("\\%", "%"))
-
-
-def improper(found: re.Match[str]) -> str:
-    """2½ as 5/2."""
-    over, under = unicodedata.normalize("NFKC", found[2]).split("\u2044")
-    return f"{int(found[1] or 0) * int(under) + int(over)}/{under}"
-
-
-def power(found: re.Match[str]) -> str:
-    """10³ as 10^3."""
-    raised = unicodedata.normalize("NFKC", found[0]).replace("\u2212", "-")
-    return f"^{raised}" if raised.isdecimal() else f"^{{{raised}}}"
 
 
 def plain(character: str) -> str:
@@ -96,7 +95,7 @@ def boxes(text: str) -> list[tuple[int, int, str]]:
         if end is None:  # cut off: what comes before it counts, and so may boxes inside
             at, left = box.end(), left - 1
             continue
-        if content := text[box.end() : end].replace("$", "").strip():
+        if content := text[box.end() : end].replace("$", "").strip().rstrip("\\ "):
             found.append((box.start(), end + 1, content))
         at = end + 1
     return found
@@ -150,7 +149,8 @@ def parts(text: str) -> list[str]:
 def final(text: str, box: str, several: bool) -> tuple[list[str], str] | None:
     """The parts of a text's final answer, and that answer whole, marked as mathematics; None where `only` one box may
     be and they differ. `several`: whether the right answer has several parts."""
-    text = cleaned(text)
+    marked = "$" in text
+    text = cleaned(spoken(text))
     inside = chosen(text, box)
     if inside is not None:
         if not inside:
@@ -161,7 +161,33 @@ def final(text: str, box: str, several: bool) -> tuple[list[str], str] | None:
         text = marks[-1].strip()
     if several and (lists := LISTED.findall(text)):
         return [part.rstrip(".,") for part in parts(lists[-1])], text
+    if (expression := alone(text if marked else text.replace("$", ""))) is not None:
+        return [bare(part) for part in parts(expression)] if several else [bare(expression)], text
     return [text], text
+
+
+def spoken(text: str) -> str:
+    """What follows a thought; all of the text where nothing follows, or there is no thought."""
+    said = text.rpartition("</think>")[2]
+    return said if said.strip() else text
+
+
+def phrase(text: str) -> str | None:
+    """What follows the last "answer is" or "answer:", to the end of its sentence; None where there is no such thing."""
+    found = PHRASE.findall(text)
+    return SENTENCE.split(found[-1])[0] if found else None
+
+
+def alone(text: str) -> str | None:
+    """The expression that a text, or what it calls its answer, is as a whole; None where words are around it, marks
+    say already where mathematics begins, or an equation leads to its value."""
+    stated = phrase(text)
+    found = (text if stated is None else stated).strip(" \n\t*`").rstrip(" .,;:*")
+    if not found or len(found) > 200 or any(mark in found for mark in ("$", "\n", "=", "\\(", "\\[", "\\boxed")):
+        return None
+    if re.search(r"[A-Za-z]{2,}|\d\s+\d", FUNCTIONS.sub(" ", found)) or found.endswith(("!", "%")):
+        return None
+    return found if re.search(r"[0-9A-Za-z\u221e\u2205]", found) else None
 
 
 def boxed(content: str) -> str:
@@ -169,7 +195,9 @@ def boxed(content: str) -> str:
 
 
 def spelt(expression: str) -> str:
-    """Roots and pi that are written in letters, in LaTeX."""
+    """Roots and pi that are written in letters, and signs of Unicode, in LaTeX."""
+    for sign, command in WRITTEN.items():
+        expression = expression.replace(sign, command)
     return NAMED.sub(lambda m: "\\pi " if m[2] is None else f"\\sqrt{{{m[2]}}}", expression)
 
 

@@ -87,6 +87,13 @@ def close(right: Any, said: Any) -> bool:
 
 
 def any_same(right: tuple[Any, ...], said: tuple[Any, ...]) -> bool:
+    """Whether any meaning of one is one of the other. Where one of them alone is a percentage, 28% may be 28 too."""
+    marked = [any(isinstance(x, str) and x.rstrip().endswith("%") for x in side) for side in (right, said)]
+    if marked[0] != marked[1]:
+        right, said = (
+            (*side, *(100 * x.doit() for x in side if hasattr(x, "doit"))) if percent else side
+            for side, percent in zip((right, said), marked, strict=True)
+        )
     return any(same(a, b) for a in right for b in said)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from scalpel.rewards.answers import BOXES, final, stated
+from scalpel.rewards.worded import judged, word_of
 
 __all__ = ["BOXES", "judge"]
 SCRIPT = Path(__file__).with_name("compared.py")
@@ -29,6 +31,11 @@ def judge(completion: str, answer: str, *, seconds: int = 5, box: str = "last") 
         raise ValueError(f"seconds is {seconds}: a comparison needs a limit of 1 second or more")
     if box not in BOXES:
         raise ValueError(f"box is {box!r}: of several boxes one of {', '.join(BOXES)} counts")
+    word = word_of(answer)
+    if word is not None:
+        verdict = judged(completion, word, box)
+        if verdict is not None or len(word) > 1:  # a letter may be a variable too
+            return verdict
     right = stated(answer)
     if not answer.strip() or not WORKER.reads(right):
         raise ValueError(
@@ -37,10 +44,17 @@ def judge(completion: str, answer: str, *, seconds: int = 5, box: str = "last") 
         )
     if not completion.strip():
         return None
-    said = final(completion, box, several=len(right[0]) > 1 or "\\{" in right[1])
+    said = final(completion, box, several=several(right))
     if said is None:
         return False
     return WORKER.compare(right, said, seconds)
+
+
+def several(right: tuple[list[str], str]) -> bool:
+    """Whether an answer has parts; "1,2" has, "1,234" may be one number."""
+    bracketed = right[1].startswith(("$(", "$["))
+    listed = not bracketed and re.search(r"\d,-?\d{1,2}(?!\d)", right[1]) is not None
+    return len(right[0]) > 1 or "\\{" in right[1] or listed
 
 
 Answer = tuple[list[str], str]  # its parts, and the whole of it
