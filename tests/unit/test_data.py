@@ -94,7 +94,7 @@ def test_columns_are_mapped_and_one_column_may_serve_twice() -> None:
         ({"prompt": "a", "completions": "b"}, "column 'completions': did you mean 'completion'"),
         ({"Prompt": "a"}, "column 'Prompt': did you mean 'prompt'"),
         ({"completion": "b"}, "none of the columns prompt"),
-        ({"prompt": 7}, r"prompt is 7 \(int\): it must be a list of messages"),
+        ({"prompt": 7}, r"prompt is 7 \(int\): it must be text, or a list of messages"),
         ({"text": ["a"]}, r"text is \['a'\] \(list\): it must be text"),
         ({"text": ""}, "text is empty"),
         ({"prompt": "a", "answer": ["7"]}, r"answer is \['7'\] \(list\): it must be text or a number"),

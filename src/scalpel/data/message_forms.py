@@ -67,4 +67,7 @@ def check_messages(messages: Sequence[Message], generate: bool) -> None:
     if not messages or messages[0]["role"] == "assistant":
         raise ValueError("a conversation must begin with a user or system message, before the assistant's first")
     if generate and messages[-1]["role"] == "assistant":
-        raise ValueError("the prompt ends with an assistant message: put that text into 'completion'")
+        raise ValueError(
+            "what the assistant is to answer ends with an assistant message: put that text into 'completion', or, "
+            "where two messages of the assistant follow each other in a conversation, join them"
+        )

@@ -57,6 +57,8 @@ SPELT = (
     'set model.control_tokens = "read", or give messages'
 )
 UNUSED = "{n} rows have %s, which the chat template doesn't use{first}"
+EMPTY = "{n} rows have an empty answer, of which only the end is trained{first}"
+SAME = "{n} pairs have the same text as chosen and as rejected, from which nothing is learnt{first}"
 UNSHOWN = "{n} rows have a message of role %s that the chat template doesn't show{first}"
 UNLIKE = (
     "{n} answers come back otherwise from the tokenizer{first}: it changes or doesn't know some of their characters"
@@ -191,6 +193,8 @@ class Tokens:
         if example.chosen is None or example.rejected is None:
             raise ValueError(f"{named(example)} is no preference pair: it needs the columns 'chosen' and 'rejected'")
         with self.notes.at(where := place(example)), located(where):
+            if example.chosen == example.rejected:
+                self.notes.add(SAME)
             return self._joined(example.prompt, example.chosen), self._joined(example.prompt, example.rejected)
 
     def last(self, example: Example) -> tuple[list[int], list[int]]:
@@ -211,12 +215,18 @@ class Tokens:
         last trained answer."""
         turns = [i for i, m in enumerate(messages) if m.get("role") == "assistant" and m.get("weight", 1)]
         if not turns:
-            raise ValueError("a conversation without an assistant turn has nothing to train: add the answer")
+            spoken = any(m.get("role") == "assistant" for m in messages)
+            why = "in which no assistant turn is trained (weight 0)" if spoken else "without an assistant turn"
+            raise ValueError(f"a conversation {why} has nothing to train: add the answer, or leave the row out")
         found: list[list[tuple[list[int], bool]]] = []
         done: list[int] = []  # the ids that the last sequence covers
         for i in turns:
             before = like(messages, messages[:i])
             text, ids = self._asked(before)
+            if not messages[i].get("content") and not any(
+                messages[i].get(key) for key in ("tool_calls", *reasoning.FIELDS)
+            ):
+                self.notes.add(EMPTY)
             answer = self._answered(messages[i], before, text, ids)
             if not found or ids[: len(done)] != done:
                 found.append([])
@@ -289,6 +299,8 @@ class Tokens:
                     self.notes.add(UNSHOWN % repr(role))
 
     def _joined(self, prompt: Prompt, completion: str) -> Tokenized:
+        if not completion:
+            self.notes.add(EMPTY)
         text, ids = self._asked(prompt)
         return laid([(ids, False), (self._answered(completion, prompt, text, ids), True)])
 

@@ -16,6 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
+from scalpel.rewards.undisturbed import undisturbed
+
 T = TypeVar("T")
 HERE = Path(__file__).resolve().parents[1]  # the package: what is raised in it isn't the user's
 _guards = threading.local()
@@ -55,7 +57,7 @@ def guarded(what: str, where: str, file: Path, run: Callable[[], T]) -> T:
     """What `run` gives. Failed where the user's code ends otherwise, with the line of its file; a real Ctrl-C goes on
     as it is."""
     try:
-        with staying():
+        with staying(), undisturbed():
             return run()
     except Failed:
         raise

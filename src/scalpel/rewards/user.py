@@ -151,8 +151,9 @@ def columns(examples: Sequence[Example]) -> dict[str, list[Any]]:
     """Every column that any of the rows has, as a list; None where a row lacks it."""
     names = dict.fromkeys(name for e in examples for name in e.columns)
     table = {name: [e.columns.get(name) for e in examples] for name in names}
-    if any(e.answer is not None for e in examples):
-        table["answer"] = [e.answer for e in examples]
+    for name in ("answer", "label", "chosen", "rejected"):
+        if name not in table and any(getattr(e, name) is not None for e in examples):
+            table[name] = [getattr(e, name) for e in examples]
     return table
 
 

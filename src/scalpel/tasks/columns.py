@@ -5,7 +5,8 @@
                                 come `tools` and `chat_template_kwargs`
     conversations               the same, as ShareGPT has it (from and value)
     prompt                      to be answered by the model (with `answer` or `solution` for a verifier)
-    prompt, completion          a demonstration; with `label` (true or false) an unpaired verdict on it
+    prompt, completion          a demonstration; with `label` (true or false) an unpaired verdict on it; without a
+                                completion a label may be anything, and is for reward functions
     prompt, chosen, rejected    a preference pair; the prompt may be implicit in both
 
 Prompts are text or messages; where they are messages, answers may be messages too. All other columns are kept and
@@ -15,7 +16,7 @@ reach reward functions by name.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from difflib import get_close_matches
 from functools import lru_cache
@@ -36,6 +37,7 @@ KNOWN = (
     "text", "messages", "conversations", "prompt", "completion", "answer", "solution", "chosen", "rejected", "label",
     "id",
 )  # fmt: skip
+PAIR = ("chosen", "rejected")
 PLACE = re.compile(r"\{([^{}]+)\}")  # where a column goes in a text made of several
 WORDS = {"true": True, "false": False, "1": True, "0": False}  # labels in files of text
 
@@ -83,7 +85,8 @@ def example(row: Mapping[str, Any], where: str, columns: Mapping[str, str] | Non
     """The Example of a row; ValueError that begins with `where` if it can't be one."""
     row = renamed(row, columns or {}, where)
     refuse_misspelt(row, columns or {}, where)
-    others = {k: v for k, v in row.items() if k not in KNOWN or k == "solution"}
+    asked_only = "label" in row and row.get("completion") is None  # the label is no verdict then, but what is asked
+    others = {k: v for k, v in row.items() if k not in KNOWN or k == "solution" or (k == "label" and asked_only)}
     row = {k: v for k, v in row.items() if v is not None}  # null is no value; rewards see it as None
     common: dict[str, Any] = dict(
         answer=answer(row, where), label=label(row, where), id=str(row.get("id", "")), columns=others
@@ -91,7 +94,10 @@ def example(row: Mapping[str, Any], where: str, columns: Mapping[str, str] | Non
     if "messages" in row or ("conversations" in row and not {"prompt", "chosen", "rejected", "text"} & row.keys()):
         name = "messages" if "messages" in row else "conversations"
         messages = conversation(row[name], f"{where}: {name}", row)
-        return Example(messages=messages, tools=beside(messages)[0], **common)
+        pair: dict[str, Any] = {}
+        if paired(row):
+            pair = dict(zip(("prompt", "chosen", "rejected"), preference(row, where), strict=True))
+        return Example(messages=messages, tools=beside(messages)[0], **pair, **common)
     if "chosen" in row or "rejected" in row:
         prompt, chosen, rejected = preference(row, where)
         said = said_of(row["completion"], f"{where}: completion") if "completion" in row else None
@@ -138,14 +144,24 @@ def label(row: Mapping[str, Any], where: str) -> bool | None:
     value = row["label"]
     if isinstance(value, Cell):
         value = WORDS.get(value.strip().lower(), value)
+    odd = str(value).strip().lower() not in WORDS  # a class, a score or a list, which is no verdict on an answer
+    if odd and "completion" not in row:
+        return None
     if isinstance(value, str) or value not in (True, False):
         raise ValueError(f"{where}: label is {shown(value)}: it must be true or false")
     return bool(value)
 
 
+def paired(row: Mapping[str, Any]) -> bool:
+    """Whether a conversation has a preference pair beside it, as some files offer the same rows to two methods."""
+    return "chosen" in row and "rejected" in row
+
+
 def prompt_of(value: Any, what: str, row: Mapping[str, Any] | None = None) -> Prompt:
     if isinstance(value, str):
         return value
+    if isinstance(value, bool | int | float | Mapping):
+        raise ValueError(f"{what} is {shown(value)}: it must be text, or a list of messages with role and content")
     return conversation(value, what, row)
 
 
@@ -155,6 +171,8 @@ def demonstrated(row: Mapping[str, Any], prompt: Prompt, where: str) -> dict[str
     value, what = row.get("completion"), f"{where}: completion"
     if value is None or isinstance(value, str):
         return {"completion": value}
+    if isinstance(value, bool | int | float | Mapping):
+        raise ValueError(f"{what} is {shown(value)}: it must be text, or a list of messages with role and content")
     turns = conversation(value, what)
     if isinstance(prompt, str) or (len(turns) == 1 and not set(turns[0]) & set(SAYING)):
         return {"completion": said_of(value, what)}
@@ -168,7 +186,7 @@ def said_of(value: Any, what: str) -> str:
     """What the assistant says: text, or a list of one assistant message."""
     if isinstance(value, str):
         return value
-    turns = conversation(value, what)
+    turns = conversation([value] if isinstance(value, Mapping) and "role" in value else value, what)
     if len(turns) != 1 or turns[0]["role"] != "assistant":
         roles = ", ".join(m["role"] for m in turns)
         raise ValueError(
@@ -188,7 +206,7 @@ def preference(row: Mapping[str, Any], where: str) -> tuple[Prompt, str, str]:
     if missing := [k for k in ("chosen", "rejected") if k not in row]:
         raise ValueError(f"{where}: no column {missing[0]!r}: a preference pair needs both chosen and rejected")
     chosen, rejected = row["chosen"], row["rejected"]
-    if "prompt" in row:
+    if "prompt" in row and not repeated(row["prompt"], chosen, rejected, where=where):
         prompt = prompt_of(row["prompt"], f"{where}: prompt", row)
         return prompt, said_of(chosen, f"{where}: chosen"), said_of(rejected, f"{where}: rejected")
     if isinstance(chosen, str) and isinstance(rejected, str):
@@ -202,6 +220,19 @@ def preference(row: Mapping[str, Any], where: str) -> tuple[Prompt, str, str]:
     if not parts[0]:
         raise ValueError(f"{where}: chosen and rejected have no common beginning: add a column 'prompt'")
     return parts
+
+
+def repeated(prompt: Any, *answers: Any, where: str = "") -> bool:
+    """Whether both answers are whole conversations that hold the prompt, as many preference files have it: then what
+    they begin with in common is the prompt."""
+    if any(isinstance(value, str) or not isinstance(value, Sequence) or len(value) < 2 for value in answers):
+        return False
+    a, b = (conversation(value, f"{where}: {name}") for value, name in zip(answers, PAIR, strict=True))
+    shared = [m for m, _ in takewhile(lambda ab: ab[0] == ab[1], zip(a, b, strict=False))]
+    if isinstance(prompt, str):
+        return any(m["role"] == "user" and str(m["content"]).strip() == prompt.strip() for m in shared)
+    asked = list(conversation(prompt, f"{where}: prompt"))
+    return shared[: len(asked)] == asked
 
 
 def common_text(a: str, b: str) -> int:

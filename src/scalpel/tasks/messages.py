@@ -22,6 +22,7 @@ from scalpel.registry import unknown
 ROLES = ("system", "developer", "user", "assistant", "tool", "function", "ipython", "observation", "environment")
 SPEAKERS = {"human": "user", "gpt": "assistant", "chatgpt": "assistant", "bing": "assistant", "bard": "assistant"}
 SPEAKERS |= {"bot": "assistant", "model": "assistant", "ai": "assistant"}
+TRAINS = ("train", "training", "trainable", "loss")  # other names of a message's weight, as truth values
 SAYING = ("tool_calls", "reasoning_content", "reasoning", "thinking", "function_call")
 
 log = logging.getLogger("scalpel")
@@ -29,11 +30,28 @@ log = logging.getLogger("scalpel")
 
 def conversation(value: Any, what: str, row: Mapping[str, Any] | None = None) -> tuple[Message, ...]:
     """The messages, with the row's `tools` and `chat_template_kwargs` where it has any."""
+    value = parsed(value) if isinstance(value, str) and value.lstrip().startswith("[") else value
     if not isinstance(value, Sequence) or isinstance(value, str) or not value:
         raise ValueError(f"{what} is {shown(value)}: it must be a list of messages with role and content")
-    messages = tuple(message(m, f"{what}[{i}]") for i, m in enumerate(value))
+    messages = instructed(tuple(message(m, f"{what}[{i}]") for i, m in enumerate(value)), row or {}, what)
     tools, options = schemas(row or {}, what), options_of(row or {}, what)
     return Turns(messages, tools, options) if tools or options else messages
+
+
+def instructed(messages: tuple[Message, ...], row: Mapping[str, Any], what: str) -> tuple[Message, ...]:
+    """The messages behind the row's own column `system`, which many files have beside their conversations."""
+    system = row.get("system")
+    if system is None or system == "":
+        return messages
+    if not isinstance(system, str):
+        raise ValueError(f"{what} comes with system = {shown(system)}: it must be text")
+    own = next((m for m in messages if m["role"] in ("system", "developer")), None)
+    if own is None:
+        once("the column 'system' is put before its conversation, as a message of that role")
+        return ({"role": "system", "content": system}, *messages)
+    if own["content"] != system:
+        raise ValueError(f"{what} has a system message, and its row another one in the column 'system': keep one")
+    return messages
 
 
 def message(value: Any, what: str) -> Message:
@@ -54,9 +72,12 @@ def message(value: Any, what: str) -> Message:
         found["tool_calls"] = calls(found["tool_calls"], what)
         if not found["tool_calls"]:
             del found["tool_calls"]
+    if flag := next((key for key in TRAINS if isinstance(found.get(key), bool)), None):
+        once(f"{flag!r} of a message says whether it is trained, as weight 1 and 0 do")
+        found.setdefault("weight", int(found.pop(flag)))
     if "weight" in found:
         found["weight"] = weight(found["weight"], what)
-    order = [k for k in value if k in found or k == "content"]
+    order = [k for k in (*value, "weight") if k in found or k == "content"]
     return {k: content if k == "content" else found[k] for k in [*order, *({"content"} - set(order))]}
 
 
