@@ -14,6 +14,7 @@ import tiny
 from scalpel.data.example import Example
 from scalpel.data.tokenizer import Tokens
 from scalpel.rewards.user import call
+from scalpel.tasks import make
 from scalpel.tasks.columns import example
 
 ASKED = {"role": "user", "content": "a"}
@@ -45,6 +46,27 @@ def test_the_column_system_stands_before_its_conversation() -> None:
     assert example({"system": "Be terse", "messages": [system, ASKED, GOOD]}, "x:1").messages == (system, ASKED, GOOD)
     with pytest.raises(ValueError, match="x:1: messages has a system message, and its row another one"):
         example({"system": "Be long", "messages": [system, ASKED, GOOD]}, "x:1")
+
+
+def test_a_conversation_that_a_pair_goes_on_with_is_its_prompt() -> None:
+    row = {"conversations": [{"from": "human", "value": "a"}], "chosen": {"from": "gpt", "value": "b"}}
+    one = example({**row, "rejected": {"from": "gpt", "value": "c"}}, "x:1")
+    assert (one.prompt, one.chosen, one.rejected, one.messages) == ((ASKED,), "b", "c", None)
+
+
+def test_null_leaves_its_place_empty_in_a_text_of_several_columns() -> None:
+    columns = {"prompt": "{instruction}{input}", "completion": "output"}
+    assert example({"instruction": "Hi", "input": None, "output": "b"}, "x:1", columns).prompt == "Hi"
+
+
+@pytest.mark.parametrize("turns", [[GOOD, ASKED, GOOD], [ASKED, GOOD, BAD]])
+def test_an_assistant_that_was_not_asked_is_refused_where_rows_can_be_left_out(turns: Any, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"x:1: messages(\[2\] follows another| begins with)"):
+        example({"messages": turns}, "x:1")
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps({"messages": m}) + "\n" for m in (turns, [ASKED, GOOD])))
+    task = make({"name": "jsonl", "path": str(path), "shares": {"train": 1}, "faulty": "drop"})
+    assert [one.messages for one in task.examples("train", 9)] == [(ASKED, GOOD)]
 
 
 def test_messages_as_json_text_are_messages() -> None:

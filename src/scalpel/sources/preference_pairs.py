@@ -1,6 +1,8 @@
 """Preference pairs."""
 
+import logging
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any, Literal
 
 from scalpel.batch import PREFERRED, REJECTED, Batch, Row, lay
@@ -14,12 +16,16 @@ from scalpel.sources.sampled import Judged, judged, rendered_row, sample_row, wi
 
 Make = Literal["auto", "given", "samples"]
 Choose = Literal["threshold", "extremes"]
+log = logging.getLogger("scalpel")
 
 
 def from_samples(context: SourceContext, make: Make, missing: Callable[..., bool], columns: str) -> bool:
     """Whether rows are to be sampled. "auto" takes the data's own columns unless none of the examples has them."""
     lacking = [i for i, example in enumerate(context.examples) if missing(example)]
-    if make == "samples" or (make == "auto" and len(lacking) == len(context.examples)):
+    if make == "auto" and lacking and len(lacking) == len(context.examples):
+        say_sampling(columns)
+        return True
+    if make == "samples":
         return True
     if lacking:
         example = context.examples[lacking[0]]
@@ -28,6 +34,11 @@ def from_samples(context: SourceContext, make: Make, missing: Callable[..., bool
             "the source, which has the policy write answers that the task's verifier judges"
         )
     return False
+
+
+@cache
+def say_sampling(columns: str) -> None:
+    log.info("the data has no %s: the policy writes answers, and the rewards or the verifier judge them", columns)
 
 
 def given(context: SourceContext) -> list[Row]:

@@ -26,6 +26,7 @@ from typing import Any
 
 from scalpel.data.example import (
     Example,
+    Message,
     Prompt,
     beside,
     like,
@@ -55,9 +56,14 @@ def renamed(row: Mapping[str, Any], columns: Mapping[str, str], where: str) -> d
         for name in asked:
             if name not in row:
                 raise ValueError(f"{where}: columns says {ours} = {theirs!r}, but: {unknown('column', name, row)}")
-        new[ours] = row[theirs] if theirs in row else PLACE.sub(lambda place: str(row[place[1]]), theirs)
+        new[ours] = row[theirs] if theirs in row else PLACE.sub(lambda place: filled(row[place[1]]), theirs)
     taken = set(columns.values()) - set(columns)
     return {**{k: v for k, v in row.items() if k not in taken}, **new}
+
+
+def filled(value: Any) -> str:
+    """A value in a text made of several; null is no value, and leaves its place empty."""
+    return "" if value is None else str(value)
 
 
 def refuse_misspelt(row: Mapping[str, Any], columns: Mapping[str, str], where: str) -> None:
@@ -91,9 +97,11 @@ def example(row: Mapping[str, Any], where: str, columns: Mapping[str, str] | Non
     common: dict[str, Any] = dict(
         answer=answer(row, where), label=label(row, where), id=str(row.get("id", "")), columns=others
     )  # fmt: skip
+    row = asking(row, where)
     if "messages" in row or ("conversations" in row and not {"prompt", "chosen", "rejected", "text"} & row.keys()):
         name = "messages" if "messages" in row else "conversations"
         messages = conversation(row[name], f"{where}: {name}", row)
+        refuse_order(messages, f"{where}: {name}")
         pair: dict[str, Any] = {}
         if paired(row):
             pair = dict(zip(("prompt", "chosen", "rejected"), preference(row, where), strict=True))
@@ -152,6 +160,30 @@ def label(row: Mapping[str, Any], where: str) -> bool | None:
     return bool(value)
 
 
+def asking(row: dict[str, Any], where: str) -> dict[str, Any]:
+    """The row with its conversation as the prompt, where that ends before the assistant's turn and a pair goes on."""
+    name = next((k for k in ("messages", "conversations") if k in row), None)
+    if name is None or "prompt" in row or not paired(row):
+        return row
+    turns = conversation(row[name], f"{where}: {name}", row)
+    if turns[-1]["role"] == "assistant":
+        return row
+    return {k: v for k, v in row.items() if k != name} | {"prompt": row[name]}
+
+
+def refuse_order(messages: Sequence[Message], what: str) -> None:
+    """Raises ValueError where the assistant speaks without having been asked: no template says what it then sees."""
+    for i, m in enumerate(messages):
+        if m["role"] != "assistant" or not m.get("weight", 1):
+            continue
+        if i == 0:
+            raise ValueError(f"{what} begins with the assistant: it must begin with a user or system message before it")
+        if messages[i - 1]["role"] == "assistant":
+            raise ValueError(
+                f"{what}[{i}] follows another message of the assistant: join the two, or give one weight 0"
+            )
+
+
 def paired(row: Mapping[str, Any]) -> bool:
     """Whether a conversation has a preference pair beside it, as some files offer the same rows to two methods."""
     return "chosen" in row and "rejected" in row
@@ -186,7 +218,7 @@ def said_of(value: Any, what: str) -> str:
     """What the assistant says: text, or a list of one assistant message."""
     if isinstance(value, str):
         return value
-    turns = conversation([value] if isinstance(value, Mapping) and "role" in value else value, what)
+    turns = conversation([value] if isinstance(value, Mapping) and {"role", "from"} & value.keys() else value, what)
     if len(turns) != 1 or turns[0]["role"] != "assistant":
         roles = ", ".join(m["role"] for m in turns)
         raise ValueError(

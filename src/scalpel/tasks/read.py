@@ -53,7 +53,9 @@ def agreed(form: str, path: str) -> str:
     """The format to read: the one named, refused where the file is plainly another; "file" goes by what is there."""
     found = kind(path)
     packed = "" if Path(path).expanduser().is_dir() else packing(existing(path))
-    shown = NAMES.get(found, "no data file that is known") + (f" ({packed}-compressed)" if packed else "")
+    folder = " (a folder can only be a data set that the data sets library saved)"
+    noted = f" ({packed}-compressed)" if packed else folder if Path(path).expanduser().is_dir() else ""
+    shown = NAMES.get(found, "no data file that is known") + noted
     if form == "file":
         if not found:
             raise ValueError(f"{path} is {shown}: known are {', '.join(NAMES.values())}, compressed or not")
