@@ -83,9 +83,10 @@ def compare(
 def over(folder: Path, recipe: Recipe) -> bool:
     """Whether a comparison of that recipe is finished, with all of its arms."""
     from scalpel.config.recipe import write
+    from scalpel.runs.json_files import read_json, read_text
 
-    path, text = folder / "comparison.json", (folder / "recipe.toml").read_text(encoding="utf-8")
-    found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    path, text = folder / "comparison.json", read_text(folder / "recipe.toml")
+    found = read_json(path, dict) if path.exists() else {}
     if "verdict" not in found or found.get("failed") or found.get("failures") or text != write(recipe):
         return False
     log.warning("%s is finished: nothing was run again, and nothing has changed", folder)

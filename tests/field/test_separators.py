@@ -8,8 +8,8 @@ import pytest
 from scalpel import tasks
 from scalpel.config import recipe
 from scalpel.data.example import Example, named
-from scalpel.evaluation.files import read_jsonl, write_jsonl
 from scalpel.runs.folder import whole_lines
+from scalpel.runs.json_files import read_jsonl, write_jsonl
 
 SAID = "one\u2028two\u2029three\x85four\x0bfive\x1csix\x00"
 

@@ -23,7 +23,6 @@ leaves out are those of the number that it is taken from.
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -37,6 +36,7 @@ from scalpel.config.recipe import (
     Recipe,
     Strict,
     parse,
+    toml,
     validated,
 )
 from scalpel.registry import unknown
@@ -155,12 +155,9 @@ def number(table: Mapping[str, Any]) -> Number:
 
 
 def tables(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ValueError(f"there is no {path}: a claim is a folder with claim.toml and recipe.toml") from None
-    except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"{path} is not valid TOML: {error}") from None
+    if not path.exists():
+        raise ValueError(f"there is no {path}: a claim is a folder with claim.toml and recipe.toml")
+    return toml(path, "claim")
 
 
 def read(name: str, claims: Path = Path("claims"), overrides: Sequence[str] = ()) -> Claim:

@@ -9,11 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from scalpel.evaluation.files import read_json
 from scalpel.runs.atomic import write_json
+from scalpel.runs.json_files import NUMBER, read_json
 
 SOURCE = Path(__file__).parents[1]
 FILE = "origin.json"
+ORIGIN = {"commits": [str], "seconds": NUMBER, "since?": NUMBER}
 
 
 def commit() -> str:
@@ -31,7 +32,7 @@ def commit() -> str:
 def origin(folder: Path) -> dict[str, Any]:
     """What is known of the runs in that folder."""
     path = folder / FILE
-    return read_json(path) if path.is_file() else {"commits": [], "seconds": 0.0}
+    return read_json(path, ORIGIN) if path.is_file() else {"commits": [], "seconds": 0.0}
 
 
 @contextmanager

@@ -12,12 +12,13 @@ from scalpel.claims.judge import judged
 from scalpel.claims.origin import counted, origin
 from scalpel.config.recipe import write
 from scalpel.evaluation import load
-from scalpel.evaluation.files import read_json
 from scalpel.experiments.compare import compare
 from scalpel.runs.atomic import write_json
+from scalpel.runs.json_files import read_json, read_text
 from scalpel.runs.progress import Progress
 
 FORMAT = 1
+COMPARED = {"failed": {...: str}, "failures?": [{"arm": str, "seed": (int, type(None)), "why": str}], "arms": [dict]}
 SHOWN = ("name", "gain", "forgetting", "learning_rate", "steps", "cost")  # of an arm's row in comparison.json
 
 
@@ -27,7 +28,7 @@ def run_claim(claim: Claim, folder: Path, *, anew: bool = False, progress: Progr
     if anew and folder.exists():
         shutil.rmtree(folder)
     begun = folder / "recipe.toml"
-    if begun.exists() and begun.read_text(encoding="utf-8") != write(claim.recipe):
+    if begun.exists() and read_text(begun) != write(claim.recipe):
         raise ValueError(f"{folder} holds runs of another recipe than the claim's now: start over with --anew")
     if not finished(folder):
         with counted(folder):
@@ -42,7 +43,7 @@ def run_claim(claim: Claim, folder: Path, *, anew: bool = False, progress: Progr
 def finished(folder: Path) -> bool:
     """Whether the comparison in that folder ran to its end, with a result of every run: what failed is tried again."""
     path = folder / "comparison.json"
-    compared = read_json(path) if path.is_file() else {}
+    compared = read_json(path, dict) if path.is_file() else {}
     return "verdict" in compared and not compared.get("failures")
 
 
@@ -56,7 +57,7 @@ def broken(compared: Mapping[str, Any]) -> dict[str, str]:
 
 def result(claim: Claim, folder: Path) -> dict[str, Any]:
     """What a finished comparison says of the claim."""
-    compared, made = read_json(folder / "comparison.json"), origin(folder)
+    compared, made = read_json(folder / "comparison.json", COMPARED), origin(folder)
     failed = broken(compared)
     arms = {arm.name: arm for arm in load(folder) if arm.name not in failed}
     spec = claim.recipe.compare
@@ -81,5 +82,5 @@ def result_of(claim: Claim) -> dict[str, Any] | None:
     path = claim.folder / "result.json"
     if not path.is_file():
         return None
-    found = read_json(path)
+    found = read_json(path, dict)
     return found if found.get("format") == FORMAT and found.get("digest") == claim.digest else None

@@ -14,7 +14,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-from scalpel.evaluation.files import read_json, read_jsonl, write_jsonl
 from scalpel.evaluation.probes.item import ItemResult, Probe, Role
 from scalpel.evaluation.statistics import (
     Interval,
@@ -24,6 +23,7 @@ from scalpel.evaluation.statistics import (
 )
 from scalpel.runs.atomic import write_json
 from scalpel.runs.files import file_names
+from scalpel.runs.json_files import DAMAGED, OPTIONAL_NUMBER, read_json, read_jsonl, write_jsonl
 
 Verdict = Literal["gained", "kept", "lost", "never", "measured"]
 VERDICTS: dict[tuple[bool, bool], Verdict] = {
@@ -33,6 +33,16 @@ VERDICTS: dict[tuple[bool, bool], Verdict] = {
     (False, False): "never",
 }
 WRITTEN = ("generate", "revised", "sampled")  # kinds of probes whose items the model answers in its own words
+FLAG = (bool, type(None))
+PROBE = {"file": str, "role": str, "kind": str, "unit": str, "k": (int, type(None))}
+SUMMARY = {"probes": {...: PROBE}}  # what of the files is read again
+ENTRY = {
+    **{f"{key}?": str for key in ("id", "prompt", "answer", "verdict", "output_before", "output_after")},
+    **{f"{key}?": FLAG for key in ("before", "after", "recovered_within_k", "recovered_halfway")},
+    **{f"{key}?": FLAG for key in ("recovered_conjugate", "unread_before", "unread_after")},
+    **{f"{key}?": FLAG for key in ("cut_off_before", "cut_off_after")},
+    **{f"{key}?": OPTIONAL_NUMBER for key in ("logp_before", "logp_after")},
+}
 ALIKE = 0.05  # two accuracies nearer than 5 points count as unchanged
 SIGNIFICANT = 0.05
 RULE = (
@@ -231,17 +241,19 @@ def write(folder: Path, ledgers: Sequence[Ledger], extra: dict[str, dict[str, An
 
 def read(folder: Path) -> list[Ledger]:
     """The ledgers of a run folder, in the order in which they were written."""
-    about = read_json(folder / "ledger" / "summary.json")
+    about = read_json(folder / "ledger" / "summary.json", SUMMARY)
     known = {field.name for field in fields(Entry)}
     needed = {field.name for field in fields(Entry) if field.default is MISSING}  # others are newer than some ledgers
     found = []
     for probe, row in about["probes"].items():
         path = folder / "ledger" / row["file"]
         entries = []
-        for number, line in enumerate(read_jsonl(path), start=1):
+        for number, line in enumerate(read_jsonl(path, ENTRY), start=1):
             if not needed <= set(line) <= known:
                 odd = ", ".join(sorted(needed - set(line) | set(line) - known))
                 raise ValueError(f"{path}:{number} is not a ledger entry (missing or unknown: {odd})")
             entries.append(Entry(**line))
+        if (items := row.get("items", len(entries))) != len(entries):
+            raise ValueError(f"{path} holds {len(entries)} items, but summary.json beside it counts {items}: {DAMAGED}")
         found.append(Ledger(probe, row["role"], row["kind"], row["unit"], tuple(entries), row["k"]))
     return found

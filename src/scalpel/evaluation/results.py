@@ -15,9 +15,27 @@ from typing import Any
 
 import numpy as np
 
-from scalpel.evaluation.files import read_json, read_jsonl
 from scalpel.evaluation.ledger import Ledger
 from scalpel.evaluation.ledger import read as read_ledgers
+from scalpel.evaluation.recovery import PUSHES
+from scalpel.runs.json_files import NUMBER, OPTIONAL_NUMBER, read_json, read_jsonl
+
+COUNTS = {"tested": NUMBER, "recovered": NUMBER}
+TALLY = {**COUNTS, **{f"{push}?": COUNTS for push in PUSHES}}
+RECOVERY = {"k": OPTIONAL_NUMBER, "lost": TALLY, "control": TALLY}
+SHARE = {...: OPTIONAL_NUMBER}
+ABOUT = {"recovery?": (RECOVERY, type(None)), "unread?": SHARE, "cut_off?": SHARE}  # in the ledger's summary
+LINE = {"kind": str, "step?": NUMBER, "flops?": OPTIONAL_NUMBER, "seconds?": OPTIONAL_NUMBER}
+WEIGHTS = {"components": [str], "layers": [str], "relative": [[OPTIONAL_NUMBER]]}
+COMPLETE = {
+    "cost?": {...: OPTIONAL_NUMBER},
+    "weights?": WEIGHTS,
+    "floors?": [dict],
+    "grid?": [{"learning_rate": NUMBER, "accuracy": OPTIONAL_NUMBER}],
+    "tuning_cost?": {...: OPTIONAL_NUMBER},
+    "learning_rate?": OPTIONAL_NUMBER,
+    "steps?": OPTIONAL_NUMBER,
+}  # of summary.json, what is read again
 
 
 @dataclass(frozen=True)
@@ -146,7 +164,7 @@ def load(folder: str | Path) -> list[ArmResults]:
 def in_order(folder: Path, arms: list[ArmResults]) -> list[ArmResults]:
     """In the order of `comparison.json`'s `order`, where there is one; by name otherwise."""
     path = folder / "comparison.json"
-    order: list[str] = read_json(path).get("order", []) if path.is_file() else []
+    order: list[str] = read_json(path, {"order?": [str]}).get("order", []) if path.is_file() else []
     return sorted(arms, key=lambda arm: (order.index(arm.name) if arm.name in order else len(order), arm.name))
 
 
@@ -168,15 +186,15 @@ def load_arm(folder: Path) -> ArmResults:
 
 def load_run(folder: Path) -> RunResults:
     metrics = folder / "metrics.jsonl"
-    lines = read_jsonl(metrics) if metrics.is_file() else []
+    lines = read_jsonl(metrics, LINE) if metrics.is_file() else []
     summary = folder / "summary.json"
     measured = (folder / "ledger" / "summary.json").is_file()
-    probes = read_json(folder / "ledger" / "summary.json")["probes"] if measured else {}
+    probes = read_json(folder / "ledger" / "summary.json", {"probes": {...: ABOUT}})["probes"] if measured else {}
     return RunResults(
         folder=folder,
         seed=seed_of(folder),
         ledgers={book.probe: book for book in read_ledgers(folder)} if measured else {},
-        summary=read_json(summary) if summary.is_file() else {},
+        summary=read_json(summary, COMPLETE) if summary.is_file() else {},
         probes=[line for line in lines if line.get("kind") == "probe"],
         train=[line for line in lines if line.get("kind") == "train"],
         recovery={name: row.get("recovery") for name, row in probes.items()},

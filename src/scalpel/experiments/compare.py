@@ -6,7 +6,6 @@ from there. Finished runs are kept, so an interrupted comparison goes on where i
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
 from collections.abc import Mapping, Sequence
@@ -58,10 +57,13 @@ from scalpel.reporting import write as write_report
 from scalpel.runs.atomic import write_json, write_text
 from scalpel.runs.files import apart, path_name
 from scalpel.runs.folder import environment
+from scalpel.runs.json_files import OPTIONAL_NUMBER, read_json, read_text, record_of
 from scalpel.runs.progress import Progress as Shown
 
 log = logging.getLogger("scalpel")
 ARM_KEYS = ("name", "stages", "learning_rates")  # of an arm's table; all others are its stage's
+RIGHT = (bool, type(None))
+RESULT = {"id": str, "right": RIGHT, "value": OPTIONAL_NUMBER, "output": str, "prompt": str, "answer?": str}
 
 
 @dataclass(frozen=True)
@@ -176,7 +178,7 @@ def occupy(folder: Path, recipe: Recipe, resume: bool) -> None:
     text, path = write(recipe), folder / "recipe.toml"
     if path.exists() and not resume:
         raise ValueError(f"{folder} already holds a comparison: take another folder (--out), or --resume")
-    if path.exists() and path.read_text(encoding="utf-8") != text:
+    if path.exists() and read_text(path) != text:
         raise ValueError(f"{path} is another recipe than the one given: a comparison is resumed with its own")
     write_text(path, text)
     write_json(folder / "environment.json", environment())
@@ -186,8 +188,8 @@ def seen_of_base(recipe: Recipe, folder: Path, crew: WorkerPool) -> ProbeResults
     """What the probes see of the base, looked at once: a resumed comparison finds it in its folder."""
     path = folder / "before.json"
     if path.exists():
-        saved = json.loads(path.read_text(encoding="utf-8"))
-        return {probe: [ItemResult(**row) for row in rows] for probe, rows in saved.items()}
+        saved = read_json(path, {...: [RESULT]})
+        return {probe: [record_of(ItemResult, row, path) for row in rows] for probe, rows in saved.items()}
     (before,) = crew.run("looking at the base", [WorkItem("looking at the base", first_look, (recipe,))])
     if isinstance(before, WorkFailed):
         raise before.error()

@@ -3,7 +3,6 @@ beside them stays."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,8 +10,11 @@ from typing import Any
 
 from scalpel.experiments.workers import WorkFailed
 from scalpel.runs.atomic import write_text
+from scalpel.runs.json_files import read_json, record_of
 
 FILE = "error.txt"
+
+FAILURES = {"failures?": [{"arm": str, "seed": (int, type(None)), "why": str, "fault?": bool}]}
 
 
 @dataclass(frozen=True)
@@ -74,8 +76,8 @@ def refuse_nothing(failures: Sequence[Failure]) -> None:
 def of(folder: str | Path) -> list[Failure]:
     """The failures that a comparison's folder tells of."""
     path = Path(folder) / "comparison.json"
-    found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return [Failure(**row) for row in found.get("failures", [])]
+    found = read_json(path, FAILURES) if path.is_file() else {}
+    return [record_of(Failure, row, path) for row in found.get("failures", [])]
 
 
 def in_words(failures: Sequence[Failure]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -29,7 +28,6 @@ from scalpel.evaluation import (
     run_probes,
     save,
 )
-from scalpel.evaluation.files import read_json
 from scalpel.evaluation.run import ProbeResults
 from scalpel.experiments.data_inventory import inventory
 from scalpel.experiments.pair import halfway, ledgers, probe_base
@@ -42,6 +40,7 @@ from scalpel.runs.atomic import (
     write_text,
 )
 from scalpel.runs.folder import RunFolder, environment
+from scalpel.runs.json_files import read_json, read_text
 from scalpel.runs.progress import Bar
 from scalpel.runs.progress import Progress as Shown
 from scalpel.runs.targets import claimed
@@ -58,6 +57,8 @@ from scalpel.training.self_check import check
 
 log = logging.getLogger("scalpel")
 SUMMARY, TRAINED = "summary.json", "trained.json"  # of a run that is over; of one that is yet to be measured
+MADE = {"steps": int, "lines": int, "cost": dict, "precision": str}
+INPUTS = {"files": {...: {"of": str, "digest": str}}}
 
 
 def run_recipe(
@@ -119,8 +120,8 @@ def taken_up(recipe: Recipe, run: RunFolder, resume: bool, begun: bool) -> tuple
     """What is known of the training where that is done, and the keys that have changed since the run was begun. A run
     without a checkpoint is begun anew."""
     folder, path = run.folder, run.folder / "recipe.toml"
-    changed = changes_since(path.read_text(encoding="utf-8"), recipe, run) if path.exists() else []
-    trained = read_json(folder / TRAINED) if (folder / TRAINED).exists() else None
+    changed = changes_since(read_text(path), recipe, run) if path.exists() else []
+    trained = read_json(folder / TRAINED, MADE) if (folder / TRAINED).exists() else None
     if trained is None and not run.checkpoints() and not (folder / SUMMARY).exists():
         if resume:
             steps = len(run.records("train"))
@@ -143,7 +144,7 @@ def numbers_of(recipe: Recipe, base: Engine) -> dict[str, str]:
 
 def finished(folder: Path) -> dict[str, Any]:
     """The summary of a run that is over."""
-    found = read_json(folder / SUMMARY)
+    found = read_json(folder / SUMMARY, {"steps": int})
     log.warning(
         "%s is finished, after %d steps: nothing was run again, and nothing has changed", folder, found["steps"]
     )
@@ -173,7 +174,7 @@ def take_up_trained(
 ) -> Engine:
     """The model of a run that was trained to its end, but not measured."""
     log.warning("%s is trained to its end, %d steps: what is left is measuring", run.folder, trained["steps"])
-    before, now = read_json(run.folder / "inputs.json"), {"files": files_of(recipe)}
+    before, now = read_json(run.folder / "inputs.json", INPUTS), {"files": files_of(recipe)}
     probed, others = split_by(before, "a probe")
     refuse_differing(differing(others, now), insist)
     run.keep(trained["lines"], trained["steps"])
@@ -306,7 +307,7 @@ class Watcher:
 
 def add_lengths(path: Path, stage: StageRun) -> None:
     """What the rows of a stage come to, beside what became of the data."""
-    saved = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    saved = read_json(path, {"lengths?": dict}) if path.exists() else {}
     lengths = {**saved.get("lengths", {}), stage.name: [s.lengths.state() for s in stage.streams if s.lengths]}
     write_json(path, {**saved, "lengths": lengths})
 

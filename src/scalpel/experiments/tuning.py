@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -16,6 +15,7 @@ from scalpel.experiments.failures import note
 from scalpel.experiments.workers import Report, WorkerPool, WorkFailed
 from scalpel.experiments.workers import WorkItem as Order
 from scalpel.runs.atomic import write_json
+from scalpel.runs.json_files import NUMBER, OPTIONAL_NUMBER, read_json, record_of
 from scalpel.training.loop import RunState, share_done, train
 from scalpel.training.run import StageRun, TrainingRun
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from scalpel.experiments.compare import Arm
 
 log = logging.getLogger("scalpel")
+TRIAL = {"arm": str, "learning_rate": NUMBER, "accuracy": NUMBER, "spent": {...: OPTIONAL_NUMBER}}
+TUNING = {"budget": (dict, type(None)), "trials": [TRIAL], "failed?": {...: str}, "finished?": bool}
 Budget = Mapping[str, Any]  # {"unit": "flops" | "tokens" | "seconds", "amount": …}
 
 
@@ -51,8 +53,8 @@ class Tuning:
         """As the file tells, where there is one."""
         if not path.exists():
             return cls(path)
-        saved = json.loads(path.read_text(encoding="utf-8"))
-        trials = [Trial(**t) for t in saved["trials"]]
+        saved = read_json(path, TUNING)
+        trials = [record_of(Trial, t, path) for t in saved["trials"]]
         return cls(path, saved["budget"], trials, saved.get("failed", {}), saved.get("finished", True))
 
     def write(self) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
+
+from scalpel.runs.json_files import read_json
 
 Source = str | Path | Mapping[str, Tensor]
 
@@ -78,7 +79,7 @@ def tensor_files(folder: Path) -> dict[str, Path]:
         raise ValueError(f"there is no model folder {folder}; give one that holds model.safetensors")
     index = folder / "model.safetensors.index.json"
     if index.is_file():
-        where: dict[str, str] = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        where: dict[str, str] = read_json(index, {"weight_map": {...: str}})["weight_map"]
         return {name: folder / file for name, file in where.items()}
     whole = folder / "model.safetensors"
     if not whole.is_file():

@@ -8,7 +8,6 @@ from there. The same seed, threads and machine give the same weights.
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -25,6 +24,7 @@ from scalpel.data.tokenizer import Tokens
 from scalpel.pretraining.card import card
 from scalpel.runs.atomic import write_json, write_text
 from scalpel.runs.folder import RunFolder, environment
+from scalpel.runs.json_files import read_json
 from scalpel.runs.targets import claimed
 from scalpel.training.loop import RunState, train
 from scalpel.training.run import StageRun, TrainingRun
@@ -150,7 +150,7 @@ def pretrain(
 def account(recipe: Recipe, job: TrainingRun, start: str | Path | None) -> list[dict[str, Any]]:
     """What the card says of the pretraining: each pass, the first one first."""
     spec, earlier = recipe.stages[0], Path(start) / "pretraining.json" if start else None
-    before = json.loads(earlier.read_text()) if earlier and earlier.is_file() else []
+    before = read_json(earlier, [dict]) if earlier and earlier.is_file() else []
     last = {
         "size": recipe.name,
         "seed": recipe.seed,

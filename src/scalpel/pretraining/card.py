@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from scalpel.engine import Engine, Sampling
 from scalpel.evaluation.statistics import wilson
 from scalpel.registry import lookup
 from scalpel.runs.atomic import write_json, write_text
+from scalpel.runs.json_files import read_json
 from scalpel.world.task import WorldTask
 from scalpel.world.tasks.worked import STYLES, style_of
 
@@ -37,7 +37,7 @@ def card(folder: str | Path, *, items: int = 500) -> dict[str, Any]:
     written = {
         "parameters": sum(p.numel() for p in model.parameters()),
         "bytes": (folder / "model.safetensors").stat().st_size,
-        "pretraining": json.loads(pretraining.read_text()) if pretraining.exists() else None,
+        "pretraining": read_json(pretraining, [dict]) if pretraining.exists() else None,
         "abilities": {name: ability(engine, name, items) for name in ABILITIES},
         "held_back": {name: ability(engine, name, items) for name in HELD_BACK},
     }

@@ -20,12 +20,16 @@ from scalpel.evaluation.number_words import (
 )
 from scalpel.evaluation.statistics import Interval
 from scalpel.evaluation.unread import notes
-from scalpel.reporting.view import View, view
+from scalpel.reporting.view import View, made_from, view
 
 
 def terminal(folder: str | Path, console: Console) -> None:
     """Prints the table of arms, then what it says in words."""
-    shown = view(folder)
+    with made_from(folder):
+        printed(view(folder), console)
+
+
+def printed(shown: View, console: Console) -> None:
     verdict = shown.comparison["verdict"]
     console.print()
     console.print(arms_table(shown))

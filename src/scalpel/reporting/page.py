@@ -12,17 +12,19 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
-from scalpel.evaluation.files import write_text
 from scalpel.reporting import figures, sections
 from scalpel.reporting.items import items
-from scalpel.reporting.view import View, view
+from scalpel.reporting.view import View, made_from, view
+from scalpel.runs.atomic import write_text
 from scalpel.runs.visible import visible
 
 
 def write(folder: str | Path) -> Path:
     """Writes `report.html` into a run folder and returns its path."""
     path = Path(folder) / "report.html"
-    write_text(path, page(view(folder)))
+    with made_from(folder):
+        text = page(view(folder))
+    write_text(path, text)
     return path
 
 

@@ -24,6 +24,7 @@ from scalpel.runs.atomic import (
     write_text,
 )
 from scalpel.runs.digests import digest
+from scalpel.runs.json_files import decoded, read_json, read_text, refuse_other_shape
 
 FILES = ("tensors.safetensors", "state.json")  # of a checkpoint
 STOPPED = "stopped.json"  # why a run broke down, until it has gone on
@@ -87,8 +88,11 @@ def load_state(folder: Path) -> dict[str, Any]:
     """What was saved there. Raises Damaged, which names the file, if it isn't what was written."""
     verify(folder)
     try:
-        return unflatten(json.loads((folder / "state.json").read_text()), load_file(folder / "tensors.safetensors"))
-    except (ValueError, KeyError, SafetensorError) as error:
+        return unflatten(
+            read_json(folder / "state.json", dict),
+            load_file(folder / "tensors.safetensors"),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
         raise Damaged(f"{folder} can't be read: {error}") from error
 
 
@@ -105,9 +109,9 @@ def verify(folder: Path) -> None:
     if not path.exists():
         return
     try:
-        digests = dict(json.loads(path.read_text()))
-    except ValueError:
-        raise Damaged(f"{path} is not what was written: it is no JSON") from None
+        digests = read_json(path, dict)
+    except ValueError as error:
+        raise Damaged(f"{path} is not what was written: {error}") from None
     for name in FILES:
         if digests.get(name) != digest(folder / name):
             raise Damaged(f"{folder / name} is not what was written: it has another digest than in {path.name}")
@@ -171,7 +175,7 @@ class RunFolder:
     def may_change(self) -> list[str]:
         """The keys that may change on resume, since the run broke down and advised that."""
         path = self.folder / STOPPED
-        return list(json.loads(path.read_text(encoding="utf-8"))["may_change"]) if path.exists() else []
+        return list(read_json(path, {"may_change": [str]})["may_change"]) if path.exists() else []
 
     def log(self, record: Mapping[str, Any]) -> None:
         """Appends a line to metrics.jsonl."""
@@ -185,7 +189,7 @@ class RunFolder:
 
     def records(self, kind: str) -> list[dict[str, Any]]:
         """All lines of a kind in metrics.jsonl."""
-        return [record for line in self._lines() if (record := json.loads(line))["kind"] == kind]
+        return [record for record in whole_records(self._metrics, {"kind": str}) if record["kind"] == kind]
 
     def show(self, record: Mapping[str, Any], completions: Sequence[Mapping[str, Any]]) -> None:
         """Appends the completions of that record's step to completions.jsonl. The last ones are always there."""
@@ -204,7 +208,8 @@ class RunFolder:
             write_text(self._metrics, "".join(self._lines()[:lines]))
         for path in (self.folder / name for name in COMPLETIONS):
             if path.exists():
-                write_text(path, "".join(x for x in whole_lines(path) if json.loads(x)["step"] <= step))
+                rows = zip(whole_lines(path), whole_records(path, {"step": int}), strict=True)
+                write_text(path, "".join(line for line, row in rows if row["step"] <= step))
 
     def lines(self) -> int:
         """How many lines are recorded."""
@@ -231,5 +236,14 @@ def instead(before: Sequence[Path]) -> str:
 
 def whole_lines(path: Path) -> list[str]:
     """The lines of a file; one that was cut short, by a process that was killed, is not among them."""
-    found = path.read_text(encoding="utf-8") if path.exists() else ""
+    found = read_text(path) if path.exists() else ""
     return [line + "\n" for line in found.split("\n")[:-1]]  # texts may hold other line separators
+
+
+def whole_records(path: Path, shape: Any) -> list[dict[str, Any]]:
+    """What those lines hold. Raises ValueError that names the file and the line where one is damaged."""
+    records = []
+    for number, line in enumerate(whole_lines(path), start=1):
+        records.append(decoded(line, f"{path}:{number}"))
+        refuse_other_shape(records[-1], shape, f"{path}:{number}")
+    return records

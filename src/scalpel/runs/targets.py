@@ -114,5 +114,12 @@ def stepped(folder: Path) -> bool:
 
 def began(record: Path) -> bool:
     """Whether a run has taken a step."""
-    with record.open(encoding="utf-8") as lines:
-        return any(json.loads(line)["kind"] == "train" for line in lines if line.endswith("\n"))
+    with record.open(encoding="utf-8", errors="replace") as lines:
+        return any(trains(line) for line in lines if line.endswith("\n"))
+
+
+def trains(line: str) -> bool:
+    try:
+        return bool(json.loads(line)["kind"] == "train")
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return True  # it is damaged: whether it is worth keeping is for the user to say

@@ -15,9 +15,9 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any, Self
 
-from scalpel.evaluation.files import read_jsonl
 from scalpel.evaluation.probes.item import ItemResult, Role, distinct
 from scalpel.registry import register
+from scalpel.runs.json_files import read_jsonl
 
 if TYPE_CHECKING:
     from scalpel.engine import Engine
@@ -126,7 +126,7 @@ def read_choices(path: str | Path, n: int | None = None, seed: int = 0) -> tuple
     path = Path(path)
     if not path.is_file():
         raise ValueError(f"there is no file {path}; give a JSONL file with `good`/`bad` or `choices` rows")
-    found = choices(read_jsonl(path), str(path))
+    found = choices(read_jsonl(path, mend="mend the line or remove it"), str(path))
     if n is None or n >= len(found):
         return found
     return tuple(found[index] for index in sorted(Random(seed).sample(range(len(found)), n)))
