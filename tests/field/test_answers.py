@@ -353,6 +353,22 @@ def test_an_empty_answer_is_in_no_text() -> None:
         make("contains")("anything", Example(answer=" ", where="rows.jsonl:3"))
 
 
+@pytest.mark.parametrize(
+    ("said", "answer", "score"),
+    [
+        ("\u5317\u4eac\u662f\u9996\u90fd", "\u5317\u4eac", 1.0),
+        ("\u67097\u4e2a", "7", 1.0),
+        ("\u670917\u4e2a", "7", 0.0),
+        ("\uc11c\uc6b8\uc740", "\uc11c\uc6b8", 1.0),
+        ("Parisian", "Paris", 0.0),
+        ("\u00e9Paris", "Paris", 0.0),
+        ("\u5df4\u9ece\u5728Paris\u3002", "Paris", 1.0),
+    ],
+)
+def test_words_need_no_spaces_where_their_script_has_none(said: str, answer: str, score: float) -> None:
+    assert make("contains")(said, Example(answer=answer)) == score
+
+
 def test_expressions_and_sums_of_any_length_take_their_time_and_no_more(caplog: pytest.LogCaptureFixture) -> None:
     start = time.monotonic()
     slow = make({"name": "pattern", "pattern": "(?:a|a)*(?:a|a)*$", "timeout": 0.2})

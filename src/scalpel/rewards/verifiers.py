@@ -18,6 +18,9 @@ from scalpel.rewards.patterns import SECONDS, compiled, found, search
 from scalpel.rewards.scored import UNREAD
 from scalpel.rewards.user import Verifier, verifier
 
+# Thai to Khmer, kana, Han and Hangul: no space, or no space of its own, marks where a word of these begins and ends
+UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3\uf900-\ufaff"
+
 
 def exact(completion: str, example: Example, *, ignore_case: bool = False) -> float:
     """1 where the completion is the answer, but for white space around it; unread where it is empty."""
@@ -28,8 +31,8 @@ def exact(completion: str, example: Example, *, ignore_case: bool = False) -> fl
 
 
 def contains(completion: str, example: Example, *, ignore_case: bool = False) -> float:
-    """1 where the answer stands in the completion as words of its own: "7" is not in "17", "-7" or "7.5". Unread where
-    the completion is empty."""
+    """1 where the answer stands in the completion as words of its own: "7" is not in "17", "-7" or "7.5". In scripts
+    that put no space between words it may stand anywhere. Unread where the completion is empty."""
     answer = answer_of(example).strip()
     if not answer:
         raise ValueError(
@@ -37,8 +40,11 @@ def contains(completion: str, example: Example, *, ignore_case: bool = False) ->
         )
     if not completion.strip():
         return UNREAD
-    before = r"(?<![\w-])(?<!\d[.,])" if answer[:1].isdigit() else r"(?<!\w)"
-    words = rf"{before}{re.escape(answer)}(?!\w|[.,]\d)"
+    letter = rf"[^\W{UNSPACED}]"
+    before = rf"(?<!{letter})(?<!-)(?<!\d[.,])" if answer[:1].isdigit() else rf"(?<!{letter})"
+    before = "" if re.match(f"[{UNSPACED}]", answer) else before
+    after = "" if re.search(rf"[{UNSPACED}]\Z", answer) else rf"(?!{letter}|[.,]\d)"
+    words = f"{before}{re.escape(answer)}{after}"
     return float(re.search(words, completion, re.IGNORECASE if ignore_case else 0) is not None)
 
 
