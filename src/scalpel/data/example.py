@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, Self
@@ -73,7 +73,7 @@ def named(example: Example, otherwise: object = "") -> str:
     return example.where or f"example {example.id or otherwise!r}"
 
 
-def asked(task: Task, split: Split, n: int | None, seed: int, otherwise: int) -> list[Example]:
+def asked(task: Task, split: Split, n: int | None, seed: int, otherwise: int) -> Sequence[Example]:
     """The first n items of a split. Unless n is given, all rows of a data set, and `otherwise` items of a task that
     makes them as they are asked for."""
     size = getattr(task, "size", None)
@@ -110,7 +110,7 @@ class Task(Protocol):
 
     name: str
 
-    def examples(self, split: Split, n: int, seed: int = 0) -> list[Example]:
+    def examples(self, split: Split, n: int, seed: int = 0) -> Sequence[Example]:
         """The first n items of the split; fewer where the task has no more. Splits never meet."""
         ...
 

@@ -15,7 +15,7 @@ from scalpel.config.row_shares import Use, places, uses
 from scalpel.data.example import Example, Split
 from scalpel.evaluation.probes import read_choices
 from scalpel.tasks.account import Account
-from scalpel.tasks.loaded import question
+from scalpel.tasks.data import questions
 
 MANY = 1_000_000  # rows, beyond which it isn't looked for rows that are both trained and asked
 
@@ -73,14 +73,14 @@ def inventory(recipe: Recipe) -> Inventory:
     """Looks through all data of a recipe. Raises ValueError where a use has no rows."""
     tables = recipe.model_dump(mode="json", by_alias=True, exclude_none=True)
     found = distinct(uses(tables))
-    trained: set[str] = set()
+    trained: set[int] = set()
     lines, notes = [], []
     for use in found:
         line, examples = looked_up(use)
         if use.trains and len(trained) < MANY:
-            trained |= {question(row) for row in examples}
+            trained.update(questions(examples))
         elif not use.trains and trained:
-            both = sum(question(row) in trained for row in examples)
+            both = sum(asked in trained for asked in questions(examples))
             line = Line(**{**vars(line), "also_trained": both})
         lines.append(line)
     lines += [row for spec in chosen(tables) if (row := of_choices(*spec))]

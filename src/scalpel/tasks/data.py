@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, get_args
+
+import numpy as np
 
 from scalpel.data.example import SPLITS, Example, Split
 from scalpel.rewards.user import Verifier
 from scalpel.tasks.account import Account, total
-from scalpel.tasks.loaded import Faulty, loaded, question, shown
-from scalpel.tasks.split import SHARES, checked_shares, digest, split_of
+from scalpel.tasks.loaded import Examples, Faulty, loaded, question, shown
+from scalpel.tasks.split import SHARES, checked_shares, digest, split_at, split_of
+from scalpel.tasks.spool import Rows
 
 
 class DataTask:
@@ -37,10 +40,14 @@ class DataTask:
         """How many rows the split has."""
         return len(self.splits.get(split, ()))
 
-    def examples(self, split: Split, n: int, seed: int = 0) -> list[Example]:
+    def examples(self, split: Split, n: int, seed: int = 0) -> Sequence[Example]:
         """The first n rows of the split in the order that the seed gives: neither the file's order nor its name
         matters, and a row that is added or removed leaves the order of the others alone."""
-        return sorted(self.splits.get(split, ()), key=lambda row: digest(f"{seed}:{row.id}"))[:n]
+        rows = self.splits.get(split, ())
+        if isinstance(rows, Rows):
+            keys = [int(digest(f"{seed}:{name}"), 16) for name in rows.ids()]
+            return rows.taken(np.argsort(np.array(keys, dtype=np.uint64), kind="stable")[:n])
+        return sorted(rows, key=lambda row: digest(f"{seed}:{row.id}"))[:n]
 
     def score(self, completion: str, example: Example) -> float:
         """What the verifier says."""
@@ -65,12 +72,14 @@ def data_task(
     overlap: str = "refuse",
     faulty: Faulty = "refuse",
     answer_pattern: str | None = None,
+    streaming: bool = False,
     verifier: Verifier | None = None,
     **options: Any,
 ) -> DataTask:
     """A task from `path`, divided by `shares`, or from `files`, one a split; each a path, a pattern or a list.
 
-    For hub data sets `files` names their splits ({train = "train", test = "test"}) and `path` the data set.
+    For hub data sets `files` names their splits ({train = "train", test = "test"}) and `path` the data set. With
+    `streaming` rows stay on disk, for data that doesn't fit in memory.
     """
     if overlap not in ("refuse", "drop"):
         raise ValueError(f"overlap is {overlap!r}: it must be 'refuse' or 'drop'")
@@ -79,6 +88,7 @@ def data_task(
     if files is not None and shares is not None:
         raise ValueError("files and shares exclude each other: either one file a split, or one file divided by shares")
     common: dict[str, Any] = {"columns": columns, "answer_pattern": answer_pattern, "faulty": faulty, **options}
+    common["streaming"] = streaming
     if files is None:
         if path is None:
             raise ValueError(f"a {form} task needs a path, or files = {{train = …, test = …}}")
@@ -87,7 +97,7 @@ def data_task(
         return DataTask(f"{form}:{shown(path)}", divided(rows, checked), verifier, total({"": account}))
     if strange := sorted(set(files) - set(SPLITS)):
         raise ValueError(f"files names {', '.join(strange)}: the splits are {', '.join(SPLITS)}")
-    read: dict[Split, list[Example]] = {}
+    read: dict[Split, Examples] = {}
     accounts: dict[str, Account] = {}
     for split in SPLITS:
         if split in files:
@@ -100,30 +110,45 @@ def data_task(
     return DataTask(name, apart(read, overlap, account), verifier, account)
 
 
-def divided(rows: list[Example], shares: dict[Split, float]) -> dict[Split, list[Example]]:
+def divided(rows: Examples, shares: dict[Split, float]) -> dict[Split, Examples]:
     """The rows of each split, by a hash of what they ask."""
     splits: dict[Split, list[Example]] = {split: [] for split in SPLITS}
     if whole := next((split for split, share in shares.items() if share == sum(shares.values())), None):
         return {**splits, whole: rows}
+    if isinstance(rows, Rows):
+        at = np.array([SPLITS.index(split_at(int(asked), shares)) for asked in rows.questions()])
+        return {split: rows.taken(at == k) for k, split in enumerate(SPLITS)}
     for row in rows:
         splits[split_of(question(row), shares)].append(row)
-    return splits
+    return {**splits}
 
 
-def apart(read: dict[Split, list[Example]], overlap: str, account: Account) -> dict[Split, list[Example]]:
+def apart(read: Mapping[Split, Examples], overlap: str, account: Account) -> dict[Split, Examples]:
     """The user's own splits, where no row asks what a row of an earlier split asked."""
-    home: dict[str, tuple[Split, str]] = {}
-    kept: dict[Split, list[Example]] = {}
+    home: dict[int, tuple[Split, int]] = {}  # digest of what is asked → the split and the place where it was first
+    kept: dict[Split, Examples] = {}
     for split, rows in read.items():
-        own = [home.setdefault(question(row), (split, row.where)) for row in rows]
-        met = [(row, at) for row, at in zip(rows, own, strict=True) if at[0] != split]
+        first = [home.setdefault(asked, (split, i)) for i, asked in enumerate(questions(rows))]
+        met = [
+            i
+            for i, (earlier, at) in enumerate(first)
+            if earlier != split and question(rows[i]) == question(read[earlier][at])  # digests alone might agree
+        ]
         if met and overlap == "refuse":
-            row, (earlier, where) = met[0]
+            row, (earlier, at) = rows[met[0]], first[met[0]]
             raise ValueError(
                 f"{len(met)} rows of split {split!r} are also in {earlier!r}, first {row.where}, which asks what "
-                f'{where} asks ({question(row)[:60]!r}): remove them, or say overlap = "drop"'
+                f'{read[earlier][at].where} asks ({question(row)[:60]!r}): remove them, or say overlap = "drop"'
             )
         if met:
-            account.leave_out(f"in an earlier split than {split!r} too", met[0][0].where, len(met))
-        kept[split] = [row for row, at in zip(rows, own, strict=True) if at[0] == split]
+            account.leave_out(f"in an earlier split than {split!r} too", rows[met[0]].where, len(met))
+        own = sorted(set(range(len(rows))) - set(met))
+        kept[split] = rows.taken(own) if isinstance(rows, Rows) else [rows[i] for i in own]
     return kept
+
+
+def questions(rows: Sequence[Example]) -> Iterator[int]:
+    """Digests of what rows ask."""
+    if isinstance(rows, Rows):
+        return iter(rows.questions().tolist())
+    return (int(digest(question(row)), 16) for row in rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from scalpel.data.example import (
@@ -14,6 +15,7 @@ from scalpel.data.example import (
 )
 from scalpel.rewards.patterns import compiled, found
 from scalpel.rewards.scored import UNREAD
+from scalpel.tasks.spool import Rows
 
 
 @dataclass(frozen=True)
@@ -90,8 +92,9 @@ class Instructed:
         if size := getattr(task, "size", None):
             self.size = size
 
-    def examples(self, split: Split, n: int, seed: int = 0) -> list[Example]:
-        return [self.put(example) for example in self.task.examples(split, n, seed)]
+    def examples(self, split: Split, n: int, seed: int = 0) -> Sequence[Example]:
+        found = self.task.examples(split, n, seed)
+        return found.mapped(self.put) if isinstance(found, Rows) else [self.put(example) for example in found]
 
     def score(self, completion: str, example: Example) -> float:
         """What the task says of the extracted answer; unread where there is none, such as without the mark."""

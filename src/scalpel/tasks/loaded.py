@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections import Counter, OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -15,10 +16,13 @@ from scalpel.tasks.account import Account
 from scalpel.tasks.columns import example
 from scalpel.tasks.read import Located, files_of, hub, rows_of
 from scalpel.tasks.split import digest
+from scalpel.tasks.spool import Rows, Spool
 
+log = logging.getLogger("scalpel")
 Faulty = Literal["refuse", "drop"]
 KEPT = 8  # sources that stay in memory
-_known: OrderedDict[str, tuple[list[Example], Account]] = OrderedDict()
+Examples = list[Example] | Rows
+_known: OrderedDict[str, tuple[Examples, Account]] = OrderedDict()
 
 
 def loaded(
@@ -28,13 +32,17 @@ def loaded(
     columns: Mapping[str, str] | None = None,
     answer_pattern: str | None = None,
     faulty: Faulty = "refuse",
+    streaming: bool = False,
     **options: Any,
-) -> tuple[list[Example], Account]:
-    """The examples of a source and the account of its rows. A file that hasn't changed is read once in a process."""
-    key = repr((form, identity(form, path), sorted((columns or {}).items()), answer_pattern, faulty, options))
+) -> tuple[Examples, Account]:
+    """The examples of a source and the account of its rows. A file that hasn't changed is read once in a process. With
+    `streaming` the rows stay on disk."""
+    how = (sorted((columns or {}).items()), answer_pattern, faulty, streaming, options)
+    key = repr((form, identity(form, path), how))
     if key not in _known:
         rows = hub(str(path), **options) if form == "hub" else rows_of(form, path)
-        _known[key] = read(rows, shown(path), columns, answer_pattern, faulty)
+        take = spooled if streaming else read
+        _known[key] = take(rows, shown(path), columns, answer_pattern, faulty)
         while len(_known) > KEPT:
             _known.popitem(last=False)
     _known.move_to_end(key)
@@ -70,29 +78,68 @@ def read(
     seen: Counter[str] = Counter()
     first: dict[str, str] = {}  # where an id of the user's own was first
     examples, account = [], Account()
+
+    def refuse_twice(one: Example) -> None:
+        if one.id and one.id in first:
+            raise ValueError(
+                f"{one.where}: the id {one.id!r} was there before, in {first[one.id]}: ids must be unique (they are "
+                "compared as text), or leave them out"
+            )
+
+    for one in good(rows, account, columns, answer_pattern, faulty, refuse_twice):
+        if one.id:
+            first[one.id] = one.where
+        name = one.id or digest(content(one))
+        seen[name] += 1
+        examples.append(replace(one, id=name if seen[name] == 1 else f"{name}-{seen[name]}"))
+    refuse_nothing(len(examples), source, account)
+    return examples, account
+
+
+def spooled(
+    rows: Iterable[Located],
+    source: str,
+    columns: Mapping[str, str] | None = None,
+    answer_pattern: str | None = None,
+    faulty: Faulty = "refuse",
+) -> tuple[Rows, Account]:
+    """The same, with the rows on disk. An id that is there twice is refused even where faulty rows are left out."""
+    spool, account = Spool(), Account()
+    for one in good(rows, account, columns, answer_pattern, faulty, lambda one: None):
+        spool.add(one, digest(question(one)), digest(content(one)))
+    refuse_nothing(len(spool), source, account)
+    spool.close()
+    words = "%s is streamed: %s rows are read from a file of %.3g MB in %s, which goes with this process"
+    log.info(words, source, f"{len(spool):,}", spool.size / 1e6, spool.folder)
+    return Rows(spool), account
+
+
+def good(
+    rows: Iterable[Located],
+    account: Account,
+    columns: Mapping[str, str] | None,
+    answer_pattern: str | None,
+    faulty: Faulty,
+    check: Callable[[Example], None],
+) -> Iterator[Example]:
+    """Each row that can be an example, with the place where it stands; the others are refused, or counted."""
     for where, row in rows:
         account.given += 1
         try:
-            one = answered(example(row, where, columns), answer_pattern, where)
-            if one.id and one.id in first:
-                raise ValueError(
-                    f"{where}: the id {one.id!r} was there before, in {first[one.id]}: ids must be unique (they are "
-                    "compared as text), or leave them out"
-                )
+            one = replace(answered(example(row, where, columns), answer_pattern, where), where=where)
+            check(one)
         except ValueError as error:
             if faulty == "refuse":
                 raise
             account.leave_out(reason(str(error), where), where)
             continue
-        if one.id:
-            first[one.id] = where
-        name = one.id or digest(content(one))
-        seen[name] += 1
-        examples.append(replace(one, id=name if seen[name] == 1 else f"{name}-{seen[name]}", where=where))
-    if not examples:
+        yield one
+
+
+def refuse_nothing(count: int, source: str, account: Account) -> None:
+    if not count:
         dropped = f": all {account.given} were left out ({account.words()})" if account.given else ""
         raise ValueError(f"{source} has no rows{dropped}: a task needs at least one")
-    return examples, account
 
 
 def reason(message: str, where: str) -> str:

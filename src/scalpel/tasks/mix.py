@@ -16,6 +16,7 @@ from scalpel.data.example import (
 )
 from scalpel.tasks.account import Account, total
 from scalpel.tasks.split import digest
+from scalpel.tasks.spool import Rows
 
 MOST = 10_000  # times that a row may be repeated
 
@@ -65,7 +66,13 @@ class Mix:
         for k, (task, size, quota) in enumerate(zip(self.tasks, self.sizes(split), self.quotas(n), strict=True), 1):
             if split != "train":
                 quota = min(n if size is None else size, n)
-            rows = [replace(e, id=f"{k}/{e.id}") for e in task.examples(split, quota if size is None else size, seed)]
+            given = task.examples(split, quota if size is None else size, seed)
+            if isinstance(given, Rows):
+                raise ValueError(
+                    f"{task.name} is streamed, and a mixture holds its rows in memory: leave out streaming, or give "
+                    "each source a signal of its own with a weight"
+                )
+            rows = [replace(e, id=f"{k}/{e.id}") for e in given]
             if rows and quota > MOST * len(rows):
                 raise ValueError(
                     f"{task.name} has {len(rows)} rows, each of which would be taken more than {MOST:,} times: lower "

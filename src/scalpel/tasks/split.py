@@ -18,7 +18,12 @@ def digest(content: str) -> str:
 
 def split_of(content: str, shares: dict[Split, float] = SHARES) -> Split:
     """Where the content's hash, as a number in [0, 1), falls among the shares laid end to end."""
-    at = int(digest(content), 16) / 2**48 * sum(shares.values())
+    return split_at(int(digest(content), 16), shares)
+
+
+def split_at(number: int, shares: dict[Split, float] = SHARES) -> Split:
+    """The same, of a digest as a number."""
+    at = number / 2**48 * sum(shares.values())
     for split in SPLITS:
         at -= shares.get(split, 0.0)
         if at < 0:

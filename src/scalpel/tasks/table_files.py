@@ -110,7 +110,8 @@ def batches(path: str) -> Iterator[pyarrow.RecordBatch]:
 
 @contextmanager
 def opened(path: str) -> Iterator[Any]:
-    """What Arrow reads from: the mapped file, or its unpacked bytes."""
+    """What Arrow reads from: the file, or its unpacked bytes. It isn't mapped: where a damaged file says that its
+    buffers go on behind its end, a mapped one would end the process."""
     import pyarrow
 
     file = existing(path)
@@ -118,7 +119,7 @@ def opened(path: str) -> Iterator[Any]:
         with unpacked(path) as stream:
             yield io.BytesIO(stream.read())
     else:
-        with pyarrow.memory_map(str(file)) as source:
+        with pyarrow.OSFile(str(file)) as source:
             yield source
 
 
@@ -137,6 +138,7 @@ def readable(path: str, kind: str) -> Iterator[None]:
 
 def numbered(found: Iterator[pyarrow.RecordBatch], path: str, number: int) -> Iterator[Located]:
     for batch in found:
+        batch.validate(full=True)  # offsets of a damaged file may point anywhere
         for start in range(0, batch.num_rows, AT_ONCE):
             for row in batch.slice(start, AT_ONCE).to_pylist():
                 yield f"{path}: row {number}", {name: unpadded(value) for name, value in row.items()}

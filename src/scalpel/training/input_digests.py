@@ -13,6 +13,7 @@ from typing import Any
 from scalpel.config.recipe import Recipe
 from scalpel.data.example import Example
 from scalpel.runs.digests import remembered
+from scalpel.tasks.spool import Rows
 
 # of a model's folder, what bears on its weights and on how text becomes tokens
 MODEL_FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt", "*.py")
@@ -107,7 +108,7 @@ def rows_of(examples: Sequence[Example]) -> dict[str, Any]:
     """How many rows are trained on, and a digest of what they say, in their order. Fields without a value are left out,
     so that a field which a later version adds changes nothing."""
     found = blake2b(digest_size=16)
-    for example in examples if isinstance(examples, list | tuple) else islice(examples, PEEK):
+    for example in examples if isinstance(examples, list | tuple | Rows) else islice(examples, PEEK):
         said = {key: value for key, value in vars(example).items() if value is not None and value != () and value != {}}
         found.update(repr(sorted(said.items())).encode("utf-8", "surrogatepass"))
     return {"rows": len(examples), "digest": found.hexdigest()}

@@ -28,7 +28,7 @@ from scalpel.engine.embeddings import embed
 from scalpel.engine.padded_forward import context, learned_positions
 from scalpel.keep import Begin, write_documents
 from scalpel.rewards import Early, Rewards, TrainerState
-from scalpel.seeding import derive, others, window
+from scalpel.seeding import derive, others, places, window
 from scalpel.sources.context import SourceContext
 from scalpel.training.completions import completion_rows
 from scalpel.training.lengths import Limit
@@ -66,7 +66,7 @@ class Rollout:
         self.record = StepRecord()
         self._frozen: Engine | None = None  # the base, where texts are compared as vectors
         self._written: dict[tuple, Sequence[Tokenized]] = {}
-        self._data: dict[str, tuple[Task, list[Example], Rewards]] = {}
+        self._data: dict[str, tuple[Task, Sequence[Example], Rewards]] = {}
 
     @property
     def engine(self) -> Engine:
@@ -107,7 +107,7 @@ class Rollout:
 
     def data(
         self, spec: Mapping[str, Any] | None, rewards: Sequence[str | Mapping[str, Any]] | None = None
-    ) -> tuple[Task, list[Example], Rewards]:
+    ) -> tuple[Task, Sequence[Example], Rewards]:
         """A task, its training items, and how completions are rewarded; opened once."""
         chosen = tuple(self.recipe.data.rewards if rewards is None else rewards)
         key = repr((spec, chosen))
@@ -187,7 +187,8 @@ class Rollout:
         what the source is handed."""
         plan, examples, rewards = stream.plan, stream.examples, stream.rewards
         seed = derive(self.recipe.seed, "draw", global_step, stream.number) % 2**31
-        chosen = window(examples, step // plan.updates_per_batch, plan.batch, self.order(stage, stream))
+        at = places(len(examples), step // plan.updates_per_batch, plan.batch, self.order(stage, stream))
+        chosen = [examples[place] for place in at]
         epoch = (step // plan.updates_per_batch) * plan.batch / len(examples)
         state = TrainerState(global_step, sum(spec.steps * spec.repeat for spec in self.recipe.stages), epoch)
         early = rewards.while_sampling(state)
@@ -195,7 +196,7 @@ class Rollout:
         given = replace(
             self.context(stage, chosen, stream.monitor.watching(judge), seed, progress),
             written=partial(self.written, global_step),
-            more=partial(others, examples, chosen, seed),
+            more=partial(others, examples, at, seed),
             on_trial=partial(self.reward, rewards, state, 0, trial=True),
             early=partial(self.ask, early, chosen) if early.functions else None,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,7 @@ from scalpel.config.plan import Stream
 from scalpel.data.example import Example, Task
 from scalpel.rewards import Rewards
 from scalpel.runs.folder import storable
+from scalpel.tasks.spool import Rows
 from scalpel.training.lengths import Lengths
 from scalpel.training.reward_monitor import RewardMonitor
 
@@ -22,7 +23,7 @@ class StreamRun:
     number: int
     plan: Stream
     task: Task
-    examples: list[Example]
+    examples: Sequence[Example]
     rewards: Rewards
     monitor: RewardMonitor
     lengths: Lengths | None = None  # of the rows, surveyed before the first step
@@ -32,7 +33,8 @@ class StreamRun:
 
     def narrow(self, kept: list[int]) -> None:
         """From now on only these items are learnt from."""
-        self.selected, self.examples = kept, [self.examples[i] for i in kept]
+        rows = self.examples
+        self.selected, self.examples = kept, rows.taken(kept) if isinstance(rows, Rows) else [rows[i] for i in kept]
 
     def batches(self) -> tuple[Batch | None, list[Batch]]:
         """What `put_back` takes, should a step fail."""
