@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from commanding import Place
 from scalpel.config.recipe import parse, read
 from scalpel.experiments.preflight import refuse_arms, refuse_recipe
 
@@ -132,3 +133,56 @@ def test_groups_whose_samples_cannot_differ_are_said(
 def test_any_seed_of_moderate_size_is_taken() -> None:
     for seed in (-1, 0, 2**53):
         assert parse(BARE, [f"seed={seed}"]).seed == seed
+
+
+WRONG = ["", "..", "folder", "bytes", "empty", "x" * 5000, "a\0b", "/dev/null"]
+COMMANDS = [
+    ("train", "?"),
+    ("compare", "?"),
+    ("measure", "m", "--base", "m", "--probes", "?"),
+    ("diff", "?", "folder"),
+    ("merge", "?"),
+    ("report", "?"),
+    ("methods", "?"),
+    ("claim", "?"),
+    ("claim", "a", "--claims", "?"),
+]
+NUMBERS = ["", "-1", "x", "nan", "1e400", "0.5"]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_a_path_that_is_none_of_a_command_ends_in_one_message(
+    command: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    place = Place(tmp_path)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "bytes").write_bytes(b"\xff\xfe\x00")
+    (tmp_path / "empty").touch()
+    for value in WRONG:
+        assert place.refused(*(value if part == "?" else part for part in command))
+
+
+@pytest.mark.parametrize("option", ["--max-tokens", "--temperature", "--seed"])
+def test_a_number_that_is_none_is_refused_before_a_model_is_opened(option: str, tmp_path: Path) -> None:
+    for value in NUMBERS:
+        if (option, value) not in {("--seed", "-1"), ("--temperature", "0.5"), ("--temperature", "1e400")}:
+            assert Place(tmp_path).refused("generate", str(tmp_path / "none"), "hi", option, value)
+
+
+def test_a_checkpoint_of_a_run_that_is_not_there_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    place = Place(tmp_path)
+    task = '{name = "jsonl", path = "data.jsonl"}'
+    place.write("r.toml", f'name = "a"\nmodel = "none"\ntask = {task}\n[train]\nmethod = "sft"\n')
+    said = place.refused("train", "r.toml", "--resume", "--checkpoint", "checkpoint-3")
+    assert "holds no run, so there is no checkpoint 'checkpoint-3'" in said
+
+
+def test_a_document_or_a_claim_that_is_no_text_is_named(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    (tmp_path / "page.md").write_bytes(b"\xff")
+    (tmp_path / "claims/a").mkdir(parents=True)
+    (tmp_path / "claims/a/claim.toml").write_bytes(b"a = \xff")
+    assert "is not UTF-8 at byte 1" in place.refused("methods", str(tmp_path / "page.md"))
+    assert "is not UTF-8 at byte 5" in place.refused("claim", "a", "--claims", str(tmp_path / "claims"))

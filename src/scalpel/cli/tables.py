@@ -61,12 +61,26 @@ def percent(share: float | None) -> str:
 
 def ledger_table(books: Sequence[Ledger]) -> Table:
     """A line a probe: items gained, lost, kept and never known, what came back, and the test's verdict."""
-    headings = ("probe", "right", "gained", "lost", "kept", "never", "back", "Δ value", "verdict")
-    table = plain("", headings, [ledger_row(book) for book in books], right=1)
+    headings: tuple[str, ...] = ("probe", "right", "gained", "lost", "kept", "never", "back", "Δ value", "verdict")
+    rows = [ledger_row(book) for book in books]
+    for heading, what in (("unread", "unread"), ("cut off", "cut_off")):
+        cells = [before_and_after(book, what) for book in books]
+        if any(cells):
+            headings = (*headings[:-1], heading, headings[-1])
+            rows = [(*row[:-1], cell, row[-1]) for row, cell in zip(rows, cells, strict=True)]
+    table = plain("", headings, rows, right=1)
     for column in table.columns[:-1]:
         column.no_wrap = True
     table.columns[-1].justify = "left"
     return table
+
+
+def before_and_after(book: Ledger, what: str) -> str:
+    """The share of a probe's answers that are `unread` or `cut_off`, before and after; nothing where none is."""
+    from scalpel.evaluation import summary
+
+    shares = summary(book).get(what, {})
+    return f"{shares['before']:.0%} → {shares['after']:.0%}" if any(shares.values()) else ""
 
 
 def ledger_row(book: Ledger) -> tuple[str, ...]:
@@ -107,5 +121,6 @@ def checks_table(found: Mapping[str, Any]) -> Table:
 LEDGER_LEGEND = (
     "gained: wrong → right, lost: right → wrong, item by item\n"
     "back: lost items that a push brings back / tested (the same for items never known, as a control)\n"
+    "unread: answers in which nothing reads as one; cut off: those that the limit on tokens ended\n"
     "Δ value: change of the log p of the right answer, or of the KL to the base, in nats"
 )

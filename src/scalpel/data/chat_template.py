@@ -14,6 +14,7 @@ rendered alike for training and for generation, over midnight too.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -28,6 +29,8 @@ from jinja2.visitor import NodeTransformer
 from transformers.utils.chat_template_utils import _compile_jinja_template
 
 from scalpel.runs.files import nearest
+
+log = logging.getLogger("scalpel")
 
 SECONDS = 10.0  # of computing, a rendering
 LARGE = 50_000_000  # characters or entries
@@ -127,7 +130,12 @@ class Guard(NodeTransformer):
 
 @cache
 def opened() -> datetime:
-    return datetime.now()
+    """The time that templates are given, said once, since another process gives another."""
+    now = datetime.now()
+    log.info(
+        "the chat template writes the date or time: it is held at %s until this command ends", f"{now:%Y-%m-%d %H:%M}"
+    )
+    return now
 
 
 def turn() -> str:

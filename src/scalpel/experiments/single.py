@@ -79,6 +79,8 @@ def run_recipe(
     share that is done. A run that is finished is left as it is; one that is trained is measured."""
     shown, folder = progress or Shown(quiet=True), Path(folder)
     with claimed(folder, "run", resume=resume) as begun:
+        if checkpoint and not begun:
+            raise ValueError(f"{folder} holds no run, so there is no checkpoint {checkpoint!r} in it to go on from")
         run = RunFolder(folder, resume)
         trained, changed = taken_up(recipe, run, resume, begun)
         if (folder / SUMMARY).exists():

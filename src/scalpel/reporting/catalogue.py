@@ -24,6 +24,8 @@ from scalpel.rewards.judge import JUDGES
 from scalpel.rewards.reward import given
 from scalpel.rewards.shaping import SHAPES
 from scalpel.rewards.verifiers import VERIFIERS
+from scalpel.runs.files import existing
+from scalpel.runs.json_files import read_text
 
 SHOWN = ("selection", "source", "corruption", "credit", "objective", "scope", "anchor")
 HEADINGS = ("method", "title", "source × credit × objective", "scope", "anchor", "settings", "paper")
@@ -161,7 +163,7 @@ def filled(text: str) -> str:
 
 def fill(path: Path, check: bool = False) -> bool:
     """Whether the document's tables were up to date; unless `check`, they are now."""
-    text = path.read_text(encoding="utf-8")
+    text = read_text(existing(path), mend="give a Markdown file")
     if not BLOCK.search(text):
         raise ValueError(
             f"{path} has no place for a table: mark it with <!-- scalpel methods: rows --> and <!-- end -->"
