@@ -128,7 +128,7 @@ def test_states_are_spread_evenly():
 
 def test_a_boundary_that_is_no_expression_is_refused():
     draw = scripted(lambda asked, k: "7#7")
-    with pytest.raises(ValueError, match=r"boundary '\(' is no regular expression .*where a step ends"):
+    with pytest.raises(ValueError, match=r"boundary: '\(' is no regular expression.*where a step ends"):
         bind("source", "beneficial-steps", boundary="(", imitate=False)(draw)
 
 
@@ -407,7 +407,7 @@ def test_trying_without_tries_is_refused():
 @pytest.mark.parametrize(
     ("hyper", "words"),
     [
-        ({"reply": "("}, "reply '\\(' of source 'interventions' is no regular expression"),
+        ({"reply": "("}, "reply of source 'interventions': '\\(' is no regular expression"),
         ({"reply": r"\d+: .+"}, "fewer than two groups: put the step's number and its text in parentheses"),
         ({"ask": "{attempt}"}, "has no place for {reference}: write that into it"),
         ({"ask": "{reference}"}, "has no place for {attempt}"),

@@ -69,7 +69,7 @@ def test_an_episode_ends_where_the_cut_ends_and_of_many_a_few_are_taken_evenly()
     assert ends(tokens, ids, "--", 1) == [] == ends(tokens, ids, r"\?", 4)
     assert ends(tokens, ids, "[bd]-+", 9) == [10]  # an expression, as for steps
     assert ends(tokens, tokens.completion("ab--", "")[:-1], "--", 4) == []  # nothing comes after it
-    with pytest.raises(ValueError, match=r"cut '\(' is no regular expression"):
+    with pytest.raises(ValueError, match=r"cut: '\(' is no regular expression"):
         ends(tokens, ids, "(", 4)
 
 

@@ -84,7 +84,7 @@ def test_of_samples_alike_the_one_farthest_from_all_others_is_kept() -> None:
 
 
 def test_a_key_that_is_no_expression_is_refused_with_its_fault() -> None:
-    with pytest.raises(ValueError, match="'key' of source 'accepted-samples' is '\\(', no regular expression"):
+    with pytest.raises(ValueError, match="'key' of source 'accepted-samples': '\\(' is no regular expression"):
         bind("source", "accepted-samples", key="(")(said("y"))
 
 

@@ -5,7 +5,6 @@ Experts that lie in one three-dimensional parameter are adapted as parameters, o
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -13,6 +12,7 @@ from difflib import get_close_matches
 from peft.utils import transformers_weight_conversion as conversion
 from torch import nn
 
+from scalpel.binding.patterns import whole
 from scalpel.models.module_names import (
     ATTENTION,
     MLP,
@@ -87,10 +87,9 @@ def chosen(there: Targets, pattern: str) -> Targets:
     found = named(there, pattern)
     if not found.modules and not found.parameters:
         try:
-            fits = re.compile(pattern).fullmatch
-        except re.error as error:
+            found = Targets(*([n for n in names if whole(pattern, n)] for names in (there.modules, there.parameters)))
+        except ValueError as error:
             raise ValueError(f"{nothing(there, pattern)}; nor is it a pattern ({error})") from None
-        found = Targets([n for n in there.modules if fits(n)], [n for n in there.parameters if fits(n)])
     if not found.modules and not found.parameters:
         raise ValueError(nothing(there, pattern))
     return found

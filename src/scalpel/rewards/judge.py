@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from inspect import signature
 from typing import Any
 
+from scalpel.binding.patterns import found
 from scalpel.data.example import Example, Prompt, like
 from scalpel.registry import unknown
-from scalpel.rewards.patterns import found
 
 # (role, prompts, answers) → for each prompt how likely the model of that role holds each answer, of them all
 Ask = Callable[[str, Sequence[Prompt], Sequence[str]], list[list[float]]]

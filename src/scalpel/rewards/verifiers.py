@@ -9,12 +9,12 @@ from functools import partial
 from inspect import Parameter, signature
 from typing import Any
 
+from scalpel.binding.patterns import SECONDS, compiled, found, search
 from scalpel.data.example import Example, named
 from scalpel.registry import unknown
 from scalpel.rewards import values
 from scalpel.rewards.equations import true_share
 from scalpel.rewards.mathematics import BOXES, judge
-from scalpel.rewards.patterns import SECONDS, compiled, found, search
 from scalpel.rewards.scored import UNREAD
 from scalpel.rewards.user import Verifier, verifier
 

@@ -1,13 +1,14 @@
 """Own samples that were accepted."""
 
-import re
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Literal
 
 import numpy as np
+from regex import Match
 
 from scalpel.batch import Batch, lay
 from scalpel.binding.bounds import Few, Pattern, Unbounded
+from scalpel.binding.patterns import every
 from scalpel.engine.sampling_request import Sample
 from scalpel.part import part
 from scalpel.rewards.scored import total
@@ -28,12 +29,19 @@ def edits(a: Sequence[int], b: Sequence[int]) -> int:
 
 
 def marks(key: str, text: Callable[[Sequence[int]], str], found: Judged) -> list[Hashable]:
-    """What makes samples count as the same: all matches of the key in their texts, or the texts."""
+    """What makes samples count as the same: all matches of the key in their texts, or the texts, which stand for
+    themselves where the key takes too long."""
+    texts = [text(sample.ids) for sample, _ in found]
     try:
-        same = re.compile(key)
-    except re.error as error:
-        raise ValueError(f"'key' of source 'accepted-samples' is {key!r}, no regular expression: {error}") from None
-    return [tuple(same.findall(text(sample.ids))) if key else text(sample.ids) for sample, _ in found]
+        matches = [every(key, words) if key else None for words in texts]
+    except ValueError as error:
+        raise ValueError(f"'key' of source 'accepted-samples': {error}") from None
+    return [words if m is None else tuple(map(read, m)) for words, m in zip(texts, matches, strict=True)]
+
+
+def read(match: Match[str]) -> tuple[str, ...]:
+    """The groups of a match; where there are none, all of it."""
+    return match.groups("") or (match[0],)
 
 
 def apart(one: Sample, others: Iterable[Sample]) -> int:

@@ -1,12 +1,12 @@
 """Where an answer first goes wrong, and what could stand there instead; shared by the sources that intervene."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal
 
 from scalpel.binding.bounds import Pattern
+from scalpel.binding.patterns import compiled, search
 from scalpel.data.example import named
 from scalpel.data.prompts import asked_again, seen_before
 from scalpel.engine.sampling_request import Sample
@@ -73,26 +73,26 @@ def reference_of(context: SourceContext, group: int) -> str:
     return found
 
 
-def readable(ask: str, reply: str) -> re.Pattern[str]:
-    """The expression that reads replies. Raises ValueError if nothing could be asked or read that way."""
+def refuse_unreadable(ask: str, reply: str) -> None:
+    """Raises ValueError if nothing could be asked or read that way."""
     for place in ("{reference}", "{attempt}"):
         if place not in ask:
             raise ValueError(f"ask {ask!r} of source 'interventions' has no place for {place}: write that into it")
     try:
-        pattern = re.compile(reply)
-    except re.error as error:
-        raise ValueError(f"reply {reply!r} of source 'interventions' is no regular expression: {error}") from None
-    if pattern.groups < 2:
+        groups = compiled(reply).groups
+    except ValueError as error:
+        raise ValueError(f"reply of source 'interventions': {error}") from None
+    if groups < 2:
         raise ValueError(
             f"reply {reply!r} of source 'interventions' has fewer than two groups: put the step's number and its text "
             "in parentheses, as in '(\\d+): (.+)'"
         )
-    return pattern
 
 
 def asked(context: SourceContext, attempts: Sequence[Attempt], n: int, ask: str, reply: str) -> list[Proposal]:
     """The policy, shown its attempt step by step and the reference, names the first wrong step and writes it anew."""
-    prompts, pattern = [], readable(ask, reply)
+    refuse_unreadable(ask, reply)
+    prompts = []
     for attempt in attempts:
         shown = "\n".join(f"{k}: {step.strip()}" for k, step in enumerate(texts_of(context, attempt), 1))
         words = ask.replace("{reference}", reference_of(context, attempt.group)).replace("{attempt}", shown)
@@ -101,7 +101,7 @@ def asked(context: SourceContext, attempts: Sequence[Attempt], n: int, ask: str,
     replies = context.sample(prompts, n, derive(context.seed, "proposals") % 2**31) if prompts else []
     made = []
     for attempt, group in zip(attempts, replies, strict=True):
-        read = [found.groups("") for s in group if (found := pattern.search(context.tokens.text(s.ids)))]
+        read = [found.groups("") for s in group if (found := search(reply, context.tokens.text(s.ids)))]
         made += [written(context, attempt, int(k), text.strip()) for k, text, *_ in read if k.isdecimal()]
     return [proposal for proposal in made if proposal is not None]
 

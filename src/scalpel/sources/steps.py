@@ -1,11 +1,13 @@
 """The steps of an answer, and what becomes of it when the policy goes on from one of them."""
 
-import re
 from bisect import bisect_left
 from collections.abc import Sequence
 from typing import TypeVar
 
+from regex import Match
+
 from scalpel.binding.bounds import Pattern
+from scalpel.binding.patterns import every
 from scalpel.data.tokenizer import Tokens
 from scalpel.engine.sampling_request import Sample
 from scalpel.rewards.scored import total
@@ -21,23 +23,23 @@ Start = tuple[int, Sequence[int]]  # an example's place, and the tokens of an an
 
 def cuts(tokens: Tokens, ids: Sequence[int], boundary: str, key: str = "boundary") -> list[int]:
     """How many tokens have been said after each step but the last: where the expression matches, or after every token
-    if it is empty."""
+    if it is empty. A text on which the expression takes too long is a single step."""
     end = next((n for n, token in enumerate(ids) if token in tokens.stop_ids), len(ids))
     if not boundary:
         return list(range(1, end))
     length = lambda n: len(tokens.text(ids[:n]).rstrip("\ufffd"))  # noqa: E731  # but for half a character
-    places = [match.end() for match in matches(boundary, tokens.text(ids), key)]
+    places = [match.end() for match in matches(boundary, tokens.text(ids), key) or ()]
     found = {bisect_left(range(end + 1), place, key=length) for place in places}
     return sorted(n for n in found if 0 < n < end)
 
 
-def matches(boundary: str, text: str, key: str = "boundary") -> list[re.Match[str]]:
+def matches(boundary: str, text: str, key: str) -> list[Match[str]] | None:
     try:
-        return list(re.finditer(boundary, text))
-    except re.error as error:
+        return every(boundary, text)
+    except ValueError as error:
         raise ValueError(
-            f"{key} {boundary!r} is no regular expression ({error}): give one that matches where a step ends, such "
-            "as '\\n', or an empty text for a step a token"
+            f"{key}: {error}; give one that matches where a step ends, such as '\\n', or an empty text for a step a "
+            "token"
         ) from None
 
 

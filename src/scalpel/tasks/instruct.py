@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from scalpel.binding.patterns import compiled, found
 from scalpel.data.example import (
     Example,
     Message,
@@ -13,7 +14,6 @@ from scalpel.data.example import (
     Task,
     like,
 )
-from scalpel.rewards.patterns import compiled, found
 from scalpel.rewards.scored import UNREAD
 from scalpel.tasks.spool import Rows
 

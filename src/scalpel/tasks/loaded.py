@@ -10,8 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+from scalpel.binding.patterns import found
 from scalpel.data.example import Example, Message
-from scalpel.rewards.patterns import found
 from scalpel.tasks.account import Account
 from scalpel.tasks.columns import example
 from scalpel.tasks.read import Located, files_of, hub, rows_of

@@ -23,6 +23,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Self
 
+from scalpel.binding.patterns import compiled, search
 from scalpel.data.example import (
     Example,
     Split,
@@ -39,7 +40,6 @@ from scalpel.evaluation.probes.item import (
     shown,
 )
 from scalpel.registry import register, unknown
-from scalpel.rewards.patterns import compiled, search
 from scalpel.rewards.scored import unread
 
 if TYPE_CHECKING:

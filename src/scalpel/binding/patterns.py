@@ -22,16 +22,28 @@ def search(expression: str, text: str, seconds: float = SECONDS) -> regex.Match[
         return None
 
 
-def last(expression: str, text: str, seconds: float = SECONDS) -> regex.Match[str] | None:
-    """The last match; None where there is none, or not all were found in time."""
-    match = None
+def every(expression: str, text: str, seconds: float = SECONDS) -> list[regex.Match[str]] | None:
+    """All matches in order; None where not all were found in time."""
     try:
-        for found in compiled(expression).finditer(text, timeout=seconds):
-            match = found
+        return list(compiled(expression).finditer(text, timeout=seconds))
     except TimeoutError:
         too_slow(expression, text, seconds)
         return None
-    return match
+
+
+def whole(expression: str, text: str, seconds: float = SECONDS) -> bool:
+    """Whether the expression matches all of the text; not where that was not found in time."""
+    try:
+        return compiled(expression).fullmatch(text, timeout=seconds) is not None
+    except TimeoutError:
+        too_slow(expression, text, seconds)
+        return False
+
+
+def last(expression: str, text: str, seconds: float = SECONDS) -> regex.Match[str] | None:
+    """The last match; None where there is none, or not all were found in time."""
+    matches = every(expression, text, seconds)
+    return matches[-1] if matches else None
 
 
 def found(expression: str, text: str, seconds: float = SECONDS) -> str | None:
