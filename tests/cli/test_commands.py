@@ -29,7 +29,7 @@ COMMANDS = {
         "folder", "--size", "--steps", "--batch", "--learning-rate", "--seed", "--device", "--items", "--start",
         "--more", "--resume",
     },
-    "world card": {"folder", "--items"},
+    "world card": {"folder", "--items", "--force"},
 }  # fmt: skip
 
 

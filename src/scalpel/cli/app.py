@@ -324,12 +324,13 @@ def build(
 def card(
     folder: Annotated[Path, typer.Argument(help="A model of the world.", show_default=False)],
     items: Annotated[int, typer.Option(min=1, help="Test items of each ability.")] = 500,
+    force: Annotated[bool, typer.Option("--force", help="Replace a README.md or card.json that is no card.")] = False,
 ) -> None:
     """Measure what a model of the world can do, and write its card."""
     from scalpel.cli import tables
     from scalpel.pretraining.card import card as measured
 
-    found = measured(folder, items=items)
+    found = measured(folder, items=items, force=force)
     headings = ("task", "accuracy", "low", "high", "pass@1", "items")
     for title, part in (("Abilities", "abilities"), ("Kept back for post-training", "held_back")):
         rows = [

@@ -10,6 +10,7 @@ from scalpel.models.adapter_folder import base_of
 from scalpel.models.files import ADAPTER, is_adapter, read_json
 from scalpel.models.load import load, locate
 from scalpel.models.save import save
+from scalpel.runs.targets import refuse_taken
 
 
 def merge(adapter: str | Path, out: str | Path | None = None, *, dtype: torch.dtype | None = None) -> Path:
@@ -21,11 +22,16 @@ def merge(adapter: str | Path, out: str | Path | None = None, *, dtype: torch.dt
     if not is_adapter(place):
         held = "a plain model already" if (place / "config.json").exists() else f"no {ADAPTER}"
         raise ValueError(f"{place} is no adapter, it holds {held}: give the folder that holds {ADAPTER}")
-    folder = Path(out) if out is not None else place.with_name(f"{place.name}-merged")
-    if folder.exists():
-        raise ValueError(f"{folder} is there already: choose another folder (--out), or remove it first")
+    folder = Path(out) if out is not None else beside(place)
+    refuse_taken(folder)
     model, tokens = load(place, dtype=dtype or type_of(place))
     return save(model, tokens, folder)
+
+
+def beside(adapter: Path) -> Path:
+    """Where the merged model goes unless said; the folder that one is in has a name, too."""
+    named = adapter if adapter.name not in ("", "..") else adapter.resolve()
+    return named.with_name(f"{named.name}-merged")
 
 
 def type_of(adapter: Path) -> torch.dtype:

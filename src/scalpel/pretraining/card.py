@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,15 +29,18 @@ WORKED = ("chains", "multiply")  # tasks with two styles of steps
 GREEDY, SAMPLED = Sampling(max_tokens=64, temperature=0.0), Sampling(max_tokens=64, temperature=1.0)
 
 
-def card(folder: str | Path, *, items: int = 500) -> dict[str, Any]:
-    """Measures a model of the world and writes card.json and README.md into its folder."""
+def card(folder: str | Path, *, items: int = 500, force: bool = False) -> dict[str, Any]:
+    """Measures a model of the world and writes card.json and README.md into its folder. What stands there under these
+    names and is no card is replaced only by `force`."""
     folder = Path(folder)
+    if not force:
+        refuse_other_pages(folder)
     model, tokens = models.load(folder)
     engine = Engine(model, tokens)
     pretraining = folder / "pretraining.json"
     written = {
         "parameters": sum(p.numel() for p in model.parameters()),
-        "bytes": (folder / "model.safetensors").stat().st_size,
+        "bytes": sum(path.stat().st_size for path in folder.glob("*.safetensors")),
         "pretraining": read_json(pretraining, [dict]) if pretraining.exists() else None,
         "abilities": {name: ability(engine, name, items) for name in ABILITIES},
         "held_back": {name: ability(engine, name, items) for name in HELD_BACK},
@@ -44,6 +48,30 @@ def card(folder: str | Path, *, items: int = 500) -> dict[str, Any]:
     write_json(folder / "card.json", written)
     write_text(folder / "README.md", page(folder.name, written))
     return written
+
+
+def refuse_other_pages(folder: Path) -> None:
+    """Raises ValueError where README.md or card.json are somebody's own: another model's page, or a card that was
+    edited."""
+    readme, numbers = folder / "README.md", folder / "card.json"
+    written: Any = None
+    with suppress(OSError, ValueError):
+        written = json.loads(numbers.read_text(encoding="utf-8"))
+    made = ""
+    with suppress(KeyError, TypeError, ValueError, AttributeError):  # it isn't a card
+        made = page(folder.name, written)
+    if numbers.exists() and not made:
+        raise ValueError(f"{numbers} is no card of this kind, and would be replaced: move it away, or use --force")
+    if readme.exists() and titleless(readme.read_text(encoding="utf-8", errors="replace")) != titleless(made):
+        raise ValueError(
+            f"{readme} is not the card that was written from {numbers.name}, and would be replaced: move it away, or "
+            "use --force"
+        )
+
+
+def titleless(text: str) -> str:
+    """A page without its title, which is the name that the folder had."""
+    return text.partition("\n")[2]
 
 
 def ability(engine: Engine, name: str, items: int) -> dict[str, Any]:

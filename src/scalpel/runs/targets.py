@@ -75,6 +75,24 @@ def refuse(folder: Path, kind: Kind, resume: bool) -> bool:
     return True
 
 
+def refuse_taken(folder: Path) -> None:
+    """Raises ValueError where no model may be written: only a folder that is absent or empty is a target."""
+    if folder.is_symlink() and not folder.exists():
+        raise ValueError(f"{folder} is a link to nothing: choose a folder that is absent or empty (--out)")
+    if folder.resolve() == Path.cwd():
+        raise ValueError(f"{folder} is the folder that you are in, which can't be replaced: name one in it (--out)")
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise ValueError(f"{folder} is a file, so nothing can be written into it: choose another name (--out)")
+    if any(folder.iterdir()):
+        holds = "a model" if is_model(folder) else "files"
+        raise ValueError(
+            f"{folder} is there already and holds {holds} ({listed(folder)}), with which nothing is mixed: choose a "
+            "folder that is absent or empty (--out), or remove it first"
+        )
+
+
 def contents(folder: Path) -> set[str]:
     """The names in a folder, but for our own lock and drafts."""
     names = {path.name for path in folder.iterdir()}
