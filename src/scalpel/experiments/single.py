@@ -33,6 +33,7 @@ from scalpel.experiments.data_inventory import inventory
 from scalpel.experiments.pair import halfway, ledgers, probe_base
 from scalpel.pair import Pair
 from scalpel.pair.anatomy import change, table
+from scalpel.rewards.user_modules import begin_run
 from scalpel.runs.atomic import (
     remove,
     whole,
@@ -78,6 +79,7 @@ def run_recipe(
     is known already; `tuning` is what was tried before this run, and goes into the summary; `report` is told the
     share that is done. A run that is finished is left as it is; one that is trained is measured."""
     shown, folder = progress or Shown(quiet=True), Path(folder)
+    begin_run()
     with claimed(folder, "run", resume=resume) as begun:
         if checkpoint and not begun:
             raise ValueError(f"{folder} holds no run, so there is no checkpoint {checkpoint!r} in it to go on from")

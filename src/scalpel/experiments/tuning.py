@@ -14,6 +14,7 @@ from scalpel.evaluation import make_probes
 from scalpel.experiments.failures import note
 from scalpel.experiments.workers import Report, WorkerPool, WorkFailed
 from scalpel.experiments.workers import WorkItem as Order
+from scalpel.rewards.user_modules import begin_run
 from scalpel.runs.atomic import write_json
 from scalpel.runs.json_files import NUMBER, OPTIONAL_NUMBER, read_json, record_of
 from scalpel.training.loop import RunState, share_done, train
@@ -155,6 +156,7 @@ def following(report: Report) -> Any:
 
 def trial(name: str, recipe: Recipe, items: int, report: Report) -> Trial:
     """Trains an arm and judges it on tuning items."""
+    begin_run()
     probe = tuning_probe(recipe, items)
     seconds = 0.0
 

@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from scalpel.rewards.undisturbed import undisturbed
+from scalpel.runs.screened import screened
 
 T = TypeVar("T")
 HERE = Path(__file__).resolve().parents[1]  # the package: what is raised in it isn't the user's
@@ -57,7 +58,7 @@ def guarded(what: str, where: str, file: Path, run: Callable[[], T]) -> T:
     """What `run` gives. Failed where the user's code ends otherwise, with the line of its file; a real Ctrl-C goes on
     as it is."""
     try:
-        with staying(), undisturbed():
+        with staying(), undisturbed(), screened():
             return run()
     except Failed:
         raise

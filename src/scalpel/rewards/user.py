@@ -10,17 +10,15 @@ that can be called, or a partial.
 from __future__ import annotations
 
 import inspect
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
 from scalpel.data.example import Example
 from scalpel.data.example import named as place
 from scalpel.registry import unknown
-from scalpel.rewards import values
+from scalpel.rewards import user_modules, values
 from scalpel.rewards.guarded import Failed, guarded, settled
 from scalpel.rewards.scored import UNREAD
 from scalpel.rewards.waiting import Asked
@@ -38,15 +36,11 @@ def file_of(spec: str) -> Path:
 
 
 def imported(spec: str) -> Function:
-    """The function at `path.py:name`."""
+    """The function at `path.py:name`. The file is executed once, whoever asks for it how often."""
     path, _, name = spec.rpartition(":")
     file = file_of(spec)
-    module_spec = spec_from_file_location(f"scalpel_user_{file.stem}", file)
-    assert module_spec is not None and module_spec.loader is not None, f"{file} ends with .py"
-    module, loader = module_from_spec(module_spec), module_spec.loader
-    sys.modules[module_spec.name] = module  # so that dataclasses and pickling inside it work
     try:
-        guarded("it", "", file, lambda: loader.exec_module(module))
+        module = user_modules.module_of(file, lambda execute: guarded("it", "", file, execute))
     except Failed as error:
         raise ValueError(f"{path} can't be imported: {error}") from error
     found = getattr(module, name, None)
@@ -86,8 +80,9 @@ def call(
         **{k: v for k, v in handed.items() if k in HANDED},
     }
     taken = accepted(fn, spec, known)
-    count = len(examples)
-    given = guarded(f"reward {spec}", f", on {named(examples)}", file_of(spec), lambda: settled(fn(**taken), count))
+    count, file = len(examples), file_of(spec)
+    user_modules.asked(file)
+    given = guarded(f"reward {spec}", f", on {named(examples)}", file, lambda: settled(fn(**taken), count))
     return checked(given, spec, examples)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from scalpel.config.recipe import Recipe
 from scalpel.data.example import Example
+from scalpel.rewards.user_modules import modules_beside
 from scalpel.runs.digests import remembered
 from scalpel.tasks.spool import Rows
 
@@ -90,12 +91,15 @@ def folder_of(place: str) -> Path | None:
 
 
 def named_in(tables: Any, what: str) -> Iterator[tuple[str, Path]]:
-    """Texts in tables that are paths of files; of code, `path.py:name`, the file."""
+    """Texts in tables that are paths of files; of code, `path.py:name`, the file, and those that it imports from beside
+    it."""
     if isinstance(tables, str):
         code, _, name = tables.rpartition(":")
         for text in (tables, code) if code.endswith(".py") and name else (tables,):
             if text and len(text) < 1024 and "\n" not in text and "\0" not in text:
                 yield what, Path(expanduser(text))
+                if text == code:
+                    yield from ((what, path) for path in modules_beside(Path(expanduser(text))))
     elif isinstance(tables, Mapping):
         for value in tables.values():
             yield from named_in(value, what)
