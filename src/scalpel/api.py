@@ -65,6 +65,7 @@ def compare(
 ) -> Path:
     """Runs every arm of a recipe in every seed, writes the report, and returns the folder that holds it all."""
     from scalpel.experiments.compare import compare as run_arms
+    from scalpel.experiments.compare_resume import over
     from scalpel.runs.targets import claimed
 
     resolved = recipe_of(recipe, overrides)
@@ -78,19 +79,6 @@ def compare(
             words = f"stopped; --resume goes on from what is finished in {folder}"
             raise Stopped(words, number_of(error)) from None
     return folder
-
-
-def over(folder: Path, recipe: Recipe) -> bool:
-    """Whether a comparison of that recipe is finished, with all of its arms."""
-    from scalpel.config.recipe import write
-    from scalpel.runs.json_files import read_json, read_text
-
-    path, text = folder / "comparison.json", read_text(folder / "recipe.toml")
-    found = read_json(path, dict) if path.exists() else {}
-    if "verdict" not in found or found.get("failed") or found.get("failures") or text != write(recipe):
-        return False
-    log.warning("%s is finished: nothing was run again, and nothing has changed", folder)
-    return True
 
 
 def claim(

@@ -111,7 +111,9 @@ def test_a_key_that_bears_on_the_training_is_refused_with_what_it_was_and_is(at,
 
 def test_keys_that_do_not_touch_the_training_may_change(at, tmp_path):
     over = {"measure": {"probes": [PROBE]}, "track": "tensorboard", "threads": 1, "name": "other"}
-    made = recipe(at, {"log_completions": 0, "checkpoint_every": 7, "micro_tokens": 99}, **over)
+    made = recipe(
+        at, {"log_completions": 0, "checkpoint_every": 7, "micro_tokens": 99, "gradient_checkpointing": True}, **over
+    )
     found = refuse_other(write(recipe(at)), made, tmp_path)
     assert {change.key.split(".")[0] for change in found} == {"measure", "track", "threads", "name", "train"}
 

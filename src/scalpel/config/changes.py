@@ -11,8 +11,11 @@ from typing import Any, NamedTuple
 from scalpel.config.recipe import Recipe, parse
 
 # keys that leave the weights as they would have been, but for rounding
-FREE = re.compile(
-    r"name|threads|track|(measure|compare)(\..*)?|(train|stages\.\d+)\.(checkpoint_every|log_completions|micro_tokens|checkpointing)"
+UNSEEN = "checkpoint_every|log_completions|micro_tokens|gradient_checkpointing"
+FREE = re.compile(rf"name|threads|track|(measure|compare)(\..*)?|(train|stages\.\d+)\.({UNSEEN})")
+JUDGED = re.compile(r"compare\.(price|limit)")  # bear on the verdict alone, which is made of what has been measured
+ALIKE = re.compile(  # of a comparison: keys that leave its arms alike, though some of them ran before
+    rf"name|threads|track|compare\.workers|{JUDGED.pattern}|compare\.(shared|arms\.\d+)(\.stages\.\d+)?\.({UNSEEN})"
 )
 PROBES = re.compile(r"measure\.probes(\..*)?")  # with a floor they say which items are left out of the keep sets
 RATE = re.compile(r"(train|stages\.\d+)\.learning_rate")
@@ -89,6 +92,20 @@ def refuse_other(saved: str, recipe: Recipe, folder: Path, lower_rate: bool = Fa
         raise ValueError(
             f"this run was begun with another recipe ({'; '.join(map(str, wrong))}), so it can't go on with this one: "
             f"{way_out(wrong, folder)}"
+        )
+    return found
+
+
+def refuse_other_comparison(saved: str, recipe: Recipe) -> list[Change]:
+    """The keys of a comparison that have changed and may. Raises ValueError for one that may not: its arms would not be
+    alike, since those that are finished were trained and measured as the recipe said then."""
+    found = changes(saved, recipe)
+    wrong = [c for c in found if not ALIKE.fullmatch(c.key)]
+    if wrong:
+        raise ValueError(
+            f"this comparison was begun with another recipe ({'; '.join(map(str, wrong))}), and arms that ran before "
+            "would not be like those to come: resume with the recipe that is written in its folder, or choose another "
+            "folder (--out)"
         )
     return found
 

@@ -20,10 +20,11 @@ from scalpel.config.recipe import (
     CompareSpec,
     Recipe,
     parse,
-    write,
 )
 from scalpel.evaluation import ItemResult, comparison, load
 from scalpel.evaluation.run import ProbeResults
+from scalpel.experiments.compare_data import shared_inventory
+from scalpel.experiments.compare_resume import INPUTS, occupy, read_by
 from scalpel.experiments.failures import (
     FILE,
     Failure,
@@ -54,10 +55,9 @@ from scalpel.experiments.workers import (
     WorkItem,
 )
 from scalpel.reporting import write as write_report
-from scalpel.runs.atomic import write_json, write_text
+from scalpel.runs.atomic import write_json
 from scalpel.runs.files import apart, path_name
-from scalpel.runs.folder import environment
-from scalpel.runs.json_files import OPTIONAL_NUMBER, read_json, read_text, record_of
+from scalpel.runs.json_files import OPTIONAL_NUMBER, read_json, record_of
 from scalpel.runs.progress import Progress as Shown
 
 log = logging.getLogger("scalpel")
@@ -83,9 +83,14 @@ def compare(recipe: Recipe, folder: str | Path, *, resume: bool = False, progres
     """
     shown, folder = progress or Shown(quiet=True), Path(folder)
     spec, arms = checked(recipe)
-    occupy(folder, recipe, resume)
+    data = shared_inventory(recipe, {arm.name: arm.recipe for arm in arms})
+    shown.say(data.words)
+    inputs = read_by([recipe, *(arm.recipe for arm in arms)])
+    occupy(folder, recipe, inputs, resume)
     with WorkerPool(spec.workers, shown) as crew:
         before = seen_of_base(arms[0].recipe, folder, crew)
+        write_json(folder / "data.json", data.state())
+        write_json(folder / INPUTS, inputs)
         tuning = tuned(spec, arms, folder, crew)
         failures = [Failure(name, None, why) for name, why in tuning.failed.items()]
         failures += run_arms(spec, [arm for arm in arms if arm.name not in tuning.failed], tuning, before, folder, crew)
@@ -171,17 +176,6 @@ def arm_of(table: Mapping[str, Any], spec: CompareSpec, recipe: Recipe) -> Arm:
         raise ValueError(f"arm {name!r}: {error}") from None
     rates = table.get("learning_rates", spec.learning_rates) or [made.stages[-1].learning_rate]
     return Arm(name, made, tuple(map(float, rates)))
-
-
-def occupy(folder: Path, recipe: Recipe, resume: bool) -> None:
-    """Takes the folder for this recipe, or goes on in it."""
-    text, path = write(recipe), folder / "recipe.toml"
-    if path.exists() and not resume:
-        raise ValueError(f"{folder} already holds a comparison: take another folder (--out), or --resume")
-    if path.exists() and read_text(path) != text:
-        raise ValueError(f"{path} is another recipe than the one given: a comparison is resumed with its own")
-    write_text(path, text)
-    write_json(folder / "environment.json", environment())
 
 
 def seen_of_base(recipe: Recipe, folder: Path, crew: WorkerPool) -> ProbeResults:

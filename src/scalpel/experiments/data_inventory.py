@@ -69,8 +69,9 @@ class Inventory:
         return {"format": 1, "uses": [asdict(line) for line in self.lines], "notes": list(self.notes)}
 
 
-def inventory(recipe: Recipe) -> Inventory:
-    """Looks through all data of a recipe. Raises ValueError where a use has no rows."""
+def inventory(recipe: Recipe, batch: int = 0) -> Inventory:
+    """Looks through all data of a recipe. Raises ValueError where a use has no rows. `batch` is the largest that a step
+    takes, where the recipe's own stages don't say it."""
     tables = recipe.model_dump(mode="json", by_alias=True, exclude_none=True)
     found = distinct(uses(tables))
     trained: set[int] = set()
@@ -85,7 +86,8 @@ def inventory(recipe: Recipe) -> Inventory:
         lines.append(line)
     lines += [row for spec in chosen(tables) if (row := of_choices(*spec))]
     notes += [words for use in found if use.trains and use.table.get("name") == "mix" for words in repeats(use)]
-    notes += [*divisions(found, lines), *left_out(lines), *few(found, lines, tables), *overlaps(lines)]
+    most = max([batch, *(stage.batch for stage in recipe.stages)])
+    notes += [*divisions(found, lines), *left_out(lines), *few(found, lines, most), *overlaps(lines)]
     return Inventory(lines, notes)
 
 
@@ -169,9 +171,8 @@ def left_out(lines: Sequence[Line]) -> Iterator[str]:
         yield f"{source}: {x['count']:,} rows left out: {reason} (first {x['first']})"
 
 
-def few(found: Sequence[Use], lines: Sequence[Line], tables: Mapping[str, Any]) -> Iterator[str]:
+def few(found: Sequence[Use], lines: Sequence[Line], batch: int) -> Iterator[str]:
     """Where training uses less than there is, where it makes its items, and where a step takes rows several times."""
-    batch = max((stage.get("batch", 0) for stage in tables.get("stages", ())), default=0)
     for use, line in zip(found, lines, strict=False):
         if use.trains and line.rows is None and use.n is None:
             yield f"{line.source} makes items as they are asked for: {line.used:,} of them, since data.items isn't set"
