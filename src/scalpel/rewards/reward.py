@@ -97,6 +97,11 @@ class Rewards:
         self.early = [k for k, asked in enumerate(early) if asked]
         self.embed, self.memory = embed, {} if memory is None else memory
 
+    @property
+    def users(self) -> list[str]:
+        """The names of functions that are users' own."""
+        return [fn.name for fn in self.functions if isinstance(fn, Asked) and isinstance(fn.function, user.Users)]
+
     def suits(self, examples: Sequence[Example]) -> None:
         """Raises ValueError where a user's function asks for what these examples don't have, before any is asked."""
         for fn in self.functions:

@@ -48,6 +48,7 @@ class Estimate:
     memory: MemoryEstimate
     before: float = 0.0  # seconds until the first step: prompts that are selected by sampling
     further: float = 0.0  # seconds a step if sources that go by what they find sample all they may
+    unasked: tuple[str, ...] = ()  # rewards that are users' own: nobody knows beforehand how long they take
 
     @property
     def seconds(self) -> float:
@@ -61,7 +62,17 @@ class Estimate:
         return (
             f"about {duration(self.seconds)}{further} for {self.steps:,.0f} steps, in each of which "
             f"{self.trained_a_step:,.0f} tokens are trained{sampled} ({self.steps * self.flops_a_step:.2g} operations "
-            f"in all); {self.memory.words}"
+            f"in all); {self.memory.words}{self.without}"
+        )
+
+    @property
+    def without(self) -> str:
+        if not self.unasked:
+            return ""
+        one = len(self.unasked) == 1
+        return (
+            f"; what reward{'' if one else 's'} {', '.join(self.unasked)} take{'s' if one else ''} comes on top, since "
+            "no function of yours is called for this"
         )
 
 
@@ -153,6 +164,8 @@ def estimate(run: TrainingRun, stage: StageRun) -> Estimate:
     if budget is not None:
         unit = {"flops": total["flops"], "tokens": tokens, "seconds": total["seconds"]}[budget.unit]
         steps = budget.amount / max(unit, 1e-9)
+    sampling = [s.rewards for s, cost in zip(stage.streams, spent, strict=True) if cost.sampled]
+    unasked = tuple(dict.fromkeys(name for rewards in sampling for name in rewards.users))
     memory = estimate_memory(run, stage, max(s.activations for s in spent))
     return Estimate(
         steps,
@@ -163,6 +176,7 @@ def estimate(run: TrainingRun, stage: StageRun) -> Estimate:
         memory,
         before,
         total["further"],
+        unasked,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -16,6 +17,8 @@ from scalpel.rewards import TrainerState
 from scalpel.seeding import derive, window
 from scalpel.training.rollout import Rollout
 from scalpel.training.stage import StageRun
+
+log = logging.getLogger("scalpel")
 
 
 def weigh_parameters(rollout: Rollout, stage: StageRun, moved: bool) -> None:
@@ -32,9 +35,13 @@ def weigh_parameters(rollout: Rollout, stage: StageRun, moved: bool) -> None:
 def texts(
     rollout: Rollout, stage: StageRun, moved: bool, source: str | dict[str, Any], task: Mapping[str, Any] | None, n: int
 ) -> Batch:
-    """A batch from any source on n examples, beside what the stage learns from."""
+    """A batch from any source on n examples, beside what the stage learns from. Its samples are rewarded on trial, for
+    sources that choose by it: none of that is noted or remembered. Those that no reward applies to stay, since how
+    much answers depend on a weight doesn't depend on what they earn."""
     drawing, (_, examples, rewards) = bound("source", PartSpec.model_validate(source)), rollout.data(task)
     seed = derive(rollout.recipe.seed, "texts", stage.index) % 2**31
-    reward = partial(rollout.reward, rewards, TrainerState(), 0)
+    reward = partial(rollout.reward, rewards, TrainerState(), 0, trial=True)
+    if rewards.users and drawing.declared("gives") & {"reward"}:
+        log.info("before the first step rewards %s are asked of texts that weigh the weights", ", ".join(rewards.users))
     context = rollout.context(stage, window(examples, 0, n, seed), reward, seed, 0.0)
     return drawing(replace(context, written=partial(rollout.written, int(moved))), progress=0.0)

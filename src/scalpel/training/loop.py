@@ -19,6 +19,7 @@ from scalpel.runs.atomic import write_json
 from scalpel.runs.folder import RunFolder
 from scalpel.runs.signals import Stopped, interruptible
 from scalpel.training.batches import draw_batches
+from scalpel.training.before_step import BeforeStep
 from scalpel.training.checkpoint import (
     RunState,
     Saver,
@@ -145,13 +146,11 @@ def guarded_step(
 ) -> dict[str, Any]:
     """A step and its record; if it fails, the state before it is saved; if its loss is not finite, rows are named."""
     started, progress = time.perf_counter(), share_done(run, stage, state)
-    batches, spent = [stream.batches() for stream in stage.streams], run.engine.meter.state()
+    before = BeforeStep.of(run, stage)
     folder, number = saver.folder if saver else None, state.global_step + 1
 
     def put_back() -> None:
-        for stream, held in zip(stage.streams, batches, strict=True):
-            stream.put_back(held)
-        vars(run.engine.meter).update(spent)
+        before.put_back(run, stage)
         if folder and stage.finite():  # else the last checkpoint is the last good state
             folder.checkpoint(state.global_step, state_of(run, stage, state))
 
