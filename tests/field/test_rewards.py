@@ -329,11 +329,37 @@ def test_a_users_verifier_has_the_time_that_it_is_given(user: Write) -> None:
 
 
 def test_what_is_waited_for_is_said(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("scalpel.rewards.waiting.SAID_AT", (0.05,))
+    waits, fifth = [], threading.Event()
+
+    class Over(threading.Event):
+        """What is waited for, and takes as long as five waits."""
+
+        def wait(self, timeout: float | None = None) -> bool:
+            if threading.current_thread().name != "scalpel-waiting":
+                return super().wait(timeout)
+            waits.append(timeout)
+            if len(waits) < 5:
+                return False
+            fifth.set()
+            return True
+
+    with caplog.at_level(logging.INFO, "scalpel"):
+        monkeypatch.setattr("scalpel.rewards.waiting.threading.Event", Over)
+        with told("reward 'x'"):
+            assert fifth.wait(60)
+    assert waits == [10, 50, 240, 300, 300]  # until 10 s, a minute, then every five minutes
+    said = [record.getMessage() for record in caplog.records]
+    assert said == [f"waiting for reward 'x' for {seconds} s" for seconds in (10, 60, 300, 600)]
+
+
+def test_what_is_soon_over_is_not_waited_for(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "scalpel"), told("reward 'x'"):
-        time.sleep(0.3)
-    assert caplog.text.count("waiting for reward 'x' for 0 s") == 1
-    assert not [t for t in threading.enumerate() if t.name == "scalpel-waiting" and t.is_alive() and time.sleep(0.1)]
+        pass
+    for thread in threading.enumerate():
+        if thread.name == "scalpel-waiting":
+            thread.join(60)
+            assert not thread.is_alive()
+    assert not caplog.records
 
 
 def test_early_rewards_keep_to_the_same(user: Write) -> None:

@@ -15,11 +15,14 @@ from scalpel.binding.bind import (
 )
 from scalpel.binding.bounds import LearningRate, Name
 from scalpel.binding.plain import shown
-from scalpel.config.plan import Plan, assemble
-from scalpel.config.recipe import Recipe, StageSpec
+from scalpel.config.plan import Plan, Stream, assemble, bound
+from scalpel.config.recipe import PartSpec, Recipe, StageSpec
+from scalpel.data import chat_template
+from scalpel.data.example import asked
 from scalpel.evaluation.probes import make_probes, read_choices
 from scalpel.keep import refuse_sets
 from scalpel.rewards.tables import refuse_rewards
+from scalpel.rewards.user import Users, imported
 
 log = logging.getLogger("scalpel")
 
@@ -27,14 +30,20 @@ log = logging.getLogger("scalpel")
 def refuse_recipe(recipe: Recipe) -> None:
     """Raises ValueError for a recipe that can't work, with the place in it: what its tables say, and whether the files
     that they name can be read."""
+    for spec in (recipe.model, *recipe.models.values()):
+        if spec.chat_template:
+            chat_template.read(spec.chat_template)
     refuse_rewards(recipe.data.rewards)
-    for stage in recipe.stages:
-        warn_of_samples_alike(assemble(stage, recipe))
+    plans = [assemble(stage, recipe) for stage in recipe.stages]
+    for plan in plans:
+        warn_of_samples_alike(plan)
     task = tasks.make(recipe.task)
     if recipe.stages and not task.examples("train", 1, recipe.data.seed):
         raise ValueError(f"task {task.name!r} has no training items: give its split 'train' a share, or a file")
     for k, stage in enumerate(recipe.stages):
         refuse_stage(stage, "train" if len(recipe.stages) == 1 else f"stages.{k}")
+    for stream in (stream for plan in plans for stream in plan.streams):
+        refuse_columns(recipe, stream)
     if recipe.measure.probes:
         make_probes(recipe.measure.probes, recipe.measure.target, tasks.make)
 
@@ -51,6 +60,17 @@ def warn_of_samples_alike(plan: Plan) -> None:
             log.warning("%s: at temperature 0 all samples of a group are the same, and nothing can be learnt", name)
 
 
+def refuse_columns(recipe: Recipe, stream: Stream) -> None:
+    """Refuses functions of the user's that ask for columns which the rows don't have."""
+    names = [spec if isinstance(spec, str) else str(spec["name"]) for spec in stream.rewards]
+    users = [Users(name, imported(name)) for name in names if ".py:" in name]
+    if users:
+        task = tasks.make(recipe.task if stream.task is None else dict(stream.task))
+        examples = asked(task, "train", recipe.data.items, recipe.data.seed, 1024)
+        for function in users:
+            function.suits(examples)
+
+
 def refuse_stage(stage: StageSpec, place: str) -> None:
     """Refuses what a stage's signals, anchors and keep sets name and can't be."""
     for k, signal in enumerate(stage.signals):
@@ -60,6 +80,9 @@ def refuse_stage(stage: StageSpec, place: str) -> None:
     for k, anchor in enumerate(stage.anchors):
         if anchor.hyper.get("task") is not None:
             tasks.make(anchor.hyper["task"], f"{place}.anchors.{k}.task")
+        if anchor.hyper.get("source") is not None:
+            with placed(f"{place}.anchors.{k}"):
+                bound("source", PartSpec.model_validate(anchor.hyper["source"]))
     if stage.keep and stage.keep.floor:
         refuse_sets(stage.keep.sets)
         for k, table in enumerate(stage.keep.sets):

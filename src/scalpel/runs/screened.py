@@ -14,7 +14,7 @@ from rich.file_proxy import FileProxy
 from scalpel.runs.visible import visible
 
 _lock = threading.Lock()
-_inside = 0  # how many calls of users' code are under way, in all threads
+NAMES = ("stdout", "stderr")
 
 
 class Screened:
@@ -22,6 +22,7 @@ class Screened:
 
     def __init__(self, stream: Any) -> None:
         self.stream = stream
+        self.calls = 0  # of users' code that are under way, in all threads
 
     @property
     def rich_proxied_file(self) -> Any:
@@ -52,19 +53,22 @@ class Screened:
 @contextmanager
 def screened() -> Iterator[None]:
     """While this lasts, in any thread, what is written to stdout and stderr is made visible on a terminal."""
-    global _inside
     with _lock:
-        _inside += 1
-        for name in ("stdout", "stderr"):
-            stream = getattr(sys, name)
-            if stream is not None and not isinstance(stream, Screened):
-                setattr(sys, name, Screened(stream))
+        held = {name: entered(name) for name in NAMES if getattr(sys, name) is not None}
     try:
         yield
     finally:
         with _lock:
-            _inside -= 1
-            for name in ("stdout", "stderr"):
-                stream = getattr(sys, name)
-                if not _inside and isinstance(stream, Screened):  # else users' code has put another in its place
-                    setattr(sys, name, stream.stream)
+            for name, screen in held.items():
+                screen.calls -= 1
+                if not screen.calls and getattr(sys, name) is screen:  # users' code may have put another in its place
+                    setattr(sys, name, screen.stream)
+
+
+def entered(name: str) -> Screened:
+    """The screen before that stream, with one call more under way."""
+    stream = getattr(sys, name)
+    screen = stream if isinstance(stream, Screened) else Screened(stream)
+    screen.calls += 1
+    setattr(sys, name, screen)
+    return screen
