@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from scalpel.config.recipe import Recipe, write
 from scalpel.evaluation.files import read_json
 from scalpel.runs.atomic import write_json, write_text
 from scalpel.runs.folder import environment
+from scalpel.runs.json_files import read_json, read_text
 from scalpel.training.input_digests import differing, files_of
 
 log = logging.getLogger("scalpel")
@@ -26,7 +26,7 @@ def occupy(folder: Path, recipe: Recipe, inputs: dict[str, Any], resume: bool) -
     if path.exists() and not resume:
         raise ValueError(f"{folder} already holds a comparison: take another folder (--out), or --resume")
     if path.exists():
-        changed = refuse_other_comparison(path.read_text(encoding="utf-8"), recipe)
+        changed = refuse_other_comparison(read_text(path), recipe)
         if differs := differing(read_json(known), inputs) if known.exists() else []:
             raise ValueError(
                 f"what this comparison reads is not what it began with: {'; '.join(differs)}. Bring it back as it was, "
@@ -46,10 +46,10 @@ def read_by(recipes: Sequence[Recipe]) -> dict[str, Any]:
 def over(folder: Path, recipe: Recipe) -> bool:
     """Whether a comparison of that recipe is finished, with all of its arms, and its verdict would be the same."""
     path = folder / "comparison.json"
-    found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    found = read_json(path, dict) if path.exists() else {}
     if "verdict" not in found or found.get("failed") or found.get("failures"):
         return False
-    changed = refuse_other_comparison((folder / "recipe.toml").read_text(encoding="utf-8"), recipe)
+    changed = refuse_other_comparison(read_text(folder / "recipe.toml"), recipe)
     if any(JUDGED.fullmatch(change.key) for change in changed):
         return False
     log.warning("%s is finished: nothing was run again, and nothing has changed", folder)
