@@ -9,7 +9,6 @@ from typing import Any
 
 from scalpel.config.changes import JUDGED, refuse_other_comparison
 from scalpel.config.recipe import Recipe, write
-from scalpel.evaluation.files import read_json
 from scalpel.runs.atomic import write_json, write_text
 from scalpel.runs.folder import environment
 from scalpel.runs.json_files import read_json, read_text
