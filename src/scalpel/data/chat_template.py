@@ -35,7 +35,8 @@ log = logging.getLogger("scalpel")
 SECONDS = 10.0  # of computing, a rendering
 LARGE = 50_000_000  # characters or entries
 POWER = 10_000  # bits of a power
-OFTEN = 200  # turns of a loop between two looks at the clock
+OFTEN = 200  # turns of a loop, or pieces of text, between two looks at the clock
+LONG = 100_000  # characters or entries, of which each takes a look of its own
 TURN, JOIN = "scalpel_turn", "scalpel_join"  # by which a compiled template calls back
 
 LIMIT = threading.local()
@@ -149,7 +150,8 @@ def turn() -> str:
 def bounded(size: int, what: str) -> None:
     if size > LARGE:
         raise TemplateLimit(f"makes {what} larger than {LARGE:,}")
-    if thread_time() > LIMIT.until:
+    LIMIT.turns += 1  # the clock was two fifths of the time of a rendering when each piece looked at it
+    if (size > LONG or LIMIT.turns % OFTEN == 0) and thread_time() > LIMIT.until:
         raise TemplateLimit(f"takes more than {SECONDS:g} s for one conversation")
 
 
