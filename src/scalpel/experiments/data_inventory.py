@@ -54,11 +54,15 @@ class Inventory:
     def words(self) -> str:
         if not self.lines:
             return ""
-        rows = [HEAD, *(line.cells() for line in self.lines)]
-        widths = [max(len(row[i]) for row in rows) for i in range(len(HEAD))]
+        every = [line.cells() for line in self.lines]
+        told = [i for i in range(len(HEAD)) if any(cells[i] != "–" for cells in every)]  # others say nothing
+        rows = [[cells[i] for i in told] for cells in (HEAD, *every)]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        left = [HEAD[i] in ("", "source", "split") for i in told]
         text = [
             "  ".join(
-                c.ljust(w) if i in (0, 1, 4) else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))
+                cell.ljust(width) if words else cell.rjust(width)
+                for cell, width, words in zip(row, widths, left, strict=True)
             )
             for row in rows
         ]
