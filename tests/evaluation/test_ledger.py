@@ -116,7 +116,7 @@ def test_a_spoilt_ledger_is_named_by_file_and_line(tmp_path):
     with pytest.raises(ValueError, match=r"facts\.jsonl:2 is not JSON"):
         read(tmp_path)
     path.write_text(whole + "[]\n")
-    with pytest.raises(ValueError, match=r"facts\.jsonl:3 holds a list"):
+    with pytest.raises(ValueError, match=r"facts\.jsonl:3: its value is \[\], but must be an object"):
         read(tmp_path)
 
 

@@ -64,11 +64,11 @@ def test_only_matrices_are_decayed_and_owned_modules_learn_ten_times_faster():
 
 def test_how_much_faster_owned_modules_learn_can_be_said():
     owned = nn.ModuleDict({"value": nn.Linear(2, 1)})
-    optimiser = make_optimiser(spec(owned_rate=3.0), [], owned)
+    optimiser = make_optimiser(spec(head_lr_multiplier=3.0), [], owned)
     set_rate(optimiser, spec(learning_rate=1.0, warmup=0.0), 0.0)
     assert [g["lr"] for g in optimiser.param_groups] == [3.0]
     with pytest.raises(ValueError, match="greater than 0"):
-        spec(owned_rate=0.0)
+        spec(head_lr_multiplier=0.0)
 
 
 def after_five_steps(weight: nn.Parameter, optimiser: torch.optim.Optimizer) -> torch.Tensor:

@@ -6,7 +6,7 @@ from scalpel.data.tokenized import Tokenized
 from scalpel.part import part
 from scalpel.rewards.scored import total
 from scalpel.sources.context import SourceContext
-from scalpel.sources.preference_pairs import Make, from_samples
+from scalpel.sources.own_columns import Make, from_samples
 from scalpel.sources.sampled import judged, within
 
 Answers = list[tuple[list[int], int]]  # completions of one prompt with their labels

@@ -1,44 +1,18 @@
 """Preference pairs."""
 
-import logging
-from collections.abc import Callable, Sequence
-from functools import cache
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from scalpel.batch import PREFERRED, REJECTED, Batch, Row, lay
 from scalpel.binding.bounds import Few
-from scalpel.data.example import named
 from scalpel.engine.sampling_request import Sample
 from scalpel.part import part
 from scalpel.rewards.scored import total
 from scalpel.sources.context import SourceContext
+from scalpel.sources.own_columns import Make, from_samples
 from scalpel.sources.sampled import Judged, judged, rendered_row, sample_row, within
 
-Make = Literal["auto", "given", "samples"]
 Choose = Literal["threshold", "extremes"]
-log = logging.getLogger("scalpel")
-
-
-def from_samples(context: SourceContext, make: Make, missing: Callable[..., bool], columns: str) -> bool:
-    """Whether rows are to be sampled. "auto" takes the data's own columns unless none of the examples has them."""
-    lacking = [i for i, example in enumerate(context.examples) if missing(example)]
-    if make == "auto" and lacking and len(lacking) == len(context.examples):
-        say_sampling(columns)
-        return True
-    if make == "samples":
-        return True
-    if lacking:
-        example = context.examples[lacking[0]]
-        raise ValueError(
-            f'{named(example, lacking[0])} lacks {columns}: complete the data, or set make = "samples" in '
-            "the source, which has the policy write answers that the task's verifier judges"
-        )
-    return False
-
-
-@cache
-def say_sampling(columns: str) -> None:
-    log.info("the data has no %s: the policy writes answers, and the rewards or the verifier judge them", columns)
 
 
 def given(context: SourceContext) -> list[Row]:
