@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from scalpel.errors import mishap
+from scalpel.errors import user_error
 from scalpel.experiments import worker_process, workers
 from scalpel.experiments.workers import WorkerPool, WorkFailed, WorkItem
 from scalpel.runs.progress import Progress
@@ -109,7 +109,7 @@ def main():
     try:
         crews.lead(Path(sys.argv[1]), sys.argv[2:])
     except BaseException as error:
-        if (found := mishap(error)) is None:
+        if (found := user_error(error)) is None:
             raise
         sys.exit(found.code)
 

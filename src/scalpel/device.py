@@ -15,6 +15,7 @@ MICRO_TOKENS = 16384
 # bytes a parameter: weights of the policy and of the base beside it, gradients, and two states of AdamW
 FLOAT32_A_PARAMETER = 5 * 4
 ROOM = 0.8  # share of the device's memory that these may take
+CGROUP = Path("/sys/fs/cgroup")
 FILLED = 2048  # tokens that keep a CPU's matrix products at their rate; more only take memory
 
 
@@ -63,13 +64,31 @@ def device_bytes(device: torch.device) -> float:
         return float(torch.cuda.get_device_properties(device).total_memory)
     if device.type == "mps":
         return float(torch.mps.recommended_max_memory())
-    found = [float("inf")]
-    if (info := Path("/proc/meminfo")).exists():
-        lines = dict(line.split(":", 1) for line in info.read_text().splitlines() if ":" in line)
-        found.append(1024.0 * float(lines["MemTotal"].split()[0]))
-    if (limit := Path("/sys/fs/cgroup/memory.max")).exists() and limit.read_text().strip() != "max":
-        found.append(float(limit.read_text()))
-    return min(found)
+    return min(meminfo("MemTotal"), cgroup_limit())
+
+
+def free_bytes(device: torch.device) -> float:
+    """What is left on the device; on the CPU what the system could give, within the limit of a container."""
+    if device.type == "cuda":
+        return float(torch.cuda.mem_get_info(device)[0])
+    if device.type == "mps":
+        return float(torch.mps.recommended_max_memory() - torch.mps.current_allocated_memory())
+    used = CGROUP / "memory.current"
+    return min(meminfo("MemAvailable"), cgroup_limit() - (float(used.read_text()) if used.exists() else 0.0))
+
+
+def meminfo(field: str) -> float:
+    """A field of Linux' /proc/meminfo in bytes; infinite elsewhere."""
+    if not (info := Path("/proc/meminfo")).exists():
+        return float("inf")
+    lines = dict(line.split(":", 1) for line in info.read_text().splitlines() if ":" in line)
+    return 1024.0 * float(lines[field].split()[0])
+
+
+def cgroup_limit() -> float:
+    """The memory limit of a container in bytes; infinite where there is none."""
+    limit = CGROUP / "memory.max"
+    return float(limit.read_text()) if limit.exists() and limit.read_text().strip() != "max" else float("inf")
 
 
 def choose_precision(asked: str, model: nn.Module, device: torch.device) -> str:

@@ -1,4 +1,4 @@
-"""Mishaps: errors that a user can mend, as one message and an exit code. docs/run-folder.md lists the codes."""
+"""Errors that a user can mend, as one message and an exit code. docs/run-folder.md lists the codes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class UserError:
     code: int = WRONG
 
 
-def mishap(error: BaseException) -> UserError | None:
+def user_error(error: BaseException) -> UserError | None:
     """What to tell the user of an error, or None if it is a fault of ours (or no error at all)."""
     if isinstance(error, KeyboardInterrupt):
         return UserError(str(error) or "stopped", SIGNALLED + number_of(error))

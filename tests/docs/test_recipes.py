@@ -6,7 +6,7 @@ import pytest
 
 from scalpel.config.plan import assemble
 from scalpel.config.recipe import read
-from scalpel.experiments.compare import arm_of
+from scalpel.experiments.arm import arm_of
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").rglob("*.toml"))
 

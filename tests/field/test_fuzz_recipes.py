@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from scalpel.config.recipe import parse, write
 from scalpel.evaluation.probes import make_probes
-from scalpel.experiments.compare import arm_of
+from scalpel.experiments.arm import arm_of
 from scalpel.experiments.preflight import refuse_arms, refuse_recipe
 
 SAY = {"name": "jsonl", "path": "rows.jsonl", "verify": "exact", "columns": {"prompt": "prompt"}}

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -155,7 +156,8 @@ def test_paths_and_names_that_lead_nowhere_are_refused_with_the_nearest(folder: 
 
 
 def test_a_shipped_model_that_is_not_there_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("scalpel.__file__", str(tmp_path / "__init__.py"))
+    module = import_module("scalpel.models.load")  # as a string it would mean the function that the package exports
+    monkeypatch.setattr(module, "PACKAGE", tmp_path)
     for name in SHIPPED:
         with pytest.raises(ValueError, match=f"{name} is shipped inside the package.*scalpel world build"):
             models.locate(name)

@@ -32,7 +32,7 @@ def every(expression: str, text: str, seconds: float = SECONDS) -> list[regex.Ma
 
 
 def whole(expression: str, text: str, seconds: float = SECONDS) -> bool:
-    """Whether the expression matches all of the text; not where that was not found in time."""
+    """Full match of a regular expression; False where the time limit ran out."""
     try:
         return compiled(expression).fullmatch(text, timeout=seconds) is not None
     except TimeoutError:

@@ -14,7 +14,7 @@ from rich.markup import escape
 from typer.core import TyperGroup
 
 from scalpel import __version__
-from scalpel.errors import FAILED, UserError, mishap
+from scalpel.errors import FAILED, UserError, user_error
 from scalpel.runs.progress import Progress
 from scalpel.runs.signals import calm
 from scalpel.runs.terminal import Terminal, prepare, shown
@@ -24,7 +24,7 @@ out, err = Terminal(), Terminal(stderr=True)
 
 
 class Calm(TyperGroup):
-    """Says a mishap of the user's in one message, without a traceback; `--debug`, wherever it stands, shows that."""
+    """Says an error that the user can mend in one message; `--debug`, anywhere on the line, shows its traceback."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         ours = args[: args.index("--")] if "--" in args else args
@@ -38,7 +38,7 @@ class Calm(TyperGroup):
             with calm():
                 return super().invoke(ctx)
         except BaseException as error:
-            found = mishap(error)
+            found = user_error(error)
             if found is None or ctx.params.get("debug"):
                 raise
             say(found)

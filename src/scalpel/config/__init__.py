@@ -1,1 +1,1 @@
-"""What a recipe says: its schema, read, merged with the row of a method, resolved and checked."""
+"""Recipes: schema, parsing, merge with a method's row, overrides, validation, and the plan bound from it."""

@@ -81,7 +81,7 @@ def asked(task: Task, split: Split, n: int | None, seed: int, otherwise: int) ->
 
 
 def place(example: Example) -> str:
-    """How a row is called in what is said about it; nothing where it has no name."""
+    """The row's file and line, or its id; empty where it has neither."""
     return named(example) if example.where or example.id else ""
 
 
@@ -95,8 +95,8 @@ def located(where: str) -> Iterator[None]:
 
 
 def answered(example: Example) -> tuple[Prompt, str]:
-    """What is asked, and the right thing to say: the completion, or else the answer; of a conversation the assistant's
-    last turn, or what it calls. The text is empty where there is none."""
+    """The prompt and the target text: the completion, else the answer; of a conversation the last assistant turn, or
+    its tool calls as JSON. The text is empty where there is none."""
     if example.messages is None:
         return example.prompt, example.completion or example.answer or ""
     last = max((i for i, turn in enumerate(example.messages) if turn["role"] == "assistant"), default=0)
@@ -115,5 +115,5 @@ class Task(Protocol):
         ...
 
     def score(self, completion: str, example: Example) -> float:
-        """How right a completion is, in [0, 1]; 1.0 counts as solved. Its own answer scores 1.0."""
+        """The verifier's score in [0, 1]; 1.0 counts as solved, and the example's own answer scores 1.0."""
         ...

@@ -32,12 +32,12 @@ def arguments(message: Mapping[str, Any]) -> list[Any]:
 
 
 def tabled(message: Mapping[str, Any]) -> bool:
-    """Whether it has calls whose arguments are tables."""
+    """Whether a message has tool calls whose arguments are JSON objects, not text."""
     return any(isinstance(a, Mapping) for a in arguments(message))
 
 
 def written_as_python(message: Mapping[str, Any], text: str) -> bool:
-    """Whether a template has written a table as Python shows it, since it counts on JSON text."""
+    """Whether the template rendered a tool call's arguments by Python's repr, since it expects JSON text."""
     return any(isinstance(a, Mapping) and a and str(a) in text for a in arguments(message))
 
 

@@ -36,7 +36,7 @@ FIELDS = ("reasoning_content", "reasoning", "thinking")  # under which of them d
 
 
 def is_mark(token: str) -> bool:
-    """Whether a token opens or closes a thought, or is what such a mark begins with."""
+    """Whether a token is a thinking delimiter such as <think> or </think>, or a prefix of one."""
     return bool(re.fullmatch(f"{BEGIN}|{END}", token)) or any(
         mark.startswith(token) for mark in PAIRS if len(token) > 3
     )

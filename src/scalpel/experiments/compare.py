@@ -9,20 +9,18 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from scalpel.binding.bind import placed
-from scalpel.config.merge import merge
-from scalpel.config.plan import assemble
 from scalpel.config.recipe import (
     CompareSpec,
     Recipe,
-    parse,
 )
 from scalpel.evaluation import ItemResult, comparison, load
 from scalpel.evaluation.run import ProbeResults
+from scalpel.experiments.arm import Arm, arm_of, measured_alike
 from scalpel.experiments.compare_data import shared_inventory
 from scalpel.experiments.compare_resume import INPUTS, occupy, read_by
 from scalpel.experiments.failures import (
@@ -56,23 +54,13 @@ from scalpel.experiments.workers import (
 )
 from scalpel.reporting import write as write_report
 from scalpel.runs.atomic import write_json
-from scalpel.runs.files import apart, path_name
+from scalpel.runs.files import apart
 from scalpel.runs.json_files import OPTIONAL_NUMBER, read_json, record_of
 from scalpel.runs.progress import Progress as Shown
 
 log = logging.getLogger("scalpel")
-ARM_KEYS = ("name", "stages", "learning_rates")  # of an arm's table; all others are its stage's
 RIGHT = (bool, type(None))
 RESULT = {"id": str, "right": RIGHT, "value": OPTIONAL_NUMBER, "output": str, "prompt": str, "answer?": str}
-
-
-@dataclass(frozen=True)
-class Arm:
-    """One method as a recipe, and the learning rates to try."""
-
-    name: str
-    recipe: Recipe
-    rates: tuple[float, ...]
 
 
 def compare(recipe: Recipe, folder: str | Path, *, resume: bool = False, progress: Shown | None = None) -> Path:
@@ -148,34 +136,6 @@ def checked(recipe: Recipe) -> tuple[CompareSpec, list[Arm]]:
     if spec.equal_to and spec.equal_to not in names:
         raise ValueError(f"compare.equal_to is {spec.equal_to!r}, but the arms are {', '.join(names)}")
     return spec, measured_alike(arms)
-
-
-def measured_alike(arms: Sequence[Arm]) -> list[Arm]:
-    """The arms with one limit on the answers that are measured, whatever each samples with: the longest of them."""
-    longest = max(arm.recipe.answer_tokens for arm in arms)
-    return [
-        replace(arm, recipe=arm.recipe.model_copy(update={"measure": measure}))
-        for arm in arms
-        for measure in [arm.recipe.measure.model_copy(update={"max_tokens": longest})]
-    ]
-
-
-def arm_of(table: Mapping[str, Any], spec: CompareSpec, recipe: Recipe) -> Arm:
-    name = str(table.get("name") or table.get("method") or "")
-    if not name:
-        raise ValueError(f"the arm {dict(table)} needs a name")
-    path_name(name, "the arm")
-    raw = recipe.model_dump(mode="json", exclude={"compare", "stages", "name"}, exclude_none=True, by_alias=True)
-    own = {key: value for key, value in table.items() if key not in ARM_KEYS}
-    raw["stages"] = [merge(spec.shared, stage) for stage in table.get("stages", [own])]
-    try:
-        made = parse(raw, name=name)
-        for stage in made.stages:
-            assemble(stage, made)
-    except ValueError as error:
-        raise ValueError(f"arm {name!r}: {error}") from None
-    rates = table.get("learning_rates", spec.learning_rates) or [made.stages[-1].learning_rate]
-    return Arm(name, made, tuple(map(float, rates)))
 
 
 def seen_of_base(recipe: Recipe, folder: Path, crew: WorkerPool) -> ProbeResults:

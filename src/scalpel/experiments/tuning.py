@@ -21,7 +21,7 @@ from scalpel.training.loop import RunState, share_done, train
 from scalpel.training.run import StageRun, TrainingRun
 
 if TYPE_CHECKING:
-    from scalpel.experiments.compare import Arm
+    from scalpel.experiments.arm import Arm
 
 log = logging.getLogger("scalpel")
 TRIAL = {"arm": str, "learning_rate": NUMBER, "accuracy": NUMBER, "spent": {...: OPTIONAL_NUMBER}}

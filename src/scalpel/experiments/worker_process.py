@@ -21,7 +21,7 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Any
 
-from scalpel.errors import mishap
+from scalpel.errors import user_error
 from scalpel.runs import signals
 from scalpel.runs.threads import settle
 
@@ -54,7 +54,7 @@ def attempt(job: WorkItem, report: Report) -> Any:
     try:
         return job.fn(*job.args, report)
     except (Exception, SystemExit) as error:
-        found = mishap(error)
+        found = user_error(error)
         return (
             WorkFailed(found.words) if found else WorkFailed(f"{type(error).__name__}: {error}", traceback.format_exc())
         )

@@ -22,7 +22,6 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 from transformers.utils import cached_file
 from transformers.utils import logging as hf_logging
 
-import scalpel
 from scalpel.data.tokenizer import Tokens
 from scalpel.models.adapter_folder import (
     base_of,
@@ -51,6 +50,7 @@ from scalpel.models.weight_checks import (
 )
 from scalpel.runs.files import nearest
 
+PACKAGE = Path(__file__).resolve().parents[1]
 log = logging.getLogger("scalpel")
 WITHIN = {r"^model\.language_model\.": "model.", r"^language_model\.": ""}  # of the text in a model that sees
 SHIPPED = ("world-1m", "world-300k")
@@ -166,7 +166,7 @@ def locate(spec: str | Path) -> str | Path:
     """Where to read from: a folder, or a hub id as it came."""
     name = str(spec)
     if name in SHIPPED:
-        folder = Path(scalpel.__file__).parent / "world" / "models" / name
+        folder = PACKAGE / "world" / "models" / name
         if not folder.is_dir():
             raise ValueError(
                 f"{name} is shipped inside the package, but {folder} is not there: reinstall scalpel-lm, or make the "

@@ -26,7 +26,6 @@ from scalpel.training.checkpoint import (
     last_good,
     state_of,
 )
-from scalpel.training.lengths import survey_lengths
 from scalpel.training.memory import estimate_memory, ran_out, room_of
 from scalpel.training.optimizer import set_rate
 from scalpel.training.resume import changes_since, inputs_of, take_up
@@ -39,6 +38,7 @@ from scalpel.training.step import (
     outlook,
     parameter_penalty,
 )
+from scalpel.training.survey import survey_lengths
 from scalpel.training.tracking import tracker
 
 PATIENCE = 100  # steps in a row that may spend nothing of a budget: batches that are empty, or without any credit

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from scalpel.device import free_bytes
 from scalpel.training.run import TrainingRun
 from scalpel.training.stage import StageRun
 
@@ -101,22 +101,6 @@ def room_of(run: TrainingRun, stage: StageRun) -> float:
 
 def bytes_of(tensors: Iterable[Tensor]) -> float:
     return float(sum(x.numel() * x.element_size() for x in tensors))
-
-
-def free_bytes(device: torch.device) -> float:
-    """What is left on the device; on the CPU what the system could give, within the limits of a container."""
-    if device.type == "cuda":
-        return float(torch.cuda.mem_get_info(device)[0])
-    if device.type == "mps":
-        return float(torch.mps.recommended_max_memory() - torch.mps.current_allocated_memory())
-    found = [float("inf")]
-    if (info := Path("/proc/meminfo")).exists():
-        lines = dict(line.split(":", 1) for line in info.read_text().splitlines() if ":" in line)
-        found.append(1024.0 * float(lines["MemAvailable"].split()[0]))
-    limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
-    if limit.exists() and used.exists() and limit.read_text().strip() != "max":
-        found.append(float(limit.read_text()) - float(used.read_text()))
-    return min(found)
 
 
 def ran_out(error: BaseException) -> bool:
