@@ -14,7 +14,7 @@ from scalpel.evaluation.probes import (
     make_probes,
     read_choices,
 )
-from scalpel.evaluation.probes.item import shown
+from scalpel.evaluation.probes.item import prompt_text
 from scalpel.registry import AXES
 
 
@@ -162,7 +162,8 @@ def test_items_that_share_an_id_are_refused():
 
 def test_messages_are_shown_by_role():
     assert (
-        shown(({"role": "user", "content": "hi"}, {"role": "assistant", "content": "ho"})) == "user: hi\nassistant: ho"
+        prompt_text(({"role": "user", "content": "hi"}, {"role": "assistant", "content": "ho"}))
+        == "user: hi\nassistant: ho"
     )
 
 

@@ -102,7 +102,7 @@ def test_items_without_a_conjugate_rest_on_the_other_pushes():
 def test_at_most_so_many_items_are_tested():
     engine = tuned()
     probe, book = book_of(engine)
-    row = recovered(recover(book, probe, engine, most=2))
+    row = recovered(recover(book, probe, engine, max_items=2))
     assert row is not None and (row["lost"]["tested"], row["control"]["tested"]) == (2, 2)
 
 

@@ -66,7 +66,7 @@ def test_a_recipe_makes_one():
         ({"pattern": "a"}, "give a pattern"),
         ({"of": "pattern", "pattern": "("}, "no regular expression"),
         ({"k": 0}, "k = 0"),
-        ({"temperature": 0.0}, "all samples are one"),
+        ({"temperature": 0.0}, "all samples of a prompt are equal"),
     ],
 )
 def test_what_makes_no_sense_is_refused(keys, words):

@@ -7,7 +7,7 @@ import pytest
 from folders import Truth, write_comparison, write_run
 from scalpel.evaluation import comparison, load
 from scalpel.evaluation.aggregate import broken
-from scalpel.evaluation.arm_scores import standing
+from scalpel.evaluation.arm_scores import score_arm
 from scalpel.evaluation.matched_accuracy import Checkpoint, at_level, levels
 from scalpel.evaluation.results import ArmResults
 from scalpel.runs.folder import write_json
@@ -88,7 +88,7 @@ def test_nonsense_is_refused(tmp_path, options, words):
 
 def test_one_seed_is_said_to_be_one(tmp_path):
     words = compared(tmp_path / "one", {"sft": Truth(0.9, 0.1, seeds=(0,))})["verdict"]["words"]
-    assert "One seed: the intervals cover the choice of items, not that of the seed." in words
+    assert "One seed: the intervals cover the choice of items, not that of seeds." in words
     words = compared(tmp_path / "two", {"sft": Truth(0.9, 0.1, seeds=(0, 1))})["verdict"]["words"]
     assert "The intervals resample items and seeds (2 an arm)." in words
 
@@ -100,7 +100,7 @@ def test_recovered_items_are_told_beside_the_control(tmp_path):
     assert (tallies["lost"]["tested"], tallies["lost"]["recovered"]) == (48, 24)
     assert (tallies["control"]["tested"], tallies["control"]["recovered"]) == (24, 2)
     words = next(words for words in found["verdict"]["words"] if "came back" in words)
-    assert "24 (50%) came back" in words and "2 (8%) did" in words and "more than guessing brings" in words
+    assert "24 (50%) came back" in words and "2 (8%) did" in words and "more than guessing explains" in words
 
 
 def with_floor(folder, held):
@@ -123,7 +123,7 @@ def test_a_floor_is_pooled_over_seeds_and_said(tmp_path):
     assert floor["since"] is None  # one seed ended below it
     assert row(found, "plain")["floor"] is None
     words = next(words for words in found["verdict"]["words"] if "floor" in words)
-    assert words.startswith("sft held its floor of 98% in 1 of 2 seeds, in 1 it surely did not; least is left of fac")
+    assert words.startswith("sft held its floor of 98% in 1 of 2 seeds, in 1 the violation is beyond chance; facts")
 
 
 def test_a_floor_that_a_few_items_miss_may_be_chance():
@@ -225,7 +225,7 @@ def test_a_run_without_a_target_has_no_gain(tmp_path):
     folder = write_run(tmp_path, Truth(0.9, 0.1))
     path = folder / "ledger" / "summary.json"
     path.write_text(path.read_text().replace('"target"', '"keep"'))
-    found = standing(load(folder)[0])
+    found = score_arm(load(folder)[0])
     assert found.gain is None and found.net is None and found.forgetting is not None
 
 

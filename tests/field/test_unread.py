@@ -18,8 +18,8 @@ from scalpel.evaluation.ledger import (
     write,
 )
 from scalpel.evaluation.probes import Generate, ItemResult
-from scalpel.evaluation.probes.item import Said
-from scalpel.evaluation.unread_warnings import heed
+from scalpel.evaluation.probes.item import Answer
+from scalpel.evaluation.unread_warnings import warn_of_unread
 from scalpel.experiments.compare import checked
 from scalpel.experiments.single import run_recipe
 from scalpel.experiments.tuning import tuning_probe
@@ -116,7 +116,7 @@ def test_a_run_tells_both_shares_in_the_look_the_record_and_the_completions(
     assert (
         said.count("hold nothing that the verifier can read")
         == 1
-        == said.count("answers of the base the verifier found")
+        == said.count("outputs of the base the verifier found no answer")
     )
     assert said.count("were cut off at 6 tokens") >= 1
 
@@ -129,14 +129,14 @@ def test_a_probe_is_warned_of_once_and_only_above_a_tenth(caplog: pytest.LogCapt
     probe = Generate("p", Sums(), n=20, max_tokens=7)  # type: ignore[arg-type]
     few = [result(i, cut_off=i < 2) for i in range(20)]
     many = [result(i, cut_off=i < 3, unread=i < 5) for i in range(20)]
-    heed(probe, few)
-    heed(probe, many, many)  # said of the base already
+    warn_of_unread(probe, few)
+    warn_of_unread(probe, many, many)  # said of the base already
     assert not caplog.text
-    heed(probe, many)
-    heed(probe, few, many)
+    warn_of_unread(probe, many)
+    warn_of_unread(probe, few, many)
     assert caplog.text.count("15% of 20 answers of the base were cut off at 7 tokens") == 1
     assert caplog.text.count("15% of 20 answers of the tuned model were cut off") == 1
-    assert caplog.text.count("in 25% of 20 answers of the base the verifier found nothing") == 1
+    assert caplog.text.count("in 25% of 20 outputs of the base the verifier found no answer") == 1
 
 
 def test_ledgers_that_are_older_than_these_fields_are_read(tmp_path: Path) -> None:
@@ -158,7 +158,7 @@ def test_ledgers_that_are_older_than_these_fields_are_read(tmp_path: Path) -> No
 def test_a_probes_answer_carries_its_flags() -> None:
     probe = Generate("p", Sums(), n=1)  # type: ignore[arg-type]
     (example,) = probe.items()
-    found = [probe.result(example, Said(text, cut), None) for text, cut in (("0", False), ("7", True), ("so", True))]
+    found = [probe.result(example, Answer(text, cut), None) for text, cut in (("0", False), ("7", True), ("so", True))]
     assert [(r.right, r.unread, r.cut_off) for r in found] == [
         (True, False, False),
         (False, False, True),

@@ -147,10 +147,10 @@ def measure(
     from scalpel import api
     from scalpel.cli import tables
 
-    books = api.measure(
+    ledgers = api.measure(
         tuned, base=base, probes=probes, out=out_folder, device=device, dtype=dtype, progress=Progress()
     )
-    out.print(tables.ledger_table(books))
+    out.print(tables.ledger_table(ledgers))
     out.print(tables.LEDGER_LEGEND, style="dim", highlight=False)
 
 

@@ -59,12 +59,12 @@ def percent(share: float | None) -> str:
     return "" if share is None else "0" if share == 0 else f"{100 * share:.3g}%"
 
 
-def ledger_table(books: Sequence[Ledger]) -> Table:
+def ledger_table(ledgers: Sequence[Ledger]) -> Table:
     """A line a probe: items gained, lost, kept and never known, what came back, and the test's verdict."""
     headings: tuple[str, ...] = ("probe", "right", "gained", "lost", "kept", "never", "back", "Δ value", "verdict")
-    rows = [ledger_row(book) for book in books]
+    rows = [ledger_row(ledger) for ledger in ledgers]
     for heading, what in (("unread", "unread"), ("cut off", "cut_off")):
-        cells = [before_and_after(book, what) for book in books]
+        cells = [before_and_after(ledger, what) for ledger in ledgers]
         if any(cells):
             headings = (*headings[:-1], heading, headings[-1])
             rows = [(*row[:-1], cell, row[-1]) for row, cell in zip(rows, cells, strict=True)]
@@ -75,18 +75,18 @@ def ledger_table(books: Sequence[Ledger]) -> Table:
     return table
 
 
-def before_and_after(book: Ledger, what: str) -> str:
+def before_and_after(ledger: Ledger, what: str) -> str:
     """The share of a probe's answers that are `unread` or `cut_off`, before and after; nothing where none is."""
     from scalpel.evaluation import summary
 
-    shares = summary(book).get(what, {})
+    shares = summary(ledger).get(what, {})
     return f"{shares['before']:.0%} → {shares['after']:.0%}" if any(shares.values()) else ""
 
 
-def ledger_row(book: Ledger) -> tuple[str, ...]:
+def ledger_row(ledger: Ledger) -> tuple[str, ...]:
     from scalpel.evaluation import recovered, summary
 
-    found, came_back = summary(book), recovered(book)
+    found, came_back = summary(ledger), recovered(ledger)
     counts = [str(found.get(verdict, "")) for verdict in ("gained", "lost", "kept", "never")]
     right = f"{found['before']:.0%} → {found['after']:.0%}" if "before" in found else ""
     change = f"{found['value']['change']['mean']:+.2g}" if "value" in found else ""
@@ -94,7 +94,7 @@ def ledger_row(book: Ledger) -> tuple[str, ...]:
     if came_back is not None:
         lost, control = came_back["lost"], came_back["control"]
         back = f"{lost['recovered']}/{lost['tested']} ({control['recovered']}/{control['tested']})"
-    return escape(book.probe), right, *counts, back, change, found.get("verdict", "measured")
+    return escape(ledger.probe), right, *counts, back, change, found.get("verdict", "measured")
 
 
 def claims_table(claims: Sequence[Claim]) -> Table:

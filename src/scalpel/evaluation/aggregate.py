@@ -1,4 +1,4 @@
-"""What the seeds of one arm say together about cost, weights and recovered items."""
+"""Cost, weight change, retention floor and recovered items of one arm, aggregated over its seeds."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from scalpel.evaluation.recovery import PUSHES
 from scalpel.evaluation.results import ArmResults
 from scalpel.evaluation.statistics import fisher, wilson
 
-SURE = 0.95  # of upper bounds, as along a run
+SURE = 0.95  # one-sided confidence of an upper bound; the same as the retention floor uses during training
 COSTS = ("tokens_trained", "tokens_sampled", "flops", "seconds", "peak_memory_bytes")
 
 
 def cost(arm: ArmResults) -> dict[str, float | None]:
-    """Mean over seeds of each cost that every seed recorded; None for the others."""
+    """Mean over seeds of each cost that every seed recorded; None for the others, since a mean over some of the seeds
+    would compare arms at different work."""
     return {name: mean(run.summary.get("cost", {}).get(name) for run in arm.runs) for name in COSTS}
 
 
@@ -25,11 +26,12 @@ def mean(values: Iterable[float | None]) -> float | None:
 
 
 def weights(arm: ArmResults) -> dict[str, Any] | None:
-    """The table of weight change (components × layers), each cell the mean over seeds."""
+    """The table of relative weight change (components × layers), each cell the mean over seeds."""
     tables = [table for run in arm.runs if (table := run.summary.get("weights"))]
     if not tables:
         return None
     first = tables[0]
+    # a seed whose table has another shape has no cells that could be averaged with those of the first
     alike = [t for t in tables if (t["components"], t["layers"]) == (first["components"], first["layers"])]
     cells = [
         [mean(table["relative"][row][column] for table in alike) for column in range(len(first["layers"]))]
@@ -39,7 +41,8 @@ def weights(arm: ArmResults) -> dict[str, Any] | None:
 
 
 def floor(arm: ArmResults) -> dict[str, Any] | None:
-    """What became of the floor at the end of the runs, over seeds; None where an arm had none."""
+    """The retention floor at the end of the runs, over seeds; None where an arm had none."""
+    # of several stages, the last one that has a floor counts
     found = [run.summary["floors"][-1] for run in arm.runs if run.summary.get("floors")]
     if not found:
         return None
@@ -60,19 +63,23 @@ def floor(arm: ArmResults) -> dict[str, Any] | None:
 
 
 def broken(one: Mapping[str, Any]) -> bool:
-    """Whether even the upper bound of what is left of an ability is below the floor; else it may be chance."""
+    """Whether the floor was violated beyond chance: for some ability even the upper confidence bound of the retained
+    share lies below it."""
     left = ((share, one["units"][name]) for name, share in one["left"].items() if share is not None)
     return any(wilson(share * units, units, 2 * SURE - 1).high < one["floor"] for share, units in left)
 
 
 def since(steps: Sequence[int | None]) -> int | None:
-    """The step from which on the floor held in every seed; None if one of them ended below it."""
+    """The step after which the floor held in every seed; None if it was violated at the end of some seed."""
     known = [step for step in steps if step is not None]
     return max(known) if len(known) == len(steps) else None
 
 
 def recovery(arm: ArmResults) -> dict[str, Any] | None:
-    """Lost items that came back, beside items never known, over all probes and seeds of the arm."""
+    """Recovered items among the lost and, as a control, among the never known, over all probes and seeds of the arm.
+
+    The p-value takes items as independent, though one item is tested in every seed; it is somewhat too small.
+    """
     found = [row for run in arm.runs for row in run.recovery.values() if row]
     if not found:
         return None
@@ -82,7 +89,7 @@ def recovery(arm: ArmResults) -> dict[str, Any] | None:
 
 
 def total(tallies: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    """The tallies added up, under any push and under each."""
+    """The sum of the tallies, over all recovery tests and for each."""
     tallies = list(tallies)
     found: dict[str, Any] = add(tallies)
     if found["tested"]:

@@ -1,10 +1,11 @@
-"""What one arm gained and forgot, over its seeds and items.
+"""Gain, forgetting and net of one arm, over its seeds and items.
 
 gain        mean over target probes of (share right after − share right before)
 forgetting  mean over old abilities of (share lost, of the items that were right before)
 net         gain − price · forgetting
 
-Intervals resample seeds and items; see `statistics.replicates`.
+Intervals resample seeds and items; see `statistics.replicates`. Each probe weighs the same, however many items it has,
+so that the size of a test set doesn't decide which ability matters.
 """
 
 from __future__ import annotations
@@ -29,12 +30,12 @@ from scalpel.evaluation.unread import shares
 
 @dataclass(frozen=True)
 class ArmScores:
-    """An arm's numbers, with the replicates (axis B) from which intervals and differences come."""
+    """The scores of an arm, with the bootstrap replicates (axis B) from which intervals and differences are made."""
 
     arm: ArmResults
-    gain: Interval | None  # None where no target with right and wrong was measured
-    forgetting: Interval | None  # None where no old ability was measured of which the base knew something
-    net: Interval | None  # the gain alone where forgetting was not measured; None where the gain was not
+    gain: Interval | None  # None where no target probe has right and wrong
+    forgetting: Interval | None  # None where the base was right on no item of any old ability
+    net: Interval | None  # equal to the gain where forgetting was not measured; None where the gain was not
     net_B: np.ndarray
 
     @property
@@ -43,23 +44,24 @@ class ArmScores:
 
 
 def targets(arm: ArmResults) -> list[Table]:
-    """The probes of the skill being taught."""
+    """The probes of the skill that is taught."""
     return [t for t in arm.tables.values() if t.role == "target" and t.judged]
 
 
 def abilities(arm: ArmResults) -> list[Table]:
-    """The old abilities of which the base knew something: only what was known can be lost."""
+    """The old abilities on which the base was right at least once: only what was known can be lost."""
     return [t for t in arm.tables.values() if t.role == "keep" and t.judged and t.before_I.any()]
 
 
-def standing(arm: ArmResults, price: float = 1.0) -> ArmScores:
-    """Pools the seeds of an arm. `price` is what a point of forgetting costs, in points of gain."""
+def score_arm(arm: ArmResults, price: float = 1.0) -> ArmScores:
+    """The scores of an arm over its seeds. `price` is the cost of a point of forgetting, in points of gain."""
     gain, gain_B = None, np.zeros(DRAWS)
     if targets(arm):
         gain, gain_B = pooled(arm, ((t.probe, t.change_SI, (-1.0, 1.0)) for t in targets(arm)))
     forgetting, forgetting_B = None, np.zeros(DRAWS)
     if abilities(arm):
         forgetting, forgetting_B = pooled(arm, ((t.probe, t.lost_SK, (0.0, 1.0)) for t in abilities(arm)))
+    # gain and forgetting share the draws of seeds (`seeds_of` is the arm's name), so their covariance is in the net
     net_B = gain_B - price * forgetting_B
     if gain is None:
         return ArmScores(arm, None, forgetting, None, net_B)
@@ -70,7 +72,8 @@ def standing(arm: ArmResults, price: float = 1.0) -> ArmScores:
 def pooled(
     arm: ArmResults, tables: Iterable[tuple[str, np.ndarray, tuple[float, float]]]
 ) -> tuple[Interval, np.ndarray]:
-    """The mean over probes of each probe's mean, and its replicates."""
+    """The mean over probes of each probe's mean, with its interval and its replicates. `tables` holds (probe, values of
+    seeds × items, least and greatest value of an item)."""
     means, found = [], []
     for probe, values_SI, ends in tables:
         means.append(float(values_SI.mean()))
@@ -80,7 +83,7 @@ def pooled(
 
 
 def describe(arm: ArmResults) -> list[dict[str, Any]]:
-    """One row a probe: before, after, and what was gained and lost, pooled over seeds."""
+    """One row per probe: before, after, gained and lost, over all seeds."""
     rows = [judged_row(t) if t.judged else value_row(t) for t in arm.tables.values()]
     return [row | shares(arm, row["probe"]) for row in rows]
 
@@ -109,7 +112,7 @@ def value_change(t: Table) -> dict[str, Any]:
 
 
 def in_words(change: Interval) -> str:
-    """The words of the ledger's rule, for a change pooled over seeds."""
+    """The verdict in the words of the ledger's rule, here from the interval of a change over all seeds."""
     if change.apart_from_zero:
         return "gained" if change.low > 0 else "lost"
     return "unchanged" if within(change, ALIKE) else "too few items to tell"

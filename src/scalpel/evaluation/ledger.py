@@ -1,4 +1,5 @@
-"""The ledger: each item before and after. Its unit is the item; an average hides what was swapped.
+"""The ledger: every item before and after training. Its unit is the item, since an average hides churn: five items
+gained and five lost leave the accuracy as it was.
 
 gained  wrong → right      kept   right → right
 lost    right → wrong      never  wrong → wrong
@@ -32,10 +33,11 @@ VERDICTS: dict[tuple[bool, bool], Verdict] = {
     (True, False): "lost",
     (False, False): "never",
 }
-WRITTEN = ("generate", "revised", "sampled")  # kinds of probes whose items the model answers in its own words
+WRITTEN = ("generate", "revised", "sampled")  # kinds of probes whose answers the model generates
 FLAG = (bool, type(None))
 PROBE = {"file": str, "role": str, "kind": str, "unit": str, "k": (int, type(None))}
-SUMMARY = {"probes": {...: PROBE}}  # what of the files is read again
+SUMMARY = {"probes": {...: PROBE}}  # the keys of summary.json that are read back
+# Every key is optional here: ledgers of earlier versions lack the newer ones. `read` says which keys must be there.
 ENTRY = {
     **{f"{key}?": str for key in ("id", "prompt", "answer", "verdict", "output_before", "output_after")},
     **{f"{key}?": FLAG for key in ("before", "after", "recovered_within_k", "recovered_halfway")},
@@ -43,8 +45,8 @@ ENTRY = {
     **{f"{key}?": FLAG for key in ("cut_off_before", "cut_off_after")},
     **{f"{key}?": OPTIONAL_NUMBER for key in ("logp_before", "logp_after")},
 }
-ALIKE = 0.05  # two accuracies nearer than 5 points count as unchanged
-SIGNIFICANT = 0.05
+ALIKE = 0.05  # margin of equivalence: a change within 5 points of accuracy counts as unchanged
+SIGNIFICANT = 0.05  # level of the exact paired test
 RULE = (
     "“gained” or “lost” where the exact paired test gives p < 0.05; “unchanged” where the whole 95% "
     "interval of the change lies within 5 points; “too few items to tell” otherwise"
@@ -53,7 +55,7 @@ RULE = (
 
 @dataclass(frozen=True)
 class Entry:
-    """One item before and after. A `recovered_…` is None where that test was not made."""
+    """One item before and after training. A `recovered_…` field is None where that test was not made."""
 
     id: str
     prompt: str
@@ -68,14 +70,14 @@ class Entry:
     recovered_within_k: bool | None = None
     recovered_halfway: bool | None = None
     recovered_conjugate: bool | None = None
-    unread_before: bool = False  # whether nothing in the output reads as an answer
+    unread_before: bool = False  # whether the verifier found no answer in the output
     unread_after: bool = False
-    cut_off_before: bool = False  # whether the limit on tokens ended the output
+    cut_off_before: bool = False  # whether `max_tokens` ended the output
     cut_off_after: bool = False
 
     @property
     def recovered(self) -> bool | None:
-        """Whether any test brought the item back; None where none was made."""
+        """Whether any recovery test got the item right again; None where none was made."""
         made = [
             test
             for test in (self.recovered_within_k, self.recovered_halfway, self.recovered_conjugate)
@@ -93,14 +95,14 @@ class Ledger:
     kind: str
     unit: str
     entries: tuple[Entry, ...]
-    k: int | None = None  # samples of the test "recovered within k samples", where it was made
+    k: int | None = None  # number of samples of the test "within k samples", where it was made
 
     def of(self, *verdicts: Verdict) -> list[Entry]:
         return [entry for entry in self.entries if entry.verdict in verdicts]
 
 
 def side_by_side(probe: Probe, before: Sequence[ItemResult], after: Sequence[ItemResult]) -> Ledger:
-    """Lays the two looks of one probe side by side. Both must hold the same items."""
+    """The ledger of one probe from its results before and after. Raises ValueError unless both hold the same items."""
     results_after = {result.id: result for result in after}
     strangers = {result.id for result in before} ^ set(results_after)
     if strangers:
@@ -113,6 +115,7 @@ def side_by_side(probe: Probe, before: Sequence[ItemResult], after: Sequence[Ite
 
 
 def entry(before: ItemResult, after: ItemResult) -> Entry:
+    # probes that score text, or the drift from the base, have values but no right and wrong
     if before.right is None or after.right is None:
         verdict: Verdict = "measured"
     else:
@@ -136,9 +139,10 @@ def entry(before: ItemResult, after: ItemResult) -> Entry:
 
 
 def verdict_in_words(gained: int, lost: int, n: int) -> str:
-    """What the items of one probe allow to be said of it, by RULE.
+    """The verdict on one probe by RULE, from the numbers of items gained and lost among n.
 
-    At least 6 flips all one way are needed for p < 0.05, so with fewer no direction is ever claimed.
+    The exact test needs at least 6 flips, all in one direction, for p < 0.05 (2 · ½⁶ = 0.031), so with fewer no
+    direction is ever claimed. "Unchanged" is a test of equivalence: that no difference was found doesn't suffice.
     """
     if n and mcnemar(gained, lost) < SIGNIFICANT:
         return "gained" if gained > lost else "lost"
@@ -147,26 +151,27 @@ def verdict_in_words(gained: int, lost: int, n: int) -> str:
 
 
 def within(change: Interval, margin: float) -> bool:
-    """Whether the whole interval is nearer to zero than the margin."""
+    """Whether the whole interval lies within ± margin."""
     return max(-change.low, change.high) <= margin
 
 
-def summary(book: Ledger) -> dict[str, Any]:
-    """Counts, test and intervals of one probe, ready for JSON. Shares are of all items but for `share_lost`."""
-    found: dict[str, Any] = {"role": book.role, "kind": book.kind, "unit": book.unit, "items": len(book.entries)}
-    judged = [entry for entry in book.entries if entry.verdict != "measured"]
+def summary(ledger: Ledger) -> dict[str, Any]:
+    """Counts, test and intervals of one probe as a table for JSON. Shares are shares of all items, except for
+    `share_lost`, which is a share of the items that were right before."""
+    n = len(ledger.entries)
+    found: dict[str, Any] = {"role": ledger.role, "kind": ledger.kind, "unit": ledger.unit, "items": n}
+    judged = [entry for entry in ledger.entries if entry.verdict != "measured"]
     if judged:
         found |= judged_summary(judged)
-    if book.kind in WRITTEN:
-        n = max(1, len(book.entries))
+    if ledger.kind in WRITTEN:
         for what in ("unread", "cut_off"):
             found[what] = {
-                side: sum(getattr(entry, f"{what}_{side}") for entry in book.entries) / n
+                side: sum(getattr(entry, f"{what}_{side}") for entry in ledger.entries) / max(1, n)
                 for side in ("before", "after")
             }
     changes = [
         (entry.logp_before, entry.logp_after)
-        for entry in book.entries
+        for entry in ledger.entries
         if entry.logp_before is not None and entry.logp_after is not None
     ]
     if changes:
@@ -199,13 +204,13 @@ def value_summary(values_I2: np.ndarray) -> dict[str, Any]:
 
 
 def metrics(name: str, before: Iterable[ItemResult], now: Iterable[ItemResult]) -> dict[str, float]:
-    """What a checkpoint's look at a probe adds to metrics.jsonl.
+    """The keys that an evaluation of a probe during training adds to its line of metrics.jsonl.
 
     probe/<name>/accuracy   share of all items that are right
-    probe/<name>/kept       of those right before training, the share still right
+    probe/<name>/kept       of the items that were right before training, the share still right
     probe/<name>/value      mean in the probe's unit (log p of the right answer; KL to the base)
-    probe/<name>/unread     share of answers in which there was nothing to read; only where there are any
-    probe/<name>/cut_off    share of answers that the limit on tokens ended; only where there are any
+    probe/<name>/unread     share of answers in which the verifier found none; absent where it is zero
+    probe/<name>/cut_off    share of answers that `max_tokens` ended; absent where it is zero
     """
     known = {result.id for result in before if result.right}
     now = list(now)
@@ -226,16 +231,17 @@ def metrics(name: str, before: Iterable[ItemResult], now: Iterable[ItemResult]) 
 
 
 def write(folder: Path, ledgers: Sequence[Ledger], extra: dict[str, dict[str, Any]] | None = None) -> None:
-    """Writes `ledger/<probe>.jsonl`, one line an item, and `ledger/summary.json`, under a run folder.
+    """Writes `ledger/<probe>.jsonl`, one line per item, and then `ledger/summary.json`, into a run folder.
 
-    `extra` adds keys to a probe's summary, by its name: `{"facts": {"recovery": …}}`.
+    `extra` adds keys to the summary of a probe, by its name: `{"facts": {"recovery": …}}`.
     """
-    names = file_names([book.probe for book in ledgers], "probe")
+    # the summary is written last: readers take its presence as the sign that every probe's file is complete
+    names = file_names([ledger.probe for ledger in ledgers], "probe")
     probes = {}
-    for book in ledgers:
-        write_jsonl(folder / "ledger" / f"{names[book.probe]}.jsonl", (asdict(entry) for entry in book.entries))
-        probes[book.probe] = {"file": f"{names[book.probe]}.jsonl", "k": book.k} | summary(book)
-        probes[book.probe] |= (extra or {}).get(book.probe, {})
+    for ledger in ledgers:
+        write_jsonl(folder / "ledger" / f"{names[ledger.probe]}.jsonl", (asdict(entry) for entry in ledger.entries))
+        probes[ledger.probe] = {"file": f"{names[ledger.probe]}.jsonl", "k": ledger.k} | summary(ledger)
+        probes[ledger.probe] |= (extra or {}).get(ledger.probe, {})
     write_json(folder / "ledger" / "summary.json", {"format": 1, "rule": RULE, "probes": probes})
 
 
@@ -243,7 +249,8 @@ def read(folder: Path) -> list[Ledger]:
     """The ledgers of a run folder, in the order in which they were written."""
     about = read_json(folder / "ledger" / "summary.json", SUMMARY)
     known = {field.name for field in fields(Entry)}
-    needed = {field.name for field in fields(Entry) if field.default is MISSING}  # others are newer than some ledgers
+    # fields with a default were added later, so ledgers of earlier versions may lack them
+    needed = {field.name for field in fields(Entry) if field.default is MISSING}
     found = []
     for probe, row in about["probes"].items():
         path = folder / "ledger" / row["file"]
@@ -253,6 +260,7 @@ def read(folder: Path) -> list[Ledger]:
                 odd = ", ".join(sorted(needed - set(line) | set(line) - known))
                 raise ValueError(f"{path}:{number} is not a ledger entry (missing or unknown: {odd})")
             entries.append(Entry(**line))
+        # a file cut at a line's end is valid JSONL, and only the count shows that items are missing
         if (items := row.get("items", len(entries))) != len(entries):
             raise ValueError(f"{path} holds {len(entries)} items, but summary.json beside it counts {items}: {DAMAGED}")
         found.append(Ledger(probe, row["role"], row["kind"], row["unit"], tuple(entries), row["k"]))

@@ -1,11 +1,12 @@
-"""Forgetting at the same target accuracy: a method that learnt less has also forgotten less.
+"""Forgetting at matched target accuracy. A method that learnt less has also forgotten less, so arms are compared at
+equal target accuracy as well as at equal budget.
 
-Each run's checkpoints make a path of (target accuracy, forgetting). At a level a, between the last
-checkpoint below it and the first at or above it:
+The evaluations during a run make a path of (target accuracy, forgetting). At a level a, between the last
+evaluation below it and the first at or above it, both are interpolated linearly:
 
   w = (a − target₁) / (target₂ − target₁),   forgetting(a) = (1 − w) · forgetting₁ + w · forgetting₂
 
-and the same for the step and the FLOPs that it took.
+and the same for the step and the FLOPs spent until then.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ LEVELS = (0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What one checkpoint showed: target accuracy, share of old abilities lost, and its cost so far."""
+    """One evaluation during a run: target accuracy, share of old abilities lost, and the cost until then."""
 
     step: float
     flops: float
@@ -31,7 +32,8 @@ class Checkpoint:
 
 
 def path(run: RunResults, targets: Sequence[str], abilities: Sequence[str]) -> list[Checkpoint]:
-    """The run's probed checkpoints in order; those that lack a probe are left out."""
+    """The evaluations of a run in order of steps; those without every target, or without any old ability, are left
+    out."""
     found = []
     for line in sorted(run.probes, key=lambda line: line["step"]):
         rights = present(line, targets, "accuracy")
@@ -49,13 +51,16 @@ def path(run: RunResults, targets: Sequence[str], abilities: Sequence[str]) -> l
 
 
 def present(line: dict[str, Any], probes: Sequence[str], what: str) -> list[float]:
-    """That metric of each of the probes that were looked at in this checkpoint."""
+    """The metric `what` of those probes that this line of metrics.jsonl has, without NaN."""
     found = [line.get(f"probe/{name}/{what}") for name in probes]
     return [value for value in found if value is not None and isfinite(value)]
 
 
 def at_level(points: Sequence[Checkpoint], level: float) -> Checkpoint | None:
-    """Where the path first reaches the level; None if it never does."""
+    """The interpolated point at which the path first reaches the level; None if it never does.
+
+    The first crossing counts, even if the accuracy falls below the level again: it is where a user would stop.
+    """
     for index, here in enumerate(points):
         if here.target >= level:
             return here if index == 0 else between(points[index - 1], here, level)
@@ -77,22 +82,25 @@ def between(low: Checkpoint, high: Checkpoint, level: float) -> Checkpoint:
 
 
 def levels(paths: Sequence[Sequence[Checkpoint]]) -> list[float]:
-    """The levels worth a row: above where the runs start, and reached by one of them.
+    """The levels that make a row: above the accuracy at which the runs start, and reached by at least one of them.
 
-    The highest level that every run reached is among them, rounded down to a percent: there alone
-    all arms can be compared.
+    The highest level that every run reached is among them, rounded down to a percent: it is the highest at which all
+    arms can be compared.
     """
     paths = [points for points in paths if points]
     if not paths:
         return []
     start = max(points[0].target for points in paths)
     tops = [max(checkpoint.target for checkpoint in points) for points in paths]
-    common = int(100 * min(tops) + 1e-9) / 100
+    common = int(100 * min(tops) + 1e-9) / 100  # 1e-9: 100 · 0.29 is 28.999… in floating point
     return sorted({level for level in (*LEVELS, common) if start < level <= max(tops)})
 
 
 def matched(arms: Sequence[ArmResults], targets: Sequence[str], abilities: Sequence[str]) -> list[dict[str, Any]]:
-    """A row for each level: every arm's forgetting there, mean and range over the seeds that reached it."""
+    """One row per level: every arm's forgetting there, as mean and range over the seeds that reached it.
+
+    Seeds that didn't reach a level are absent from its mean, so each cell says how many reached it.
+    """
     paths = {arm.name: [path(run, targets, abilities) for run in arm.runs] for arm in arms}
     rows = []
     for level in levels([points for runs in paths.values() for points in runs]):

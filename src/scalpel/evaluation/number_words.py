@@ -1,4 +1,4 @@
-"""Numbers as words, for the verdict and the tables: the same wording in the terminal and on the page."""
+"""Formats numbers for the verdict and the tables, alike in the terminal and in the HTML report."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ MINUS = "−"
 
 
 def percent(share: float | None, digits: int = 0) -> str:
-    """0.213 → 21%. Shares that aren't quite 0% or 100% are not rounded to them."""
+    """0.213 → 21%. A share near 0% or 100% is never rounded to it: "0% lost" has to mean that none was lost."""
     if share is None or share != share:
         return "–"
     if 0 < share < 0.005 and digits == 0:
@@ -21,7 +21,7 @@ def percent(share: float | None, digits: int = 0) -> str:
 
 
 def points(share: float) -> str:
-    """A difference of two shares: 0.213 → 21 points; below ten points with one digit."""
+    """A difference of two shares in points: 0.213 → 21; below ten points with one decimal."""
     size = abs(100 * share)
     text = f"{100 * share:.1f}" if 0 < size < 9.95 else f"{100 * share:.0f}"
     text = {"-0.0": "0", "0.0": "0", "-0": "0"}.get(text, text)
@@ -29,7 +29,7 @@ def points(share: float) -> str:
 
 
 def point_range(interval: Interval) -> str:
-    """`12 to 19`: the ends of an interval in points."""
+    """`12 to 19`: the bounds of an interval in points."""
     return f"{points(interval.low)} to {points(interval.high)}"
 
 
@@ -44,7 +44,7 @@ def signed(share: float) -> str:
 
 
 def quantity(value: float | None, unit: str = "") -> str:
-    """1234567 → 1.23M: three digits and a prefix."""
+    """1234567 → 1.23M: three significant digits and an SI prefix."""
     if value is None:
         return "–"
     prefixes = ["", "k", "M", "G", "T", "P", "E", "Z"]
@@ -55,7 +55,7 @@ def quantity(value: float | None, unit: str = "") -> str:
 
 
 def memory(size: float | None) -> str:
-    """Bytes in binary units."""
+    """A number of bytes in binary units."""
     if size is None:
         return "–"
     for unit in ("B", "KiB", "MiB", "GiB"):

@@ -1,12 +1,12 @@
-"""Is a lost item suppressed or erased? Suppressed: some push brings it back. Erased: none did.
+"""Recovery tests: is a lost item suppressed (some test recovers it) or erased (none does)?
 
-Three pushes, each of which leaves the knowledge as it is and changes only the way to it:
+Each of the three tests leaves the knowledge in the weights as it is and changes only how it is reached:
   within k   any of k samples at temperature 1 is right
-  halfway    right at the weights ½ (base + tuned)
-  conjugate  right when asked in another form, such as the second language
+  halfway    the greedy answer is right at the weights ½ (base + tuned)
+  conjugate  the greedy answer is right when the item is asked in another form, such as the second language
 
-Guessable items come back by chance. So the same pushes are given to items that the base never knew,
-and the report shows both shares; only what lost items have beyond that control speaks of memory.
+Items that can be guessed are recovered by chance. So the same tests are given to items that the base never knew, and
+the report shows both shares; only the excess of the lost items over this control is evidence of suppression.
 """
 
 from __future__ import annotations
@@ -30,25 +30,25 @@ PUSHES = ("within_k", "halfway", "conjugate")
 
 
 def recover(
-    book: Ledger,
+    ledger: Ledger,
     probe: Generate | Choose,
     tuned: Engine,
     halfway: Engine | None = None,
     *,
     k: int = 8,
-    most: int = 100,
+    max_items: int = 100,
     seed: int = 0,
 ) -> Ledger:
-    """The ledger with its lost items, and as many that the base never knew, put to the tests.
+    """The ledger with the recovery tests of its lost items and of items that the base never knew.
 
-    `halfway` holds the weights ½ (base + tuned). At most `most` items of each sort are tested, drawn
-    by the seed; a probe that chooses by log-probability has only the halfway test.
+    `halfway` holds the weights ½ (base + tuned). At most `max_items` lost and as many never-known items are tested,
+    drawn by the seed. A probe that chooses by log-probability has only the halfway test. Raises ValueError for k < 1.
     """
     if k < 1:
         raise ValueError(f"k = {k} samples; the test within k samples needs at least 1")
-    chosen = pick(book.of("lost"), most, seed) | pick(book.of("never"), most, seed)
+    chosen = pick(ledger.of("lost"), max_items, seed) | pick(ledger.of("never"), max_items, seed)
     if not chosen:
-        return book
+        return ledger
     some = probe.only(chosen)
     flags: dict[str, dict[str, bool]] = {push: {} for push in PUSHES}
     if isinstance(some, Generate):
@@ -63,21 +63,21 @@ def recover(
             recovered_halfway=flags["halfway"].get(entry.id),
             recovered_conjugate=flags["conjugate"].get(entry.id),
         )
-        for entry in book.entries
+        for entry in ledger.entries
     )
-    return replace(book, entries=entries, k=k if flags["within_k"] else None)
+    return replace(ledger, entries=entries, k=k if flags["within_k"] else None)
 
 
-def pick(entries: list[Entry], most: int, seed: int) -> set[str]:
-    drawn = entries if len(entries) <= most else Random(seed).sample(entries, most)
+def pick(entries: list[Entry], max_items: int, seed: int) -> set[str]:
+    drawn = entries if len(entries) <= max_items else Random(seed).sample(entries, max_items)
     return {entry.id for entry in drawn}
 
 
 def under_conjugate(probe: Generate, tuned: Engine) -> dict[str, bool]:
-    """Whether each item is right when asked in its conjugate form, where its task offers one.
+    """Whether each item is right when it is asked in its conjugate form; empty where the task has no such form.
 
-    A task offers it as `conjugate(example) → (example in the other form, decode)`, or None for an
-    item without; `decode` turns the answer back, so that the item's own verifier can judge it.
+    A task has a method `conjugate(example) → (example in the other form, decode)`, or None for an item without one;
+    `decode` translates the answer back, so that the item's own verifier can judge it.
     """
     conjugate: Conjugate | None = getattr(probe.task, "conjugate", None)
     if conjugate is None:
@@ -90,17 +90,20 @@ def under_conjugate(probe: Generate, tuned: Engine) -> dict[str, bool]:
     }
 
 
-def recovered(book: Ledger) -> dict[str, Any] | None:
-    """Shares recovered of the lost and of the never known, ready for JSON; None where none was tested."""
-    lost, control = tally(book.of("lost")), tally(book.of("never"))
+def recovered(ledger: Ledger) -> dict[str, Any] | None:
+    """The recovered shares of lost and of never-known items as a table for JSON; None where no lost item was tested.
+
+    The test is one-sided: it asks whether lost items are recovered more often than guessing explains.
+    """
+    lost, control = tally(ledger.of("lost")), tally(ledger.of("never"))
     if not lost["tested"]:
         return None
     p = fisher(lost["recovered"], lost["tested"], control["recovered"], control["tested"])
-    return {"k": book.k, "lost": lost, "control": control, "p": p}
+    return {"k": ledger.k, "lost": lost, "control": control, "p": p}
 
 
 def tally(entries: list[Entry]) -> dict[str, Any]:
-    """How many came back, under any push and under each."""
+    """How many items were tested and how many recovered, over all tests and for each."""
     tested = [entry for entry in entries if entry.recovered is not None]
     back = sum(bool(entry.recovered) for entry in tested)
     found: dict[str, Any] = {"tested": len(tested), "recovered": back}

@@ -1,7 +1,7 @@
-"""Reads run folders back into tables. All that a comparison or a report knows, it knows from here.
+"""Reads run folders back into tables. Comparisons and reports are made from these tables alone.
 
-A run folder is one training run, or a comparison of arms: `arms/<arm>/seed-<s>/` each of which is
-the folder of one training run. See docs/run-folder.md.
+A run folder holds one training run, or a comparison of arms, in which each `arms/<arm>/seed-<s>/` is the folder of one
+training run. See docs/run-folder.md.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ COUNTS = {"tested": NUMBER, "recovered": NUMBER}
 TALLY = {**COUNTS, **{f"{push}?": COUNTS for push in PUSHES}}
 RECOVERY = {"k": OPTIONAL_NUMBER, "lost": TALLY, "control": TALLY}
 SHARE = {...: OPTIONAL_NUMBER}
-ABOUT = {"recovery?": (RECOVERY, type(None)), "unread?": SHARE, "cut_off?": SHARE}  # in the ledger's summary
+ABOUT = {"recovery?": (RECOVERY, type(None)), "unread?": SHARE, "cut_off?": SHARE}  # of a probe in ledger/summary.json
 LINE = {"kind": str, "step?": NUMBER, "flops?": OPTIONAL_NUMBER, "seconds?": OPTIONAL_NUMBER}
 WEIGHTS = {"components": [str], "layers": [str], "relative": [[OPTIONAL_NUMBER]]}
-COMPLETE = {
+COMPLETE = {  # the keys of a run's summary.json that are read back
     "cost?": {...: OPTIONAL_NUMBER},
     "weights?": WEIGHTS,
     "floors?": [dict],
@@ -35,12 +35,12 @@ COMPLETE = {
     "tuning_cost?": {...: OPTIONAL_NUMBER},
     "learning_rate?": OPTIONAL_NUMBER,
     "steps?": OPTIONAL_NUMBER,
-}  # of summary.json, what is read again
+}
 
 
 @dataclass(frozen=True)
 class RunResults:
-    """One training run: its ledgers, its summary and what its checkpoints showed."""
+    """One training run: its ledgers, its summary and its evaluations during training."""
 
     folder: Path
     seed: int
@@ -49,12 +49,15 @@ class RunResults:
     probes: list[dict[str, Any]]  # the `probe` lines of metrics.jsonl
     train: list[dict[str, Any]]  # the `train` lines
     recovery: Mapping[str, Any] = field(default_factory=dict)
-    about: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # each probe's entry in the ledger's summary
+    about: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # each probe's entry in ledger/summary.json
 
 
 @dataclass(frozen=True)
 class Table:
-    """One probe in one arm: the same items in every seed. Axes: S seeds, I items."""
+    """One probe in one arm, with the same items in every seed. Axes: S seeds, I items, K items that were right before.
+
+    The base is the same for all seeds, so values before training have no seed axis.
+    """
 
     probe: str
     role: str
@@ -72,12 +75,12 @@ class Table:
 
     @property
     def change_SI(self) -> np.ndarray:
-        """after − before of every item: 1 gained, −1 lost, 0 unchanged."""
+        """after − before for every item: 1 gained, −1 lost, 0 unchanged."""
         return self.after_SI - self.before_I
 
     @property
     def lost_SK(self) -> np.ndarray:
-        """1 where lost, over the K items that were right before."""
+        """1 where lost and 0 where kept, over the K items that were right before."""
         return 1 - self.after_SI[:, self.before_I == 1]
 
     @property
@@ -87,7 +90,7 @@ class Table:
 
 @dataclass(frozen=True)
 class ArmResults:
-    """One method in every seed that was run."""
+    """One arm of a comparison: a method in every seed that was run."""
 
     name: str
     runs: tuple[RunResults, ...]
@@ -98,7 +101,7 @@ class ArmResults:
 
     @cached_property
     def tables(self) -> dict[str, Table]:
-        """A table for each probe, in the order of the ledger."""
+        """One table per probe, in the order of the ledger."""
         return {probe: table(self.name, [run.ledgers[probe] for run in self.runs]) for probe in self.probes}
 
     @property
@@ -106,25 +109,31 @@ class ArmResults:
         first = list(self.runs[0].ledgers)
         for run in self.runs:
             if list(run.ledgers) != first:
-                raise ValueError(f"{run.folder} was measured on {list(run.ledgers)}, its sister on {first}")
+                raise ValueError(
+                    f"{run.folder} was measured on the probes {list(run.ledgers)}, but {self.runs[0].folder} on "
+                    f"{first}: measure both with the same recipe"
+                )
         return first
 
 
-def table(arm: str, books: list[Ledger]) -> Table:
-    """Lays the ledgers of one probe, one a seed, over each other; they must hold the same items."""
-    first = books[0]
+def table(arm: str, ledgers: list[Ledger]) -> Table:
+    """The table of one probe from its ledgers, one per seed. Raises ValueError unless all seeds hold the same items and
+    the same results of the base."""
+    first = ledgers[0]
     ids = tuple(entry.id for entry in first.entries)
     rows = []
-    for book in books:
-        by_id = {entry.id: entry for entry in book.entries}
+    for ledger in ledgers:
+        by_id = {entry.id: entry for entry in ledger.entries}
         if set(by_id) != set(ids):
-            raise ValueError(f"the seeds of arm {arm!r} hold different items of probe {book.probe!r}")
+            raise ValueError(f"the seeds of arm {arm!r} hold different items of probe {ledger.probe!r}")
         rows.append([by_id[id] for id in ids])
+    # Greedy decoding can differ between machines by a near-tie, so a base that is measured once per seed may disagree
+    # with itself. Pairing on such data would count that as change, so it is refused. NaN (not judged) equals NaN here.
     before = [[number(entry.before) for entry in row] for row in rows]
     if any(np.not_equal(np.nan_to_num(row, nan=-1), np.nan_to_num(before[0], nan=-1)).any() for row in before):
         raise ValueError(
-            f"the seeds of arm {arm!r} start from different answers to probe {first.probe!r}; "
-            "look at the base once and hand that to every run's measurement"
+            f"the seeds of arm {arm!r} have different results of the base on probe {first.probe!r}: "
+            "measure the base once, and give its results to the measurement of every run"
         )
     return Table(
         probe=first.probe,
@@ -144,7 +153,8 @@ def number(value: float | bool | None) -> float:
 
 
 def load(folder: str | Path) -> list[ArmResults]:
-    """The arms of a comparison, or the one arm that a single training run is."""
+    """The arms of a comparison; a single training run is one arm with one seed. Raises ValueError for a folder that
+    holds neither."""
     folder = Path(folder)
     if not folder.is_dir():
         raise ValueError(f"there is no run folder {folder}; give one that `train` or `compare` wrote")
@@ -162,14 +172,14 @@ def load(folder: str | Path) -> list[ArmResults]:
 
 
 def in_order(folder: Path, arms: list[ArmResults]) -> list[ArmResults]:
-    """In the order of `comparison.json`'s `order`, where there is one; by name otherwise."""
+    """The arms in the order that comparison.json has under `order`; by name where there is none."""
     path = folder / "comparison.json"
     order: list[str] = read_json(path, {"order?": [str]}).get("order", []) if path.is_file() else []
     return sorted(arms, key=lambda arm: (order.index(arm.name) if arm.name in order else len(order), arm.name))
 
 
 def seeds_in(arm: Path) -> list[Path]:
-    """The finished seeds of an arm: those with a ledger, and a summary, which is written last."""
+    """The folders of an arm's finished seeds: those with a ledger and with summary.json, which is written last."""
     ends = ("ledger/summary.json", "summary.json")
     found = [path for path in arm.glob("seed-*") if all((path / end).is_file() for end in ends)]
     return sorted(found, key=seed_of)
@@ -193,7 +203,7 @@ def load_run(folder: Path) -> RunResults:
     return RunResults(
         folder=folder,
         seed=seed_of(folder),
-        ledgers={book.probe: book for book in read_ledgers(folder)} if measured else {},
+        ledgers={ledger.probe: ledger for ledger in read_ledgers(folder)} if measured else {},
         summary=read_json(summary, COMPLETE) if summary.is_file() else {},
         probes=[line for line in lines if line.get("kind") == "probe"],
         train=[line for line in lines if line.get("kind") == "train"],

@@ -10,12 +10,12 @@ from zlib import crc32
 import numpy as np
 from scipy.stats import binomtest, fisher_exact, norm
 
-DRAWS = 2000
+DRAWS = 2000  # bootstrap replicates; the 2.5% quantile of 2000 rests on 50 of them
 CONFIDENCE = 0.95
 
 
 class Interval(NamedTuple):
-    """A value with the interval that holds the true one 95 times in 100, unless said otherwise."""
+    """An estimate with its confidence interval, at 95% unless said otherwise."""
 
     mean: float
     low: float
@@ -27,17 +27,17 @@ class Interval(NamedTuple):
 
 
 def mcnemar(gained: int, lost: int) -> float:
-    """Exact two-sided McNemar test: p = P(split at least this uneven), flips ~ Binomial(g + l, ½).
+    """Exact two-sided McNemar test: p = P(split at least this uneven), gained ~ Binomial(gained + lost, ½).
 
-    Only items that flipped count; items right both times, or wrong both times, say nothing about
-    the direction. Source: McNemar 1947, in the exact binomial form.
+    Only items that flipped count: items that are right, or wrong, both times carry no information about the
+    direction. Source: McNemar 1947, in the exact binomial form.
     """
     flips = gained + lost
     return 1.0 if flips == 0 else float(binomtest(gained, flips, 0.5).pvalue)
 
 
 def fisher(hits: int, of: int, control_hits: int, control_of: int) -> float:
-    """Exact one-sided test that hits/of exceeds control_hits/control_of (Fisher 1935)."""
+    """p-value of Fisher's exact one-sided test that hits/of exceeds control_hits/control_of. Source: Fisher 1935."""
     if of == 0 or control_of == 0:
         return 1.0
     table = [[hits, of - hits], [control_hits, control_of - control_hits]]
@@ -45,7 +45,7 @@ def fisher(hits: int, of: int, control_hits: int, control_of: int) -> float:
 
 
 def wilson(successes: float, n: float, confidence: float = CONFIDENCE) -> Interval:
-    """Wilson's score interval for a share: sensible at 0 and at n, where the normal one has no width.
+    """Wilson's score interval for a share of n. It has a width even at 0 and at n, where the normal interval has none.
 
     (p + z²/2n ± z √(p(1−p)/n + z²/4n²)) / (1 + z²/n).   Source: Wilson 1927.
     """
@@ -59,7 +59,7 @@ def wilson(successes: float, n: float, confidence: float = CONFIDENCE) -> Interv
 
 
 def paired_change(gained: int, lost: int, n: int, confidence: float = CONFIDENCE) -> Interval:
-    """The change in the share that is right, of one set of n items before and after.
+    """The change in the share of right answers on one set of n items before and after, with its interval.
 
     With g = (gained + 1)/(n + 2) and l = (lost + 1)/(n + 2):  g − l ± z √((g + l − (g − l)²)/(n + 2)).
     Source: Bonett & Price 2012, adjusted Wald interval for paired proportions.
@@ -77,21 +77,22 @@ def replicates(
 ) -> np.ndarray:
     """Means of `values_SI` (seeds × items) with seeds and items resampled, DRAWS of them.
 
-    Seeds and items are crossed (every seed meets the same items), so each draw takes whole rows and
-    whole columns. Of S seeds S − 1 are drawn, which makes the variance between seeds unbiased; a
-    single seed is always drawn, so its interval covers items only.
+    Seeds and items are crossed (every seed is measured on the same items), so each draw takes whole rows and whole
+    columns. S − 1 of S seeds are drawn, which makes the variance between seeds unbiased; a single seed is always
+    drawn, so its interval covers the choice of items only.
 
-    Two tables with one `items_of` get the same draws of items, and those with one `seeds_of` the
-    same draws of seeds: subtracting their replicates is a paired comparison.
+    Two tables with the same `items_of` get the same draws of items, and those with the same `seeds_of` the same draws
+    of seeds, so that the difference of their replicates is a paired comparison.
 
-    `ends` are the least and the greatest value that an item can have. One item of each is added, so
-    that "all 50 of 50" keeps an interval of some width (Agresti & Coull's idea; on paired items it
-    has the centre of `paired_change`).
+    `ends` are the least and the greatest value that an item can have. One item of each is added, so that "all 50 of
+    50" keeps an interval of some width (the idea of Agresti & Coull; on paired items the interval has the centre of
+    `paired_change`).
 
     Source: Owen 2007, the pigeonhole bootstrap; Rao & Wu 1988 for drawing S − 1.
     """
     values_SI = np.atleast_2d(np.asarray(values_SI, dtype=float))
     if ends is not None:
+        # the added items are in the replicates alone; `interval` reports the mean of the real items
         pads_SE = np.tile(np.asarray(ends, dtype=float), (len(values_SI), 1))
         values_SI = np.hstack([values_SI, pads_SE])
     seeds, items = values_SI.shape
@@ -102,18 +103,24 @@ def replicates(
 
 @lru_cache(maxsize=32)
 def draws(name: str, n: int, of: int) -> np.ndarray:
-    """DRAWS rows of weights that sum to 1: how often each of n was drawn, `of` times, by the name's seed."""
+    """Bootstrap weights (DRAWS × n), each row summing to 1: the share of `of` draws with replacement that each of n
+    got. The random seed is a digest of the name."""
+    # crc32, since Python's hash() of text differs from process to process, and so would every reported interval
     generator = np.random.default_rng(crc32(name.encode(errors="surrogatepass")))
     return generator.multinomial(of, np.full(n, 1 / n), size=DRAWS) / of
 
 
 def interval(mean: float, replicates_B: np.ndarray, confidence: float = CONFIDENCE) -> Interval:
-    """The percentile interval of the replicates around the value that was seen."""
+    """The percentile interval of the replicates, widened where necessary to hold the observed value.
+
+    With `ends`, the replicates centre on a value that is shrunk towards the middle, so that an observed 0% or 100% can
+    lie outside of their quantiles.
+    """
     tail = (1 - confidence) / 2
     low, high = np.quantile(replicates_B, [tail, 1 - tail])
     return Interval(float(mean), float(min(low, mean)), float(max(high, mean)))
 
 
 def bootstrap(values_SI: np.ndarray, ends: tuple[float, float] | None = None) -> Interval:
-    """The mean of a table (seeds × items) with an interval that resamples both."""
+    """The mean of a table (seeds × items) with a bootstrap interval that resamples both."""
     return interval(float(np.mean(values_SI)), replicates(values_SI, seeds_of="table", items_of="table", ends=ends))

@@ -1,4 +1,4 @@
-"""What was not measured, why, and how to measure it: of that the report may claim nothing."""
+"""Sentences about what was not measured, why, and how to measure it. The report makes no claim about it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ HOW = "To measure it, add [[measure.probes]] with a task that the base can do."
 
 
 def gain(arm: ArmResults) -> str | None:
-    """Why there is no gain to speak of; None where there is."""
+    """Why the gain was not measured; None where it was."""
     asked = [t for t in arm.tables.values() if t.role == "target"]
     if any(t.judged for t in asked):
         return None
@@ -18,7 +18,7 @@ def gain(arm: ArmResults) -> str | None:
 
 
 def forgetting(arm: ArmResults) -> str | None:
-    """Why nothing can be said of what was forgotten, or of some of it; None where all could be."""
+    """Why forgetting was not measured, on all or on some of the probes; None where it was measured on all."""
     asked = [t for t in arm.tables.values() if t.role == "keep"]
     judged = [t for t in asked if t.judged]
     unknown = [t for t in judged if not t.before_I.any()]

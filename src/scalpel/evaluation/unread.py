@@ -1,7 +1,7 @@
-"""Answers that told nothing: unread ones, in which the verifier found none, and those cut off by the limit of tokens.
+"""Answers that the verifier couldn't judge: unread (it found no answer in the output) and cut off by `max_tokens`.
 
-An unread answer counts as wrong, and one without its end mostly is. Where they are many, a change of what is right may
-be one of how answers are written.
+An unread answer counts as wrong, and a truncated one mostly is. Where there are many of them, a change in accuracy may
+be a change of format rather than of knowledge, so the report says how many there are.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import Any
 from scalpel.evaluation.number_words import percent
 from scalpel.evaluation.results import ArmResults
 
-MANY = 0.1  # above this share a warning says so
+MANY = 0.1  # a share above this is warned of
 KINDS = {
     "unread": (
         "Unread, and counted as wrong",
-        "The verifier found no answer in them: ask for the form that it reads, or take another verifier.",
+        "The verifier found no answer in them: ask for the format that it reads, or take another verifier.",
     ),
     "cut_off": ("Cut off by max_tokens, where few can be right", "Raise max_tokens of these probes."),
 }
@@ -25,7 +25,7 @@ Rows = Sequence[Mapping[str, Any]]  # of arms, as in comparison.json
 
 
 def shares(arm: ArmResults, probe: str) -> dict[str, Any]:
-    """The shares of a probe's answers that were unread or cut off, before and after, as means over seeds."""
+    """The shares of unread and of cut-off answers of a probe before and after, as means over seeds."""
     found = {}
     for kind in KINDS:
         seen = [told for run in arm.runs if (told := run.about.get(probe, {}).get(kind))]
@@ -40,7 +40,7 @@ def mean(values: Sequence[float | None]) -> float | None:
 
 
 def warnings(rows: Rows) -> list[str]:
-    """A sentence for each kind of which there are many."""
+    """One warning for each kind whose share exceeds MANY on some probe."""
     words = []
     for kind, (what, advice) in KINDS.items():
         if found := listed(rows, kind, MANY):
@@ -49,12 +49,13 @@ def warnings(rows: Rows) -> list[str]:
 
 
 def notes(rows: Rows) -> list[str]:
-    """A line for each kind of which there is any."""
+    """One line for each kind that occurs at all."""
     return [f"Answers {NAMES[kind]}: {found}." for kind in KINDS if (found := listed(rows, kind, 0.0))]
 
 
 def listed(rows: Rows, kind: str, above: float) -> str:
-    """`12% of sums by the base and 34% by sft; …`, of the shares above a limit."""
+    """`of sums 12% by the base, 34% by sft; …`, for the shares above a limit. The base is the same for all arms, so it
+    is listed with the first one only."""
     probes: dict[str, list[str]] = {}
     for k, row in enumerate(rows):
         for probe in row["probes"]:
@@ -67,6 +68,6 @@ def listed(rows: Rows, kind: str, above: float) -> str:
 
 
 def beneath(probe: Mapping[str, Any], side: str) -> str:
-    """`12% unread, 3% cut off`, for the small print of a table."""
+    """`12% unread, 3% cut off`, for the second line of a table's cell."""
     found = [(NAMES[kind], (probe.get(kind) or {}).get(side)) for kind in KINDS]
     return ", ".join(f"{percent(share)} {name}" for name, share in found if share)

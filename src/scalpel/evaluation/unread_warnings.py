@@ -1,4 +1,4 @@
-"""What keeps answers to a probe from being judged: said once a probe, where it concerns more than a tenth of them."""
+"""Warnings, at most one of each kind per probe, where more than a tenth of the answers can't be judged."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from scalpel.evaluation.probes import (
 )
 
 log = logging.getLogger("scalpel")
-MANY = 0.1  # share of the answers from which it is said
+MANY = 0.1  # a share of the answers above this is warned of
 
 
-def heed(probe: Probe, before: Sequence[ItemResult], after: Sequence[ItemResult] | None = None) -> None:
-    """Warns of what was cut off and what couldn't be read: of the base's answers, or, where those were all right in
-    this respect, of the tuned model's."""
+def warn_of_unread(probe: Probe, before: Sequence[ItemResult], after: Sequence[ItemResult] | None = None) -> None:
+    """Warns of truncated and of unread answers of the base, and of the tuned model's where the base had few: a format
+    that training changed looks like forgetting."""
     if not isinstance(probe, Generate | Sampled):
         return
     for what, words in (("cut_off", cut_off), ("unread", unread)):
@@ -35,15 +35,15 @@ def share(results: Sequence[ItemResult], what: str) -> float:
 
 def cut_off(probe: Generate | Sampled, n: int, of: float, who: str) -> str:
     return (
-        f"probe {probe.name!r}: {of:.0%} of {n} answers of {who} were cut off at {probe.max_tokens} tokens, and what "
-        "was cut off before its end is seldom right: raise max_tokens of the probe, or sampling.max_tokens of the "
-        "stage, which it follows where it has none"
+        f"probe {probe.name!r}: {of:.0%} of {n} answers of {who} were cut off at {probe.max_tokens} tokens, and a "
+        "truncated answer is seldom right: raise max_tokens of the probe, or sampling.max_tokens of the stage, which "
+        "is its default"
     )
 
 
 def unread(probe: Generate | Sampled, n: int, of: float, who: str) -> str:
     return (
-        f"probe {probe.name!r}: in {of:.0%} of {n} answers of {who} the verifier found nothing to read as an answer, "
-        "which is not the same as wrong: say in the prompt what form the answer must have, or take another verifier "
-        "(docs/verifiers.md); the ledger's lines have them as unread"
+        f"probe {probe.name!r}: in {of:.0%} of {n} outputs of {who} the verifier found no answer, which is not the "
+        "same as a wrong one: state the format of the answer in the prompt, or take another verifier "
+        "(docs/verifiers.md); the ledger marks these items as unread"
     )

@@ -1,13 +1,15 @@
-"""Which arm to take. Pure arithmetic over run folders: the comparison writes it, the report shows it.
+"""Which arm to take. Pure arithmetic on the tables of run folders; comparison.json holds the result.
 
   net = gain − price · forgetting, in points
 
-The arm of the greatest net is taken if the 95% interval of its net lies above zero; with a limit, only
-arms that forgot at most so much are considered. Two arms can be told apart where the interval of the
-difference of their nets leaves zero out. With k arms that interval has confidence 1 − 0.05/(k − 1), so
-that all k − 1 comparisons with the best hold together (Bonferroni).
+The arm with the greatest net is recommended if the 95% interval of its net lies above zero. With a limit, only arms
+that forgot at most that share are considered. Two arms can be told apart where the interval of the difference of their
+nets excludes zero. With k arms that interval has confidence 1 − 0.05/(k − 1), so that all k − 1 comparisons with the
+best hold together (Bonferroni).
 
-Where no gain or no forgetting was measured, no arm is taken: what is known of the gain is said, and what is missing.
+Doubt: the interval of the best arm's own net is not corrected for its having been chosen as the best of k.
+
+Where gain or forgetting was not measured, no arm is recommended: the verdict says what is known and what is missing.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from scalpel.evaluation.arm_scores import (
     ArmScores,
     abilities,
     describe,
-    standing,
+    score_arm,
     targets,
     worst,
 )
@@ -38,8 +40,8 @@ from scalpel.evaluation.statistics import Interval, interval
 
 FORMAT = 1
 GAIN_ALONE = (
-    "Gain is the change of the share right on the target, in points. What is worth taking depends on what was "
-    "forgotten too, so none is recommended."
+    "Gain is the change in the share of right answers on the target, in points. What is worth taking depends on what "
+    "was forgotten, too, so none is recommended."
 )
 
 
@@ -51,19 +53,19 @@ def comparison(
     budget: Mapping[str, Any] | None = None,
     failed: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """All that comparison.json holds, from the arms of a run folder (`results.load`).
+    """The content of comparison.json, from the arms of a run folder (`results.load`).
 
-    `price`: what a point of forgetting costs, in points of gain. `limit`: the greatest share of old
-    abilities that may be lost. `budget`: `{"unit": "flops", "amount": …}`, what every arm was given.
-    `failed`: arms that gave no result, with the reason.
+    `price`: the cost of a point of forgetting, in points of gain. `limit`: the greatest share of old abilities that
+    may be lost. `budget`: `{"unit": "flops", "amount": …}`, the budget of every arm. `failed`: arms without a result,
+    with the reason. Raises ValueError for a price or limit out of bounds, and for arms measured on different items.
     """
     if price < 0:
         raise ValueError(f"price = {price}: forgetting would count as a gain; give 0 or more")
     if limit is not None and not 0 <= limit <= 1:
         raise ValueError(f"limit = {limit}: it is a share of old abilities, between 0 and 1")
     same_items(arms)
-    standings = [standing(arm, price) for arm in arms]
-    rows = {one.name: arm_row(one) for one in standings}
+    scored = [score_arm(arm, price) for arm in arms]
+    rows = {one.name: arm_row(one) for one in scored}
     return {
         "format": FORMAT,
         "order": list(rows),
@@ -73,15 +75,15 @@ def comparison(
         "limit": limit,
         "budget": dict(budget) if budget else None,
         "failed": dict(failed or {}),
-        "rule": rule(price, limit, len(arms)) if all(known(one) for one in standings) else GAIN_ALONE,
-        "verdict": verdict(standings, rows, limit, failed or {}),
+        "rule": rule(price, limit, len(arms)) if all(known(one) for one in scored) else GAIN_ALONE,
+        "verdict": verdict(scored, rows, limit, failed or {}),
         "arms": list(rows.values()),
         "matched": matched(arms, [t.probe for t in targets(arms[0])], [t.probe for t in abilities(arms[0])]),
     }
 
 
 def same_items(arms: Sequence[ArmResults]) -> None:
-    """Arms are compared item by item, so they must have been measured on the same ones."""
+    """Raises ValueError unless all arms were measured on the same items: they are compared item by item."""
     if not arms:
         raise ValueError("there is no arm to compare; give a folder that holds a finished run")
     first = arms[0]
@@ -97,7 +99,7 @@ def same_items(arms: Sequence[ArmResults]) -> None:
 
 
 def arm_row(one: ArmScores) -> dict[str, Any]:
-    """All about one arm."""
+    """The row of one arm in comparison.json."""
     probes = describe(one.arm)
     hit = worst(probes)
     first = one.arm.runs[0].summary
@@ -122,18 +124,18 @@ def arm_row(one: ArmScores) -> dict[str, Any]:
 
 
 def verdict(
-    standings: Sequence[ArmScores], rows: verdict_text.Rows, limit: float | None, failed: Mapping[str, str]
+    scored: Sequence[ArmScores], rows: verdict_text.Rows, limit: float | None, failed: Mapping[str, str]
 ) -> dict[str, Any]:
-    """The arm to take (or None), those that can't be told apart from it, and the words for it."""
-    measured = all(known(one) for one in standings)
+    """The arm to take (or None), those that can't be told apart from it, and the sentences that say why."""
+    measured = all(known(one) for one in scored)
     alone = len(rows) == 1
-    within = [one for one in standings if limit is None or not one.forgetting or one.forgetting.mean <= limit]
-    out = [one.name for one in standings if one not in within]
-    best = max((one for one in within if one.net), key=net_of, default=None)
-    others = [one for one in within if one is not best and one.net] if best else []
-    duels = [duel(best, one, len(others)) for one in others if best]
-    risen = best is not None and best.net is not None and best.net.low > 0
-    take = best.name if best and risen and measured else None
+    considered = [one for one in scored if limit is None or not one.forgetting or one.forgetting.mean <= limit]
+    excluded = [one.name for one in scored if one not in considered]
+    best = max((one for one in considered if one.net), key=net_of, default=None)
+    others = [one for one in considered if one is not best and one.net] if best else []
+    duels = [difference_of_nets(best, one, len(others)) for one in others if best]
+    positive = best is not None and best.net is not None and best.net.low > 0
+    take = best.name if best and positive and measured else None
     tied = [row["arm"] for row in duels if not row["apart"]]
 
     words = [verdict_text.about(rows[best.name])] if best else []
@@ -141,23 +143,24 @@ def verdict(
         words.append(verdict_text.none_taken(rows[best.name], alone))
     for row in duels:
         words.append(f"{verdict_text.about(rows[row['arm']])} {verdict_text.against(row, measured)}")
-    if out and limit is not None:
-        words.append(verdict_text.over_limit(out, limit))
-        words += [verdict_text.about(rows[name]) for name in out]
-    if best is None and not out:
+    if excluded and limit is not None:
+        words.append(verdict_text.over_limit(excluded, limit))
+        words += [verdict_text.about(rows[name]) for name in excluded]
+    if best is None and not excluded:
         words += [verdict_text.about(row) for row in rows.values() if row["forgetting"]]
-    if limit is not None and not any(one.forgetting for one in standings):
+    if limit is not None and not any(one.forgetting for one in scored):
         words.append(verdict_text.no_limit(limit))
-    words += [text for why in (unmeasured.gain, unmeasured.forgetting) if (text := why(standings[0].arm))]
+    words += [text for why in (unmeasured.gain, unmeasured.forgetting) if (text := why(scored[0].arm))]
     words += unread.warnings(list(rows.values()))
     words += [f"{name} gave no result: {reason}" for name, reason in failed.items()]
     words += [text for row in rows.values() if (text := verdict_text.held(row))]
-    telling = {one.name for one in (best, forgot_most(standings)) if one}
-    words += [text for name in rows if name in telling and (text := verdict_text.comes_back(rows[name]))]
-    if any(one.gain or one.forgetting for one in standings):
-        words.append(verdict_text.seeds([len(one.arm.runs) for one in standings]))
+    # recovery is reported for two arms only: the best one, and the one with the most lost items to test
+    reported = {one.name for one in (best, forgot_most(scored)) if one}
+    words += [text for name in rows if name in reported and (text := verdict_text.comes_back(rows[name]))]
+    if any(one.gain or one.forgetting for one in scored):
+        words.append(verdict_text.seeds([len(one.arm.runs) for one in scored]))
     if measured:
-        single = alone and not failed and len(standings[0].arm.runs) == 1
+        single = alone and not failed and len(scored[0].arm.runs) == 1
         headline = verdict_text.headline(take, rows, tied, single)
     else:
         headline = verdict_text.partial(rows[best.name] if best else None, rows, tied)
@@ -165,7 +168,7 @@ def verdict(
 
 
 def known(one: ArmScores) -> bool:
-    """Whether both sides of the balance were measured."""
+    """Whether both gain and forgetting were measured."""
     return one.gain is not None and one.forgetting is not None
 
 
@@ -173,14 +176,15 @@ def net_of(one: ArmScores) -> float:
     return one.net.mean if one.net else float("-inf")
 
 
-def forgot_most(standings: Sequence[ArmScores]) -> ArmScores | None:
-    """The arm with the most to recover: there it shows best whether items were suppressed or erased."""
-    measured = [one for one in standings if one.forgetting]
+def forgot_most(scored: Sequence[ArmScores]) -> ArmScores | None:
+    """The arm with the greatest forgetting: it has the most lost items on which to tell suppressed from erased."""
+    measured = [one for one in scored if one.forgetting]
     return max(measured, key=lambda one: one.forgetting.mean if one.forgetting else 0.0, default=None)
 
 
-def duel(best: ArmScores, other: ArmScores, comparisons: int) -> dict[str, Any]:
-    """By how much the best arm's net exceeds another's; the replicates share their draws of items."""
+def difference_of_nets(best: ArmScores, other: ArmScores, comparisons: int) -> dict[str, Any]:
+    """The difference between the best arm's net and another's, with its interval at Bonferroni's confidence. Both arms'
+    replicates share their draws of items, so this is a paired comparison."""
     confidence = 1 - 0.05 / comparisons
     difference: Interval = interval(net_of(best) - net_of(other), best.net_B - other.net_B, confidence)
     return {
@@ -193,14 +197,14 @@ def duel(best: ArmScores, other: ArmScores, comparisons: int) -> dict[str, Any]:
 
 
 def rule(price: float, limit: float | None, arms: int) -> str:
-    """How the choice is made, in words."""
-    text = f"Net is the points gained on the target, less {price:g} × the points of old abilities lost. "
+    """The rule of the choice, in words."""
+    text = f"Net is the points gained on the target minus {price:g} × the points of old abilities lost. "
     if limit is not None:
         text += f"Only arms that lost at most {percent(limit)} are considered. "
     if arms == 1:
         return text + "The run is worth taking where the 95% interval of its net lies above zero."
     return text + (
-        "The arm of the greatest net is taken if its 95% interval lies above zero. Two arms can be told apart "
-        "where the interval of the difference of their nets leaves zero out, at a confidence that holds for all "
+        "The arm with the greatest net is taken if its 95% interval lies above zero. Two arms can be told apart "
+        "where the interval of the difference of their nets excludes zero, at a confidence that holds for all "
         "comparisons with the best together."
     )

@@ -1,4 +1,4 @@
-"""The verdict in words: what to take, why, and what can't be told."""
+"""The sentences of the verdict: which arm to take, why, and what the data can't decide."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Rows = Mapping[str, Mapping[str, Any]]  # the rows of comparison.json's `arms`, 
 
 
 def headline(take: str | None, rows: Rows, tied: list[str], single: bool) -> str:
-    """Where gain and forgetting were measured; `single`: of one run, with nothing to compare it with."""
+    """The headline where gain and forgetting were measured. `single` is a single run, with nothing to compare it to."""
     if take is None and single:
         return "Keep the base: this run is not shown to be worth taking."
     if take is None and len(rows) == 1:
@@ -38,7 +38,7 @@ def headline(take: str | None, rows: Rows, tied: list[str], single: bool) -> str
 
 
 def partial(best: Mapping[str, Any] | None, rows: Rows, tied: list[str]) -> str:
-    """Where gain or forgetting was not measured: what is known, and no recommendation."""
+    """The headline where gain or forgetting was not measured: what is known, without a recommendation."""
     if best is None:
         some = any(row["forgetting"] for row in rows.values())
         return "Gain was not measured." if some else "Neither gain nor forgetting was measured."
@@ -57,7 +57,7 @@ def partial(best: Mapping[str, Any] | None, rows: Rows, tied: list[str]) -> str:
 
 
 def about(row: Mapping[str, Any]) -> str:
-    """What one arm gained and lost, as far as it was measured."""
+    """One sentence on what an arm gained and lost, as far as it was measured."""
     found = []
     if row["gain"] is not None:
         gain = Interval(**row["gain"])
@@ -73,7 +73,7 @@ def about(row: Mapping[str, Any]) -> str:
 
 
 def against(duel: Mapping[str, Any], measured: bool = True) -> str:
-    """One arm beside the best: their nets, or their gains where forgetting was not measured."""
+    """An arm compared to the best: the difference of their nets, or of gains where forgetting was not measured."""
     difference = Interval(**duel["net"])
     of = "net" if measured else "gain"
     if not duel["apart"]:
@@ -106,16 +106,20 @@ def over_limit(names: list[str], limit: float) -> str:
 
 
 def held(row: Mapping[str, Any]) -> str | None:
-    """Whether the floor held, on the keep set."""
+    """Whether an arm held its retention floor on the whole keep set; None for an arm without a floor."""
     floor = row.get("floor")
     if not floor:
         return None
     worst = floor["least"]
-    least = f"least is left of {worst['ability']}: {percent(worst['left'])} of the keep set" if worst else ""
-    least = least or "how much is left of each set was not recorded"
+    least = f"{worst['ability']} kept the least: {percent(worst['left'])} of its keep set" if worst else ""
+    least = least or "the retained share of each keep set was not recorded"
     if floor["held"] == floor["of"]:
         return f"{row['name']} held its floor of {percent(floor['floor'])}; {least}."
-    surely = f"in {floor['broken']} it surely did not" if floor["broken"] else "in the others it may be chance"
+    surely = (
+        f"in {floor['broken']} the violation is beyond chance"
+        if floor["broken"]
+        else "in the others the violation may be chance"
+    )
     return (
         f"{row['name']} held its floor of {percent(floor['floor'])} in {floor['held']} of {floor['of']} seeds, "
         f"{surely}; {least}."
@@ -123,20 +127,20 @@ def held(row: Mapping[str, Any]) -> str | None:
 
 
 def comes_back(row: Mapping[str, Any]) -> str | None:
-    """Suppressed or erased, with the control beside it."""
+    """Whether lost items were suppressed or erased, with the control; None where none was tested."""
     found = row["recovery"]
     if not found or not found["lost"]["tested"]:
         return None
     lost, control = found["lost"], found["control"]
-    text = f"Of {lost['tested']} lost items tested in {row['name']}, {counted(lost)} came back under some push"
+    text = f"Of {lost['tested']} lost items tested in {row['name']}, {counted(lost)} came back in some recovery test"
     if not lost["recovered"]:
-        return f"{text}: erased, as far as the tests reach."
+        return f"{text}: they are erased, as far as these tests can tell."
     if not control["tested"]:
-        return f"{text}; there was no item that the base never knew to set beside them."
+        return f"{text}; there was no item that the base never knew to serve as a control."
     text += f"; of {control['tested']} items that the base never knew, {counted(control)} did."
     if found["p"] < SIGNIFICANT:
-        return f"{text} That is more than guessing brings: those items were suppressed rather than erased."
-    return f"{text} That is no more than guessing may bring."
+        return f"{text} That is more than guessing explains: those items were suppressed rather than erased."
+    return f"{text} Guessing may explain that."
 
 
 def counted(tally: Mapping[str, Any]) -> str:
@@ -145,9 +149,9 @@ def counted(tally: Mapping[str, Any]) -> str:
 
 
 def seeds(counts: list[int]) -> str:
-    """What the intervals cover."""
+    """Which sources of variation the intervals cover, from the number of seeds of each arm."""
     if max(counts) == 1:
-        return "One seed: the intervals cover the choice of items, not that of the seed."
+        return "One seed: the intervals cover the choice of items, not that of seeds."
     least, most = min(counts), max(counts)
     if least == most:
         return f"The intervals resample items and seeds ({least} an arm)."

@@ -51,11 +51,11 @@ def ledgers(
 ) -> list[Ledger]:
     """Every probe's ledger; the lost items are tested at the weights halfway back to the base, too. `engines` are those
     of the base, of the tuned model, and of the weights halfway; `before` is what the probes saw of the base."""
-    options: dict[str, Any] = {"k": spec.recovery_samples, "most": spec.recovery_items, "seed": seed}
-    books = []
+    options: dict[str, Any] = {"k": spec.recovery_samples, "max_items": spec.recovery_items, "seed": seed}
+    found = []
     for probe in shown.each(probes, "measuring", len(probes), "probes"):
-        books += measure([probe], *engines, before=before, **options)
-    return books
+        found += measure([probe], *engines, before=before, **options)
+    return found
 
 
 def probe_base(probes: Sequence[Probe], base: Engine, shown: Progress) -> ProbeResults:

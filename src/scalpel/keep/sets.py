@@ -44,7 +44,7 @@ from scalpel.evaluation.probes import (
     Sampled,
     read_choices,
 )
-from scalpel.evaluation.probes.item import shown
+from scalpel.evaluation.probes.item import prompt_text
 from scalpel.evaluation.probes.make import names_of
 from scalpel.registry import unknown
 
@@ -172,13 +172,13 @@ def asked_by(probe: Probe) -> Iterator[Hashable]:
     elif isinstance(probe, Generate | Sampled | Given):
         yield from map(question, probe.examples if isinstance(probe, Given) else probe.items())
     elif isinstance(probe, Drift):
-        yield from map(shown, probe.prompts)
+        yield from map(prompt_text, probe.prompts)
 
 
 def question(example: Example) -> str:
     """What an example asks, as text; where it asks nothing, the text itself."""
     asked, text = answered(example)
-    return shown(asked) or text
+    return prompt_text(asked) or text
 
 
 def choice_of(item: Choice) -> Hashable:

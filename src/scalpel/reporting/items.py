@@ -32,38 +32,38 @@ def of_arm(arm: ArmResults, unfolded: bool) -> str:
 
 
 def count(run: RunResults, verdict: Verdict) -> int:
-    return sum(len(book.of(verdict)) for book in run.ledgers.values())
+    return sum(len(ledger.of(verdict)) for ledger in run.ledgers.values())
 
 
 def group(run: RunResults, verdict: Verdict, most: int) -> str:
     """Some items of one verdict, in turn from each probe, so that none crowds out the others."""
-    found = [[(book, entry) for entry in book.of(verdict)] for book in run.ledgers.values()]
+    found = [[(ledger, entry) for entry in ledger.of(verdict)] for ledger in run.ledgers.values()]
     mixed = [pair for pair in chain.from_iterable(zip_longest(*found)) if pair is not None]
     if not mixed:
         return ""
     rest = len(mixed) - most
     more = f"<p class=note>and {rest} more, in {escape(str(run.folder / 'ledger'))}</p>" if rest > 0 else ""
-    rows = "".join(row(book, entry) for book, entry in mixed[:most])
+    rows = "".join(row(ledger, entry) for ledger, entry in mixed[:most])
     head = "<tr><th>item</th><th>before</th><th>after</th></tr>"
     return f"<div class=wide><table class=items><thead>{head}</thead><tbody>{rows}</tbody></table></div>{more}"
 
 
-def row(book: Ledger, entry: Entry) -> str:
+def row(ledger: Ledger, entry: Entry) -> str:
     words = [tag(entry.verdict, COUNTED.get(entry.verdict, entry.verdict))]
     if found := fate(entry):
-        words.append(tag(found, found + how(book, entry)))
+        words.append(tag(found, found + how(ledger, entry)))
     answer = f"<small>right: {text(entry.answer)}</small>" if entry.answer else ""
     return (
-        f"<tr><td><small>{escape(book.probe)}</small>{text(entry.prompt)}{answer}<p>{' '.join(words)}</p></td>"
+        f"<tr><td><small>{escape(ledger.probe)}</small>{text(entry.prompt)}{answer}<p>{' '.join(words)}</p></td>"
         f"<td>{said(entry.output_before, entry.before)}{lacking(entry, 'before')}</td>"
         f"<td>{said(entry.output_after, entry.after)}{lacking(entry, 'after')}</td></tr>"
     )
 
 
-def how(book: Ledger, entry: Entry) -> str:
+def how(ledger: Ledger, entry: Entry) -> str:
     """By which pushes an item came back."""
     pushes: Sequence[tuple[bool | None, str]] = (
-        (entry.recovered_within_k, f"within {book.k} samples"),
+        (entry.recovered_within_k, f"within {ledger.k} samples"),
         (entry.recovered_halfway, "halfway"),
         (entry.recovered_conjugate, "in a conjugate form"),
     )

@@ -1,11 +1,12 @@
-"""Ways to look at a model, item by item. Each is registered in the axis `probe`.
+"""Probes: ways to measure a model item by item. Each is registered in the axis `probe`.
 
-`generate`  answers greedily; the task verifies            right or wrong, log p of the right answer
-`choose`    picks the choice of greatest log-probability   right or wrong, log p of the right choice
-`given`     scores text that it is given                   log p per token
-`drift`     compares with the base on neutral text         KL per token
-`revised`   is asked again where it was wrong              right or wrong, log p of the right answer
-`sampled`   takes several samples and counts               share right, within reach, distinct, in a style
+kind        what the model does                              what is measured
+`generate`  answers greedily; the task verifies the answer   right or wrong, log p of the right answer
+`choose`    scores each choice; the likeliest counts         right or wrong, log p of the right choice
+`given`     scores given text                                log p per token
+`drift`     is compared with the base on neutral text        KL divergence per token
+`revised`   is asked again after a wrong answer              right or wrong, log p of the right answer
+`sampled`   gives several samples per item                   pass@1, pass@k, diversity, length, style
 """
 
 from scalpel.evaluation.probes.choose import (

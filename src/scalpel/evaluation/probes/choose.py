@@ -1,7 +1,7 @@
-"""Choose by log-probability: minimal pairs and multiple choice, without a word generated.
+"""Choose by log-probability: minimal pairs and multiple choice, without generation.
 
 score(c) = Σ_t log p(c_t | prompt, c_<t);  with `normalise`, score(c) / characters(c).
-right = [argmax_c score(c) is the right choice]; a draw counts as wrong.
+right = [argmax_c score(c) is the right choice]; a tie counts as wrong.
 
 Source: BLiMP, Warstadt et al. 2020 (minimal pairs by whole-sentence log-probability); the
 normalised form is `acc_norm` of the LM Evaluation Harness.
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Choice:
-    """One question: the choices are continuations of the prompt, as they stand."""
+    """One question. The choices are continuations of the prompt: no space or template is added between the two."""
 
     id: str
     prompt: str
@@ -49,7 +49,7 @@ class Choose:
         distinct(self.name, [item.id for item in self.items])
 
     def only(self, ids: Collection[str]) -> Self:
-        """Needs at least one of the probe's ids: a probe without items is refused."""
+        """The same probe on the items with these ids. Raises ValueError if none of its items has one of them."""
         return replace(self, items=tuple(item for item in self.items if item.id in ids))
 
     def run(self, engine: Engine, reference: Engine | None = None) -> list[ItemResult]:
@@ -74,10 +74,11 @@ class Choose:
 
 
 def row(engine: Engine, prompt: str, text: str) -> tuple[list[int], list[int]]:
-    """Ids of the prompt and of the text, without the stop token: a choice need not end a document.
+    """Token ids of the prompt and of the text, without stop tokens at its end: a choice need not end a document, and
+    the log-probability of ending it would favour the choice that sounds complete.
 
-    An empty prompt is the tokenizer's start token, so that the first word of a sentence counts as
-    well; the Evaluation Harness does the same.
+    An empty prompt becomes the tokenizer's start token, so that the first word of a sentence is scored as well; the
+    LM Evaluation Harness does the same.
     """
     tokens = engine.tokens
     ids = tokens.completion(text, prompt)
@@ -122,7 +123,7 @@ def answer_index(answer: Any, texts: tuple[str, ...], where: str) -> int:
 
 
 def read_choices(path: str | Path, n: int | None = None, seed: int = 0) -> tuple[Choice, ...]:
-    """Items of a JSONL file; `n` of them drawn by the seed, in the file's order."""
+    """The items of a JSONL file; with `n`, so many of them drawn by the seed, in the file's order."""
     path = Path(path)
     if not path.is_file():
         raise ValueError(f"there is no file {path}; give a JSONL file with `good`/`bad` or `choices` rows")

@@ -1,10 +1,10 @@
-"""Drift: how far the distribution has moved from the base, on neutral text.
+"""Drift: the KL divergence of the tuned model from the base, on neutral text.
 
 value_i = mean over tokens t of KL(p(·|t) ‖ p_base(·|t)), exact over the vocabulary, in nats.
 Zero for the base itself; there is no right and wrong.
 
-The text is given, or written by the base itself from neutral prompts: then it needs no data, and
-the tokens are those on which the base would put its weight.
+The text is given, or the base itself samples it from neutral prompts. Then no data is needed, and the divergence is
+measured on text that is likely under the base.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from scalpel.evaluation.probes.item import (
     ItemResult,
     Role,
     distinct,
-    shown,
+    prompt_text,
 )
 from scalpel.registry import register
 
@@ -28,13 +28,15 @@ if TYPE_CHECKING:
     from scalpel.engine import Engine
 
 Row = tuple[list[int], list[int]]
+# The base's texts, so that before and after are measured on the same ones. Weak keys: the cache must not keep a base
+# in memory after its last user is gone.
 _written: WeakKeyDictionary[Engine, dict[str, list[Row]]] = WeakKeyDictionary()
 
 
 @register("probe", "drift")
 @dataclass(frozen=True)
 class Drift:
-    """KL to the base on `texts`, or on what the base writes after `prompts`; give one of the two."""
+    """KL divergence from the base on `texts`, or on what the base writes after `prompts`; exactly one of the two."""
 
     name: str
     texts: tuple[str, ...] = ()
@@ -50,7 +52,7 @@ class Drift:
         if bool(self.texts) == bool(self.prompts):
             raise ValueError(
                 f"probe {self.name!r} has {len(self.texts)} texts and {len(self.prompts)} prompts; "
-                "give texts to measure on, or prompts from which the base writes them, and not both"
+                "give texts to measure on, or prompts from which the base writes them, but not both"
             )
         distinct(self.name, self.ids())
 
@@ -62,9 +64,9 @@ class Drift:
 
     def run(self, engine: Engine, reference: Engine | None = None) -> list[ItemResult]:
         if reference is None:
-            raise ValueError(f"probe {self.name!r} measures the drift from a base; give it as `reference`")
+            raise ValueError(f"probe {self.name!r} measures the drift from a base: give the base as `reference`")
         chosen = [
-            (id, shown(prompt), prompt_completion)
+            (id, prompt_text(prompt), prompt_completion)
             for id, prompt, prompt_completion in zip(
                 self.ids(), self.prompts or self.texts, self.rows(reference), strict=True
             )
@@ -77,7 +79,7 @@ class Drift:
         ]
 
     def rows(self, reference: Engine) -> list[Row]:
-        """Prompt and text as ids. The base writes once; the same base then gives the same text."""
+        """Prompt and text of each item as token ids. The base writes its texts once, and they are cached."""
         if self.texts:
             return [row(reference, "", text) for text in self.texts]
         known = _written.setdefault(reference, {})
@@ -87,7 +89,7 @@ class Drift:
         return known[key]
 
     def write(self, reference: Engine) -> list[Row]:
-        """What the base writes at temperature 1 after each prompt."""
+        """One sample of the base per prompt, at temperature 1."""
         from scalpel.engine import Sampling
 
         tokens = reference.tokens
@@ -97,7 +99,7 @@ class Drift:
 
 
 def drift(engine: Engine, rows: list[Row], reference: Engine) -> list[float]:
-    """Mean KL(engine ‖ reference) of each row; zero, without a forward pass, for the base itself."""
+    """Mean KL(engine ‖ reference) of each row, in nats per token; zero, without a forward pass, for the base itself."""
     if engine is reference or not rows:
         return [0.0] * len(rows)
     return engine.kl(rows, reference)

@@ -1,4 +1,4 @@
-"""Generate and verify: the model answers greedily, the task says whether the answer is right.
+"""Generate and verify: the model answers greedily, and the task's verifier says whether the answer is right.
 
 right_i = [score(answer_i) ≥ 1].   value_i = Σ_t log p(demonstration token t | prompt), in nats.
 """
@@ -16,12 +16,12 @@ from scalpel.data.example import (
     asked,
 )
 from scalpel.evaluation.probes.item import (
+    Answer,
     ItemResult,
     Role,
-    Said,
+    answer_of,
     chosen,
-    said,
-    shown,
+    prompt_text,
 )
 from scalpel.registry import register
 from scalpel.rewards.scored import unread
@@ -33,15 +33,15 @@ if TYPE_CHECKING:
 @register("probe", "generate")
 @dataclass(frozen=True)
 class Generate:
-    """`n` items of a task's split, answered at temperature 0. Solved means a score of 1.
+    """`n` items of a task's split, answered by greedy decoding. An item is right if its score is 1.
 
-    Beside right and wrong it takes the log-probability of the item's demonstration (or, where there
-    is none, of its answer): it moves long before an answer flips.
+    Beside right and wrong it records the log-probability of the item's demonstration (or, where there is none, of its
+    answer), which changes long before a greedy answer flips.
     """
 
     name: str
     task: Task
-    n: int | None = None  # unset: all rows of a data set, 200 items of a task that makes them
+    n: int | None = None  # unset: all rows of a data set, or 200 items of a task that generates them
     split: Split = "test"
     seed: int = 0
     max_tokens: int = 64
@@ -69,28 +69,28 @@ class Generate:
         values = right_logps(engine, items)
         return [self.result(*row) for row in zip(items, outputs, values, strict=True)]
 
-    def result(self, example: Example, output: Said, value: float | None) -> ItemResult:
+    def result(self, example: Example, output: Answer, value: float | None) -> ItemResult:
         score = self.task.score(output.text, example)
         return ItemResult(
             id=example.id,
             right=score >= 1.0,
             value=value,
             output=output.text,
-            prompt=shown(example.prompt),
-            answer=wanted(example),
+            prompt=prompt_text(example.prompt),
+            answer=right_answer(example),
             unread=unread(score),
             cut_off=output.cut_off,
         )
 
-    def answers(self, engine: Engine, items: list[Example]) -> list[Said]:
+    def answers(self, engine: Engine, items: list[Example]) -> list[Answer]:
         """The greedy answer to each item."""
         if not items:
             return []
         samples = engine.sample([engine.tokens.prompt(e.prompt) for e in items], self.sampling(0.0))
-        return [said(engine, group[0]) for group in samples]
+        return [answer_of(engine, group[0]) for group in samples]
 
     def tries(self, engine: Engine, *, k: int, seed: int = 0) -> dict[str, bool]:
-        """Whether any of k samples at temperature 1 solves the item (pass@k)."""
+        """Whether any of k samples at temperature 1 is right, by item id (pass@k)."""
         items = self.items()
         if not items:
             return {}
@@ -107,13 +107,13 @@ class Generate:
         return Sampling(max_tokens=self.max_tokens, temperature=temperature, stop=self.stop)
 
 
-def wanted(example: Example) -> str:
-    """The right answer as the ledger shows it."""
+def right_answer(example: Example) -> str:
+    """The right answer as the ledger shows it: the answer, or else the demonstration."""
     return example.answer if example.answer is not None else (example.completion or "")
 
 
 def right_logps(engine: Engine, items: list[Example]) -> list[float | None]:
-    """Σ_t log p of each item's demonstration, or of its answer; None where it has neither."""
+    """Σ_t log p of each item's demonstration, or else of its answer, in nats; None where it has neither."""
     texts = [example.completion if example.completion is not None else example.answer for example in items]
     rows = [
         (engine.tokens.prompt(example.prompt), engine.tokens.completion(text, example.prompt))

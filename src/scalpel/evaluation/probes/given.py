@@ -1,7 +1,7 @@
-"""The log-probability of given text: how likely the model still finds an answer it need not write.
+"""The log-probability of given text: how likely an answer still is under the model, without generation.
 
-value_i = (1/T) Σ_t log p(answer_t | prompt, answer_<t), in nats per token. No right and wrong: it
-moves long before an answer flips, and asks for no generation.
+value_i = (1/T) Σ_t log p(answer_t | prompt, answer_<t), in nats per token. There is no right and wrong; the value
+changes long before a greedy answer flips.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from scalpel.evaluation.probes.item import (
     ItemResult,
     Role,
     distinct,
-    shown,
+    prompt_text,
 )
 from scalpel.registry import register
 
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 @register("probe", "given")
 @dataclass(frozen=True)
 class Given:
-    """Mean token log-probability of each example's completion; its answer where it has none, or the last turn of the
-    assistant in a conversation."""
+    """Mean log-probability per token of each example's completion, or else of its answer, or of the assistant's last
+    turn in a conversation."""
 
     name: str
     examples: tuple[Example, ...]
@@ -51,7 +51,7 @@ class Given:
         pairs = [answered(example) for example in self.examples]
         rows = [engine.tokens.last(example) for example in self.examples]
         return [
-            ItemResult(example.id, None, mean(logps), "", shown(asked), text)
+            ItemResult(example.id, None, mean(logps), "", prompt_text(asked), text)
             for example, (asked, text), logps in zip(self.examples, pairs, engine.logps(rows), strict=True)
         ]
 

@@ -1,4 +1,4 @@
-"""What a probe is, and what it says about one item."""
+"""The interface of a probe, and its result on one item."""
 
 from __future__ import annotations
 
@@ -11,28 +11,27 @@ from scalpel.data.example import Example, Prompt
 if TYPE_CHECKING:
     from scalpel.engine import Engine, Sample
 
-Role = Literal["target", "keep"]  # the skill being taught, or something that must not be lost
+Role = Literal["target", "keep"]  # the skill that is taught, or an old ability that is to be kept
 
 
-class Said(NamedTuple):
-    """What a model wrote, and whether the limit on tokens ended it."""
+class Answer(NamedTuple):
+    """The text of a sample, and whether `max_tokens` ended it."""
 
     text: str
     cut_off: bool
 
 
-def said(engine: Engine, sample: Sample) -> Said:
-    return Said(engine.tokens.text(sample.ids), not sample.finished)
+def answer_of(engine: Engine, sample: Sample) -> Answer:
+    return Answer(engine.tokens.text(sample.ids), not sample.finished)
 
 
 @dataclass(frozen=True)
 class ItemResult:
-    """One item under one model.
+    """The result of one item under one model.
 
-    `right` is None where a probe has no right and wrong (drift, given text). `value` is in the
-    probe's unit: the log-probability of the right answer, or the KL to the base. `unread`: nothing in the
-    output reads as an answer, so it isn't right, and not known to be wrong either; `cut_off`: the limit on
-    tokens ended it.
+    `right` is None where a probe has no right and wrong (drift, given text). `value` is in the probe's unit: the
+    log-probability of the right answer, or the KL divergence from the base. `unread`: the verifier found no answer in
+    the output, so the item counts as wrong, though the model may know it. `cut_off`: `max_tokens` ended the output.
     """
 
     id: str
@@ -46,7 +45,7 @@ class ItemResult:
 
 
 class Probe(Protocol):
-    """A fixed set of items and one way to look at them; the same items before and after."""
+    """A fixed set of items and a way to measure a model on them; the same items before and after training."""
 
     @property
     def name(self) -> str: ...
@@ -58,7 +57,7 @@ class Probe(Protocol):
     def unit(self) -> str: ...
 
     def run(self, engine: Engine, reference: Engine | None = None) -> list[ItemResult]:
-        """Every item under this engine; `reference` is the base, where the probe compares with it."""
+        """The result of every item under this model. `reference` is the base, for probes that compare with it."""
         ...
 
     def only(self, ids: Collection[str]) -> Self:
@@ -66,15 +65,15 @@ class Probe(Protocol):
         ...
 
 
-def shown(prompt: Prompt) -> str:
-    """A prompt as a reader sees it: text as it stands, messages as `role: content` lines."""
+def prompt_text(prompt: Prompt) -> str:
+    """A prompt as text for a reader: text unchanged, messages as `role: content` lines."""
     if isinstance(prompt, str):
         return prompt
     return "\n".join(f"{message['role']}: {message['content']}" for message in prompt)
 
 
 def distinct(name: str, ids: Sequence[str]) -> None:
-    """Refuses a probe without items, or with two items of one id: the ledger pairs items by id."""
+    """Raises ValueError for a probe without items, or with two items of one id: the ledger pairs items by id."""
     if not ids:
         raise ValueError(f"probe {name!r} has no items; give it a task or a file that has some")
     seen: set[str] = set()
@@ -85,6 +84,6 @@ def distinct(name: str, ids: Sequence[str]) -> None:
 
 
 def chosen(name: str, examples: Sequence[Example], ids: Collection[str] | None) -> list[Example]:
-    """Those of a probe's examples that are wanted; all where no ids are named."""
+    """The examples of a probe with these ids; all where `ids` is None. Raises ValueError for ids that aren't unique."""
     distinct(name, [example.id for example in examples])
     return [example for example in examples if ids is None or example.id in ids]

@@ -1,10 +1,10 @@
-"""Ask again: the model answers greedily, and where it was wrong it sees its answer and is asked once more.
+"""Ask again: the model answers greedily; after a wrong answer it is asked again, with its answer in the context.
 
 right_i = [one of the answers y_1 … y_turns scores ≥ 1],   y_t the greedy answer to (x, y_1, again, …, y_{t−1}, again).
 
-With `oracle` false it is always asked again, and the last answer counts: does it keep to what was right?
+Without `oracle` it is always asked again, and the last answer counts: this measures whether it keeps to right answers.
 
-Source   Qu et al. 2024 (arXiv 2407.18219), section 5: success within so many turns, with and without an oracle.
+Source   Qu et al. 2024 (arXiv 2407.18219), section 5: success within k turns, with and without an oracle.
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING
 from scalpel.data.example import Example
 from scalpel.data.prompts import asked_again
 from scalpel.evaluation.probes.generate import Generate
-from scalpel.evaluation.probes.item import Said
-from scalpel.evaluation.probes.item import said as heard
+from scalpel.evaluation.probes.item import Answer, answer_of
 from scalpel.registry import register
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 @register("probe", "revised")
 @dataclass(frozen=True)
 class Revised(Generate):
-    """As `generate`, over `turns` turns with the words `again` between them. One turn is `generate`."""
+    """As `generate`, over at most `turns` turns with the user message `again` between them. One turn is `generate`."""
 
     turns: int = 2
     again: str = "That is not right. Please try again."
@@ -38,17 +37,17 @@ class Revised(Generate):
         if self.turns < 1:
             raise ValueError(f"probe {self.name!r}: turns = {self.turns}; it needs at least 1")
 
-    def answers(self, engine: Engine, items: list[Example]) -> list[Said]:
-        """The answer that ended each conversation."""
+    def answers(self, engine: Engine, items: list[Example]) -> list[Answer]:
+        """The last answer of each conversation."""
         prompts = [example.prompt for example in items]
-        said = [Said("", False)] * len(items)
+        answers = [Answer("", False)] * len(items)
         going = list(range(len(items)))
         for _ in range(self.turns):
             if not going:
                 break
             asked = [engine.tokens.prompt(prompts[i]) for i in going]
             for i, group in zip(going, engine.sample(asked, self.sampling(0.0)), strict=True):
-                said[i] = heard(engine, group[0])
-                prompts[i] = asked_again(prompts[i], said[i].text, self.again)
-            going = [i for i in going if not (self.oracle and self.task.score(said[i].text, items[i]) >= 1.0)]
-        return said
+                answers[i] = answer_of(engine, group[0])
+                prompts[i] = asked_again(prompts[i], answers[i].text, self.again)
+            going = [i for i in going if not (self.oracle and self.task.score(answers[i].text, items[i]) >= 1.0)]
+        return answers

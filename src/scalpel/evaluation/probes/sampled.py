@@ -1,17 +1,17 @@
-"""Sample and count: several answers to each question, and one number of them.
+"""Sample several answers to each question, and compute one statistic of them.
 
 k samples y_1 … y_k ~ π(· | x) at a temperature, and of them, by `of`:
 
-  solved     share right                           how well it does without taking the likeliest (pass@1)
-  any        1 if one of them is right             what is within reach (pass@k)
-  distinct   distinct texts / k                    how much one question's answers differ
-  ways       distinct right texts / k              in how many ways it solves the question
-  length     mean number of characters             how much it writes
-  pattern    share that a pattern is found in      how often it writes in some style
-  edge       mean of (found − its share) · right   how much more often it is right in that style than out of it
+  solved     share of right samples                pass@1 at that temperature
+  any        1 if one of them is right             pass@k
+  distinct   distinct texts / k                    diversity of the answers to one question
+  ways       distinct right texts / k              diversity of the right answers
+  length     mean number of characters             length of the answers
+  pattern    share in which a pattern is found     frequency of a style
+  edge       mean of (found − its share) · right   covariance of style and success
 
-There is no right and wrong for the item: these are means over samples. The edge is the covariance of style and success
-within one question, which is what a policy gradient multiplies the style by.
+There is no right and wrong for an item: these are means over samples. A positive edge says that samples in the style
+are right more often than others; a policy gradient raises the style's log-probability in proportion to it.
 
 Source   pass@k: Chen et al. 2021 (arXiv 2107.03374), for n = k; diversity of the answers to one input: Kirk et al.
          2023 (arXiv 2310.06452), section 4, with distinct texts as the measure.
@@ -30,14 +30,14 @@ from scalpel.data.example import (
     Task,
     asked,
 )
-from scalpel.evaluation.probes.generate import wanted
+from scalpel.evaluation.probes.generate import right_answer
 from scalpel.evaluation.probes.item import (
+    Answer,
     ItemResult,
     Role,
-    Said,
+    answer_of,
     chosen,
-    said,
-    shown,
+    prompt_text,
 )
 from scalpel.registry import register, unknown
 from scalpel.rewards.scored import unread
@@ -51,11 +51,11 @@ def edge(right: Sequence[bool], found: Sequence[bool]) -> float:
     return sum((f - share) * r for f, r in zip(found, right, strict=True)) / len(found)
 
 
-def most(told: Sequence[bool]) -> bool:
+def majority(told: Sequence[bool]) -> bool:
     return 2 * sum(told) >= len(told)
 
 
-# of the texts, of which of them are right, and of which of them the pattern is found in
+# a function of the k texts, of which of them are right, and of which of them hold the pattern
 Count = Callable[[Sequence[str], Sequence[bool], Sequence[bool]], float]
 COUNTS: dict[str, Count] = {
     "solved": lambda texts, right, found: sum(right) / len(right),
@@ -66,7 +66,7 @@ COUNTS: dict[str, Count] = {
     "pattern": lambda texts, right, found: sum(found) / len(found),
     "edge": lambda texts, right, found: edge(right, found),
 }
-STYLES = ("pattern", "edge")  # those that look for a pattern
+STYLES = ("pattern", "edge")  # the statistics that need a pattern
 UNITS = {
     "solved": "share of samples that are right",
     "any": "share solved within k samples",
@@ -81,12 +81,13 @@ UNITS = {
 @register("probe", "sampled")
 @dataclass(frozen=True)
 class Sampled:
-    """`k` samples of each of `n` items, and `of` them one number; `pattern` is what "pattern" and "edge" look for."""
+    """`k` samples for each of `n` items, and the statistic `of` them. `pattern` is the regular expression that the
+    statistics "pattern" and "edge" search for."""
 
     name: str
     task: Task
     of: str = "solved"
-    n: int | None = None  # unset: all rows of a data set, 100 items of a task that makes them
+    n: int | None = None  # unset: all rows of a data set, or 100 items of a task that generates them
     k: int = 16
     split: Split = "test"
     seed: int = 0
@@ -110,7 +111,10 @@ class Sampled:
             if (value := getattr(self, key)) is not None and value < 1:
                 raise ValueError(f"probe {self.name!r}: {key} = {getattr(self, key)}; it needs at least 1")
         if not self.temperature > 0:
-            raise ValueError(f"probe {self.name!r}: at temperature {self.temperature} all samples are one; give more")
+            raise ValueError(
+                f"probe {self.name!r}: at temperature {self.temperature} all samples of a prompt are equal; give a "
+                "temperature above 0"
+            )
         try:
             compiled(self.pattern)
         except ValueError as error:
@@ -136,16 +140,19 @@ class Sampled:
         prompts = [engine.tokens.prompt(example.prompt) for example in items]
         groups = engine.sample(prompts, sampling, n=self.k, seed=self.seed)
         return [
-            self.result(example, [said(engine, sample) for sample in group])
+            self.result(example, [answer_of(engine, sample) for sample in group])
             for example, group in zip(items, groups, strict=True)
         ]
 
-    def result(self, example: Example, answers: list[Said]) -> ItemResult:
-        """What the samples come to; unread and cut off are those of which at least half the samples are."""
+    def result(self, example: Example, answers: list[Answer]) -> ItemResult:
+        """The statistic of one item's samples. An item counts as unread or cut off if at least half of its samples
+        are."""
         texts = [answer.text for answer in answers]
         scores = [self.task.score(text, example) for text in texts]
         found = [bool(self.pattern) and search(self.pattern, text) is not None for text in texts]
         value = COUNTS[self.of](texts, [score >= 1.0 for score in scores], found)
-        silent, cut = [unread(score) for score in scores], [answer.cut_off for answer in answers]
-        prompt, right = shown(example.prompt), wanted(example)
-        return ItemResult(example.id, None, value, texts[0], prompt, right, unread=most(silent), cut_off=most(cut))
+        not_read, cut = [unread(score) for score in scores], [answer.cut_off for answer in answers]
+        prompt, right = prompt_text(example.prompt), right_answer(example)
+        return ItemResult(
+            example.id, None, value, texts[0], prompt, right, unread=majority(not_read), cut_off=majority(cut)
+        )
