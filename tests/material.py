@@ -20,6 +20,7 @@ from scalpel.batch import DEMONSTRATION, ENVIRONMENT, POLICY, Batch, Row, lay
 from scalpel.data.example import Example
 from scalpel.data.tokenized import Tokenized
 from scalpel.data.tokenizer import Tokens
+from scalpel.data.trajectory import completion
 from scalpel.engine import Engine, Sample, Sampling
 from scalpel.keep import write_documents
 from scalpel.part import Bound, HeadTerm, Out, bind
@@ -155,7 +156,7 @@ def uneven(draw: SourceContext) -> SourceContext:
         groups = draw.sample(prompts, n, seed, limits, writer)
         lengths = [[2 + (3 * p + 5 * k) % 7 for k in range(n)] for p in range(len(groups))]
         return [
-            [Sample(s.ids[:n], s.logp[:n], True) for s, n in zip(*pair, strict=True)]
+            [completion(s.prompt_ids, s.ids[:n], s.behaviour[:n]) for s, n in zip(*pair, strict=True)]
             for pair in zip(groups, lengths, strict=True)
         ]
 
@@ -175,7 +176,8 @@ def draw(
 
     def sample(prompts, n, seed, limits=None, writer="policy"):
         with policy.standing_in(writer):
-            return [[ended(s) for s in group] for group in policy.sample(prompts, sampling, n, seed, limits)]
+            groups = policy.sample(prompts, sampling, n, seed, limits)
+        return [[ended(s).behind(p) for s in group] for p, group in zip(prompts, groups, strict=True)]
 
     def fit(rendered: Tokenized, example: Example | None = None) -> Tokenized:
         return rendered

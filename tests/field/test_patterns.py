@@ -7,7 +7,7 @@ import pytest
 import tiny
 from scalpel.binding import patterns
 from scalpel.data.tokenizer import Tokens
-from scalpel.engine.sampling_request import Sample
+from scalpel.data.trajectory import completion
 from scalpel.models.adapter_targets import Targets, chosen
 from scalpel.sources.accepted_samples import marks
 from scalpel.sources.proposals import Attempt, asked
@@ -32,13 +32,13 @@ def tokens():
 
 def test_samples_whose_key_takes_too_long_are_told_apart_by_their_texts(caplog):
     texts = {1: TEXT, 2: TEXT + "?", 3: "aa"}
-    found = [(Sample([n], [0.0], True), [1.0]) for n in texts]
+    found = [(completion((), [n]), [1.0]) for n in texts]
     assert marks(SLOW, lambda ids: texts[ids[0]], found) == [TEXT, TEXT + "?", (("aa",),)]
     assert caplog.text.count("was given up after 0.02 s") == 1
 
 
 def test_the_matches_of_a_key_are_its_groups_or_all_of_it():
-    found = [(Sample([0], [0.0], True), [1.0])]
+    found = [(completion((), [0]), [1.0])]
     for key, mark in ((r"\d", (("1",), ("2",))), (r"(\d)(b)?", (("1", ""), ("2", "b"))), ("", "1a2b")):
         assert marks(key, lambda ids: "1a2b", found) == [mark]
 
@@ -50,7 +50,7 @@ def test_a_text_whose_steps_take_too_long_to_find_is_one_step(tokens):
 
 
 def test_a_reply_that_takes_too_long_to_read_proposes_nothing(tokens, caplog):
-    said = [Sample(tokens.completion(TEXT, ""), [0.0], True)]
+    said = [completion((), tokens.completion(TEXT, ""))]
     context = SimpleNamespace(
         examples=[SimpleNamespace(prompt="1+1=", completion="2", answer="2")],
         tokens=tokens,

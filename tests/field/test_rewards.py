@@ -18,6 +18,7 @@ from running import prepare, ran, tables
 from scalpel.batch import ENVIRONMENT, POLICY, Batch, Row, lay
 from scalpel.config.plan import assemble
 from scalpel.data.example import Example
+from scalpel.data.trajectory import completion
 from scalpel.part import bind
 from scalpel.registry import AXES
 from scalpel.rewards import Rewards
@@ -366,6 +367,6 @@ def test_early_rewards_keep_to_the_same(user: Write) -> None:
     rewards = Rewards([{"name": user("def f(completions): return [None] * len(completions)"), "early": True}])
     early = rewards.while_sampling(None)  # type: ignore[arg-type]
     with early:
-        early.ask(0, EXAMPLES[0], ["a", "b"], [[1], [2]])
+        early.ask(0, EXAMPLES[0], ["a", "b"], [completion((), [i]) for i in (1, 2)])
     scored = rewards([EXAMPLES[0]] * 2, ["a", "b"], [[1], [2]], early=early)
     assert scored.reward_S.isnan().all()

@@ -16,7 +16,8 @@ from scalpel.batch import Batch
 from scalpel.config.plan import Stream, assemble
 from scalpel.config.recipe import parse
 from scalpel.data.example import Example
-from scalpel.engine import Engine, Sample
+from scalpel.data.trajectory import Trajectory, completion
+from scalpel.engine import Engine
 from scalpel.objectives.flows import FLOW
 from scalpel.part import Out, bind, zero_head
 from scalpel.rewards.seen import ShapingContext
@@ -109,13 +110,13 @@ def scripted(thoughts: list[str], answers: dict[str, list[str]]) -> Any:
     tokens = engine.tokens
     spoken: list[str] = []
 
-    def sample(prompts: Any, n: int, seed: int, limits: Any = None) -> list[list[Sample]]:
+    def sample(prompts: Any, n: int, seed: int, limits: Any = None) -> list[list[Trajectory]]:
         found = []
         for prompt in prompts:
             text = tokens.tokenizer.decode(prompt)
             spoken.append(text)
             said = answers[text.removeprefix("p>")] if text.endswith("=") else thoughts[:n]
-            found.append([Sample(ids := tokens.completion(t, ""), [-1.0] * len(ids), True) for t in said])
+            found.append([completion(prompt, ids := tokens.completion(t, ""), [-1.0] * len(ids)) for t in said])
         return found
 
     def reward(examples: Any, samples: Any) -> list[list[list[float]]]:

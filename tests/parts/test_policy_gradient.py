@@ -10,7 +10,7 @@ import material
 from by_formula import flow_of
 from scalpel.batch import Batch
 from scalpel.data.example import Example
-from scalpel.engine import Sample
+from scalpel.data.trajectory import completion
 from scalpel.part import bind
 from scalpel.seeding import others
 from scalpel.sources.context import SourceContext
@@ -31,7 +31,8 @@ def said(first: int, finished: bool = True, length: int = 3) -> tuple[SourceCont
 
     def sample(prompts, n, seed, limits=None, writer="policy"):
         asked.append([policy().tokens.text(ids) for ids in prompts])
-        return [[Sample([7 + k] * length, [-1.0] * length, finished) for k in range(n)] for _ in prompts]
+        stop = "stop" if finished else "length"
+        return [[completion(p, [7 + k] * length, [-1.0] * length, stop) for k in range(n)] for p in prompts]
 
     def reward(examples, samples):
         def right(example, k):
@@ -84,7 +85,8 @@ def test_others_are_the_rest_in_a_seeded_order_and_end() -> None:
 
 
 def test_the_penalty_on_length_falls_to_minus_one_over_the_last_share_and_is_a_reward_of_its_own() -> None:
-    assert [lateness(Sample([0] * n), 10, 0.4) for n in (1, 6, 7, 8, 10)] == pytest.approx([0, 0, -0.25, -0.5, -1])
+    found = [lateness(completion((), [0] * n), 10, 0.4) for n in (1, 6, 7, 8, 10)]
+    assert found == pytest.approx([0, 0, -0.25, -0.5, -1])
     batch = bind("source", "groups", size=2, overlong=0.4)(said(1, length=8)[0])
     assert batch.reward_SK is not None
     torch.testing.assert_close(batch.reward_SK, torch.tensor([[1.0, -0.5], [0.0, -0.5]]))
@@ -95,7 +97,7 @@ def test_the_penalty_on_length_does_not_make_a_group_informative() -> None:
     uneven = replace(
         draw,
         examples=[PROMPTS[3]],
-        sample=lambda prompts, n, seed: [[Sample([7] * (5 + 5 * k), [-1.0] * (5 + 5 * k), True) for k in range(n)]],
+        sample=lambda prompts, n, seed: [[completion(prompts[0], [7] * (5 + 5 * k)) for k in range(n)]],
         more=lambda at, n: [],
     )
     batch = bind("source", "groups", size=2, rounds=1, overlong=0.5)(uneven)

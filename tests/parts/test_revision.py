@@ -14,7 +14,7 @@ from scalpel.config.recipe import parse
 from scalpel.data.example import Example
 from scalpel.data.prompts import asked_again, behind, seen_before
 from scalpel.data.tokenizer import Tokens
-from scalpel.engine import Sample
+from scalpel.data.trajectory import Trajectory, completion
 from scalpel.part import bind
 from scalpel.rewards.scored import SampleRewards, said
 from scalpel.sources.context import SourceContext
@@ -39,17 +39,17 @@ def scripted(speak: Speak, *examples: Example, asked: list[str] | None = None, *
     """A draw whose policy answers as `speak` says; right is what ends in the answer, and first_fault has the words."""
     tokens = policy().tokens
 
-    def said(text: str) -> Sample:
+    def said(prompt: list[int], text: str) -> Trajectory:
         ids = tokens.completion(text.removesuffix(CUT), "")
-        return Sample(ids, [-1.0] * len(ids), finished=not text.endswith(CUT))
+        return completion(prompt, ids, [-1.0] * len(ids), "length" if text.endswith(CUT) else "stop")
 
     def sample(prompts, n, seed, limits=None, writer="policy"):
         heard = [tokens.tokenizer.decode(ids) for ids in prompts]
         if asked is not None:
             asked.extend(heard)
-        return [[said(speak(text, k)) for k in range(n)] for text in heard]
+        return [[said(p, speak(text, k)) for k in range(n)] for p, text in zip(prompts, heard, strict=True)]
 
-    def judged(example: Example, sample: Sample) -> SampleRewards:
+    def judged(example: Example, sample: Trajectory) -> SampleRewards:
         text = tokens.text(sample.ids)
         return SampleRewards([float(final(text) == example.answer)], first_fault(text, example))
 

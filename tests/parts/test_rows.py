@@ -9,10 +9,10 @@ import torch
 import material
 from scalpel.batch import DEMONSTRATION, POLICY, Batch
 from scalpel.data.example import Example
-from scalpel.engine import Sample
+from scalpel.data.trajectory import completion, continued
 from scalpel.part import bind
 from scalpel.sources.context import SourceContext
-from scalpel.sources.prefix_groups import continued, prefixes
+from scalpel.sources.prefix_groups import prefixes
 
 
 @cache
@@ -26,7 +26,8 @@ def said(*texts: str, finished: bool = True, **changes) -> SourceContext:
 
     def sample(prompts, n, seed):
         spoken = [tokens.completion(text, "") for text in texts[:n]]
-        return [[Sample(ids, [-1.0] * len(ids), finished) for ids in spoken] for _ in prompts]
+        stop = "stop" if finished else "length"
+        return [[completion(p, ids, [-1.0] * len(ids), stop) for ids in spoken] for p in prompts]
 
     def reward(examples, samples):
         return [[[float(tokens.text(s.ids).startswith("y"))] for s in group] for group in samples]
@@ -126,8 +127,9 @@ def test_the_window_of_prefixes_opens_along_the_run() -> None:
 
 
 def test_a_continuation_is_the_beginning_and_what_the_policy_added() -> None:
-    sample = Sample([4, 5, 3], [-1.0, -2.0, -3.0], finished=True)
-    assert continued([8, 9], sample) == Sample([8, 9, 4, 5, 3], [0.0, 0.0, -1.0, -2.0, -3.0], True)
+    whole = continued([8, 9], completion([1, 8, 9], [4, 5, 3], [-1.0, -2.0, -3.0]))
+    assert whole.prompt_ids == (1,) and whole.ids == whole.answer_ids == [8, 9, 4, 5, 3] and whole.finished
+    assert whole.behaviour == [0.0, 0.0, -1.0, -2.0, -3.0] and whole.policy_ids == [4, 5, 3]
 
 
 def test_a_continuation_is_sampled_within_the_budget_of_a_whole_answer() -> None:

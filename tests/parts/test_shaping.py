@@ -7,7 +7,7 @@ import torch
 
 import material
 from scalpel.batch import Batch
-from scalpel.engine import Sample
+from scalpel.data.trajectory import completion
 from scalpel.engine.embeddings import embed
 from scalpel.part import Out, bind
 from scalpel.sources.context import SourceContext
@@ -52,7 +52,7 @@ def test_without_room_or_chance_replayed_groups_are_groups(hyper) -> None:
 
 def test_what_was_left_out_before_is_what_counts_when_a_batch_comes_back() -> None:
     source = bind("source", "replayed-groups", size=6, capacity=1, chance=1.0)
-    unequal = lambda prompts, n, seed: [[Sample([9] * (1 + k), [0.0] * (1 + k), True) for k in range(n)]] * 3  # noqa: E731
+    unequal = lambda prompts, n, seed: [[completion(p, [9] * (1 + k)) for k in range(n)] for p in prompts]  # noqa: E731
     fresh = source(material.draw(policy(), seed=1, sample=unequal))
     after(source, fresh)
     again = source(material.draw(policy(), seed=2))
@@ -112,7 +112,7 @@ def test_batches_that_cannot_come_back_are_refused_when_the_source_is_bound(hype
 
 def choosing(good: list[int]) -> SourceContext:
     """A draw in which of each prompt's samples so many are right."""
-    sample = lambda prompts, n, seed, limits=None: [[Sample([9, 3], [0.0] * 2, True)] * n for _ in prompts]  # noqa: E731
+    sample = lambda prompts, n, seed, limits=None: [[completion(p, [9, 3])] * n for p in prompts]  # noqa: E731
     reward = lambda examples, samples: [  # noqa: E731
         [[float(k < right)] for k in range(len(group))] for right, group in zip(good, samples, strict=True)
     ]

@@ -11,7 +11,7 @@ from scalpel.batch import DEMONSTRATION, POLICY, Batch
 from scalpel.config.plan import assemble
 from scalpel.config.recipe import parse, write
 from scalpel.data.example import Example
-from scalpel.engine import Sample
+from scalpel.data.trajectory import completion
 from scalpel.part import bind, scheduled
 from scalpel.rewards import Rewards
 from scalpel.rewards.judge import roles
@@ -36,7 +36,13 @@ def said(*spoken: str, cut: str = "", heard: list | None = None, **changes: Any)
         if heard is not None:
             heard.extend((writer, prompt) for prompt in asked)
         groups = [[text.replace("{}", prompt) for text in spoken[:n]] for prompt in asked]
-        return [[Sample(x := tokens.completion(t, ""), [-1.0] * len(x), t != cut) for t in group] for group in groups]
+        return [
+            [
+                completion(p, x := tokens.completion(t, ""), [-1.0] * len(x), "length" if t == cut else "stop")
+                for t in group
+            ]
+            for p, group in zip(prompts, groups, strict=True)
+        ]
 
     def reward(examples, samples):
         return [[[float(tokens.text(s.ids).count("y"))] for s in group] for group in samples]

@@ -9,6 +9,7 @@ import pytest
 from running import equal, ran, tables
 from scalpel.config.plan import assemble
 from scalpel.data.example import Example
+from scalpel.data.trajectory import completion
 from scalpel.engine.sampler import Sampler
 from scalpel.rewards import Rewards, TrainerState
 from scalpel.training.estimate import estimate
@@ -129,9 +130,9 @@ def test_equal_completions_and_an_example_that_comes_twice_are_not_confused():
     rewards = Rewards([{"name": "task", "early": True}], Task())
     with rewards.while_sampling(TrainerState()) as early:
         early.pool._max_workers = 1  # in the order in which they come
-        early.ask(2, B, ["x", "x"], [[1], [1]])
-        early.ask(0, A, ["x", "y"], [[1], [2]])
-        early.ask(1, A, ["x", "x"], [[1], [1]])
+        early.ask(2, B, ["x", "x"], [completion((), [1]), completion((), [1])])
+        early.ask(0, A, ["x", "y"], [completion((), [1]), completion((), [2])])
+        early.ask(1, A, ["x", "x"], [completion((), [1]), completion((), [1])])
         ids = [[1], [1], [1], [2], [1], [1], [3]]
         scored = rewards([A, A, A, A, B, B, B], list("xxxyxxz"), ids, early=early, groups=[1, 1, 0, 0, 2, 2, 2])
     assert scored.reward_SK[:, 0].tolist() == [5, 6, 3, 4, 1, 2, 7]
@@ -141,7 +142,7 @@ def test_a_column_that_one_call_logs_too_short_is_refused(tmp_path):
     code = "def short(completions, log_extra, **columns):\n    log_extra('a', completions[1:])\n    return [0.0] * 2\n"
     rewards = Rewards([reward(tmp_path, code)])
     with rewards.while_sampling(TrainerState()) as early:
-        early.ask(0, A, ["x", "y"], [[1], [2]])
+        early.ask(0, A, ["x", "y"], [completion((), [1]), completion((), [2])])
         with pytest.raises(ValueError, match=r"log_extra\('a', …\) was given 1 values for 2 completions"):
             rewards([A, A], ["x", "y"], [[1], [2]], early=early)
 

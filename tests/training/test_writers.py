@@ -66,7 +66,8 @@ def test_what_a_role_writes_is_what_its_model_writes_and_it_is_paid_for(at):
     teacher = Engine(job.models.load(job.recipe.models["teacher"])[0], job.engine.tokens)
     before = job.engine.meter.tokens_sampled
     found = draw.by("teacher")(prompts, 2, 5)
-    assert found == teacher.sample(prompts, Sampling(6), 2, 5) != draw.by("policy")(prompts, 2, 5)
+    written = zip(prompts, teacher.sample(prompts, Sampling(6), 2, 5), strict=True)
+    assert found == [[s.behind(p) for s in group] for p, group in written] != draw.by("policy")(prompts, 2, 5)
     written = sum(len(s.ids) for group in found for s in group)
     assert job.engine.meter.tokens_sampled >= before + written
 

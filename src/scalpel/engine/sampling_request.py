@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from scalpel.data.trajectory import Trajectory, completion
+
 MARGIN = 8  # tokens before a stop string that are decoded with it: the first may be part of a character
 
 
@@ -30,6 +32,10 @@ class Sample:
     logp: list[float] = field(default_factory=list)
     finished: bool = False
     entropy: float = 0.0
+
+    def behind(self, prompt: Sequence[int]) -> Trajectory:
+        """The completion of that prompt as a trajectory."""
+        return completion(prompt, self.ids, self.logp, "stop" if self.finished else "length")
 
 
 @dataclass(frozen=True)

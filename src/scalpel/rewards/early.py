@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from scalpel.data.example import Example
+from scalpel.data.trajectory import Trajectory
 from scalpel.rewards.logged import Logged, fits
 
 AT_ONCE = 8  # prompts for which a function is asked at once, at most
@@ -21,16 +22,18 @@ Function = Callable[[Sequence[Example], Sequence[str], Mapping[str, Any]], Seque
 @dataclass(frozen=True)
 class Answers:
     """Completions as answers to examples, one each, with their ids, and the number of the group that each belongs to:
-    the completions of one prompt of a batch. A row that stands in a batch twice makes two groups."""
+    the completions of one prompt of a batch. A row that stands in a batch twice makes two groups. A completion is what
+    was said last in a trajectory, its ids are all of that trajectory's."""
 
     examples: Sequence[Example]
     completions: Sequence[str]
     ids: Sequence[Sequence[int]]
     groups: Sequence[int]
+    trajectories: Sequence[Trajectory]
 
     def at(self, places: Sequence[int]) -> Answers:
-        examples, completions = [self.examples[i] for i in places], [self.completions[i] for i in places]
-        return Answers(examples, completions, [self.ids[i] for i in places], [self.groups[i] for i in places])
+        held = (self.examples, self.completions, self.ids, self.groups, self.trajectories)
+        return Answers(*([column[i] for i in places] for column in held))  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ def hear(function: Function, answers: Answers, state: Any) -> Heard:
         "log_extra": logged.log_extra,
         "log_metric": logged.log_metric,
         "groups": answers.groups,
+        "trajectories": list(answers.trajectories),
     }
     return Heard(function(answers.examples, answers.completions, handed), logged.extra, logged.metrics)
 
@@ -95,11 +99,11 @@ class Early:
     def __exit__(self, *_: object) -> None:
         self.pool.shutdown(wait=True, cancel_futures=True)
 
-    def ask(self, group: int, example: Example, completions: Sequence[str], ids: Sequence[Sequence[int]]) -> None:
+    def ask(self, group: int, example: Example, completions: Sequence[str], trajectories: Sequence[Trajectory]) -> None:
         """Asks all functions for the completions of one prompt, the group of that number; doesn't wait."""
-        assert ids, "a prompt is told of when it has completions"
-        rows = [list(row) for row in ids]
-        answers = Answers([example] * len(rows), completions, rows, [group] * len(rows))
+        assert trajectories, "a prompt is told of when it has completions"
+        rows = [trajectory.ids for trajectory in trajectories]
+        answers = Answers([example] * len(rows), completions, rows, [group] * len(rows), trajectories)
         heard = {k: self.pool.submit(hear, fn, answers, self.state) for k, fn in self.functions.items()}
         self.calls.setdefault(group, []).append(Call(example, rows, heard))
 

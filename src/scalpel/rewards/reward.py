@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from scalpel.data.example import Example, Task
+from scalpel.data.trajectory import Trajectory, completion
 from scalpel.registry import unknown
 from scalpel.rewards import judge, shaping, user, values
 from scalpel.rewards.early import Answers, Early, Heard, hear
@@ -70,9 +71,10 @@ class Rewards:
     """Several reward functions; `specs` are names or tables {name, weight = 1.0, early = false, timeout, …options}.
 
     Names: "task" (the task's own verifier), a verifier ("exact", "math-verify", "think-format", "equations", …),
-    "judge" (a model, of which is asked by `ask`), "agreement" (the vote of a prompt's completions), "given" (one that
-    counts where another one holds), those that shape what these give ("brevity", "cosine-length", "episodic", which
-    compares texts by `embed`), or "path.py:function". `memory` is what they remember, by name; it may be saved.
+    "environment" (what an episode's environment gave), "judge" (a model, of which is asked by `ask`), "agreement" (the
+    vote of a prompt's completions), "given" (one that counts where another one holds), those that shape what these give
+    ("brevity", "cosine-length", "episodic", which compares texts by `embed`), or "path.py:function". `memory` is what
+    they remember, by name; it may be saved.
 
     With `early` the task's verifier, a verifier or a user's function is asked prompt by prompt while others are still
     sampled, in threads, up to eight prompts at once. So it must bear that, and must not compare across prompts: what a
@@ -121,6 +123,7 @@ class Rewards:
         trial: bool = False,
         early: Early | None = None,
         groups: Sequence[int] | None = None,
+        trajectories: Sequence[Trajectory] | None = None,
     ) -> Scored:
         """Scores completion i as an answer to example i, in the group of number `groups[i]`; where no numbers are
         given, neighbours that answer the same example are a group. What shapes rewards doesn't apply on a `trial`; what
@@ -130,7 +133,10 @@ class Rewards:
                 f"{len(examples)} examples, {len(completions)} completions, {len(completion_ids)} id lists"
             )
         state, count = state or TrainerState(), len(examples)
-        answers = Answers(examples, completions, completion_ids, neighbours(examples) if groups is None else groups)
+        if trajectories is None:
+            trajectories = [completion((), ids) for ids in completion_ids]
+        groups = neighbours(examples) if groups is None else groups
+        answers = Answers(examples, completions, completion_ids, groups, trajectories)
         heard = early.hear(answers) if early else {}
         judging = [k for k, fn in enumerate(self.functions) if not isinstance(fn, shaping.Shape)]
         heard |= {k: hear(self.functions[k], answers, state) for k in judging if k not in heard}
@@ -224,6 +230,8 @@ def function(table: Mapping[str, Any], task: Task | None, ask: judge.Ask | None 
         if task is None:
             raise ValueError("reward 'task' stands for the task's own verifier, but there is no task here")
         return by_task(task)
+    if name == "environment" and len(table) == 1:
+        return by_environment
     if name in judge.JUDGES:
         return judge.make(table, ask)
     if name in shaping.SHAPES:
@@ -275,6 +283,11 @@ def by_task(task: Task) -> Any:
         return scores
 
     return judge
+
+
+def by_environment(examples: Sequence[Example], completions: Sequence[str], handed: Any) -> list[float]:
+    """What the environment gave in all turns of an episode."""
+    return [trajectory.reward for trajectory in handed["trajectories"]]
 
 
 def by_row(verify: Any) -> Any:

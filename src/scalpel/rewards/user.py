@@ -3,8 +3,9 @@
 It is called with keywords: `prompts`, `completions`, `completion_ids`, every other column of the data as a list,
 `trainer_state`, `log_extra(column, values)` and `log_metric(name, value)`, and gives one number for each
 completion; None means that it does not apply to that row. For prompts as chat messages a completion is a list of
-one message. A function without **kwargs gets only the keywords that it names. It may be async, a generator, an object
-that can be called, or a partial.
+messages: one, or those of all turns of an episode, the environment's among them. A function without **kwargs gets only
+the keywords that it names; one that names `trajectories` gets these, with ids, log-probs and stop reasons. It may be
+async, a generator, an object that can be called, or a partial.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 
 from scalpel.data.example import Example
 from scalpel.data.example import named as place
+from scalpel.data.trajectory import Trajectory
 from scalpel.registry import unknown
 from scalpel.rewards import user_modules, values
 from scalpel.rewards.guarded import Failed, guarded, settled
@@ -27,6 +29,8 @@ from scalpel.runs.files import existing
 Function = Callable[..., Any]
 Verifier = Callable[[str, Example], float]
 HANDED = ("prompts", "completions", "completion_ids", "trainer_state", "log_extra", "log_metric")
+NAMED = "trajectories"  # is handed to functions that name it only, so that a column may be called so
+NOTHING = Trajectory((), ())
 VARIADIC = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
 
 
@@ -64,20 +68,21 @@ class Users:
 
     def suits(self, examples: Sequence[Example]) -> None:
         """Raises ValueError where it asks for what these examples don't have, before any is asked."""
-        accepted(self.function, self.spec, {**dict.fromkeys(HANDED), **columns(examples)})
+        accepted(self.function, self.spec, {**dict.fromkeys((*HANDED, NAMED)), **columns(examples)})
 
 
 def call(
     fn: Function, spec: str, examples: Sequence[Example], completions: Sequence[str], handed: Mapping[str, Any]
 ) -> list[float | None]:
     """One value for each completion, checked. `handed` are the keywords besides the columns."""
-    said = [spoken(text, example) for text, example in zip(completions, examples, strict=True)]
+    played: Sequence[Trajectory] = handed.get(NAMED) or [NOTHING] * len(examples)
+    said = [spoken(*one) for one in zip(completions, examples, played, strict=True)]
     prompts = [e.prompt if isinstance(e.prompt, str) else [dict(m) for m in e.prompt] for e in examples]
     known = {
         **columns(examples),
         "prompts": prompts,
         "completions": said,
-        **{k: v for k, v in handed.items() if k in HANDED},
+        **{k: v for k, v in handed.items() if k in HANDED or (k == NAMED and names(fn, k))},
     }
     taken = accepted(fn, spec, known)
     count, file = len(examples), file_of(spec)
@@ -152,9 +157,20 @@ def columns(examples: Sequence[Example]) -> dict[str, list[Any]]:
     return table
 
 
-def spoken(text: str, example: Example) -> Any:
-    """A completion as TRL hands it over: text, or one assistant message for prompts as messages."""
-    return text if isinstance(example.prompt, str) else [{"role": "assistant", "content": text}]
+def names(fn: Function, keyword: str) -> bool:
+    """Whether a function has an argument of that name."""
+    try:
+        return keyword in inspect.signature(fn).parameters
+    except (TypeError, ValueError):
+        return False
+
+
+def spoken(text: str, example: Example, played: Trajectory) -> Any:
+    """A completion as TRL hands it over: text, or for prompts as messages the messages of all turns, nearly always one
+    of the assistant."""
+    if isinstance(example.prompt, str):
+        return "\n".join(str(m["content"]) for m in played.messages) if len(played.messages) > 1 else text
+    return [dict(m) for m in played.messages] or [{"role": "assistant", "content": text}]
 
 
 def named(examples: Sequence[Example], most: int = 3) -> str:

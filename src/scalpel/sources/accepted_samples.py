@@ -9,11 +9,11 @@ from regex import Match
 from scalpel.batch import Batch, lay
 from scalpel.binding.bounds import Few, Pattern, Unbounded
 from scalpel.binding.patterns import every
-from scalpel.engine.sampling_request import Sample
+from scalpel.data.trajectory import Trajectory
 from scalpel.part import part
 from scalpel.rewards.scored import total
 from scalpel.sources.context import SourceContext
-from scalpel.sources.sampled import Judged, judged, sample_row, within, writers
+from scalpel.sources.sampled import Judged, judged, trajectory_rows, within, writers
 
 Order = Literal["first", "best", "apart"]
 
@@ -44,7 +44,7 @@ def read(match: Match[str]) -> tuple[str, ...]:
     return match.groups("") or (match[0],)
 
 
-def apart(one: Sample, others: Iterable[Sample]) -> int:
+def apart(one: Trajectory, others: Iterable[Trajectory]) -> int:
     return sum(edits(one.ids, other.ids) for other in others)
 
 
@@ -53,7 +53,7 @@ def taken(found: Judged, mark: Sequence[Hashable], keep: int, order: Order) -> J
     pairs = list(zip(mark, found, strict=True))
     if order == "best":
         pairs.sort(key=lambda pair: -total(pair[1][1]))
-    kept: dict[Hashable, tuple[Sample, list[float]]] = {}
+    kept: dict[Hashable, tuple[Trajectory, list[float]]] = {}
     for m, new in pairs:
         held = kept.setdefault(m, new)
         if order == "apart" and held is not new:
@@ -91,9 +91,10 @@ def accepted_samples(
     """
     within("accepted-samples", 1, size=size, keep=keep)
     rows = []
-    prompts, found = judged(context, size, writer)
-    for group, (example, prompt, samples) in enumerate(zip(context.examples, prompts, found, strict=True)):
+    _, found = judged(context, size, writer)
+    for group, (example, samples) in enumerate(zip(context.examples, found, strict=True)):
         right = [(s, rewards) for s, rewards in samples if s.finished and total(rewards) >= threshold]
         mark = marks(key, context.tokens.text, right) if dedupe else range(len(right))
-        rows += [sample_row(prompt, s, example, group, rewards) for s, rewards in taken(right, mark, keep, order)]
+        for trajectory, rewards in taken(right, mark, keep, order):
+            rows += trajectory_rows(trajectory, example, group, rewards)
     return lay(rows)

@@ -21,7 +21,7 @@ def answers(context: SourceContext, *, writer: str = "weak") -> Batch:
     prompts = [context.tokens.prompt(example.prompt) for example in context.examples]
     found = context.by(writer)(prompts, 1, context.seed)
     rows = [
-        sample_row(prompt, sample, example, group, shown=len(sample.ids))
+        sample_row(prompt, sample.demonstrated(), example, group)
         for group, (example, prompt, (sample,)) in enumerate(zip(context.examples, prompts, found, strict=True))
         if sample.finished
     ]

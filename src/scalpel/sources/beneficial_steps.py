@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from scalpel.batch import Batch, Row, lay
 from scalpel.binding.bounds import Few, Pattern
-from scalpel.engine.sampling_request import Sample
+from scalpel.data.trajectory import Trajectory, demonstration
 from scalpel.part import part
 from scalpel.rewards.scored import total
 from scalpel.sources.context import SourceContext
@@ -46,7 +46,7 @@ def beneficial_steps(
     within("beneficial-steps", 1, size=size)
     whole = demonstrated(context, "beneficial-steps")
     given = [context.tokens.completion(example.completion or "", example.prompt) for example in context.examples]
-    earned = context.score(context.examples, [[Sample(ids, [0.0] * len(ids), finished=True)] for ids in given])
+    earned = context.score(context.examples, [[demonstration(ids)] for ids in given])
     right = [imitate and total(rewards) >= threshold for (rewards,) in earned]
     rows = [
         replace(rendered_row(row, context.examples[g], g), rewards=earned[g][0])
@@ -60,7 +60,7 @@ def beneficial_steps(
         solved = [success(next(found), threshold) for _ in at]
         for j, one in enumerate(solved):
             if one is not None and (j == 0 or solved[j - 1] is None):
-                rows.append(rescued(context, g, *one, helped=at[j - 1] if j else 0, shown=at[j]))
+                rows.append(rescued(context, g, *one, helped=at[j - 1] if j else 0))
     return lay(rows)
 
 
@@ -70,9 +70,9 @@ def places(context: SourceContext, ids: list[int], states: int, boundary: str) -
     return [0, *spaced(ends, states - 1)] if states else []
 
 
-def rescued(context: SourceContext, group: int, sample: Sample, rewards: list[float], helped: int, shown: int) -> Row:
-    """A right answer whose first `shown` tokens are the demonstration's; those before `helped` are not learnt."""
+def rescued(context: SourceContext, group: int, sample: Trajectory, rewards: list[float], helped: int) -> Row:
+    """A right answer that goes on from a demonstration; its tokens before `helped` are not learnt."""
     example = context.examples[group]
     prompt = context.tokens.prompt(example.prompt)
-    row = sample_row(prompt, sample, example, group, rewards, shown=shown)
+    row = sample_row(prompt, sample, example, group, rewards)
     return replace(row, train=[False] * (len(prompt) + helped) + [True] * (len(sample.ids) - helped))

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from scalpel.data.example import Example
     from scalpel.data.tokenized import Tokenized
     from scalpel.data.tokenizer import Tokens
-    from scalpel.engine import Sample
+    from scalpel.data.trajectory import Trajectory
 
 
 def unwritten(n: int, max_tokens: int, temperature: float, begin: str) -> Sequence[Tokenized]:
@@ -30,8 +30,8 @@ class Sampler(Protocol):
         seed: int,
         limits: Sequence[int] | None = None,
         writer: str = "policy",
-        done: Callable[[int, list[Sample]], None] | None = None,
-    ) -> list[list[Sample]]: ...
+        done: Callable[[int, list[Trajectory]], None] | None = None,
+    ) -> list[list[Trajectory]]: ...
 
 
 @dataclass(frozen=True)
@@ -53,17 +53,17 @@ class SourceContext:
     progress: float
     tokens: Tokens
     sample: Sampler
-    reward: Callable[[Sequence[Example], Sequence[Sequence[Sample]]], list[list[list[float]]]]
+    reward: Callable[[Sequence[Example], Sequence[Sequence[Trajectory]]], list[list[list[float]]]]
     fit: Callable[..., Tokenized | None]
     max_tokens: int  # the longest completion that `sample` gives
     written: Callable[[int, int, float, str], Sequence[Tokenized]] = unwritten
     more: Callable[[int, int], Sequence[Example]] = lambda at, n: ()
-    on_trial: Callable[[Sequence[Example], Sequence[Sequence[Sample]]], list[list[list[float]]]] | None = None
-    early: Callable[[int, Sequence[Sample]], None] | None = None
+    on_trial: Callable[[Sequence[Example], Sequence[Sequence[Trajectory]]], list[list[list[float]]]] | None = None
+    early: Callable[[int, Sequence[Trajectory]], None] | None = None
 
     def rewarded(
         self, prompts: Sequence[Sequence[int]], n: int, writer: str = "policy"
-    ) -> tuple[list[list[Sample]], list[list[list[float]]]]:
+    ) -> tuple[list[list[Trajectory]], list[list[list[float]]]]:
         """n samples of each example's prompt, and their rewards; those that can be asked early are, while other prompts
         are still sampled."""
         sample = self.by(writer)
@@ -73,7 +73,7 @@ class SourceContext:
             samples = sample(prompts, n, self.seed, done=early)
         return samples, self.reward(self.examples, samples)
 
-    def score(self, examples: Sequence[Example], samples: Sequence[Sequence[Sample]]) -> list[list[list[float]]]:
+    def score(self, examples: Sequence[Example], samples: Sequence[Sequence[Trajectory]]) -> list[list[list[float]]]:
         """The rewards of what is only a trial: none of it is noted, and rewards that shape others don't apply."""
         return (self.on_trial or self.reward)(examples, samples)
 

@@ -1,9 +1,6 @@
 """The demonstrations of an example, for sources that mix them with samples."""
 
-from collections.abc import Sequence
-
 from scalpel.data.example import Example, named
-from scalpel.engine.sampling_request import Sample
 from scalpel.sources.context import SourceContext
 
 
@@ -22,8 +19,3 @@ def demonstrations_of(context: SourceContext, example: Example, place: int, read
             "column 'completion' or 'demonstrations', or take source 'groups', which needs none"
         )
     return [context.tokens.completion(text, example.prompt) for text in texts]
-
-
-def continued(prefix: Sequence[int], sample: Sample) -> Sample:
-    """The completion as one: the prefix and what the policy added."""
-    return Sample([*prefix, *sample.ids], [*[0.0] * len(prefix), *sample.logp], sample.finished)

@@ -6,12 +6,12 @@ from math import nan
 from scalpel.batch import Batch, Row, lay
 from scalpel.binding.bounds import Few
 from scalpel.data.example import Example
-from scalpel.engine.sampling_request import Sample
+from scalpel.data.trajectory import Trajectory
 from scalpel.part import part
 from scalpel.rewards.scored import total
 from scalpel.seeding import derive
 from scalpel.sources.context import SourceContext
-from scalpel.sources.sampled import Judged, at_most, judged, sample_row
+from scalpel.sources.sampled import Judged, at_most, judged, trajectory_rows
 
 Group = tuple[Example, list[int], Judged]  # an example, its prompt's ids, samples with their rewards
 
@@ -37,18 +37,18 @@ def filled(context: SourceContext, found: list[Group], size: int, rounds: int) -
     return kept[:wanted] or found
 
 
-def lateness(sample: Sample, most: int, share: float) -> float:
+def lateness(sample: Trajectory, most: int, share: float) -> float:
     """The soft penalty on length: 0 up to (1 − share)·most tokens, then down to −1 at `most`."""
-    return -min(max((len(sample.ids) - (1 - share) * most) / (share * most), 0.0), 1.0)
+    return -min(max((len(sample.policy_ids) - (1 - share) * most) / (share * most), 0.0), 1.0)
 
 
-def row_of(context: SourceContext, group: Group, number: int, k: int, overlong: float, train_cut: bool) -> Row:
-    example, prompt, samples = group
+def rows_of(context: SourceContext, group: Group, number: int, k: int, overlong: float, train_cut: bool) -> list[Row]:
+    example, _, samples = group
     sample, rewards = samples[k]
     late = lateness(sample, context.max_tokens, overlong) if overlong else 0.0
     earned = [*rewards, late if total(rewards) == total(rewards) else nan] if overlong else rewards
-    row = sample_row(prompt, sample, example, number, earned)
-    return row if train_cut or sample.finished else replace(row, train=[False] * len(row.ids))
+    rows = trajectory_rows(sample, example, number, earned)
+    return rows if train_cut or sample.finished else [replace(row, train=[False] * len(row.ids)) for row in rows]
 
 
 @part(
@@ -89,4 +89,4 @@ def groups(
         found = filled(context, found, size, rounds)
         overlong = overlong if any(map(informative, found)) else 0.0  # else only lengths would be learnt
     places = [(group, number, k) for number, group in enumerate(found) for k in range(size)]
-    return lay([row_of(context, *place, overlong, train_cut) for place in places])
+    return lay([row for place in places for row in rows_of(context, *place, overlong, train_cut)])

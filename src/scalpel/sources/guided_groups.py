@@ -2,7 +2,7 @@
 
 from scalpel.batch import Batch, lay
 from scalpel.binding.bounds import Few
-from scalpel.engine.sampling_request import Sample
+from scalpel.data.trajectory import demonstration
 from scalpel.part import part
 from scalpel.sources.context import SourceContext
 from scalpel.sources.given import demonstrations_of
@@ -32,14 +32,11 @@ def guided_groups(context: SourceContext, *, size: Few = 8, demonstrations: int 
     if demonstrations:
         known = [demonstrations_of(context, example, i, "guided-groups") for i, example in enumerate(context.examples)]
         given = [[ids[: context.max_tokens] for ids in ways[:demonstrations]] for ways in known]
-    answers = [
-        [*mine, *(Sample(ids, [0.0] * len(ids), finished=True) for ids in ways)]
-        for mine, ways in zip(own, given, strict=True)
-    ]
+    answers = [[*mine, *(demonstration(ids) for ids in ways)] for mine, ways in zip(own, given, strict=True)]
     rewards = context.reward(context.examples, answers)
     return lay(
         [
-            sample_row(prompts[g], answer, example, g, rewards[g][k], shown=len(answer.ids) if k >= len(own[g]) else 0)
+            sample_row(prompts[g], answer, example, g, rewards[g][k])
             for g, example in enumerate(context.examples)
             for k, answer in enumerate(answers[g])
         ]

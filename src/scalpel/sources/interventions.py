@@ -3,7 +3,7 @@
 import re
 
 from scalpel.batch import ENVIRONMENT, POLICY, Batch, Row, lay
-from scalpel.engine.sampling_request import Sample
+from scalpel.data.trajectory import Trajectory
 from scalpel.part import part
 from scalpel.rewards.scored import total
 from scalpel.sources.context import SourceContext
@@ -73,7 +73,7 @@ def interventions(
     return lay(list(rows.values()))
 
 
-def failure(samples: Judged, hard: float, threshold: float) -> Sample | None:
+def failure(samples: Judged, hard: float, threshold: float) -> Trajectory | None:
     """The first failed sample that was not cut off, if no more than that share is right."""
     failed = [sample for sample, rewards in samples if total(rewards) < threshold]
     if 1 - len(failed) / len(samples) > hard:

@@ -4,7 +4,7 @@ import re
 
 from scalpel.batch import Batch, Row, lay
 from scalpel.data.example import Example, Prompt, like
-from scalpel.engine.sampling_request import Sample
+from scalpel.data.trajectory import Trajectory
 from scalpel.part import part
 from scalpel.rewards.scored import total
 from scalpel.seeding import derive
@@ -27,7 +27,7 @@ def retold(template: str, example: Example) -> Prompt:
     return like(example.prompt, (*before, {**last, "content": filled(last["content"])}))
 
 
-def right(places: list[int], found: list[list[Sample]], rewards: list[list[list[float]]], least: float) -> dict:
+def right(places: list[int], found: list[list[Trajectory]], rewards: list[list[list[float]]], least: float) -> dict:
     """The samples that are right, by the places of their examples."""
     judged = zip(places, found, rewards, strict=True)
     return {i: s for i, (s,), (r,) in judged if s.finished and total(r) >= least}

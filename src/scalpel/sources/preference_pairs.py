@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from scalpel.batch import PREFERRED, REJECTED, Batch, Row, lay
 from scalpel.binding.bounds import Few
-from scalpel.engine.sampling_request import Sample
+from scalpel.data.trajectory import Trajectory
 from scalpel.part import part
 from scalpel.rewards.scored import total
 from scalpel.sources.context import SourceContext
@@ -25,7 +25,7 @@ def given(context: SourceContext) -> list[Row]:
     return rows
 
 
-def apart(samples: Judged, choose: Choose, threshold: float) -> Sequence[Sample]:
+def apart(samples: Judged, choose: Choose, threshold: float) -> Sequence[Trajectory]:
     """A better and a worse one of the samples; none where there is no difference. What nothing rewarded is neither."""
     samples = [(sample, rewards) for sample, rewards in samples if total(rewards) == total(rewards)]
     if not samples:

@@ -7,10 +7,11 @@ from typing import Any
 import torch
 
 from scalpel.batch import Batch, lay
+from scalpel.data.trajectory import continued
 from scalpel.part import part, scheduled
 from scalpel.seeding import derive
 from scalpel.sources.context import SourceContext
-from scalpel.sources.given import continued, demonstrations_of
+from scalpel.sources.given import demonstrations_of
 from scalpel.sources.sampled import sample_row, within
 
 FALLING = {"from": 0.95, "to": 0.0, "over": "cosine"}
@@ -90,10 +91,9 @@ def prefix_groups(
     pairs = list(zip(own, begun, strict=True))
     samples = [[*mine, *(continued(prefix, next(ends)[0]) for prefix in ways)] for mine, ways in pairs]
     rewards = context.reward(context.examples, samples)
-    shown = [[0] * len(mine) + [len(prefix) for prefix in ways] for mine, ways in pairs]
     return lay(
         [
-            sample_row(prompts[g], sample, example, g, rewards[g][k], shown=shown[g][k])
+            sample_row(prompts[g], sample, example, g, rewards[g][k])
             for g, example in enumerate(context.examples)
             for k, sample in enumerate(samples[g])
         ]

@@ -7,7 +7,7 @@ from math import nan
 from scalpel.batch import Row
 from scalpel.data.example import Example
 from scalpel.data.tokenizer import Tokens
-from scalpel.engine.sampling_request import Sample
+from scalpel.data.trajectory import Trajectory, continued
 from scalpel.rewards.scored import total
 from scalpel.seeding import derive
 from scalpel.sources.context import SourceContext
@@ -30,12 +30,12 @@ class Answer:
 
     prompt: int
     start: tuple[int, ...]
-    sample: Sample
+    sample: Trajectory
     at: list[int]
 
     @property
-    def whole(self) -> Sample:
-        return Sample([*self.start, *self.sample.ids], [0.0] * len(self.start) + self.sample.logp, self.sample.finished)
+    def whole(self) -> Trajectory:
+        return continued(self.start, self.sample)
 
     @property
     def points(self) -> list[ProbedPoint]:
@@ -76,10 +76,7 @@ def chances(
     forced = [[*prompts[p.prompt], *p.ids, *stop] for p in asked]
     limits = [min(room, context.max_tokens)] * len(forced)
     answers = context.sample(forced, provers, derive(context.seed, "prover") % 2**31, limits)
-    whole = [
-        [Sample([*p.ids, *stop, *a.ids], [0.0] * (len(p.ids) + len(stop)) + list(a.logp), a.finished) for a in said]
-        for p, said in zip(asked, answers, strict=True)
-    ]
+    whole = [[continued([*p.ids, *stop], answer) for answer in said] for p, said in zip(asked, answers, strict=True)]
     rewards = context.score([context.examples[p.prompt] for p in asked], whole)
     worth = [[r for rewards_of in found if (r := total(rewards_of)) == r] for found in rewards]
     return {p: sum(known) / len(known) if known else nan for p, known in zip(asked, worth, strict=True)}

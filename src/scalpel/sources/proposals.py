@@ -9,7 +9,7 @@ from scalpel.binding.bounds import Pattern
 from scalpel.binding.patterns import compiled, search
 from scalpel.data.example import named
 from scalpel.data.prompts import asked_again, seen_before
-from scalpel.engine.sampling_request import Sample
+from scalpel.data.trajectory import Trajectory
 from scalpel.rewards.scored import total
 from scalpel.seeding import derive
 from scalpel.sources.context import SourceContext
@@ -56,7 +56,7 @@ def steps_of(context: SourceContext, group: int, boundary: str) -> int:
     return len(cuts(context.tokens, ids, boundary))
 
 
-def attempt_of(context: SourceContext, group: int, sample: Sample, boundary: str) -> Attempt:
+def attempt_of(context: SourceContext, group: int, sample: Trajectory, boundary: str) -> Attempt:
     ids = tuple(i for i in sample.ids if i not in context.tokens.stop_ids)
     return Attempt(group, ids, (0, *cuts(context.tokens, ids, boundary)))
 
@@ -149,7 +149,7 @@ def tried(
     return made
 
 
-def first_step(context: SourceContext, sample: Sample, boundary: str) -> tuple[int, ...]:
+def first_step(context: SourceContext, sample: Trajectory, boundary: str) -> tuple[int, ...]:
     """The first step of a continuation; nothing where it was cut off before its end."""
     ids = tuple(i for i in sample.ids if i not in context.tokens.stop_ids)
     ends = cuts(context.tokens, ids, boundary)

@@ -1,15 +1,15 @@
-"""Rows made of the policy's own samples; shared by the sources that sample."""
+"""Rows made of what a policy produced; shared by the sources that sample."""
 
 from collections.abc import Callable, Sequence
 from math import inf
 
-from scalpel.batch import DEMONSTRATION, ENVIRONMENT, NEITHER, POLICY, Row
+from scalpel.batch import DEMONSTRATION, ENVIRONMENT, NEITHER, Row
 from scalpel.data.example import Example, named
 from scalpel.data.tokenized import Tokenized
-from scalpel.engine.sampling_request import Sample
+from scalpel.data.trajectory import SPOKEN, Sequenced, Trajectory
 from scalpel.sources.context import SourceContext
 
-Judged = list[tuple[Sample, list[float]]]  # the samples of one prompt with their rewards
+Judged = list[tuple[Trajectory, list[float]]]  # the samples of one prompt with their rewards
 
 
 def within(source: str, least: float, most: float = inf, **numbers: float) -> None:
@@ -30,7 +30,7 @@ def at_most(completions: Callable[..., int]) -> Callable[..., int]:
     return lambda context, **hyper: len(context.examples) * completions(**hyper) * context.max_tokens
 
 
-def paired(samples: Sequence[Sequence[Sample]], rewards: Sequence[Sequence[list[float]]]) -> list[Judged]:
+def paired(samples: Sequence[Sequence[Trajectory]], rewards: Sequence[Sequence[list[float]]]) -> list[Judged]:
     return [list(zip(*pair, strict=True)) for pair in zip(samples, rewards, strict=True)]
 
 
@@ -56,25 +56,47 @@ def fitted(context: SourceContext, example: Example, row: Tokenized) -> Tokenize
     return context.fit(row, example)
 
 
+def trajectory_rows(
+    trajectory: Trajectory, example: Example, group: int, rewards: Sequence[float] | None = None, label: int = NEITHER
+) -> list[Row]:
+    """The sequences of a trajectory, each behind the prompt that its turns were sampled behind; all of them have the
+    trajectory's rewards. Nearly always that is one."""
+    sequences = trajectory.sequences()
+    return [sequence_row(s.prompt_ids, s, example, group, rewards, label) for s in sequences]
+
+
 def sample_row(
     prompt: Sequence[int],
-    sample: Sample,
+    sample: Trajectory,
     example: Example,
     group: int,
     rewards: Sequence[float] | None = None,
     label: int = NEITHER,
-    shown: int = 0,
 ) -> Row:
-    """Prompt and completion, the completion trained; its first `shown` tokens were given as a demonstration."""
-    before, own = len(prompt), len(sample.ids) - shown
+    """A completion behind a prompt, which may be another one than it was sampled behind."""
+    (sequence,) = sample.sequences()
+    return sequence_row(prompt, sequence, example, group, rewards, label)
+
+
+def sequence_row(
+    prompt: Sequence[int],
+    sequence: Sequenced,
+    example: Example,
+    group: int,
+    rewards: Sequence[float] | None = None,
+    label: int = NEITHER,
+) -> Row:
+    """What stands in the assistant's turns is trained; what the environment or the chat template wrote is not."""
+    before, authors = len(prompt), sequence.authors
     return Row(
-        [*prompt, *sample.ids],
-        [False] * before + [True] * len(sample.ids),
-        [ENVIRONMENT] * before + [DEMONSTRATION] * shown + [POLICY] * own,
-        group=group,
-        label=label,
-        rewards=rewards,
-        behaviour=[0.0] * before + list(sample.logp),
+        [*prompt, *sequence.ids],
+        [False] * before + [author in SPOKEN for author in authors],
+        [ENVIRONMENT] * before + authors,
+        [sequence.turn] * before + sequence.turns,
+        group,
+        label,
+        rewards,
+        behaviour=[0.0] * before + sequence.behaviour,
         columns=example.columns,
     )
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from scalpel.batch import PREFERRED, REJECTED, Batch, lay
-from scalpel.engine.sampling_request import Sample
+from scalpel.data.trajectory import Trajectory
 from scalpel.part import part
 from scalpel.seeding import derive
 from scalpel.sources.context import SourceContext
@@ -16,7 +16,7 @@ def asked(writer: str = "reference", earlier: float = 0.0, **other: Any) -> set[
 
 def answered(
     context: SourceContext, writer: str, prompts: list[list[int]], places: list[int], seed: int
-) -> dict[int, Sample]:
+) -> dict[int, Trajectory]:
     """What the writer says to the prompts at these places, by place."""
     found = context.by(writer)([prompts[i] for i in places], 1, seed)
     return {i: sample for i, (sample,) in zip(places, found, strict=True)}

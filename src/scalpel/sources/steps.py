@@ -9,11 +9,10 @@ from regex import Match
 from scalpel.binding.bounds import Pattern
 from scalpel.binding.patterns import every
 from scalpel.data.tokenizer import Tokens
-from scalpel.engine.sampling_request import Sample
+from scalpel.data.trajectory import Trajectory, continued
 from scalpel.rewards.scored import total
 from scalpel.seeding import derive
 from scalpel.sources.context import SourceContext
-from scalpel.sources.given import continued
 from scalpel.sources.sampled import Judged, paired
 
 Boundary = Pattern  # where a step ends
@@ -64,6 +63,6 @@ def gone_on(context: SourceContext, starts: Sequence[Start], n: int, what: str, 
     return paired(whole, rewards)
 
 
-def success(found: Judged, threshold: float) -> tuple[Sample, list[float]] | None:
+def success(found: Judged, threshold: float) -> tuple[Trajectory, list[float]] | None:
     """The first that ended by itself and earned enough."""
     return next(((s, r) for s, r in found if s.finished and total(r) >= threshold), None)

@@ -7,10 +7,10 @@ import torch
 from scalpel.batch import Batch
 from scalpel.seeding import derive
 from scalpel.training.checkpoint import RunState
-from scalpel.training.rollout import StepRecord
 from scalpel.training.run import TrainingRun
 from scalpel.training.stage import StageRun
 from scalpel.training.step import prepare
+from scalpel.training.step_record import StepRecord
 from scalpel.training.stream import StreamRun
 
 

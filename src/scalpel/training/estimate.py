@@ -17,7 +17,8 @@ from torch import Tensor
 
 from scalpel.batch import Batch
 from scalpel.config.plan import Stream
-from scalpel.engine import CostMeter, Engine, Sample, Sampling
+from scalpel.data.trajectory import Trajectory, completion
+from scalpel.engine import CostMeter, Engine, Sampling
 from scalpel.engine.activation_memory import SavedActivations, kept_twice
 from scalpel.engine.cost_meter import span_flops
 from scalpel.evaluation.number_words import duration
@@ -111,13 +112,13 @@ class DryRunSampler:
         limits: Sequence[int] | None = None,
         writer: str = "policy",
         done: object = None,  # nobody is told: what is pretended is no completion
-    ) -> list[list[Sample]]:
+    ) -> list[list[Trajectory]]:
         with self.engine.standing_in(writer):
             return self.pretended(prompts, n, seed, limits)
 
     def pretended(
         self, prompts: Sequence[Sequence[int]], n: int, seed: int, limits: Sequence[int] | None
-    ) -> list[list[Sample]]:
+    ) -> list[list[Trajectory]]:
         few = list(prompts[: max(1, ROWS // n)])
         long = self.sampling.max_tokens
         ends = [long] * len(prompts) if limits is None else [min(limit, long) for limit in limits]
@@ -130,7 +131,7 @@ class DryRunSampler:
         at_once = min(self.engine.sample_rows, n * len(prompts))
         self.cache = max(self.cache, cache_bytes(self.engine, at_once * (max(lengths) + long)))
         drawn = [[self.other(p[-1], k, end) for k in range(n)] for p, end in zip(prompts, ends, strict=True)]
-        return [[Sample(ids, [0.0] * len(ids), finished=True) for ids in group] for group in drawn]
+        return [[completion(p, ids) for ids in group] for p, group in zip(prompts, drawn, strict=True)]
 
     def other(self, token: int, k: int, length: int) -> list[int]:
         """The k-th completion of a prompt that ends in that token."""
@@ -139,7 +140,7 @@ class DryRunSampler:
     def drawn(self, prompts: Sequence[Sequence[int]], n: int, seed: int, tokens: int) -> None:
         self.engine.sample(prompts, replace(self.sampling, max_tokens=tokens, stop=()), n, seed)
 
-    def reward(self, examples: Any, samples: Sequence[Sequence[Sample]]) -> list[list[list[float]]]:
+    def reward(self, examples: Any, samples: Sequence[Sequence[Trajectory]]) -> list[list[list[float]]]:
         return [[[float(k % 2 == 0)] + [0.0] * (self.rewards - 1) for k in range(len(group))] for group in samples]
 
     def hand(self, given: SourceContext) -> SourceContext:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -23,6 +23,7 @@ from scalpel.data.example import (
     asked,
 )
 from scalpel.data.tokenized import Tokenized
+from scalpel.data.trajectory import Trajectory
 from scalpel.engine import CostMeter, Engine, Sample, Sampling
 from scalpel.engine.embeddings import embed
 from scalpel.engine.padded_forward import context, learned_positions
@@ -30,28 +31,14 @@ from scalpel.keep import Begin, write_documents
 from scalpel.rewards import Early, Rewards, TrainerState
 from scalpel.seeding import derive, others, places, window
 from scalpel.sources.context import SourceContext
-from scalpel.training.completions import completion_rows
 from scalpel.training.lengths import Limit
 from scalpel.training.models import RunModels
-from scalpel.training.sample_shares import SampleShares
 from scalpel.training.stage import StageRun
+from scalpel.training.step_record import StepRecord, ask_early, judged
 from scalpel.training.stream import StreamRun
 
 log = logging.getLogger("scalpel")
-Reward = Callable[[Sequence[Example], Sequence[Sequence[Sample]]], list[list[list[float]]]]
-
-
-@dataclass
-class StepRecord:
-    """What drawing a step's batches leaves for its record: numbers that were logged or counted, how many samples could
-    be judged, and some of what the policy wrote, with its rewards."""
-
-    numbers: dict[str, float] = field(default_factory=dict)
-    samples: SampleShares = field(default_factory=SampleShares)
-    completions: list[dict[str, Any]] = field(default_factory=list)
-
-    def count(self, name: str) -> None:
-        self.numbers[name] = self.numbers.get(name, 0.0) + 1.0
+Reward = Callable[[Sequence[Example], Sequence[Sequence[Trajectory]]], list[list[list[float]]]]
 
 
 class Rollout:
@@ -198,7 +185,7 @@ class Rollout:
             written=partial(self.written, global_step),
             more=partial(others, examples, at, seed),
             on_trial=partial(self.reward, rewards, state, 0, trial=True),
-            early=partial(self.ask, early, chosen) if early.functions else None,
+            early=partial(ask_early, self.engine.tokens, early, chosen) if early.functions else None,
         )
         with early:
             batch = plan.source(hand(given), progress=progress).rewarded()
@@ -232,14 +219,18 @@ class Rollout:
             seed: int,
             limits: Sequence[int] | None = None,
             writer: str = "policy",
-            done: Callable[[int, list[Sample]], None] | None = None,
-        ) -> list[list[Sample]]:
+            done: Callable[[int, list[Trajectory]], None] | None = None,
+        ) -> list[list[Trajectory]]:
+            def behind(p: int, samples: Sequence[Sample]) -> list[Trajectory]:
+                return [sample.behind(prompts[p]) for sample in samples]
+
             limits = self.room(prompts, sampling.max_tokens, limits)
+            told = None if done is None else lambda p, samples: done(p, behind(p, samples))
             with self.engine.standing_in(writer):
-                found = self.engine.sample(prompts, sampling, n, seed, limits, done)
+                found = self.engine.sample(prompts, sampling, n, seed, limits, told)
             if controller and writer == "policy":
                 controller.note(found)
-            return found
+            return [behind(p, samples) for p, samples in enumerate(found)]
 
         return SourceContext(
             examples=examples,
@@ -283,32 +274,19 @@ class Rollout:
         s = spec.sampling
         return Sampling(s.max_tokens, s.temperature, s.top_p, s.top_k, tuple(s.stop))
 
-    def ask(self, early: Early, examples: Sequence[Example], p: int, samples: Sequence[Sample]) -> None:
-        """Has the rewards that may be asked early look at the samples of prompt p."""
-        ids = [sample.ids for sample in samples]
-        early.ask(p, examples[p], [self.engine.tokens.text(row) for row in ids], ids)
-
     def reward(
         self,
         rewards: Rewards,
         state: TrainerState,
         most: int,
         examples: Sequence[Example],
-        samples: Sequence[Sequence[Sample]],
+        samples: Sequence[Sequence[Trajectory]],
         trial: bool = False,
         early: Early | None = None,
     ) -> list[list[list[float]]]:
-        """The weighted rewards of each sample of each example; what the functions logged goes into the record, and
+        """The weighted rewards of each trajectory of each example; what the functions logged goes into the record, and
         the samples of the first `most` examples into the table of completions. Of a trial nothing is noted."""
-        groups = [g for g, group in enumerate(samples) for _ in group]
-        rows = [sample for group in samples for sample in group]
-        asked, ids = [examples[g] for g in groups], [sample.ids for sample in rows]
-        texts = [self.engine.tokens.text(x) for x in ids]
-        scored = rewards(asked, texts, ids, state, trial, early, groups)
+        found = judged(self.engine.tokens, rewards, state, examples, samples, trial, early)
         if not trial:
-            record, cut_off = self.record, [not sample.finished for sample in rows]
-            record.samples.note(scored, cut_off)
-            record.numbers |= {**scored.metrics, **record.samples.shares}
-            record.completions += completion_rows(asked, texts, scored, cut_off, groups, most)
-        flat = iter(scored.marks)
-        return [[next(flat) for _ in group] for group in samples]
+            self.record.note(found, most)
+        return found.by_group(samples)
