@@ -54,7 +54,7 @@ def test_where_little_moves_the_backward_pass_costs_less_in_matrices_and_in_atte
 def test_a_model_beside_is_paid_for():
     e = Engine(tiny.model(), Tokens(tiny.tokenizer()), others={"reference": tiny.model(seed=1, num_hidden_layers=1)})
     e.score(lay([ROW]), needs={HeadTerm("reverse_kl", "reference")})
-    one, other = forward_flops(e.model, [4]), forward_flops(e.others["reference"], [4])
+    one, other = forward_flops(e.model, [4]), forward_flops(e.others["reference"].transformer, [4])
     assert e.meter == CostMeter(one + other, tokens_processed=8)
 
 

@@ -44,7 +44,7 @@ def test_every_output_is_that_of_the_models_own_logits(kind):
     out = e.score(lay(laid), needs=NEEDS)
     with torch.no_grad():
         p = torch.cat([plainly(e.model, row) for row in laid])
-        q = torch.cat([plainly(e.others["reference"], row) for row in laid])
+        q = torch.cat([plainly(e.others["reference"].transformer, row) for row in laid])
     batch = lay(laid)
     on = batch.train_N
     assert 0 < int(on.sum()) < batch.N
@@ -154,7 +154,7 @@ def test_nothing_trained_gives_zeros_for_all_that_is_named():
 
 def test_another_role_is_scored_by_its_own_model():
     e, batch = engine(), lay(rows())
-    other = Engine(e.others["reference"], e.tokens)
+    other = Engine(e.others["reference"].transformer, e.tokens)
     assert torch.equal(e.score(batch, "reference").logp_N, other.score(batch).logp_N)
     assert not torch.equal(e.score(batch, "reference").logp_N, e.score(batch).logp_N)
 
@@ -193,7 +193,7 @@ def test_a_model_that_changes_its_logits_in_an_unknown_way_is_refused():
 
 def test_kl_to_itself_is_zero_and_to_another_is_the_exact_mean():
     e = engine()
-    other = Engine(e.others["reference"], e.tokens)
+    other = Engine(e.others["reference"].transformer, e.tokens)
     pairs = [([9, 10, 11], [12, 13]), ([20], [21, 22, 23])]
     assert e.kl(pairs, e) == pytest.approx([0.0, 0.0], abs=1e-6)
     expected = []

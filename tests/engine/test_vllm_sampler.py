@@ -15,6 +15,7 @@ import tiny
 from running import prepare, ran, tables
 from scalpel import models
 from scalpel.engine import Engine, Sampling
+from scalpel.engine.policy import Policy
 from scalpel.engine.vllm_sampler import VllmSampler, hindrance
 from scalpel.registry import lookup
 from scalpel.training.run import TrainingRun
@@ -164,7 +165,7 @@ def test_weights_are_handed_over_once_after_they_moved(engine):
 
 
 def test_another_model_in_the_policys_place_samples_the_engines_own_way(engine):
-    engine.others["reference"] = models.load(engine.model.name_or_path)[0]
+    engine.others["reference"] = Policy(models.load(engine.model.name_or_path)[0])
     with engine.standing_in("reference"):
         engine.sample(PROMPTS, Sampling(max_tokens=2))
     assert LLM.last.requests == 0

@@ -11,6 +11,7 @@ import running
 import tiny
 from scalpel.data.tokenizer import Tokens
 from scalpel.engine import Engine
+from scalpel.engine.outputs import completions
 from scalpel.experiments import single
 from scalpel.experiments.single import run_recipe
 from scalpel.runs.progress import Progress
@@ -72,7 +73,7 @@ def test_experts_that_stay_frozen_are_said_with_their_share(monkeypatch: pytest.
 @pytest.mark.parametrize("kind", list(tiny.SHAPES))
 def test_the_check_finds_rounding_alone_and_leaves_random_numbers_and_weights_as_they_were(kind: str) -> None:
     engine = Engine(tiny.model(kind), Tokens(tiny.tokenizer()))
-    batch = engine.completions([([7, 8, 9], [10, 11, 12]), ([20, 21], [22])])
+    batch = completions([([7, 8, 9], [10, 11, 12]), ([20, 21], [22])])
     before, state = {n: p.clone() for n, p in engine.model.named_parameters()}, torch.get_rng_state()
     how = engine.model.config._attn_implementation
     assert "4 trained tokens in 2 sequences" in check(engine, batch)
@@ -82,7 +83,7 @@ def test_the_check_finds_rounding_alone_and_leaves_random_numbers_and_weights_as
 
 def test_the_check_refuses_numbers_that_rounding_can_not_make(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = Engine(tiny.model(), Tokens(tiny.tokenizer()))
-    batch = engine.completions([([7, 8, 9], [10, 11, 12])])
+    batch = completions([([7, 8, 9], [10, 11, 12])])
     wrong = engine.score(batch)
     monkeypatch.setattr(engine, "score", lambda part: wrong.__class__(wrong.logp_N + 0.1))
     with pytest.raises(ValueError, match="more than rounding can make"):

@@ -74,7 +74,7 @@ def test_weak_to_strong_mixes_the_weak_labels_with_its_own_hardened_prediction(
     flow = flow_of(method="weak-to-strong", signals={"0": {"objective": objective}})
     batch = flow.source(material.uneven(material.draw(engine)))
     strong, weak = tiny.model(seed=0), tiny.model(seed=1)
-    for model in (engine.others["weak"], weak):
+    for model in (engine.others["weak"].transformer, weak):
         model.lm_head.weight.data *= 8  # labels that are far from what the student believes
     z_nV, y_n = logits_of(strong, batch)
     with torch.no_grad():

@@ -117,7 +117,9 @@ def test_whatever_a_stage_refers_to_the_floor_holds_to_the_base(at, sets):
         def watch(job, run, progress) -> bool:
             base = dict(job.models.base().named_parameters())
             others = job.engine.others if run.index else {}
-            seen.update({role: equal(dict(model.named_parameters()), base) for role, model in others.items()})
+            seen.update(
+                {role: equal(dict(policy.transformer.named_parameters()), base) for role, policy in others.items()}
+            )
             return False
 
         stages = [{"method": "sft", "steps": 2, "learning_rate": 0.1}, {"method": "sft", "steps": 1, **stage}]

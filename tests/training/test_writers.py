@@ -23,7 +23,7 @@ STAGE: dict[str, Any] = {
 
 
 def of(job: TrainingRun, role: str) -> dict[str, torch.Tensor]:
-    return {name: p.detach().clone() for name, p in job.engine.others[role].named_parameters()}
+    return {name: p.detach().clone() for name, p in job.engine.others[role].transformer.named_parameters()}
 
 
 def handed(job: TrainingRun, stage: StageRun) -> tuple[SourceContext, list[list[int]]]:

@@ -1,4 +1,8 @@
-"""Engine: one policy, the models beside it, and the modules that parts own."""
+"""Engine: the policy, the models beside it, and everything that is asked of them.
+
+Numbers come from packed batches through the policy's forward pass (`policy.py`). Sampling has a path of its own, token
+by token with a KV cache, over the policy's transformer (`decoders.py`).
+"""
 
 from __future__ import annotations
 
@@ -6,47 +10,37 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 import scalpel.engine.head_terms  # noqa: F401  (registers the head terms)
-from scalpel.batch import POLICY, Batch, Row, lay
+from scalpel.batch import Batch
 from scalpel.device import SMALL
 from scalpel.engine.activation_memory import kept_a_token, running_twice
 from scalpel.engine.backward_cost import BackwardCost
 from scalpel.engine.cost_meter import CostMeter
 from scalpel.engine.decoders import rows_for
-from scalpel.engine.head import head, head_agrees, head_bytes
+from scalpel.engine.head import head_agrees, head_bytes
 from scalpel.engine.micro_batches import packed_pieces, padded_pieces
 from scalpel.engine.onednn_prepack import prepacked
-from scalpel.engine.packed_forward import hidden, packs, shares
-from scalpel.engine.padded_forward import autocast, device_of, scatter
-from scalpel.engine.prefix_tree import (
-    WORTH,
-    PrefixTree,
-    distinct,
-    lay_out,
-)
+from scalpel.engine.outputs import Rows, completions, join, nothing, per_row, spread, terms_of
+from scalpel.engine.packed_forward import packs, shares
+from scalpel.engine.padded_forward import autocast, device_of
+from scalpel.engine.policy import Packed, Policy, Requests
+from scalpel.engine.prefix_tree import WORTH, PrefixTree, distinct, lay_out
 from scalpel.engine.recompute_layers import lean
 from scalpel.engine.sampler import Sampler
-from scalpel.engine.sampling_request import (
-    Request,
-    Sample,
-    Sampling,
-    Stops,
-    check_limits,
-)
+from scalpel.engine.sampling_request import Request, Sample, Sampling, Stops, check_limits
 from scalpel.engine.vllm_sampler import VllmSampler
-from scalpel.part import HeadTerm, Need, Out, OwnedHead, Unit
+from scalpel.part import HeadTerm, Need, Out, Unit
 
 if TYPE_CHECKING:
     from scalpel.data.tokenizer import Tokens
 
 log = logging.getLogger("scalpel")
-Rows = Sequence[tuple[Sequence[int], Sequence[int]]]  # (prompt ids, completion ids)
 LOGP: frozenset[Need] = frozenset({"logp"})
 EVERY: Tensor | slice = slice(None)
 WORTH_A_PASS = {"cpu": 1024}  # padded tokens from which a micro-batch is worth its overhead, by device
@@ -54,7 +48,8 @@ WORTH_A_LAUNCH = 65536  # the same where a pass is many kernel launches
 
 
 class Engine:
-    """Runs models. `others` are frozen models by role (reference, teacher, …) with the same tokenizer.
+    """Runs the policy around `model`. `others` are frozen models by role (reference, teacher, …) with the same
+    tokenizer.
 
     `precision` is "float32" or "bfloat16" (arithmetic; weights stay as they are). `micro_tokens` bounds the
     tokens of one forward pass.
@@ -70,18 +65,32 @@ class Engine:
         micro_tokens: int = 16384,
         sample_rows: int = 256,
     ) -> None:
-        self.model, self.tokens = model, tokens
-        self.others = dict(others or {})
-        self.off: dict[str, Callable[[], AbstractContextManager[None]]] = {}  # what the policy stands for
-        self.owned = nn.ModuleDict()
-        self.served: VllmSampler | None = None  # what samples in the policy's place
+        self.policy, self.tokens = Policy(model), tokens
+        self.wrapped: nn.Module = self.policy  # what a forward pass calls: the policy, or what stands around it
+        self.others = policies(others or {})
+        self.off: dict[str, Callable[[], AbstractContextManager[None]]] = {}  # roles that the policy stands for
+        self.served: VllmSampler | None = None  # samples in the policy's place
         self.precision, self.micro_tokens, self.sample_rows = precision, micro_tokens, sample_rows
         self.meter = CostMeter()
         self.reach = BackwardCost()  # of a backward pass
-        self.room, self.kept = inf, 0.0  # bytes for what layers keep for it; what they keep of a token
+        self.room, self.kept = inf, 0.0  # bytes that layers may keep for it; what they keep of a token
         if sum(p.numel() for p in model.parameters()) >= SMALL:
             lean(model)
         self.verify_heads()
+
+    @property
+    def model(self) -> PreTrainedModel:
+        """The policy's transformer, under whose names weights are saved and scopes attached."""
+        return self.policy.transformer
+
+    @property
+    def owned(self) -> nn.ModuleDict:
+        """The modules that parts own; they belong to the policy."""
+        return self.policy.owned
+
+    @owned.setter
+    def owned(self, modules: nn.ModuleDict) -> None:
+        self.policy.owned = modules
 
     def equip(
         self,
@@ -93,18 +102,28 @@ class Engine:
         served: VllmSampler | None,
     ) -> None:
         """What a stage computes with: frozen models by role, `off` for those that the policy itself stands for while
-        its scope is switched off, the modules that parts own, and what samples in the policy's place."""
-        self.off, self.others, self.owned = dict(off), dict(others), owned
+        its scope is switched off, the modules that parts own, and what samples in the policy's place. Whatever stood
+        around the policy is taken off, since it knew the parameters of the stage before."""
+        self.off, self.others, self.owned = dict(off), policies(others), owned
         self.micro_tokens, self.served = micro_tokens, served
+        self.wrapped = self.policy
         self.verify_heads()
+
+    def wrap(self, by: Callable[[Policy], nn.Module]) -> nn.Module:
+        """Puts a module around the policy, as `distributed.wrap` has them, and returns it. What is tried once on the
+        bare model comes before, since under FSDP2 only a pass through the whole policy has whole weights."""
+        for policy in (self.policy, *self.others.values()):
+            packs(policy.transformer)
+        self.wrapped = by(self.policy)
+        return self.wrapped
 
     def verify_heads(self) -> None:
         """Refuses a model whose logits aren't its head's, since every number here goes through the head."""
-        for role, model in {"policy": self.model, **self.others}.items():
-            if not head_agrees(model):
+        for role, policy in {"policy": self.policy, **self.others}.items():
+            if not head_agrees(policy.transformer):
                 raise ValueError(
-                    f"the {role} model ({type(model).__name__}) changes its logits after the head in a way "
-                    f"that is not known here, so log-probs would be wrong; use another architecture"
+                    f"the {role} model ({type(policy.transformer).__name__}) changes its logits after the head in a "
+                    f"way that is not known here, so log-probs would be wrong; use another architecture"
                 )
 
     @property
@@ -118,38 +137,47 @@ class Engine:
 
     def forward(self, batch: Batch, needs: Iterable[Need] = LOGP, ahead_N: Tensor | None = None) -> Out:
         """The named outputs for the trained tokens of a batch, differentiable unless under no_grad. `ahead_N` is
-        ∂L/∂log p where it is known: the head then makes its gradients at once."""
+        ∂L/∂log p where it is known: the head then makes its gradients at once. A batch without trained tokens runs no
+        model, so under DDP or FSDP2 no rank may have one while another has not."""
         needs = frozenset(needs) | LOGP
         batch = batch.to(self.device)
+        if not bool(batch.train_N.any()):
+            return nothing(batch.N, self.device, needs)
+        packed, again_n = self.packed(batch)
         at_n = batch.train_N.nonzero()[:, 0]
-        if len(at_n) == 0:
-            zero_N = torch.zeros(batch.N, device=self.device)
-            return Out(zero_N, zero_N, zero_N.long(), zero_N[:, None], {t: zero_N for t in terms_of(needs)})
+        ahead_n = None if ahead_N is None else ahead_N.to(self.device)[at_n]
         with self.autocast():
-            layout = self.layout(batch)
-            asked_n, again_n = at_n, EVERY
-            if not torch.is_grad_enabled():
-                asked_n, layout, again_n = distinct(at_n, layout, batch.ids_N)
-            with self.sparing(layout.M):
-                h_nD = self._hidden(self.model, batch, asked_n, layout)
-            beside = {}
-            with torch.no_grad():
-                for role in sorted({t.other for t in terms_of(needs) if t.other}):
-                    with self.model_of(role) as other:
-                        beside[role] = (other, self._hidden(other, batch, asked_n, layout))
-            ahead_n = None if ahead_N is None else ahead_N.to(self.device)[at_n]
-            owned = [need for need in needs if isinstance(need, OwnedHead)]
-            found = head(self.model, h_nD, batch.ids_N[asked_n], needs.difference(owned), beside, ahead_n)
-            found |= {need: self.owned[need.name](h_nD.float())[:, 0] for need in owned}
-            outputs = {need: x_n[again_n] for need, x_n in found.items()}
-            value_nK = self.owned["value"](h_nD.float())[again_n] if "value" in needs else None
-        for model, _ in beside.values():
-            self.meter.forward(model, layout.spans)
-        spent = self.meter.forward(self.model, layout.spans)
+            others = self.beside(needs, packed)
+            with self.sparing(packed.layout.M):
+                numbers = self.wrapped(packed, Requests(needs, others, ahead_n))
+        self.pay([model for model, _ in others.values()], packed)
+        return spread({need: x_n[again_n] for need, x_n in numbers.items()}, at_n, batch.N)
+
+    def packed(self, batch: Batch) -> tuple[Packed, Tensor | slice]:
+        """A batch as it is computed, and where among its asked tokens each trained one is found. Without gradients a
+        token that occurs twice behind the same beginning is asked for once."""
+        at_n, layout, again_n = batch.train_N.nonzero()[:, 0], self.layout(batch), EVERY
+        if not torch.is_grad_enabled():
+            at_n, layout, again_n = distinct(at_n, layout, batch.ids_N)
+        return Packed(batch, at_n, layout, self.tokens.pad_id), again_n
+
+    def beside(self, needs: Iterable[Need], packed: Packed) -> dict[str, tuple[PreTrainedModel, Tensor]]:
+        """The other models that head terms need, by role, with their hidden states at the asked tokens. Their heads
+        are read within the policy's forward pass: under FSDP2 a root stays whole behind its own."""
+        found = {}
+        for role in sorted({t.other for t in terms_of(needs) if t.other}):
+            with self.policy_of(role) as other:
+                found[role] = (other.transformer, other.hidden_states(packed))
+        return found
+
+    def pay(self, others: Sequence[PreTrainedModel], packed: Packed) -> None:
+        """Meters a pass."""
+        for model in others:
+            self.meter.forward(model, packed.layout.spans)
+        spent = self.meter.forward(self.model, packed.layout.spans)
         if torch.is_grad_enabled():
-            self.meter.backward(self.model, spent, layout.M, self.reach)
-            self.meter.tokens_trained += len(at_n)
-        return scatter(outputs, value_nK, at_n, batch.N)
+            self.meter.backward(self.model, spent, packed.layout.M, self.reach)
+            self.meter.tokens_trained += len(packed.at_n)
 
     def keep_within(self, room: float) -> None:
         """How many bytes the layers may keep for a backward pass; a micro-batch that needs more runs them twice."""
@@ -168,7 +196,7 @@ class Engine:
     def head_bytes(self, tokens: int, needs: Iterable[Need] = LOGP, ahead: bool = False) -> float:
         """Bytes that the head takes at most over so many trained tokens, forward and backward."""
         needs = frozenset(needs) | LOGP
-        beside = {t.other: self.others.get(t.other, self.model) for t in terms_of(needs) if t.other}
+        beside = {t.other: self.others.get(t.other, self.policy).transformer for t in terms_of(needs) if t.other}
         with self.autocast():
             return head_bytes(self.model, tokens, needs, beside, ahead)
 
@@ -184,9 +212,6 @@ class Engine:
             return self.layout(batch).M
         return batch.S * int(torch.bincount(batch.seq_N).max())
 
-    def _hidden(self, model: PreTrainedModel, batch: Batch, at_n: Tensor, layout: PrefixTree) -> Tensor:
-        return hidden(model, batch, at_n, layout, self.tokens.pad_id)
-
     @torch.no_grad()
     def score(self, batch: Batch, role: str = "policy", needs: Iterable[Need] = LOGP) -> Out:
         """Outputs without gradients, micro-batch by micro-batch, for the policy or a model beside it."""
@@ -200,23 +225,25 @@ class Engine:
         return join(outs, batch, torch.cat(order))
 
     @contextmanager
-    def standing_in(self, role: str):
-        """The model of another role takes the policy's place for a while."""
-        policy = self.model
-        try:
-            with self.model_of(role) as self.model:
+    def standing_in(self, role: str) -> Iterator[Engine]:
+        """The policy of another role takes the policy's place for a while, for scoring and sampling."""
+        before = self.policy, self.wrapped
+        with self.policy_of(role) as policy:
+            self.policy = policy
+            self.wrapped = before[1] if policy is before[0] else policy
+            try:
                 yield self
-        finally:
-            self.model = policy
+            finally:
+                self.policy, self.wrapped = before
 
     @contextmanager
-    def model_of(self, role: str) -> Iterator[PreTrainedModel]:
-        """The model of a role for a pass without gradients: one beside, or the policy without what its scope added."""
+    def policy_of(self, role: str) -> Iterator[Policy]:
+        """The policy of a role for a pass without gradients: a frozen one, or this one without what its scope added."""
         if role in self.off:
             with self.off[role](), self.quiet():
-                yield self.model
+                yield self.policy
         else:
-            yield self.model if role == "policy" else self.others[role]
+            yield self.policy if role == "policy" else self.others[role]
 
     @contextmanager
     def quiet(self):
@@ -277,31 +304,18 @@ class Engine:
         if self.served is not None:
             self.served.stale = True
 
-    def completions(self, rows: Rows) -> Batch:
-        """Rows of (prompt, completion) as a batch whose completions are marked."""
-        return lay(
-            [
-                Row(
-                    [*prompt, *completion],
-                    [False] * len(prompt) + [True] * len(completion),
-                    [POLICY] * (len(prompt) + len(completion)),
-                )
-                for prompt, completion in rows
-            ]
-        )
-
     def logps(self, rows: Rows) -> list[list[float]]:
         """The log-prob of each completion token."""
         if not rows:
             return []
-        batch = self.completions(rows)
+        batch = completions(rows)
         return per_row(self.score(batch).logp_N.cpu(), rows)
 
     def first_choices(self, rows: Rows) -> list[list[bool]]:
         """For each completion token, whether it is the model's first choice."""
         if not rows:
             return []
-        batch = self.completions(rows)
+        batch = completions(rows)
         argmax_N = self.score(batch, needs={"argmax"}).argmax_N
         assert argmax_N is not None
         return [[x == 1.0 for x in row] for row in per_row((argmax_N.cpu() == batch.ids_N).float(), rows)]
@@ -311,49 +325,17 @@ class Engine:
         if not rows:
             return []
         term = HeadTerm("reverse_kl", "measured-against")
-        self.others["measured-against"] = reference.model
+        self.others["measured-against"] = reference.policy
         try:
-            out = self.score(self.completions(rows), needs={term})
+            out = self.score(completions(rows), needs={term})
         finally:
             del self.others["measured-against"]
         return [sum(row) / max(len(row), 1) for row in per_row(out.terms[term].cpu(), rows)]
 
 
 def ignore(p: int, samples: list[Sample]) -> None:
-    """Nobody listens."""
+    """Of samples that nothing waits for before all are there."""
 
 
-def terms_of(needs: Iterable[Need]) -> list[HeadTerm]:
-    return [need for need in needs if isinstance(need, HeadTerm)]
-
-
-def per_row(x_N: Tensor, rows: Rows) -> list[list[float]]:
-    """Cuts a per-token tensor back into the completions of its rows."""
-    values, found, at = x_N.tolist(), [], 0
-    for prompt, completion in rows:
-        found.append(values[at + len(prompt) : at + len(prompt) + len(completion)])
-        at += len(prompt) + len(completion)
-    return found
-
-
-def join(outs: Sequence[Out], batch: Batch, order_S: Tensor) -> Out:
-    """Puts the outputs of micro-batches back into the order of the whole batch."""
-    length_S = torch.bincount(batch.seq_N, minlength=batch.S)
-    start_S = length_S.cumsum(0) - length_S
-    places = [torch.arange(int(start_S[s]), int(start_S[s] + length_S[s])) for s in order_S]
-    token_n = torch.cat(places) if places else torch.zeros(0, dtype=torch.long)
-
-    def whole(parts: list[Any]) -> Any:
-        if not parts or parts[0] is None:
-            return None
-        x = torch.cat(parts)
-        return torch.empty_like(x).index_copy(0, token_n.to(x.device), x)
-
-    terms = {term: whole([o.terms[term] for o in outs]) for term in (outs[0].terms if outs else {})}
-    return Out(
-        whole([o.logp_N for o in outs]),
-        whole([o.entropy_N for o in outs]),
-        whole([o.argmax_N for o in outs]),
-        whole([o.value_NK for o in outs]),
-        terms,
-    )
+def policies(models: Mapping[str, PreTrainedModel]) -> dict[str, Policy]:
+    return {role: Policy(model) for role, model in models.items()}

@@ -24,6 +24,7 @@ from scalpel.engine.padded_forward import device_of
 from scalpel.part import HeadTerm, Need, OwnedHead
 
 log = logging.getLogger("scalpel")
+HIDDEN: Need = "hidden"  # the hidden states themselves: for embeddings, and for head terms of another model
 CHUNK = 1024  # tokens whose logits exist at one time on the plain path
 Others = Mapping[str, tuple[PreTrainedModel, Tensor]]  # models beside, by role, with their hidden states [n, D]
 
@@ -62,7 +63,8 @@ def head(
 
 
 def of_the_head(needs: Iterable[Need]) -> tuple[Need, ...]:
-    return tuple(need for need in needs if need != "value" and not isinstance(need, OwnedHead))
+    """What is read from logits; the rest is read from hidden states."""
+    return tuple(need for need in needs if need not in ("value", HIDDEN) and not isinstance(need, OwnedHead))
 
 
 def reason(model: PreTrainedModel, named: tuple[Need, ...], others: Others) -> str | None:

@@ -6,14 +6,11 @@ the padding behind it, so no mask is needed and the result is that of each seque
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
-
-from scalpel.part import HeadTerm, Need, Out
 
 Mix = tuple[Tensor, Tensor]  # ids to blend with what is shown, and their share
 
@@ -81,20 +78,3 @@ def width_of(model: PreTrainedModel, name: str) -> int:
 
 def device_of(model: PreTrainedModel) -> torch.device:
     return next(model.parameters()).device
-
-
-def scatter(outputs: Mapping[Need, Tensor], value_nK: Tensor | None, at_n: Tensor, N: int) -> Out:
-    """Puts the numbers of the asked tokens back among all N tokens; the others hold zero."""
-
-    def full(x_n: Tensor) -> Tensor:
-        return x_n.new_zeros(N, *x_n.shape[1:]).index_put((at_n,), x_n)
-
-    terms = {need: full(x) for need, x in outputs.items() if isinstance(need, HeadTerm)}
-    plain = {need: full(x) for need, x in outputs.items() if isinstance(need, str)}
-    return Out(
-        logp_N=plain["logp"],
-        entropy_N=plain.get("entropy"),
-        argmax_N=plain.get("argmax"),
-        value_NK=None if value_nK is None else full(value_nK),
-        terms=terms,
-    )

@@ -245,14 +245,14 @@ class TrainingRun:
             "floors": self.floors,
         }
         if stage.index and stage.spec.reference == "start" and "reference" in self.engine.others:
-            state["reference"] = dict(self.engine.others["reference"].named_parameters())
+            state["reference"] = dict(self.engine.others["reference"].transformer.named_parameters())
         return state
 
     def restore(self, saved: Mapping[str, Any]) -> None:
         self.touched = set(saved["weights"])
         pairs = [(self.engine.model, saved["weights"])]
         if "reference" in saved:
-            pairs.append((self.engine.others["reference"], saved["reference"]))
+            pairs.append((self.engine.others["reference"].transformer, saved["reference"]))
         for model, weights in pairs:
             overwrite(model, weights)
         vars(self.engine.meter).update(saved["meter"])

@@ -1,0 +1,82 @@
+"""Policy: one module around the transformer, its head and the modules that parts own.
+
+Every number that the engine reads from a packed batch goes through `Policy.__call__`, so this is the one place where a
+model is wrapped: DDP and FSDP2 hang their collectives on module calls, and under FSDP2 a parameter is a whole tensor
+only within the forward pass of the module that was sharded. That is why the head runs in here, on the weights as they
+are at that moment, and why no caller sees hidden states before a head or logits behind it.
+
+It stands beside the packed pass and the head, which it calls; `models` lies below both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from scalpel.batch import Batch
+from scalpel.engine.head import HIDDEN, Others, head, of_the_head
+from scalpel.engine.packed_forward import hidden
+from scalpel.engine.prefix_tree import PrefixTree
+from scalpel.part import Need, OwnedHead
+
+Numbers = dict[Need, Tensor]  # by name, one row for each token that is asked for
+
+
+@dataclass(frozen=True)
+class Packed:
+    """Whole sequences end to end, and which of their tokens are asked for."""
+
+    batch: Batch
+    at_n: Tensor
+    layout: PrefixTree  # what is computed, common beginnings once
+    pad: int  # fills the rows of a model that can't run packed
+
+    @property
+    def target_n(self) -> Tensor:
+        return self.batch.ids_N[self.at_n]
+
+
+@dataclass(frozen=True)
+class Requests:
+    """What is asked about each token. Head terms that compare two models need `others`: by role, the other model and
+    its hidden states at the same tokens. `ahead_n` is ∂L/∂log p where the caller knows it."""
+
+    needs: frozenset[Need]
+    others: Others = field(default_factory=dict)
+    ahead_n: Tensor | None = None
+
+
+class Policy(nn.Module):
+    """`transformer` is a causal language model with its head, adapters and quantised weights included; `owned` are the
+    modules of parts, such as a value head, which read the same hidden states as the head.
+
+    The engine's caches know a model by its transformer, which keeps its names: a wrapped policy has the parameters of
+    `transformer` under that prefix, the folder of a saved model hasn't.
+    """
+
+    def __init__(self, transformer: PreTrainedModel, owned: nn.ModuleDict | None = None) -> None:
+        super().__init__()
+        self.transformer = transformer
+        self.owned = nn.ModuleDict() if owned is None else owned
+
+    def forward(self, packed: Packed, requests: Requests) -> Numbers:
+        """The requested numbers [n, …]: a dict of tensors, in which DDP and FSDP2 find what takes a gradient."""
+        h_nD = hidden(self.transformer, packed.batch, packed.at_n, packed.layout, packed.pad)
+        found: Numbers = {HIDDEN: h_nD} if HIDDEN in requests.needs else {}
+        if of_the_head(requests.needs):
+            asked = (packed.target_n, requests.needs, requests.others, requests.ahead_n)
+            found |= head(self.transformer, h_nD, *asked)
+        return found | self.of_owned(requests.needs, h_nD)
+
+    def of_owned(self, needs: Iterable[Need], h_nD: Tensor) -> Numbers:
+        found: Numbers = {n: self.owned[n.name](h_nD.float())[:, 0] for n in needs if isinstance(n, OwnedHead)}
+        return found | ({"value": self.owned["value"](h_nD.float())} if "value" in needs else {})
+
+    @torch.no_grad()
+    def hidden_states(self, packed: Packed) -> Tensor:
+        """Hidden states [n, D] of the asked tokens, without gradients."""
+        return self(packed, Requests(frozenset({HIDDEN})))[HIDDEN]
