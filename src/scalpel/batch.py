@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from hashlib import blake2b
 from typing import Any
 
 import torch
@@ -34,6 +35,7 @@ class Row:
     rewards: Sequence[float] | None = None
     behaviour: Sequence[float] | None = None  # log-probs at sampling time, 0 where not sampled
     inside: Sequence[float] | None = None  # rewards within the sequence
+    content: Sequence[int] | None = None  # what stands behind a token that is more than its id (`content_id`), else 0
     columns: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -63,6 +65,7 @@ class Batch:
     reference_N: Tensor | None = None  # log-probs by the reference model
     mix_ids_N: Tensor | None = None  # shown blended with input_N: (1 − mix) · E[input] + mix · E[mix_ids]
     mix_N: Tensor | None = None
+    content_N: Tensor | None = None  # identifies what a token shows beyond its id, such as a patch of an image; 0: none
     lost_S: Tensor | None = None  # how many of a sequence's group were left out, since nothing rewarded them
     whole_S: Tensor | None = None  # trained tokens of each sequence, where some of them were left out of `train_N`
     columns: tuple[Mapping[str, Any], ...] = ()
@@ -74,6 +77,26 @@ class Batch:
     @property
     def N(self) -> int:
         return self.ids_N.shape[0]
+
+    @property
+    def shown_NC(self) -> Tensor:
+        """[N, C], integers: all that decides what the model is shown at a token, one column each. Tokens of equal rows
+        and equal history have the same hidden state, so prefix sharing and the log-prob cache compare these rows, never
+        ids alone: an image's placeholder has the same id whatever the image is."""
+        columns = [self.input_N] if self.content_N is None else [self.input_N, self.content_N]
+        if self.mix_N is not None and self.mix_ids_N is not None:
+            share_N = (
+                self.mix_N.float().contiguous().view(torch.int32).long()
+            )  # by its bits, so that nothing is rounded
+            columns += [torch.where(self.mix_N == 0, 0, self.mix_ids_N), share_N]
+        return torch.stack(columns, 1)
+
+    @property
+    def shown_N(self) -> Tensor:
+        """[N], a number for each row of `shown_NC`, equal within this batch where the rows are; the ids themselves
+        where nothing else is shown."""
+        shown_NC = self.shown_NC
+        return shown_NC[:, 0] if shown_NC.shape[1] == 1 else shown_NC.unique(dim=0, return_inverse=True)[1]
 
     @property
     def reward_S(self) -> Tensor:
@@ -146,7 +169,7 @@ class Batch:
 def lay(rows: Sequence[Row]) -> Batch:
     """Lays rows end to end. The first token of each row becomes untrained, whatever the row says."""
     for row in rows:
-        lists = (row.train, row.author, row.turn, row.behaviour, row.inside)
+        lists = (row.train, row.author, row.turn, row.behaviour, row.inside, row.content)
         assert all(x is None or len(x) == len(row.ids) for x in lists), f"lists of unequal length in {row}"
     flat = lambda name: [x for row in rows for x in getattr(row, name)]  # noqa: E731
     length_S = torch.tensor([len(row.ids) for row in rows], dtype=torch.long)
@@ -172,16 +195,23 @@ def lay(rows: Sequence[Row]) -> Batch:
         reward_SK=rewards,
         reward_N=numbers(rows, "inside"),
         behaviour_N=numbers(rows, "behaviour"),
+        content_N=numbers(rows, "content", 0),
         columns=tuple(row.columns for row in rows),
     )
 
 
-def numbers(rows: Sequence[Row], name: str) -> Tensor | None:
-    """[N]: a list of each row, 0 for those without one; None where no row has one."""
+def numbers(rows: Sequence[Row], name: str, absent: float = 0.0) -> Tensor | None:
+    """[N]: a list of each row, `absent` for those without one; None where no row has one."""
     lists = [getattr(row, name) for row in rows]
     if all(x is None for x in lists):
         return None
-    return torch.tensor([v for row, x in zip(rows, lists, strict=True) for v in (x or [0.0] * len(row.ids))])
+    return torch.tensor([v for row, x in zip(rows, lists, strict=True) for v in (x or [absent] * len(row.ids))])
+
+
+def content_id(content: bytes) -> int:
+    """A number for what a token shows beyond its id, for `Row.content`: equal for equal bytes, in every process and on
+    every machine (Python's own `hash` of bytes isn't), and never 0, which means nothing. 63 bits of BLAKE2b."""
+    return int.from_bytes(blake2b(content, digest_size=8).digest(), "big") >> 1 or 1
 
 
 def group_moments(reward_S: Tensor, group_S: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -17,7 +17,7 @@ part scope
 binding worked_cases
 runs
 data errors
-models
+models distributed
 engine
 generation rewards pair world methods example
 sources credits

@@ -72,10 +72,19 @@ def test_nothing_blended_is_what_it_was_and_all_blended_is_the_other_ids() -> No
     assert not torch.allclose(e.score(batch).logp_N, e.score(plain).logp_N, atol=1e-3)
 
 
-def test_a_common_beginning_is_not_shared_where_it_may_be_shown_otherwise() -> None:
+@pytest.mark.parametrize(("shares", "more"), [((0.1, 0.1), 2), ((0.1, 0.0), 11), ((0.1, 0.2), 11 + 2)])
+def test_a_common_prefix_is_shared_only_as_far_as_it_is_shown_alike(shares: tuple[float, float], more: int) -> None:
+    """A prompt of 12 tokens comes twice, and its first 3 a third time. The second token of the first two is blended
+    now: where their shares are equal they still have 12 tokens in common, else 1; the third has 3 in common with one
+    that isn't blended, else 1."""
     e, batch = engine("llama"), mixed()
-    alike = replace(batch, mix_ids_N=None, mix_N=None)
-    assert e.layout(batch).M > e.layout(alike).M
+    second = [int((batch.seq_N == s).nonzero()[1, 0]) for s in (0, 1)]
+    mix_N, mix_ids_N = batch.mix_N.clone(), batch.mix_ids_N.clone()
+    mix_N[second], mix_ids_N[second] = torch.tensor(shares), 9
+    shown = replace(batch, mix_N=mix_N, mix_ids_N=mix_ids_N)
+    assert more == e.layout(shown).M - e.layout(batch).M
+    ours, plain = e.score(shown).logp_N, plainly(e, shown).detach()
+    torch.testing.assert_close(ours[batch.train_N], plain[batch.train_N], atol=2e-5, rtol=1e-5)
 
 
 def test_micro_batches_carry_the_blend_along() -> None:

@@ -25,6 +25,10 @@ RUNS = {
     "shown blended with its own guesses": ("llama", {"method": "ift"}),
     "ppo, each batch twice": ("llama", {"method": "ppo"}),
     "ppo, each batch thrice": ("llama", {"method": "ppo", "signals": {"0": {"updates_per_batch": 3}}, **KL}),
+    "ppo, each batch thrice in two mini-batches": (
+        "llama",
+        {"method": "ppo", "signals": {"0": {"updates_per_batch": 3, "mini_batches": 2}}},
+    ),
     "a warm start": ("llama", {"method": "wsrl", "head_warmup": 0.5}),
     "a moving baseline, an adaptive divergence, batches drawn ahead": (
         "llama",

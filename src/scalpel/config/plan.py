@@ -65,8 +65,14 @@ class Stream:
     updates_per_batch: int
     signals: tuple[Signal, ...]
     lag: int = 0
+    mini_batches: int = 1
     rewards: Sequence[str | Mapping[str, Any]] = ()
     select: Bound | None = None
+
+    @property
+    def steps_per_batch(self) -> int:
+        """Optimiser steps for which a batch is held: as often as it is trained on, times its mini-batches."""
+        return self.updates_per_batch * self.mini_batches
 
     @property
     def parts(self) -> tuple[Bound, ...]:
@@ -190,7 +196,14 @@ def stream_of(s: SignalSpec, signals: Sequence[Signal], spec: StageSpec, recipe:
     readable(rewards)  # weights and time limits that can't be are refused here
     select = bound("selection", s.select, stage=spec) if s.select else None
     source, batch = bound("source", s.source, stage=spec), s.batch or spec.batch
-    return Stream(source, corrupt, s.task, batch, s.updates_per_batch, tuple(signals), s.lag, rewards, select)
+    if s.mini_batches > batch:
+        raise ValueError(
+            f"mini_batches is {s.mini_batches}, but a batch of {batch} prompts can't be split over more steps: "
+            f"raise batch to {s.mini_batches} or more, or lower mini_batches"
+        )
+    return Stream(
+        source, corrupt, s.task, batch, s.updates_per_batch, tuple(signals), s.lag, s.mini_batches, rewards, select
+    )
 
 
 def bound(axis: str, spec: PartSpec, ignore: Iterable[str] = (), stage: StageSpec | None = None) -> Bound:

@@ -77,7 +77,8 @@ class SignalSpec(Strict):
     select: PartSpec | None = None  # which prompts it learns from
     anchored: bool = True  # whether anchors act on it that name no signal; those that name it do anyway
     batch: Count | None = None  # prompts an optimiser step, if not the stage's
-    updates_per_batch: Few = 1  # optimiser steps taken on one batch, with `old` as it was at the first
+    updates_per_batch: Few = 1  # how many times a batch is trained on, with `old` as it was before the first
+    mini_batches: Few = 1  # optimiser steps that it is split over each time, by whole groups
     lag: int = Field(0, ge=0, le=10_000)  # batches that the source is ahead, as asynchronous samplers are
 
 

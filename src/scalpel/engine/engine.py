@@ -201,10 +201,9 @@ class Engine:
             return head_bytes(self.model, tokens, needs, beside, ahead)
 
     def layout(self, batch: Batch) -> PrefixTree:
-        """What has to be computed for the trained tokens of a batch; common beginnings once, where that is allowed: the
-        same ids may be shown blended with others."""
-        worth = WORTH if shares(self.model) and batch.mix_N is None else inf
-        return lay_out(batch.input_N, batch.seq_N, batch.train_N.nonzero()[:, 0], worth)
+        """What must be computed for the trained tokens of a batch; common prefixes once, where the model allows it."""
+        worth = WORTH if shares(self.model) else inf
+        return lay_out(batch.shown_N, batch.seq_N, batch.train_N.nonzero()[:, 0], worth)
 
     def size(self, batch: Batch) -> int:
         """Tokens of a forward pass over the batch as it is, padding included where it is needed."""

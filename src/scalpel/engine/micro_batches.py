@@ -53,7 +53,7 @@ def packed_pieces(batch: Batch, unit: Unit, parts: int, bound: int) -> list[Tens
     if not batch.S:
         return []
     seq_N = batch.seq_N.cpu()
-    ids, _ = needed(batch.input_N.cpu(), seq_N, batch.train_N.cpu().nonzero()[:, 0], batch.S)
+    ids, _ = needed(batch.shown_N.cpu(), seq_N, batch.train_N.cpu().nonzero()[:, 0], batch.S)
     groups = [in_order(index_s.tolist(), ids) for index_s in units_of(batch, "group")]
     if unit in ("pair", "group"):
         units = groups

@@ -125,7 +125,13 @@ def hidden_packed(model: PreTrainedModel, input_N: Tensor, layout: PrefixTree, m
 
 
 def hidden(model: PreTrainedModel, batch: Batch, at_n: Tensor, layout: PrefixTree, pad: int) -> Tensor:
-    """The same, packed if the model takes it, else in padded rows."""
+    """The same, packed if the model takes it, else in padded rows. ValueError for a batch with content that the
+    embedding of ids can't show: leaving it out would train on the wrong input without a word."""
+    if batch.content_N is not None and bool(batch.content_N.any()):
+        raise ValueError(
+            f"{int((batch.content_N != 0).sum())} tokens of the batch stand for more than their ids (content_N), which "
+            "this engine has no embedding for: leave out what is no text"
+        )
     mix = None if batch.mix_ids_N is None or batch.mix_N is None else (batch.mix_ids_N, batch.mix_N)
     if packs(model) and fits(model, layout.longest):
         return hidden_packed(model, batch.input_N, layout, mix)

@@ -237,19 +237,20 @@ def look(node: Node, place: int, above: list[slice], sees_WW: Any) -> int:
     return place
 
 
-def needed(input_N: Tensor, seq_N: Tensor, at_n: Tensor, S: int = 0) -> tuple[list[list[int]], list[int]]:
-    """The ids of each sequence that the numbers of `at_n` depend on, and where each sequence begins in the batch."""
+def needed(shown_N: Tensor, seq_N: Tensor, at_n: Tensor, S: int = 0) -> tuple[list[list[int]], list[int]]:
+    """What each sequence shows, as far as the numbers of `at_n` depend on it, and where it begins in the batch."""
     length_S = torch.bincount(seq_N, minlength=S)
     start_S = length_S.cumsum(0) - length_S
     end_S = torch.zeros_like(length_S).scatter_reduce(0, seq_N[at_n], at_n - start_S[seq_N[at_n]], "amax")
-    ids, starts = input_N.tolist(), start_S.tolist()
+    ids, starts = shown_N.tolist(), start_S.tolist()
     return [ids[start : start + end] for start, end in zip(starts, end_S.tolist(), strict=True)], starts
 
 
-def lay_out(input_N: Tensor, seq_N: Tensor, at_n: Tensor, worth: float = WORTH, bundle: int = BUNDLE) -> PrefixTree:
-    """The layout of a batch whose tokens `at_n` are asked for. A token's number comes from the place before it.
+def lay_out(shown_N: Tensor, seq_N: Tensor, at_n: Tensor, worth: float = WORTH, bundle: int = BUNDLE) -> PrefixTree:
+    """The layout of a batch whose tokens `at_n` are asked for; `shown_N` are equal where tokens show the same
+    (`Batch.shown_N`), mostly their ids. A token's number comes from the place before it.
     With an infinite `worth` nothing is shared; with `bundle` 0 there are no bundles."""
-    ids, starts = needed(input_N, seq_N, at_n)
+    ids, starts = needed(shown_N, seq_N, at_n)
     laid, roots = Laid(), tree(ids, worth, bundle)
     laid.lay_bundles([root for root in roots if root.size <= bundle], bundle)
     for node in roots:
@@ -257,7 +258,7 @@ def lay_out(input_N: Tensor, seq_N: Tensor, at_n: Tensor, worth: float = WORTH, 
             laid.lay(node)
     token_M: list[int] = []
     position_M: list[int] = []
-    place_N = torch.full((len(input_N),), -1)
+    place_N = torch.full((len(shown_N),), -1)
     for node, place in laid.nodes:
         token_M += range(starts[node.sequences[0]] + node.start, starts[node.sequences[0]] + node.stop)
         position_M += range(node.start, node.stop)
@@ -272,7 +273,7 @@ def lay_out(input_N: Tensor, seq_N: Tensor, at_n: Tensor, worth: float = WORTH, 
         tuple(laid.above),
         tuple((node.start, node.stop) for node, _ in laid.nodes if node.stop > node.start),
         bundles_of(laid.bundles, bundle),
-    ).to(input_N.device)
+    ).to(shown_N.device)
 
 
 def distinct(at_n: Tensor, layout: PrefixTree, ids_N: Tensor) -> tuple[Tensor, PrefixTree, Tensor | slice]:

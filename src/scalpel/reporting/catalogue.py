@@ -67,7 +67,9 @@ def signal_in_words(signal: SignalSpec) -> str:
     rewards = [spec_in_words({"name": r} if isinstance(r, str) else r) for r in signal.rewards or ()]
     behind = [f"rewards {' + '.join(rewards)}"] * bool(rewards)
     behind += [
-        f"{key}={getattr(signal, key)}" for key in ("updates_per_batch", "lag") if key in signal.model_fields_set
+        f"{key}={getattr(signal, key)}"
+        for key in ("updates_per_batch", "mini_batches", "lag")
+        if key in signal.model_fields_set
     ]
     words = weight + " × ".join([*source, *corrupt, *credits, *objective])
     return f"{words} ({', '.join(behind)})" if behind else words

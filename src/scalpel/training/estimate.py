@@ -27,6 +27,7 @@ from scalpel.sources.context import SourceContext
 from scalpel.training.known_gradient import steady
 from scalpel.training.logprob_cache import keys_of
 from scalpel.training.memory import MemoryEstimate, estimate_memory
+from scalpel.training.mini_batches import mini_batch
 from scalpel.training.run import TrainingRun
 from scalpel.training.stage import StageRun
 from scalpel.training.step import StepMetrics, backward, prepare
@@ -198,11 +199,11 @@ def of_stream(run: TrainingRun, stage: StageRun, stream: StreamRun) -> StreamCos
     batch = run.rollout.draw(stage, stream, 0, 0, 0.0, sampler.hand)
     sampled = max(sampler.sampled, sampler.most(plan.source))
     spent = StreamCost(
-        seconds=sampler.seconds / plan.updates_per_batch,
-        flops=sampler.meter.flops / plan.updates_per_batch,
-        trained=float(batch.train_N.sum()),
-        sampled=sampled / plan.updates_per_batch,
-        further=sampler.seconds * (sampled / max(sampler.sampled, 1) - 1) / plan.updates_per_batch,
+        seconds=sampler.seconds / plan.steps_per_batch,
+        flops=sampler.meter.flops / plan.steps_per_batch,
+        trained=float(batch.train_N.sum()) / plan.mini_batches,
+        sampled=sampled / plan.steps_per_batch,
+        further=sampler.seconds * (sampled / max(sampler.sampled, 1) - 1) / plan.steps_per_batch,
         activations=sampler.cache,
     )
     if not spent.trained:
@@ -219,9 +220,10 @@ def of_stream(run: TrainingRun, stage: StageRun, stream: StreamRun) -> StreamCos
     training = timed(lambda: backward(engine, plan, ready, 0.0, 1, StepMetrics()))
     trained = engine.meter.flops - 2 * prepared
     # passes before a batch is shown otherwise
-    looks = sum(bool(c.declared("needs")) for c in plan.corrupt) / plan.updates_per_batch
+    looks = sum(bool(c.declared("needs")) for c in plan.corrupt) / plan.steps_per_batch
     looking = looks * timed(lambda: engine.score(part)) if looks else 0.0
-    pieces = [batch.pick(s) for s in engine.micro(batch, plan.unit, stage.spec.accumulation)]
+    part_of_step = mini_batch(batch, 0, plan.mini_batches)
+    pieces = [part_of_step.pick(s) for s in engine.micro(part_of_step, plan.unit, stage.spec.accumulation)]
     widest, most = max(map(engine.size, pieces)), max(int(piece.train_N.sum()) for piece in pieces)
     logits = engine.head_bytes(most, plan.needs(0.0), steady(plan, ready, 0.0))
     kept = saved.bytes * widest / engine.size(part)
@@ -229,8 +231,8 @@ def of_stream(run: TrainingRun, stage: StageRun, stream: StreamRun) -> StreamCos
         kept = kept_twice(engine.model, engine.kept) * widest
     return replace(
         spent,
-        seconds=spent.seconds + scale * (preparing * often + training + looking),
-        flops=spent.flops + scale * (prepared * often + trained) + looks * work(engine, batch),
+        seconds=spent.seconds + scale * (preparing * often + training / plan.mini_batches + looking),
+        flops=spent.flops + scale * (prepared * often + trained / plan.mini_batches) + looks * work(engine, batch),
         activations=max(kept + logits, sampler.cache),
     )
 
@@ -239,8 +241,8 @@ def scored_share(stage: StageRun, stream: StreamRun, batch: Batch) -> float:
     """The share of the steps in which a batch is scored beforehand: the first of its updates; for the reference's view
     of data that comes again, only those of the first epoch."""
     plan = stream.plan
-    if stage.spec.budget or plan.updates_per_batch > 1 or not all(keys_of(batch)):
-        return 1 / plan.updates_per_batch
+    if stage.spec.budget or plan.steps_per_batch > 1 or not all(keys_of(batch)):
+        return 1 / plan.steps_per_batch
     return min(1.0, len(stream.examples) / (plan.batch * stage.spec.steps))
 
 

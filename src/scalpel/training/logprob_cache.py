@@ -63,16 +63,18 @@ class LogprobCache:
 
 
 def keys_of(batch: Batch) -> list[bytes | None]:
-    """A hash of each sequence's content; None where the policy wrote what is trained, or what is shown of it."""
+    """A hash of each sequence's content; None where the policy wrote what is trained, or part of what is shown: neither
+    comes again."""
     if batch.mix_N is not None:
         return [None] * batch.S
     length_S = torch.bincount(batch.seq_N, minlength=batch.S).tolist()
-    fields = (batch.input_N, batch.ids_N, batch.train_N, batch.author_N)
+    shown_NC = batch.shown_NC  # a batch with more columns can't collide with one of ids alone: its keys are longer
+    fields = (shown_NC, batch.ids_N, batch.train_N, batch.author_N)
     found: list[bytes | None] = []
-    for input_n, ids_n, train_n, author_n in zip(*(x.cpu().split(length_S) for x in fields), strict=True):
+    for shown_nC, ids_n, train_n, author_n in zip(*(x.cpu().split(length_S) for x in fields), strict=True):
         if bool((author_n[train_n] == POLICY).any()):
             found.append(None)
             continue
-        content = torch.stack([input_n, ids_n, train_n.long()])
+        content = torch.cat([shown_nC.T, ids_n[None], train_n[None].long()])
         found.append(blake2b(content.numpy().tobytes(), digest_size=KEY).digest())
     return found

@@ -209,6 +209,7 @@ def take_step(
             first.setdefault(p, batch)
         if trains:
             loss += backward(run.engine, stream.plan, batch, progress, stage.spec.accumulation, metrics, stage.factor)
+    metrics.reduce()
     numbers = run.rollout.record.numbers
     refuse_twice(metrics.means(), numbers)
     for trainable in stage.scope.trainables:

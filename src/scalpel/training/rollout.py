@@ -134,7 +134,7 @@ class Rollout:
             most = (
                 len(examples)
                 if spec.budget
-                else min(len(examples), -(-spec.steps // plan.updates_per_batch) * plan.batch)
+                else min(len(examples), -(-spec.steps // plan.steps_per_batch) * plan.batch)
             )
             trained = bool({"demonstration", "pair"} & plan.source.part.gives)
             self.engine.tokens.survey(window(examples, 0, most, self.order(stage, stream)), trained)
@@ -174,9 +174,9 @@ class Rollout:
         what the source is handed."""
         plan, examples, rewards = stream.plan, stream.examples, stream.rewards
         seed = derive(self.recipe.seed, "draw", global_step, stream.number) % 2**31
-        at = places(len(examples), step // plan.updates_per_batch, plan.batch, self.order(stage, stream))
+        at = places(len(examples), step // plan.steps_per_batch, plan.batch, self.order(stage, stream))
         chosen = [examples[place] for place in at]
-        epoch = (step // plan.updates_per_batch) * plan.batch / len(examples)
+        epoch = (step // plan.steps_per_batch) * plan.batch / len(examples)
         state = TrainerState(global_step, sum(spec.steps * spec.repeat for spec in self.recipe.stages), epoch)
         early = rewards.while_sampling(state)
         judge = partial(self.reward, rewards, state, stage.spec.log_completions, early=early)

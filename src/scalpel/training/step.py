@@ -13,6 +13,7 @@ from torch import Tensor
 
 from scalpel.batch import POLICY, Batch, group_moments
 from scalpel.config.plan import Signal, Stream
+from scalpel.distributed.reduce import ranks, sum_over_ranks
 from scalpel.engine import Engine
 from scalpel.part import Bound, Metrics, Out, mean_of, scheduled
 from scalpel.training.known_gradient import slope_ahead
@@ -57,6 +58,15 @@ class StepMetrics:
         came_N = sum((x for x in out.terms.values() if x.dim() == 1), torch.zeros_like(out.logp_N))
         came_S = batch.sum_S((came_N if out.terms else -out.logp_N).detach())
         self.rows[source] += zip(batch.columns, came_S.tolist(), strict=True)
+
+    def reduce(self) -> None:
+        """Adds what all other ranks found, before anything is divided. Which parts have metrics of their own, and in
+        which order, is the same on every rank, since all of them run one plan."""
+        tables = [self, *self.own.values()]
+        flat = {(k, "sums", name): x for k, table in enumerate(tables) for name, x in table.sums.items()}
+        flat |= {(k, "counts", name): x for k, table in enumerate(tables) for name, x in table.counts.items()}
+        for (k, kind, name), x in sum_over_ranks(flat).items():
+            getattr(tables[k], kind)[name] = x
 
     def means(self) -> dict[str, float]:
         return {name: self.sums[name] / self.counts[name] for name in self.sums if self.counts[name]}
@@ -124,9 +134,17 @@ class StepContext:
 
 
 def step_context(engine: Engine, stream: Stream, batch: Batch, progress: float, factor: Factor) -> StepContext:
-    """Counts over the whole batch, and the statistics of parts that couple the step, from a pass without gradients."""
-    counts = {p: p.count(batch, progress) for signal in stream.signals for p in signal.losses}
+    """Counts over the whole batch, of all ranks, and the statistics of parts that couple the step, from a pass without
+    gradients."""
+    losses = [p for signal in stream.signals for p in signal.losses]
+    summed = sum_over_ranks({k: p.count(batch, progress) for k, p in enumerate(losses)})
+    counts = {p: summed[k] for k, p in enumerate(losses)}
     asking = [p for p in stream.parts if p.part.couples == "step"]
+    if asking and ranks() > 1:
+        raise ValueError(
+            f"{asking[0].part.axis} {asking[0].part.name!r} compares all sequences of a step, which lie on {ranks()} "
+            "processes here: train it in one process"
+        )
     if not asking:
         return StepContext(stream, progress, counts, {}, factor)
     needs = frozenset().union(*(p.declared("needs", progress) for p in asking))
@@ -187,7 +205,7 @@ def prepare(
     engine: Engine, stream: Stream, batch: Batch, progress: float, remembered: LogprobCache | None = None
 ) -> Batch:
     """Fills what the loop scores once a batch: reference log-probs, unless they are remembered from an earlier one, and
-    old ones if the batch is reused."""
+    old ones where the batch is for more than one step."""
     if not bool(batch.train_N.any()):
         return batch
     reads = stream.reads(progress)
@@ -195,7 +213,7 @@ def prepare(
         remembered = LogprobCache(most=0) if remembered is None else remembered
         reference_N = remembered.logps(batch, lambda new: engine.score(new, "reference").logp_N)
         batch = replace(batch, reference_N=reference_N)
-    if stream.updates_per_batch > 1 and reads & {"old", "old_value"}:
+    if stream.steps_per_batch > 1 and reads & {"old", "old_value"}:
         out = engine.score(batch, needs={"value"} if "old_value" in reads else set())
         value_N = None if out.value_NK is None else out.value_NK[:, 0].cpu()
         batch = replace(batch, old_N=out.logp_N.cpu(), old_value_N=value_N)
