@@ -1,4 +1,4 @@
-"""Scope: which parameters may move, and how the optimiser sees them."""
+"""Scope: which parameters are trainable, and how the optimiser sees them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from torch import Tensor, nn
 
 @dataclass
 class Trainable:
-    """A tensor that the optimiser moves, and the weight it lives in.
+    """A tensor that the optimiser updates, and the weight that it belongs to.
 
-    Dense: `value` is the weight itself. Sparse: `value` holds the entries of the weight at the flat positions
-    `index`; the optimiser, its states and clipping see only these.
+    Dense: `value` is the weight itself. Sparse: `value` is a copy of the entries of the weight at the flat positions
+    `index`; the optimiser, its states and gradient clipping see only these. `gather` before clipping and `scatter`
+    after the step keep the two equal; a step without both would leave the weight unchanged.
     """
 
     name: str
@@ -32,20 +33,21 @@ class Trainable:
             self.value = nn.Parameter(self.weight.detach().view(-1)[self.index].clone())
 
     def gather(self) -> None:
-        """The weight's full gradient → that of `value`; before clipping."""
+        """Copies the gradient of the selected entries from the weight to `value`, before clipping."""
+        # The weight's own gradient is dropped, so that it neither enters the norm for clipping nor is held in memory.
         if self.index is not None and self.weight.grad is not None:
             self.value.grad = self.weight.grad.view(-1)[self.index]
             self.weight.grad = None
 
     @torch.no_grad()
     def read(self) -> None:
-        """The weight → `value`; after weights were put in place from outside."""
+        """Copies the selected entries from the weight to `value`, after the weight was set from outside."""
         if self.index is not None:
             self.value.copy_(self.weight.view(-1)[self.index])
 
     @torch.no_grad()
     def scatter(self) -> None:
-        """`value` → the weight; after the optimiser's step."""
+        """Copies `value` to the selected entries of the weight, after the optimiser's step."""
         if self.index is not None:
             self.weight.view(-1)[self.index] = self.value
 
@@ -55,17 +57,19 @@ IndexMap = Mapping[str, Tensor | None]  # name → position of each new entry am
 
 @dataclass
 class Scope:
-    """What a scope part returns when it is attached.
+    """What a scope part returns when it is attached to a model.
 
-    refresh   (step) → None while nothing changes, else the carry map by which optimiser states follow; it has
-              then replaced `trainables`
+    refresh   (step) → None if the selection doesn't change; else it has replaced `trainables`, and returns the index
+    map
+              by which the optimiser states of entries that stay trainable are carried over
     penalty   the scope's own term of the loss, if it has one
-    fold      puts what was learnt into the plain weights and takes the scope's own modules out again; called
-              when the stage is over
-    export    (folder) → saves what is the scope's own, such as adapters in PEFT's format; before folding
-    off       switches off what the scope added, for a while: the model is then what it was at attach. None where
-              that can't be, since its own weights move
-    state     tensors and numbers that a resumed run needs; `restore` takes them back
+    fold      merges what was learnt into the plain weights and removes the scope's own modules; called at the end of
+    the
+              stage
+    export    (folder) → saves what belongs to the scope, such as adapters in PEFT's format; before folding
+    off       a context manager that disables what the scope added, so that the model is what it was at attach. None
+              where that is impossible, because the scope trains the model's own weights
+    state     tensors and numbers that a resumed run needs; `restore` loads them
     """
 
     trainables: list[Trainable]
@@ -80,9 +84,9 @@ class Scope:
 
 @dataclass(frozen=True)
 class Adapters:
-    """Modules put into a model: their parameters by name, `fold` (into the plain weights, and out again),
-    `export` (folder), and `off`, within which the model's numbers are those without them; None where one sits on the
-    head, which is read past the model's own forward pass."""
+    """Adapters inserted into a model: their parameters by name, `fold` (merges them into the weights and removes them),
+    `export` (folder), and `off`, a context manager that disables them; None where the head has one, since the engine
+    reads the head outside of the model's own forward pass, where PEFT can't disable it."""
 
     parameters: Mapping[str, nn.Parameter]
     fold: Callable[[], None]
@@ -92,8 +96,8 @@ class Adapters:
 
 @dataclass(frozen=True)
 class ScopeContext:
-    """What a scope may not import: the run's seed, and PEFT's way of putting adapters into the model:
-    (kind, options, seed) → adapters."""
+    """What a scope gets because it may not import it: the seed of the run, and a function that inserts PEFT adapters
+    into the model, (kind, options, seed) → adapters."""
 
     seed: int
     adapt: Callable[[str, Mapping[str, Any], int], Adapters]
@@ -104,8 +108,8 @@ def freeze_all(model: nn.Module) -> None:
         parameter.requires_grad_(False)
 
 
-def let_move(model: nn.Module, allowed: Callable[[str, nn.Parameter], bool]) -> list[Trainable]:
-    """Freezes everything but the parameters that `allowed` names, which move densely."""
+def train_only(model: nn.Module, allowed: Callable[[str, nn.Parameter], bool]) -> list[Trainable]:
+    """Makes the parameters for which `allowed(name, parameter)` is true trainable, and freezes all others."""
     freeze_all(model)
     trainables = []
     for name, parameter in model.named_parameters():

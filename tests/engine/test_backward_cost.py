@@ -13,7 +13,7 @@ from scalpel.engine import Engine
 from scalpel.engine.backward_cost import BackwardCost, backward_cost
 from scalpel.engine.cost_meter import matrix_parameters
 from scalpel.models.adapters import adapt
-from scalpel.scope import let_move
+from scalpel.scope import train_only
 
 LAYERS = 4
 MOVING = {  # by what a parameter's name holds
@@ -31,7 +31,7 @@ MOVING = {  # by what a parameter's name holds
 
 def trainables(what: str, **changes):
     model = tiny.model(num_hidden_layers=LAYERS, tie_word_embeddings=what == "all", **changes)
-    let_move(model, lambda name, p: MOVING[what] in name)
+    train_only(model, lambda name, p: MOVING[what] in name)
     return model
 
 

@@ -63,10 +63,10 @@ def test_rewards_without_a_difference_move_nothing_and_are_no_mistake(at: Path) 
 
 def test_experts_that_stay_frozen_are_said_with_their_share(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(tiny.SHAPES, "mixtral", {**tiny.COMMON, "num_local_experts": 3, "num_experts_per_tok": 2})
-    from scalpel.scope import let_move
+    from scalpel.scope import train_only
 
     model = tiny.model("mixtral")
-    words = trainable_report.plan(let_move(model, lambda name, p: "q_proj" in name), model)
+    words = trainable_report.plan(train_only(model, lambda name, p: "q_proj" in name), model)
     assert "no expert moves: their 9,216 parameters" in words
 
 

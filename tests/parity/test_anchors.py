@@ -45,5 +45,5 @@ def test_the_divergence_from_the_base_is_not_that_from_the_reference() -> None:
 
 
 def test_an_estimate_from_log_probs_of_the_reference_cannot_hold_to_the_base() -> None:
-    with pytest.raises(ValueError, match="can't hold to the base by k3.* exact-reverse or exact-forward"):
+    with pytest.raises(ValueError, match="divergence from the base with estimator k3.* exact-reverse or exact-forward"):
         flow_of(signals=[{"source": "demonstrations"}], anchors=[dict(name="kl", estimator="k3", to="base")])

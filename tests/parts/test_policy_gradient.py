@@ -132,9 +132,9 @@ def test_sampling_again_for_single_samples_is_refused_since_none_of_them_could_s
     [
         ("credit", "group-zscore", {"delta": 0.0}, "0 / 0.* take credit 'group-mean'"),
         ("credit", "importance", {"low": 3.0}, "low is 3.0 and high is 2.0"),
-        ("credit", "gae", {"lam": 1.5}, "lam is 1.5: both are shares"),
+        ("credit", "gae", {"lam": 1.5}, "lam is 1.5, but both are discount factors"),
         ("objective", "value", {"gamma": -0.1}, "gamma is -0.1 .* both are shares"),
-        ("objective", "clipped-pg", {"dual": 0.5}, "nothing would be pushed down"),
+        ("objective", "clipped-pg", {"dual": 0.5}, "no token with a negative advantage would get a gradient"),
     ],
 )
 def test_numbers_that_would_teach_nonsense_are_refused(axis: str, name: str, hyper: dict, words: str) -> None:
@@ -202,7 +202,7 @@ def test_a_token_s_own_gradient_is_told_apart_only_where_credits_differ() -> Non
 
 
 def test_an_adaptive_divergence_without_a_target_is_refused_with_the_alternative() -> None:
-    with pytest.raises(ValueError, match="target 0.0: give the divergence .* take anchor 'kl'"):
+    with pytest.raises(ValueError, match="target 0.0: set the KL divergence .* take anchor 'kl'"):
         bind("anchor", "adaptive-kl", target=0.0)
 
 

@@ -245,7 +245,7 @@ def test_a_recipe_s_list_of_sizes_is_read_as_such():
 def test_a_temperature_of_zero_is_refused_by_exp_reward():
     batch = material.batch()
     bound = bind("credit", "exp-reward", tau=0.0)
-    with pytest.raises(ValueError, match="needs a tau above 0"):
+    with pytest.raises(ValueError, match="needs a temperature above 0"):
         material.call(bound, material.numbers(batch, bound), batch)
 
 

@@ -140,7 +140,7 @@ def test_a_share_of_the_own_choice_that_is_none_is_refused(alpha: float) -> None
     batch = material.batch()
     bound = bind("objective", "confidence", alpha=alpha)
     with pytest.raises(
-        ValueError, match=f"alpha is {alpha}, but it is the share of the model's own choice: set 0 to 1"
+        ValueError, match=f"alpha is {alpha}, but it is the weight of the model's own predictions: set 0 to 1"
     ):
         material.call(bound, material.numbers(batch, bound), batch)
 

@@ -167,7 +167,7 @@ def test_elastic_weights_hold_what_answers_depend_on_more_than_the_rest(at):
 
 def test_texts_that_there_are_none_of_are_said_with_the_alternatives(job):
     anchor = {"name": "elastic", "source": {"name": "accepted-samples", "threshold": 9.0}, "texts": 2}
-    with pytest.raises(ValueError, match="gave none: take more `texts`, another `source`.* or anchor 'l2'"):
+    with pytest.raises(ValueError, match="gave none: set more `texts`, another `source`.* or take anchor 'l2'"):
         opened(job, {"method": "sft", "anchors": [anchor]})
 
 

@@ -1,6 +1,8 @@
-"""What pulls back, and to where.
+"""Anchors: regularisers that hold the policy near an earlier model.
 
-On outputs `f(out, batch, *, …) → (penalty_sum, metrics)`; on parameters `f(now, home, *, …) → (penalty, metrics)`.
+On outputs, per token: `f(out, batch, *, …) → (penalty_sum, metrics)`, divided by its count as an objective is. On
+parameters, once an optimiser step: `f(now, home, *, …) → (penalty, metrics)`, where `now` maps the names of trainable
+parameters to their values and `home` to their values at the beginning of the stage.
 """
 
 from scalpel.registry import gather_parts

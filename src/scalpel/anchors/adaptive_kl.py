@@ -1,4 +1,4 @@
-"""Divergence from the reference, kept at a target."""
+"""KL penalty whose coefficient follows a target."""
 
 from collections.abc import Iterator, Mapping
 from math import e
@@ -12,24 +12,24 @@ from scalpel.batch import Batch
 from scalpel.part import Metrics, Out, mean_of, part
 from scalpel.worked_cases import case
 
-STEP = 0.2  # of the relative error, at most
+MAX_ERROR = 0.2  # the relative error is clipped to ± this, so that one outlying step can't change β much
 
 
-def first(*, beta: float, target: float, **other: Any) -> float:
+def initial_beta(*, beta: float, target: float, **other: Any) -> float:
     if target <= 0:
         raise ValueError(
-            f"anchor 'adaptive-kl' has target {target}: give the divergence a token that is allowed, in nats, above 0; "
-            "to hold the policy at the reference take anchor 'kl' with a high beta"
+            f"anchor 'adaptive-kl' has target {target}: set the KL divergence in nats per token that is allowed, above "
+            "0; to hold the policy at the reference take anchor 'kl' with a high beta"
         )
     return beta
 
 
-def followed(
+def updated_beta(
     state: float, seen: Mapping[str, float], batch: Batch, *, target: float, rate: float, **other: Any
 ) -> float:
     """β ← β · (1 + rate · clip(kl / target − 1, ±0.2))."""
     error = seen["kl"] / target - 1 if "kl" in seen else 0.0
-    return state * (1 + rate * min(max(error, -STEP), STEP))
+    return state * (1 + rate * min(max(error, -MAX_ERROR), MAX_ERROR))
 
 
 def limits() -> Iterator[tuple]:
@@ -41,7 +41,7 @@ def limits() -> Iterator[tuple]:
         yield *case(home, terms={exact(estimator): [[0.2, 0.4]]}), {"estimator": estimator, "beta": 0.5}, 0.15
 
 
-@part("anchor", "adaptive-kl", needs=needs, reads=reads, state=first, follow=followed, limits=limits)
+@part("anchor", "adaptive-kl", needs=needs, reads=reads, state=initial_beta, follow=updated_beta, limits=limits)
 def adaptive_kl(
     out: Out,
     batch: Batch,
@@ -52,15 +52,16 @@ def adaptive_kl(
     rate: float = 0.1,
     estimator: Estimator = "exact-reverse",
 ) -> tuple[Tensor, Metrics]:
-    """Holds the divergence from the reference near `target` nats a token, by a strength β that follows it.
+    """Keeps the KL divergence from the reference near `target` nats per token, by adapting the coefficient β.
 
         L = β_k Σ_t D_t,   β_{k+1} = β_k · (1 + rate · clip(D̄_k / target − 1, −0.2, 0.2)),   β_0 = beta
 
     D is that of anchor `kl`, D̄_k its mean over the trained tokens of step k.
 
-    Reads    as `kl`; its own mean of the steps before.
-    Limits   rate 0 is `kl`; 0 where model and reference agree.
-    Fails    rate · 0.2 a step is slower than the policy drifts: `kl` stays above the target while `kl_beta` grows.
+    Reads    as `kl`; its own mean in the step before.
+    Limits   rate 0 is `kl`; 0 where policy and reference agree.
+    Fails    β changes by at most rate · 0.2 a step, slower than the policy drifts: `kl` stays above the target while
+             `kl_beta` grows.
     Source   Ziegler et al. 2019 (arXiv 1909.08593), section 2.2; there the target is nats a sequence.
     """
     divergence_N = divergence(out, batch, estimator)

@@ -1,4 +1,4 @@
-"""What an anchor on parameters is handed where weights begin to move."""
+"""What an anchor on parameters gets when weights become trainable."""
 
 from __future__ import annotations
 
@@ -13,9 +13,15 @@ from scalpel.batch import Batch
 
 @dataclass(frozen=True)
 class ImportanceContext:
-    """`names` are the weights that begin to move. `texts(source, task, n)` draws from a source, as named in a recipe,
-    on n examples of a task (the recipe's own where it is None). `squares(batch)` gives for each of those weights
-    Σ over sequences of (∂ log π(y) / ∂θ)², entry by entry, y the trained tokens of a sequence."""
+    """The means to estimate how important each weight is.
+
+    names    the weights that become trainable
+    texts    (source, task, n) → a batch from a source, as a recipe names it, on n examples of a task (that of the
+    recipe
+             where it is None)
+    squares  (batch) → for each of those weights Σ over sequences of (∂ log π(y) / ∂θ)², elementwise, where y are the
+             trained tokens of a sequence. Squares of sums of gradients over sequences would be no Fisher information.
+    """
 
     names: frozenset[str]
     texts: Callable[[Any, Mapping[str, Any] | None, int], Batch]

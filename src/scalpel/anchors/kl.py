@@ -1,4 +1,4 @@
-"""Divergence from the reference."""
+"""KL divergence from the reference model."""
 
 from collections.abc import Iterator
 from math import e
@@ -13,7 +13,7 @@ from scalpel.worked_cases import case
 Average = Literal["token", "sequence"]
 Estimator = Literal["k1", "k2", "k3", "k3-forward", "exact-reverse", "exact-forward"]
 To = Literal["reference", "base"]
-FAR = 20.0  # log-ratios beyond it count as it and get no gradient, so that k3 stays finite
+MAX_LOG_RATIO = 20.0  # log-ratios are clamped to ± this, where they get no gradient, so that exp() in k3 stays finite
 EXACT = {"exact-reverse": "reverse_kl", "exact-forward": "forward_kl"}
 
 
@@ -26,8 +26,8 @@ def needs(estimator: Estimator = "exact-reverse", to: To = "reference", **other:
         return {exact(estimator, to)}
     if to != "reference":
         raise ValueError(
-            f"anchor 'kl' can't hold to the {to} by {estimator}, which goes by the reference's log-probs: take "
-            f"estimator {' or '.join(EXACT)}, or set the stage's reference to {to!r}"
+            f"anchor 'kl' can't measure the divergence from the {to} with estimator {estimator}, which needs the "
+            f"reference's log-probs: take estimator {' or '.join(EXACT)}, or set the stage's reference to {to!r}"
         )
     return {"logp"}
 
@@ -44,7 +44,7 @@ def divergence(out: Out, batch: Batch, estimator: Estimator, to: To = "reference
     if estimator in EXACT:
         return out.terms[exact(estimator, to)]
     assert batch.reference_N is not None
-    d_N = (out.logp_N - batch.reference_N).clamp(-FAR, FAR)
+    d_N = (out.logp_N - batch.reference_N).clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)
     if estimator == "k1":
         return d_N
     if estimator == "k2":
@@ -75,24 +75,25 @@ def kl(
     average: Average = "token",
     to: To = "reference",
 ) -> tuple[Tensor, Metrics]:
-    """Holds the model's distribution near the reference's, token by token: β Σ_t D_t.
+    """Penalises the KL divergence of the policy from the reference model at each token: β Σ_t D_t.
 
         exact-reverse  KL(π ‖ π_ref) over the vocabulary       exact-forward  KL(π_ref ‖ π) over the vocabulary
         k1  d        k2  ½ d²        k3  exp(−d) − 1 + d       d = log π(y_t) − log π_ref(y_t)
         k3-forward  exp(d) − 1 − d
 
-    The exact forms hold for any text, at the cost of the reference's logits. k1, k2 and k3 hold only for text that the
-    policy itself just wrote. There k1 and k3 are unbiased for the value of KL(π ‖ π_ref). As a loss, k2 has its
-    gradient; k1 has none on average; k3 has the gradient of KL(π_ref ‖ π). k3-forward is for text that the reference
-    wrote: there it is unbiased for KL(π_ref ‖ π), and so is its gradient. `average` "sequence": each sequence counts
-    the same, whatever its length, as in GRPO. `to` "base", exact only: the run's base, whatever the stage refers to.
+    The exact forms are valid on any text, at the cost of the reference's logits. k1, k2 and k3 are valid only on
+    on-policy samples. There k1 and k3 are unbiased for the value of KL(π ‖ π_ref). As a loss, k2 has its gradient; the
+    gradient of k1 is 0 in expectation; k3 has the gradient of KL(π_ref ‖ π). k3-forward is for text that the reference
+    sampled: there it is unbiased for KL(π_ref ‖ π), and so is its gradient. `average` "sequence": each sequence has the
+    same weight, whatever its length, as in GRPO. `to` "base", exact only: the base model of the run, whatever the
+    reference of the stage is.
 
     Reads    the head term against role `reference` or `base`, or logp and reference.
-    Limits   0 where model and reference agree; β = 0 is no anchor.
+    Limits   0 where policy and reference agree; β = 0 is no anchor.
     Fails    β too high: nothing is learnt; too low: `kl` grows along the run.
     Source   Schulman 2020, "Approximating KL divergence"; k3 in arXiv 2402.03300, eq. 4; gradients as in
              arXiv 2506.09477.
     """
     divergence_N = divergence(out, batch, estimator, to)
-    held = batch.mean_S(divergence_N) if average == "sequence" else divergence_N
-    return beta * held.sum(), {"kl": mean_of(divergence_N, batch.train_N)}
+    averaged = batch.mean_S(divergence_N) if average == "sequence" else divergence_N
+    return beta * averaged.sum(), {"kl": mean_of(divergence_N, batch.train_N)}

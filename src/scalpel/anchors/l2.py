@@ -1,4 +1,4 @@
-"""Distance of the weights from where they started."""
+"""L2 distance of the weights from their initial values (L2-SP)."""
 
 from collections.abc import Iterator, Mapping
 
@@ -17,14 +17,14 @@ def limits() -> Iterator[tuple]:
 
 @part("anchor", "l2", over="parameters", limits=limits)
 def l2(now: Mapping[str, Tensor], home: Mapping[str, Tensor], *, strength: float = 0.01) -> tuple[Tensor, Metrics]:
-    """Pulls each weight back to where it was: ½ λ Σ (θ − θ⁰)², λ the `strength`.
+    """Penalises the squared distance of each weight from its value at the start: ½ λ Σ (θ − θ⁰)², λ the `strength`.
 
-    Unlike weight decay it pulls to the base and not to zero. For adapters, home is where they began, which is
-    no change at all.
+    Unlike weight decay it regularises towards the start of the stage, not towards zero. For adapters, θ⁰ is their
+    initial value, at which they don't change the output.
 
-    Reads    what moves, and its value when the stage began.
-    Limits   0 at home; λ → ∞ freezes; λ = 0 is no anchor.
-    Fails    all weights are held alike, those that matter and those that don't; `weight_distance` shows how far.
+    Reads    the trainable parameters, and their values at the beginning of the stage.
+    Limits   0 at the start; λ → ∞ freezes; λ = 0 is no anchor.
+    Fails    important and unimportant weights have the same penalty; `weight_distance` is ‖θ − θ⁰‖.
     Source   Li et al. 2018 (arXiv 1802.01483), L2-SP, eq. 2.
     """
     square = torch.stack([((x - home[name]) ** 2).sum() for name, x in now.items()]).sum()

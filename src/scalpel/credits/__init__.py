@@ -1,4 +1,7 @@
-"""How much each token counts. A credit is `f(out, batch, *, …) → credit_N`, detached by the loop; credits multiply."""
+"""Credits: the weight of each token in the loss, such as an advantage. A credit is `f(out, batch, *, …) → credit_N`.
+
+The loop detaches credits, so no gradient flows through them, and multiplies those of a signal.
+"""
 
 from scalpel.registry import gather_parts
 

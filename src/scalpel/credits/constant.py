@@ -1,4 +1,4 @@
-"""Every token counts the same."""
+"""The same weight for every token."""
 
 from collections.abc import Iterator
 
@@ -16,11 +16,11 @@ def limits() -> Iterator[tuple]:
 
 @part("credit", "constant", limits=limits)
 def constant(out: Out, batch: Batch) -> Tensor:
-    """Every trained token counts one: credit_N = 1.
+    """Gives every trained token the weight 1: credit_N = 1.
 
     Reads    nothing.
     Limits   with `nll` it is maximum likelihood.
-    Fails    good and bad tokens weigh alike.
+    Fails    tokens that matter and tokens that don't have the same weight.
     Source   Wei et al. 2021 (arXiv 2109.01652), section 2, supervised fine-tuning.
     """
     return torch.ones_like(out.logp_N)

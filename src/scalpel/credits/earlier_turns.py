@@ -1,4 +1,4 @@
-"""What was said before the last turn counts less."""
+"""A lower weight for the turns before the last one."""
 
 from collections.abc import Iterator
 
@@ -19,16 +19,16 @@ def limits() -> Iterator[tuple]:
 
 @part("credit", "earlier-turns", couples="sequence", limits=limits)
 def earlier_turns(out: Out, batch: Batch, *, weight: float = 0.4) -> Tensor:
-    """The last turn of a sequence counts one, the turns or episodes of thought before it count `weight`.
+    """Gives the last turn of a sequence the weight 1, and the turns or episodes of reasoning before it `weight`.
 
         credit_t = 1 if turn(t) is the last one in which y has a trained token, else weight
 
-    So a long thought doesn't drown the short act that it leads to.
+    So the loss of a short final action isn't dominated by the long chain of thought before it.
 
     Reads    turn_N.
     Limits   weight 1, or a single turn, is `constant`; weight 0 learns from the last turn alone.
-    Fails    weight too low: the thought is never shaped, and drifts from the act. A source that knows no turns: all is
-             one.
+    Fails    weight too low: the reasoning is hardly trained, and stops predicting the action. A source without turns:
+             every sequence is a single one.
     Source   Zhai et al. 2024 (arXiv 2405.10292), eq. 4.3, λ on the log-probs of a thought; likewise Kang et al. 2025
              (arXiv 2503.06514).
     """

@@ -1,4 +1,4 @@
-"""A weight that follows how uncertain the policy is of a sequence."""
+"""A weight for each sequence that depends on the policy's entropy on it."""
 
 from collections.abc import Iterator
 from math import exp
@@ -21,12 +21,12 @@ def limits() -> Iterator[tuple]:
 def entropy_weight(out: Out, batch: Batch, *, scale: float = 0.5, slope: float = -1.0) -> Tensor:
     """Weighs a sequence by the policy's mean entropy on it: credit_t = scale · exp(slope · mean_t H_t).
 
-    A negative slope holds back where the policy is torn, as for imitation; a positive one pushes there, against
-    the collapse of entropy.
+    A negative slope lowers the weight where the policy is uncertain, as for imitation; a positive one raises it there,
+    against entropy collapse.
 
     Reads    entropy.
-    Limits   slope 0, scale 1 is `constant`; where the policy is certain it is `scale`.
-    Fails    a positive slope on noise: entropy and weight drive each other up; watch `entropy`.
+    Limits   slope 0, scale 1 is `constant`; entropy 0 gives `scale`.
+    Fails    a positive slope on noise: entropy and weight raise each other; watch `entropy`.
     Source   Fu et al. 2025 (arXiv 2506.19767), eq. 8 and eq. 12, the weights of the supervised and of the
              reinforced term.
     """

@@ -10,8 +10,11 @@ from scalpel.part import Out, part
 from scalpel.worked_cases import case
 
 
-def spread(out: Out, batch: Batch, *, gamma: float, lam: float, kl_beta: float, whiten: bool) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of the step's advantages; 0 and 1 leave them as they are."""
+def advantage_moments(
+    out: Out, batch: Batch, *, gamma: float, lam: float, kl_beta: float, whiten: bool
+) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of the advantages of the whole step; 0 and 1, which change nothing, without
+    whitening."""
     advantage_n = estimate(batch, gamma, lam, kl_beta)[0][batch.train_N]
     if not whiten or len(advantage_n) < 2:
         return advantage_n.new_zeros(()), advantage_n.new_ones(())
@@ -29,7 +32,7 @@ def limits() -> Iterator[tuple]:
     yield *away, {**raw, "lam": 1.0, "kl_beta": 0.1}, [0.7, 0.9]  # 1 − 0.1·(2 + 1), 1 − 0.1
 
 
-@part("credit", "gae", needs={"value"}, reads=reads, couples="step", statistic=spread, limits=limits)
+@part("credit", "gae", needs={"value"}, reads=reads, couples="step", statistic=advantage_moments, limits=limits)
 def gae(
     out: Out,
     batch: Batch,
@@ -40,16 +43,16 @@ def gae(
     kl_beta: float = 0.0,
     whiten: bool = True,
 ) -> Tensor:
-    """How much better a token turned out than the value head expected: Â_t = Σ_k (γλ)^k δ_{t+k}.
+    """Estimates the advantage of each token from a value head (GAE): Â_t = Σ_k (γλ)^k δ_{t+k}.
 
         δ_t = r_t + γ·V(t+1) − V(t);   r_t = [t is last]·r_i − kl_beta·(log π_old − log π_ref)
 
-    V is the value of a token before the update. `whiten`: less the mean, over the standard deviation of the step.
-    Give objective `value` the same γ, λ and kl_beta.
+    V is the value before the first update on the batch. `whiten`: less the mean, over the standard deviation of the
+    step. Give objective `value` the same γ, λ and kl_beta.
 
     Reads    reward_S, reward_N, old_value; old and reference if kl_beta > 0.
-    Limits   λ = 1: return less value; λ = 0: δ_t; V = 0, λ = 1, whiten off: `reward`.
-    Fails    a value head that lags makes noise: `explained` of objective `value` stays near or below 0.
+    Limits   λ = 1: return minus value; λ = 0: δ_t; V = 0, λ = 1, whiten off: `reward`.
+    Fails    an inaccurate value head adds variance: `explained` of objective `value` stays near or below 0.
     Source   Schulman et al. 2015 (arXiv 1506.02438), eq. 16; whitening as in the code of arXiv 1909.08593.
     """
     mean, std = stat

@@ -1,4 +1,4 @@
-"""The group's mean as baseline."""
+"""The group's mean reward as baseline."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -19,11 +19,12 @@ def limits() -> Iterator[tuple]:
 
 @part("credit", "group-mean", reads={"reward"}, couples="group", limits=limits)
 def group_mean(out: Out, batch: Batch) -> Tensor:
-    """A sample's reward less its group's mean: Â_i = r_i − mean_G r, the same for all its tokens.
+    """Subtracts the mean reward of the group from a sample's reward: Â_i = r_i − mean_G r, for all its tokens.
 
     Reads    reward_S, group_S.
-    Limits   equal rewards → 0; a constant added to all rewards changes nothing; twice the rewards, twice the credit.
-    Fails    rewards on unlike scales: the widest one decides. `reward/equal_groups` shows groups lost.
+    Limits   equal rewards → 0; a constant added to all rewards changes nothing; twice the rewards, twice the advantage.
+    Fails    several rewards on different scales: the widest dominates. `reward/equal_groups` is the share of groups
+             without an advantage.
     Source   Liu et al. 2025 (arXiv 2503.20783), section 3.2.
     """
     mean_S, _ = moments("group-mean", batch)

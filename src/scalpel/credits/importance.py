@@ -1,4 +1,4 @@
-"""A correction for samples that the policy would no longer draw as it did."""
+"""Importance weights that correct for off-policy samples."""
 
 from collections.abc import Iterator
 from math import log
@@ -11,7 +11,7 @@ from scalpel.batch import DEMONSTRATION, POLICY, Batch
 from scalpel.part import Out, part
 from scalpel.worked_cases import case
 
-FAR = 20.0  # log-ratios beyond it count as it
+MAX_LOG_RATIO = 20.0  # log-ratios are clamped to ± this, so that exp() stays finite
 Level = Literal["token", "sequence"]
 Outside = Literal["truncate", "mask"]
 
@@ -26,7 +26,7 @@ def limits() -> Iterator[tuple]:
     yield *moved, {"high": 2.0, "low": 0.8, "outside": "mask"}, [0.0, 0.0]
     yield *moved, {"high": 2.0, "level": "sequence"}, [1.5, 1.5]  # 3 · ½
     shown = case([[0.0, 0.0]], old=[[log(3.0), log(0.5)]], behaviour=[[0.0, 0.0]], author=[[d, p]])
-    yield *shown, {"level": "sequence"}, [1.0, 0.5]  # the first token was given, not drawn
+    yield *shown, {"level": "sequence"}, [1.0, 0.5]  # the first token was given, not sampled
 
 
 @part("credit", "importance", reads={"old", "behaviour"}, couples="sequence", limits=limits)
@@ -39,26 +39,26 @@ def importance(
     low: float = 0.0,
     high: float = 2.0,
 ) -> Tensor:
-    """Tokens count as much more or less as the policy has become likelier to draw them: w = π_old(y) / π_drawn(y).
+    """Weighs sampled tokens by an importance ratio, truncated or masked: w = π_old(y) / π_behaviour(y).
 
-    π_old is the policy before the first update on the batch, π_drawn the one that sampled it, with the sampler's own
-    rounding. w is kept in [low, high] (`truncate`), or is 0 outside (`mask`). `sequence`: the product over the
-    sequence's tokens. Tokens that were given and not drawn count 1.
+    π_old is the policy before the first update on the batch, π_behaviour the one that sampled it, with the numerical
+    error of the sampler. w is clipped to [low, high] (`truncate`), or set to 0 outside (`mask`). `sequence`: the
+    product over the sequence's sampled tokens. Tokens that were given, not sampled, have weight 1.
 
-    Reads    old, behaviour, author_N; sampled at temperature 1, else the weights are of the untempered policy.
-    Limits   samples of the present policy, in the same arithmetic: 1.
-    Fails    samples that are too old: `staleness` grows, and most weights are 0 or at the bound.
+    Reads    old, behaviour, author_N; exact for temperature 1, since both log-probs are those of the untempered policy.
+    Limits   on-policy samples with the sampler's arithmetic equal to the trainer's: 1.
+    Fails    samples that are too far off-policy: `staleness` grows, and most weights are 0 or at the bound.
     Source   Espeholt et al. 2018 (arXiv 1802.01561), section 4.1, truncated weights; beside a clipped ratio of its own
              Hilton et al. 2021 (arXiv 2110.00641), the decoupled objective; masks as in TRL.
     """
     if not 0 <= low <= high:
-        raise ValueError(f"low is {low} and high is {high}: weights are kept between them, so set 0 ≤ low ≤ high")
+        raise ValueError(f"low is {low} and high is {high}: they bound the weights, so set 0 ≤ low ≤ high")
     assert batch.old_N is not None and batch.behaviour_N is not None
-    drawn_N = batch.train_N & (batch.author_N == POLICY)
-    log_N = torch.where(drawn_N, batch.old_N - batch.behaviour_N, 0.0)
+    sampled_N = batch.train_N & (batch.author_N == POLICY)
+    log_N = torch.where(sampled_N, batch.old_N - batch.behaviour_N, 0.0)
     if level == "sequence":
         log_N = batch.spread(batch.sum_S(log_N))
-    weight_N = log_N.clamp(-FAR, FAR).exp()
-    held_N = weight_N.clamp(low, high)
-    weight_N = held_N if outside == "truncate" else torch.where(held_N == weight_N, weight_N, 0.0)
-    return torch.where(drawn_N, weight_N, 1.0)
+    weight_N = log_N.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO).exp()
+    clipped_N = weight_N.clamp(low, high)
+    weight_N = clipped_N if outside == "truncate" else torch.where(clipped_N == weight_N, weight_N, 0.0)
+    return torch.where(sampled_N, weight_N, 1.0)

@@ -1,4 +1,4 @@
-"""The rest of the group as baseline."""
+"""The mean reward of the group's other samples as baseline."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -27,19 +27,21 @@ def limits() -> Iterator[tuple]:
 
 @part("credit", "leave-one-out", reads=reads, couples="group", limits=limits)
 def leave_one_out(out: Out, batch: Batch, *, kl_beta: float = 0.0) -> Tensor:
-    """A sample's reward less the mean of its group's others: Â_i = r_i − 1/(k−1) Σ_{j≠i} r_j, unbiased.
+    """Subtracts the mean reward of the group's other samples (RLOO): Â_i = r_i − 1/(k−1) Σ_{j≠i} r_j, unbiased.
 
         r_i = R_i − kl_beta · Σ_t (log π_old(y_t) − log π_ref(y_t))
 
     Reads    reward_S, group_S; old and reference if kl_beta > 0.
     Limits   equal rewards → 0; a constant added to all rewards changes nothing; k/(k−1) times `group-mean`.
-    Fails    few samples make a noisy baseline: `gradient_norm` jumps. `reward/equal_groups` shows groups lost.
+    Fails    few samples make a noisy baseline: `gradient_norm` jumps. `reward/equal_groups` is the share of groups
+             without an advantage.
     Source   Ahmadian et al. 2024 (arXiv 2402.14740), section 3.
     """
     reward_S = batch.reward_S
     if kl_beta:
         assert batch.old_N is not None and batch.reference_N is not None
         reward_S = reward_S - kl_beta * batch.sum_S(batch.old_N - batch.reference_N)
+    # r_i − (k·mean − r_i) / (k − 1) = (r_i − mean) · k / (k − 1); the clamp is for a group of which one sample is left.
     mean_S, _, size_S = group_moments(reward_S, batch.dense_group_S())
     refuse_single("leave-one-out", size_S, batch)
     return batch.spread((reward_S - mean_S) * size_S / (size_S - 1).clamp(min=1))

@@ -1,4 +1,4 @@
-"""Neither what is known nor what is out of reach."""
+"""The highest weight for tokens of medium probability."""
 
 from collections.abc import Iterator
 from math import log
@@ -16,13 +16,13 @@ def limits() -> Iterator[tuple]:
 
 @part("credit", "mid-probability", needs={"logp"}, limits=limits)
 def mid_probability(out: Out, batch: Batch) -> Tensor:
-    """Tokens that the model half believes in count most: credit_t = p (1 − p), p = sg[π(y_t | y_<t)].
+    """Gives tokens of medium probability the most weight: credit_t = p (1 − p), p = sg[π(y_t | y_<t)].
 
-    What is certain has nothing to teach, and what is all but impossible would disturb most.
+    Tokens that are already certain carry little information, and very unlikely ones would change the policy most.
 
     Reads    logp.
-    Limits   p = 0 and p = 1 count nothing, p = ½ counts ¼; where p is small it is `own-probability`.
-    Fails    demonstrations far from what the policy writes: all weights are near 0 and `nll` stays high.
+    Limits   p = 0 and p = 1 have weight 0, p = ½ has ¼; for small p it is `own-probability`.
+    Fails    demonstrations far from the policy's own distribution: all weights are near 0 and `nll` stays high.
     Source   Zhang et al. 2025 (arXiv 2508.11408), section 3.3, eq. 5, the weight φ.
     """
     p_N = out.logp_N.exp()

@@ -1,4 +1,4 @@
-"""The token's own probability."""
+"""The token's probability under the policy as its weight."""
 
 from collections.abc import Iterator
 from math import log
@@ -16,13 +16,13 @@ def limits() -> Iterator[tuple]:
 
 @part("credit", "own-probability", needs={"logp"}, limits=limits)
 def own_probability(out: Out, batch: Batch) -> Tensor:
-    """A token counts as much as the model believes in it already: credit_t = sg[π(y_t | y_<t)].
+    """Weighs a token by its present probability under the policy (DFT): credit_t = sg[π(y_t | y_<t)].
 
-    With `nll` the gradient is then −∇π(y_t): the weight 1/π that maximum likelihood puts on rare tokens is gone.
+    With `nll` the gradient is then −∇π(y_t): it cancels the factor 1/π by which maximum likelihood weighs rare tokens.
 
     Reads    logp.
-    Limits   tokens that are certain count 1, impossible ones 0.
-    Fails    what the model holds for impossible is never learnt: `nll` stays high on new facts.
+    Limits   a token of probability 1 has weight 1, one of probability 0 has weight 0.
+    Fails    very unlikely tokens are never learnt: `nll` stays high on new facts.
     Source   Wu et al. 2025 (arXiv 2508.05629), section 3.3, eq. 9.
     """
     return out.logp_N.exp()

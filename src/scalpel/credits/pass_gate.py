@@ -1,4 +1,4 @@
-"""Only prompts that the policy already solves, or only those that it doesn't."""
+"""A gate on the pass rate of a prompt."""
 
 from collections.abc import Iterator
 from typing import Any, Literal
@@ -7,18 +7,18 @@ import torch
 from torch import Tensor
 
 from scalpel.batch import DEMONSTRATION, POLICY, Batch
-from scalpel.credits.top_entropy_prefix import shown
+from scalpel.credits.top_entropy_prefix import demonstrated
 from scalpel.part import Out, part
 from scalpel.worked_cases import case
 
 
-def unaided(batch: Batch) -> Tensor:
-    """[S]: whether the policy wrote the sequence without any demonstrated token."""
-    return batch.sum_S(shown(batch).float()) == 0
+def without_prefix(batch: Batch) -> Tensor:
+    """[S]: whether the policy sampled the whole completion, without a demonstrated token in it."""
+    return batch.sum_S(demonstrated(batch).float()) == 0
 
 
 def group_mean_of(batch: Batch, x_S: Tensor, among_S: Tensor) -> Tensor:
-    """Each sequence's group mean of x over the sequences `among` it; NaN where there is none."""
+    """[S]: the mean of x over those sequences of a sequence's group that `among_S` selects; NaN where there is none."""
     group_S = batch.dense_group_S()
     sum_G, count_G = (
         x_S.new_zeros(batch.S).index_add(0, group_S, y_S) for y_S in (torch.where(among_S, x_S, 0), among_S.to(x_S))
@@ -46,23 +46,24 @@ def pass_gate(
     gate: float = 0.0,
     threshold: float = 1.0,
 ) -> Tensor:
-    """A gate by success: a prompt counts if the policy's pass rate on it is above `gate`, or not above it.
+    """Gates prompts by the policy's pass rate: weight 1 if it is above `gate` (or not above it), else 0.
 
         credit_t = 1 if P_G > gate (solved) or P_G ≤ gate (unsolved), else 0
         P_G the share of a prompt's own samples with a reward of `threshold` or more; demonstrations don't count
 
     Reads    reward_S, group_S, author_N.
-    Limits   the two sides add up to `constant`; gate below 0: all is solved; gate 1: nothing is.
-    Fails    a gate too low for rewards by chance: hard prompts never see a demonstration; `reward` stays low.
+    Limits   the two sides add up to `constant`; gate below 0: every prompt counts as solved; gate 1: none does.
+    Fails    correct guesses exceed the gate: hard prompts never get a demonstration; `reward` stays low.
     Source   Lv et al. 2025 (arXiv 2509.04419), section 2.4, eq. 8 and eq. 10; gate 0 as in the authors' scripts.
     """
     passed_S = (batch.reward_S >= threshold).to(out.logp_N.dtype)
-    rate_S = group_mean_of(batch, passed_S, unaided(batch))
+    rate_S = group_mean_of(batch, passed_S, without_prefix(batch))
     unknown_S = rate_S.isnan()
     if bool((unknown_S & (batch.lost_S == 0 if batch.lost_S is not None else True)).any()):
         raise ValueError(
-            "credit 'pass-gate' takes the pass rate of a prompt's own samples, but a group has none: leave the policy "
-            "at least one sample without a demonstration in the source"
+            "credit 'pass-gate' takes the pass rate over a prompt's samples, but a group has none without demonstrated "
+            "tokens: set the source so that each group has at least one sample of the policy alone"
         )
-    counts_S = ((rate_S > gate) == (side == "solved")) & ~unknown_S  # no own sample was rewarded: neither side
+    # A group whose own samples all went unrewarded has no pass rate, and is on neither side of the gate.
+    counts_S = ((rate_S > gate) == (side == "solved")) & ~unknown_S
     return batch.spread(counts_S.to(passed_S))

@@ -1,4 +1,4 @@
-"""Progress along an answer."""
+"""Progress rewards for episodes of reasoning."""
 
 from collections.abc import Iterator
 from typing import Any, Literal
@@ -15,7 +15,7 @@ Baseline = Literal["group", "start"]
 
 
 def per_turn(batch: Batch) -> Tensor:
-    """[N]: the sum of the rewards inside a token's own turn."""
+    """[N]: the sum of the token rewards in a token's turn."""
     assert batch.reward_N is not None
     turns = int(batch.turn_N.max()) + 1 if batch.N else 1
     unit_N = batch.seq_N * turns + batch.turn_N
@@ -26,7 +26,7 @@ def per_turn(batch: Batch) -> Tensor:
 def limits() -> Iterator[tuple]:
     two: dict[str, Any] = dict(logp=[[-1.0, -1.0], [-1.0]], group=[0, 0], reward=[1.0, 0.0])
     made = case(**two, inside=[[0.5, 0.25], [-0.25]], turn=[[0, 1], [0]])
-    yield *made, {"alpha": 0.0}, [0.5, 0.5, -0.5]  # less the group's mean, ½
+    yield *made, {"alpha": 0.0}, [0.5, 0.5, -0.5]  # minus the group's mean, ½
     yield *made, {"alpha": 1.0}, [1.0, 0.75, -0.75]  # and each token's own episode: ½, ¼, −¼
     yield *made, {"alpha": 0.0, "baseline": "start"}, [0.75, 0.75, -0.25]  # the progress of the whole answer
     yield *made, {"alpha": 2.0, "baseline": "start"}, [1.75, 1.25, -0.75]
@@ -34,16 +34,17 @@ def limits() -> Iterator[tuple]:
 
 @part("credit", "progress", reads={"reward", "progress"}, couples="group", limits=limits)
 def progress(out: Out, batch: Batch, *, alpha: float = 1.0, baseline: Baseline = "group") -> Tensor:
-    """Pays an episode of thought for what it adds to the chance of success, beside the outcome.
+    """Adds to the outcome's advantage the change in the probability of success over an episode of reasoning.
 
         Â_t = r − b + α (J_after − J_before) of the episode of t,   Σ over episodes of J_after − J_before = r − J_start
 
-    `baseline` b: "group", the mean reward of the group; "start", J_start: what stopping to think at once would earn.
+    `baseline` b: "group", the mean reward of the group; "start", J_start: the expected reward of answering at once,
+    without reasoning.
 
     Reads    reward_S, group_S, reward_N (the progress of each episode, at its last token), turn_N (the episode).
-    Limits   α = 0 is `group-mean`, or with b = J_start the progress of the whole answer. A group of one has no spread
-             to show: take baseline "start".
-    Fails    J from few forced answers is noise: `progress/probed` of the source says how many; raise its `provers`.
+    Limits   α = 0 is `group-mean`, or with b = J_start the progress of the whole answer. A group of one has no group
+             baseline: take baseline "start".
+    Fails    J from few forced answers is noisy: `progress/probed` of the source is their number; raise its `provers`.
     Source   Qu et al. 2025 (arXiv 2503.07572), progress bonus; baseline "start" as in the authors' README of MRT-RL.
     """
     inside_N = per_turn(batch)

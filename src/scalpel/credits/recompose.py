@@ -1,4 +1,4 @@
-"""Short right answers and long wrong ones."""
+"""A filter for short correct answers and long incorrect ones."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -12,14 +12,15 @@ from scalpel.part import Out, part
 from scalpel.worked_cases import case
 
 
-def again_S(batch: Batch) -> Tensor:
-    """[S]: whether a sequence was learnt from before, as its column `replayed` says."""
-    said = [bool(row.get("replayed", False)) for row in batch.columns] or [False] * batch.S
-    return torch.tensor(said, device=batch.group_S.device)
+def replayed_S(batch: Batch) -> Tensor:
+    """[S]: whether a sequence was trained on in an earlier step, as its column `replayed` says."""
+    flags = [bool(row.get("replayed", False)) for row in batch.columns] or [False] * batch.S
+    return torch.tensor(flags, device=batch.group_S.device)
 
 
-def first_by(key_S: Tensor, unit_S: Tensor, share: float) -> Tensor:
-    """[S]: whether it is among the first `share` of its unit, one at least; equal keys count together."""
+def lowest_share(key_S: Tensor, unit_S: Tensor, share: float) -> Tensor:
+    """[S]: whether its key is among the lowest `share` of its unit, at least one. Ties are all included, so that the
+    order of rows doesn't matter."""
     chosen_S = torch.zeros_like(unit_S, dtype=torch.bool)
     for unit in torch.unique(unit_S).tolist():
         key_s = key_S[unit_S == unit]
@@ -31,7 +32,7 @@ def first_by(key_S: Tensor, unit_S: Tensor, share: float) -> Tensor:
 def limits() -> Iterator[tuple]:
     lengths = [[-1.0] * n for n in (1, 2, 1, 2)]
     four: dict[str, Any] = dict(logp=lengths, group=[0] * 4, reward=[1.0, 1.0, 0.0, 0.0])
-    yield *case(**four), {}, [1.0, 0.0, 0.0, 0.0, 1.0, 1.0]  # the short right one, the long wrong one
+    yield *case(**four), {}, [1.0, 0.0, 0.0, 0.0, 1.0, 1.0]  # the short correct one, the long incorrect one
     yield *case(**four), {"share": 1.0}, [1.0] * 6
     even: dict[str, Any] = dict(logp=[[-1.0]] * 2, group=[0, 0], reward=[1.0, 1.0])
     yield *case(**even), {}, [1.0, 1.0]  # equally short
@@ -40,22 +41,22 @@ def limits() -> Iterator[tuple]:
 
 @part("credit", "recompose", reads={"reward"}, couples="group", limits=limits)
 def recompose(out: Out, batch: Batch, *, share: Share = 0.5, threshold: float = 0.5) -> Tensor:
-    """Of each group only the shortest right answers and the longest wrong ones count, so that brevity shows.
+    """Keeps only the shortest correct and the longest incorrect answers of each group, which rewards brevity.
 
-        credit_t = 1 if y is among the `share` shortest of the group's right ones, or longest of its wrong ones, else 0
+        credit_t = 1 if y is among the `share` shortest correct, or longest incorrect, answers of its group, else 0
 
-    An answer is right from a reward of `threshold` on. Rewards stay as they are, and so do the other credits: give it
-    beside one that compares rewards. Answers that source `replayed-groups` brings back count the other way round: what
-    was left out before is learnt from now.
+    An answer is correct if its reward is at least `threshold`. Rewards and other credits don't change: give it beside a
+    credit that compares rewards. For answers that source `replayed-groups` replays, the filter is inverted: those that
+    were left out before are trained on now.
 
     Reads    reward_S, group_S, lengths, column `replayed`.
-    Limits   share 1 is `constant` on fresh answers.
-    Fails    share too small: `completion_length` falls and `reward` with it. What has no credit costs no forward pass.
+    Limits   share 1 is `constant` on newly sampled answers.
+    Fails    share too small: `completion_length` falls and `reward` with it.
     Source   Li et al. 2025 (arXiv 2509.25958), priority and compensation batches; the share is not stated there for a
              single group.
     """
     right_S = batch.reward_S >= threshold
     unit_S = 2 * batch.dense_group_S() + right_S.long()
     length_S = batch.length_S
-    chosen_S = first_by(torch.where(right_S, length_S, -length_S), unit_S, share)
-    return batch.spread((chosen_S != again_S(batch)).to(out.logp_N.dtype))
+    chosen_S = lowest_share(torch.where(right_S, length_S, -length_S), unit_S, share)
+    return batch.spread((chosen_S != replayed_S(batch)).to(out.logp_N.dtype))

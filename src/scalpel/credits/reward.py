@@ -1,4 +1,4 @@
-"""The plain reward."""
+"""The reward without a baseline."""
 
 from collections.abc import Iterator
 
@@ -16,11 +16,11 @@ def limits() -> Iterator[tuple]:
 
 @part("credit", "reward", reads={"reward"}, limits=limits)
 def reward(out: Out, batch: Batch) -> Tensor:
-    """A sample's own reward, without a baseline: credit_t = r_i for all tokens of sample i.
+    """Weighs a sample by its reward, without a baseline (REINFORCE): credit_t = r_i for all tokens of sample i.
 
     Reads    reward_S.
-    Limits   rewards of 0 and 1 with `nll`: imitation of what was right.
-    Fails    high variance; rewards that are never negative push up everything that was sampled.
+    Limits   rewards of 0 and 1 with `nll`: rejection sampling, that is imitation of the correct samples.
+    Fails    high variance; rewards that are never negative make every sample more likely.
     Source   Williams 1992 (Machine Learning 8, 229-256), section 5, episodic REINFORCE.
     """
     return batch.spread(batch.reward_S)

@@ -1,4 +1,4 @@
-"""One number for what is right, another for what is wrong."""
+"""One weight for correct samples, another for incorrect ones."""
 
 from collections.abc import Iterator
 
@@ -21,13 +21,14 @@ def limits() -> Iterator[tuple]:
 def right_or_wrong(
     out: Out, batch: Batch, *, right: float = 1.0, wrong: float = -1.0, threshold: float = 1.0
 ) -> Tensor:
-    """A sample counts `right` if its reward reaches `threshold`, else `wrong`, whatever the others got.
+    """Gives a sample the weight `right` if its reward reaches `threshold`, else `wrong`, independent of its group.
 
         credit_t = right if r_i ≥ threshold, else wrong
 
     Reads    reward_S.
     Limits   1 and 0 with rewards of 0 and 1 is `reward`; 1 and 1 is `constant`.
-    Fails    nearly all wrong: with `nll` a loss without a lower bound is all that is left, and `nll` grows.
+    Fails    nearly all samples incorrect: with `nll` and a negative `wrong` the loss has no lower bound, and `nll`
+             grows.
     Source   Fu et al. 2025 (arXiv 2506.19767), section 4.2, eq. 11, with rewards of 1 and −1.
     """
     yes, no = out.logp_N.new_tensor(right), out.logp_N.new_tensor(wrong)

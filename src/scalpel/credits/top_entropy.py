@@ -1,4 +1,4 @@
-"""Only the tokens at which the model hesitates."""
+"""A filter for tokens of high entropy."""
 
 from collections.abc import Iterator
 
@@ -9,12 +9,12 @@ from scalpel.binding.bounds import Share
 from scalpel.part import Out, part
 from scalpel.worked_cases import case
 
-EQUAL = 1e-4  # nats; entropies closer than that are the same
+EQUAL = 1e-4  # nats; entropies that differ by less are ties
 
 
 def threshold(entropy_N: Tensor, among_N: Tensor, share: float) -> Tensor:
-    """The least entropy that is still in the top `share` of these tokens; at least one of them is. Equal ones count
-    together: all samples of a prompt begin at the same entropy, and rounding must not choose among them."""
+    """The lowest entropy within the top `share` of these tokens (at least one token). Ties are all included: the
+    samples of a prompt have equal entropy at their first token, and rounding must not choose among them."""
     entropy_n = entropy_N[among_N]
     if not len(entropy_n):
         return entropy_N.new_tensor(float("inf"))
@@ -35,14 +35,14 @@ def limits() -> Iterator[tuple]:
 
 @part("credit", "top-entropy", needs={"entropy"}, couples="step", statistic=over_step, limits=limits)
 def top_entropy(out: Out, batch: Batch, *, stat: Tensor, share: Share = 0.2) -> Tensor:
-    """Only the `share` of tokens at which the policy is least certain counts: credit_t = 1 if H_t ≥ τ, else 0.
+    """Trains only on the `share` of tokens with the highest entropy: credit_t = 1 if H_t ≥ τ, else 0.
 
     τ is the quantile of the entropies of all trained tokens of the step. The objective still divides by all tokens.
 
     Reads    entropy.
     Limits   share 1 is `constant`.
-    Fails    entropy rises without end, or the few tokens are format, not choice: watch `entropy`.
-    Source   Wang et al. 2025 (arXiv 2506.01939), section 5.1, eq. 6; there divided by the tokens that count.
+    Fails    entropy rises without bound, or the selected tokens are formatting, not decisions: watch `entropy`.
+    Source   Wang et al. 2025 (arXiv 2506.01939), section 5.1, eq. 6; there divided by the selected tokens.
     """
     assert out.entropy_N is not None
     return (out.entropy_N >= stat.to(out.entropy_N)).to(out.logp_N.dtype)

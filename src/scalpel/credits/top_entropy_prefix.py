@@ -1,4 +1,4 @@
-"""Of a demonstration's tokens, only those at which the model hesitates."""
+"""A filter for the tokens of a demonstration with high entropy."""
 
 from collections.abc import Iterator
 
@@ -11,13 +11,13 @@ from scalpel.part import Out, part
 from scalpel.worked_cases import case
 
 
-def shown(batch: Batch) -> Tensor:
+def demonstrated(batch: Batch) -> Tensor:
     return batch.train_N & (batch.author_N == DEMONSTRATION)
 
 
 def over_step(out: Out, batch: Batch, *, share: float) -> Tensor:
     assert out.entropy_N is not None
-    return threshold(out.entropy_N, shown(batch), share)
+    return threshold(out.entropy_N, demonstrated(batch), share)
 
 
 def limits() -> Iterator[tuple]:
@@ -37,11 +37,11 @@ def limits() -> Iterator[tuple]:
     limits=limits,
 )
 def top_entropy_prefix(out: Out, batch: Batch, *, stat: Tensor, share: Share = 0.2) -> Tensor:
-    """Of the demonstrated tokens only the `share` that the policy is least certain of counts; its own all do.
+    """Trains on the `share` of demonstrated tokens with the highest entropy, and on all tokens of the policy's own.
 
         credit_t = 1 if t is the policy's own or H_t ≥ τ, else 0;   τ the quantile over the step's demonstrated tokens
 
-    It keeps the many tokens that are given away by the prefix from drowning those that decide.
+    So the many demonstrated tokens that the context already determines don't dominate the few decisive ones.
 
     Reads    entropy, author_N.
     Limits   share 1, or no demonstrated tokens, is `constant`.
@@ -49,4 +49,4 @@ def top_entropy_prefix(out: Out, batch: Batch, *, stat: Tensor, share: Share = 0
     Source   Huang et al. 2025 (arXiv 2507.01679), section 3 and appendix A.4, entropy-based clipping.
     """
     assert out.entropy_N is not None
-    return (~shown(batch) | (out.entropy_N >= stat.to(out.entropy_N))).to(out.logp_N.dtype)
+    return (~demonstrated(batch) | (out.entropy_N >= stat.to(out.entropy_N))).to(out.logp_N.dtype)

@@ -1,4 +1,4 @@
-"""Only what one author wrote."""
+"""A gate on the author of a token."""
 
 from collections.abc import Iterator
 from typing import Literal
@@ -26,13 +26,13 @@ def limits() -> Iterator[tuple]:
 
 @part("credit", "written-by", reads=reads, limits=limits)
 def written_by(out: Out, batch: Batch, *, author: Author = "policy") -> Tensor:
-    """A gate: tokens by `author` count, all others don't: credit_t = 1 if a(t) = author, else 0.
+    """Gates tokens by their author: credit_t = 1 if author(t) = `author`, else 0.
 
-    With it several signals share a batch of samples and demonstrations, each with an objective of its own.
+    With it several signals share a batch of samples and demonstrations, each with its own objective.
 
     Reads    author_N.
-    Limits   the gates of all authors add up to `constant`; where one wrote everything its gate is `constant`.
-    Fails    an author who wrote nothing: `tokens_left_out_share` is 1 and nothing moves.
+    Limits   the gates of all authors add up to `constant`; if one author wrote everything, its gate is `constant`.
+    Fails    an author without tokens: `tokens_left_out_share` is 1 and no parameter changes.
     Source   Yan et al. 2025 (arXiv 2504.14945), section 3.1, eq. 5: a sum over own tokens, one over demonstrated.
     """
     return (batch.author_N == AUTHORS[author]).to(out.logp_N.dtype)

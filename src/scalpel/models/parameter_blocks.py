@@ -88,7 +88,7 @@ def cuts(model: nn.Module, components: tuple[str, ...], width: int) -> list[int]
     return [0, queries, queries + (width - queries) // 2, width]
 
 
-def moving_of(chosen: Iterable[Piece], model: nn.Module) -> list[Trainable]:
+def trainables_of(chosen: Iterable[Piece], model: nn.Module) -> list[Trainable]:
     """Freezes the model but for the chosen pieces. Parameters chosen whole move densely, others by index."""
     freeze_all(model)
     by_name: dict[str, list[Piece]] = {}

@@ -11,17 +11,20 @@ from scalpel.batch import Batch
 from scalpel.part import COUNTS, Metrics, Out, mean_of, part
 from scalpel.worked_cases import case
 
-FAR = 20.0  # log-ratios beyond it count as it and get no gradient, so that no token makes the sum infinite
+# A bound on |log π − log π_old|. Beyond it a token counts with the bound and gets no gradient: exp(89) overflows
+# float32, and a single infinite ratio would make the loss of the whole step infinite or, times an advantage of 0, NaN.
+MAX_LOG_RATIO = 20.0
 Average = Literal["sequence", "token", "constant"]
 
 
-LENGTH = {"length": "sampling.max_tokens"}  # of the constant average, where none is given
+LENGTH = {"length": "sampling.max_tokens"}  # the default of `length`, for average = "constant"
 
 
 def average_count(
     batch: Batch, *, average: Average = "sequence", length: int | None = None, **other: float | None
 ) -> float:
-    """What the loss is divided by: sequences, tokens, or sequences times a fixed length."""
+    """The divisor of the loss: sequences, tokens, or sequences times a fixed length. It must be known before the
+    forward pass, since the gradient of each micro-batch is scaled by it."""
     if average != "constant":
         return COUNTS["tokens"](batch) if average == "token" else float(batch.S)
     if length is None:
@@ -41,7 +44,7 @@ def limits() -> Iterator[tuple]:
     yield *case(doubled, old=[[0.0]], credit=[[-1.0]]), {}, 2.0  # the worse of both, unclipped
     yield *case(doubled, old=[[0.0]]), {"epsilon": 9.0}, -2.0
     far = case([[log(8.0)], [log(8.0)]], old=[[0.0], [0.0]], credit=[[-1.0], [1.0]])
-    yield *far, {"dual": 3.0}, 0.9  # (3 − 1.2) / 2: what is pushed down counts 3 at most, what is pushed up as ever
+    yield *far, {"dual": 3.0}, 0.9  # (3 − 1.2) / 2: c bounds the ratio where Â < 0 only; Â > 0 is clipped at 1 + ε
 
 
 @part(
@@ -66,26 +69,31 @@ def clipped_pg(
     average: Average = "sequence",
     length: int | None = None,
 ) -> tuple[Tensor, Metrics]:
-    """Pushes each token by its credit while the policy stays near the one that wrote it.
+    """Raises the log-prob of each token in proportion to its advantage, with the importance ratio clipped (PPO).
 
         L = −Σ_i w_i Σ_t min(ρ_t Â_t, clip(ρ_t, 1−ε, 1+ε_high) Â_t),   ρ_t = exp(log π(y_t) − log π_old(y_t))
 
     `average` "sequence": w_i = 1/|y_i| over the number of sequences (GRPO); "token": w_i = 1 over all tokens
-    (DAPO); "constant": w_i = 1 over sequences · `length` (Dr. GRPO), by default the longest that may be sampled.
-    `dual` c > 1 + ε bounds the other side: where Â_t < 0 a ratio above c counts as c, and gets no gradient.
+    (DAPO); "constant": w_i = 1 over sequences · `length` (Dr. GRPO), by default the limit of sampled tokens.
+    `dual` c > 1 + ε clips the other side: where Â_t < 0, a ratio above c counts as c and gets no gradient.
 
-    Reads    logp, old, credit.
+    Reads    logp, old, credit (the advantage Â).
     Limits   old = current: the gradient is that of −Σ w Â log π; ε → ∞ is the unclipped surrogate.
-    Fails    ratios leave the trust region: `clip_share` rises. Credits all 0: `surrogate` stays 0.
+    Fails    ratios leave the trust region: `clip_share` rises. All advantages 0: `surrogate` stays 0.
     Source   Schulman et al. 2017 (arXiv 1707.06347), eq. 7; averages as in arXiv 2402.03300, eq. 3, and
              arXiv 2503.20783, section 3.1; dual clip Ye et al. 2019 (arXiv 1912.09729), eq. 11.
     """
     assert batch.credit_N is not None and batch.old_N is not None
     if dual is not None and dual <= 1:
-        raise ValueError(f"dual is {dual}: ratios begin at 1, so nothing would be pushed down; give more than 1 + ε")
+        raise ValueError(
+            f"dual is {dual}: the importance ratio is 1 before the first update, so no token with a negative advantage "
+            "would get a gradient; set dual above 1 + ε"
+        )
     high = epsilon if epsilon_high is None else epsilon_high
-    ratio_N = (out.logp_N - batch.old_N).clamp(-FAR, FAR).exp()
+    ratio_N = (out.logp_N - batch.old_N).clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO).exp()
     clipped_N = ratio_N.clamp(1 - epsilon, 1 + high)
+    # The minimum is the pessimistic bound: clipping removes the gradient only where the ratio has already moved in the
+    # direction that the advantage asks for. A ratio that moved the wrong way keeps its gradient.
     gain_N = torch.minimum(ratio_N * batch.credit_N, clipped_N * batch.credit_N)
     if dual is not None:
         gain_N = torch.where(batch.credit_N < 0, torch.maximum(gain_N, dual * batch.credit_N), gain_N)

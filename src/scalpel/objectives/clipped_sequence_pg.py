@@ -1,4 +1,4 @@
-"""Clipped policy gradient with one ratio a sequence."""
+"""Clipped policy gradient with one importance ratio for each sequence."""
 
 from collections.abc import Iterator
 from math import log
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from scalpel.batch import Batch
-from scalpel.objectives.clipped_pg import FAR, LENGTH, Average, average_count
+from scalpel.objectives.clipped_pg import LENGTH, MAX_LOG_RATIO, Average, average_count
 from scalpel.part import Metrics, Out, mean_of, part
 from scalpel.worked_cases import case
 
@@ -60,25 +60,28 @@ def clipped_sequence_pg(
     average: Average = "sequence",
     length: int | None = None,
 ) -> tuple[Tensor, Metrics]:
-    """Pushes whole answers by their credit while the policy stays near the one that wrote them.
+    """Raises the log-prob of whole completions in proportion to their advantage, with one clipped ratio a sequence.
 
         L = −Σ_i w_i Σ_t min(s_i Â_t, clip(s_i, 1−ε, 1+ε_high) Â_t),   s_i = exp(1/|y_i| Σ_t log π(y_t)/π_old(y_t))
 
-    `ratio` "product": without the 1/|y_i|, the answer as one action. `per_token`: s_i keeps its value, but each token's
-    gradient is its own, which tells tokens with unlike credits apart. `average` as in `clipped-pg`; "constant" with
-    `length` 1 sums over tokens, so that long answers weigh as much more.
+    `ratio` "product": without the 1/|y_i|, so that the completion is one action. `per_token`: s_i keeps its value, but
+    the gradient of each token is its own, so that tokens with different advantages are distinguished. `average` as in
+    `clipped-pg`; "constant" with `length` 1 sums over tokens, so that a completion weighs in proportion to its length.
 
-    Reads    logp, old, credit.
-    Limits   old = current: the gradient of `clipped-pg` but for per-token credits; answers of one token: `clipped-pg`.
-    Fails    ε of a token's ratio (0.2) never clips a mean one: `clip_share` stays 0.
+    Reads    logp, old, credit (the advantage Â).
+    Limits   old = current: the gradient of `clipped-pg` unless advantages differ by token; one token a completion:
+             `clipped-pg`.
+    Fails    an ε that suits token ratios (0.2) never clips a length-normalised one: `clip_share` stays 0.
     Source   Zheng et al. 2025 (arXiv 2507.18071), eq. 5 and 7, per token eq. 13-14; summed over tokens arXiv
              2602.05261; one action arXiv 2402.14740.
     """
     assert batch.credit_N is not None and batch.old_N is not None
-    moved_N = out.logp_N - batch.old_N
-    log_S = batch.mean_S(moved_N) if ratio == "mean" else batch.sum_S(moved_N)
-    log_N = batch.spread(log_S.clamp(-FAR, FAR))
+    log_ratio_N = out.logp_N - batch.old_N
+    log_S = batch.mean_S(log_ratio_N) if ratio == "mean" else batch.sum_S(log_ratio_N)
+    log_N = batch.spread(log_S.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO))
     if per_token:
+        # The value stays that of the sequence ratio; the gradient goes through this token's log-prob alone
+        # (GSPO-token).
         log_N = log_N.detach() + out.logp_N - out.logp_N.detach()
     ratio_N = log_N.exp()
     clipped_N = ratio_N.clamp(1 - epsilon, 1 + (epsilon if epsilon_high is None else epsilon_high))

@@ -29,7 +29,7 @@ def limits() -> Iterator[tuple]:
     yield *at, {}, 0.0  # 3 − 1 = 2, 2 − 2 = log 1
     off = case([[-1.0, -2.0]], reward=[1.0], terms={FLOW: [[3.0, 4.0]]})
     yield *off, {}, (4.0 + 4.0) / 2  # 3 − 1 − 4 = −2, 4 − 2 − 0 = 2
-    yield *off, {"unit": "turn"}, 0.0  # one turn: 3 − 3 = log 1, and the flow in between is passed over
+    yield *off, {"unit": "turn"}, 0.0  # one turn: 3 − 3 = log 1; the flow of the state in between is not used
     yield *case([[0.0]], reward=[0.0], terms={FLOW: [[0.0]]}), {"floor": 0.1}, log(0.1) ** 2
 
 
@@ -46,7 +46,7 @@ def limits() -> Iterator[tuple]:
 def db(
     out: Out, batch: Batch, *, unit: Unit = "token", floor: float = 1e-3, sharpness: float = 1.0, prior: float = 0.0
 ) -> tuple[Tensor, Metrics]:
-    """Samples answers in proportion to their reward, by balancing each step on its own.
+    """Trains the policy to sample answers in proportion to their reward, with one balance equation for each step.
 
         L = Σ_k (log F(s_k) + log P_F(s_{k+1} | s_k) − log F(s_{k+1}))²,   F(answer) = R
 
@@ -55,8 +55,8 @@ def db(
 
     Reads    logp, head term `flow`; reward_S, turn_N; reference if prior > 0; a credit c weighs tokens.
     Limits   one step an answer: `tb` and `subtb`. Balanced everywhere → 0, and π samples in proportion to R.
-    Fails    the reward reaches the first tokens only as fast as the flows before the end have learnt it: `residual`
-             falls while `reward` stands still.
+    Fails    the reward propagates to earlier tokens only as fast as the flows of later states are learnt: `residual`
+             falls while `reward` doesn't change.
     Source   Bengio et al. 2023 (arXiv 2111.09266), section 3.2, detailed balance with P_B = 1; for language models Kang
              et al. 2025 (arXiv 2503.06514).
     """

@@ -20,20 +20,22 @@ def needs(temperature: float = 1.0, **other: Any) -> set[Need]:
 
 
 def limits() -> Iterator[tuple]:
-    yield *case([[-1.0] * 3], terms={term(1.0): [[0.0, 0.0, 0.0]]}), {}, 0.0  # as the teacher
+    yield *case([[-1.0] * 3], terms={term(1.0): [[0.0, 0.0, 0.0]]}), {}, 0.0  # student = teacher
     yield *case([[-1.0] * 3], terms={term(2.0): [[0.5, 1.0, 0.0]]}), {"temperature": 2.0}, 0.5
     yield *case([[-1.0] * 2], terms={term(1.0): [[0.5, 1.0]]}, credit=[[0.0, 1.0]]), {}, 0.5
 
 
 @part("objective", "distillation", needs=needs, by_credit="token", limits=limits)
 def distillation(out: Out, batch: Batch, *, temperature: Positive = 1.0) -> tuple[Tensor, Metrics]:
-    """Makes the model's whole distribution at each token that of the teacher.
+    """Matches the student's distribution over the vocabulary to the teacher's at each token (knowledge distillation).
 
-        L = T² Σ_t c_t · KL(q_t^(1/T) ‖ p_t^(1/T)),   q the teacher, p the model, over all of the vocabulary
+        L = T² Σ_t c_t · KL(q_t^(1/T) ‖ p_t^(1/T)),   q the teacher, p the student, over the whole vocabulary
+
+    The factor T² keeps the size of the gradient independent of the temperature; the head term holds it.
 
     Reads    the head term forward_kl against role `teacher`; credit.
-    Limits   0 where the model is the teacher; T → ∞ matches logits. A teacher that is certain makes it `nll`.
-    Fails    a teacher that doesn't know the task: `divergence` falls and accuracy doesn't rise.
+    Limits   0 where the student equals the teacher; T → ∞ matches logits. A one-hot teacher makes it `nll`.
+    Fails    a teacher that can't solve the task: `divergence` falls and accuracy doesn't rise.
     Source   Hinton et al. 2015 (arXiv 1503.02531), section 2.
     """
     assert batch.credit_N is not None

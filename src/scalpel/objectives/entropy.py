@@ -10,22 +10,22 @@ from scalpel.worked_cases import case
 
 
 def limits() -> Iterator[tuple]:
-    yield *case([[-1.0, -2.0]], entropy=[[0.0, 0.0]]), {}, 0.0  # sure of every token
+    yield *case([[-1.0, -2.0]], entropy=[[0.0, 0.0]]), {}, 0.0  # a deterministic policy
     yield *case([[-1.0, -2.0], [-3.0]], entropy=[[0.5, 1.0], [0.3]]), {}, -0.6  # (0.5 + 1 + 0.3) / 3
     yield *case([[-1.0, -2.0]], entropy=[[0.5, 1.0]], credit=[[0.0, 1.0]]), {}, -0.5
 
 
 @part("objective", "entropy", needs={"entropy"}, by_credit="token", limits=limits)
 def entropy(out: Out, batch: Batch) -> tuple[Tensor, Metrics]:
-    """Keeps the policy from settling: L = −Σ_t c_t · H(π(· | y_<t)), over the number of trained tokens.
+    """Keeps exploration up with an entropy bonus: L = −Σ_t c_t · H(π(· | y_<t)), over the number of trained tokens.
 
-    A signal without a source, behind the one whose samples it reads: {objective = "entropy", weight = 0.001}. That
-    weight is what other trainers call the entropy coefficient.
+    It is a signal without a source, after the one whose samples it reads: {objective = "entropy", weight = 0.001}. The
+    weight is the entropy coefficient.
 
     Reads    entropy, credit.
-    Limits   0 for a policy that is sure of every token; on one that knows nothing the gradient vanishes.
-    Fails    weight too high: `entropy` climbs along the run and samples turn to noise; too low: it falls to 0 all the
-             same, and the samples of a group become one.
+    Limits   0 for a deterministic policy; the gradient vanishes on a uniform one.
+    Fails    weight too high: `entropy` grows along the run and samples turn to noise; too low: entropy collapses to 0
+             and the samples of a group become equal.
     Source   Williams and Peng 1991, Connection Science 3, 241-268; beside a clipped ratio Schulman et al. 2017
              (arXiv 1707.06347), eq. 9.
     """

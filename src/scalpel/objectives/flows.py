@@ -1,6 +1,7 @@
-"""Balance of flows over text: what the objectives `tb`, `subtb` and `db` have in common.
+"""GFlowNet flows over text: what the objectives `tb`, `subtb` and `db` have in common.
 
-A state is a prompt with what was written so far, so each has one parent, and P_B = 1. With flows F, log F(s_0) = log Z:
+A state is a prompt with the tokens generated so far. Each state has one parent, so the backward policy P_B is 1. With
+flows F, log F(s_0) = log Z:
 
     balance:  log F(s_k) + log P_F(s_{k+1} | s_k) = log F(s_{k+1}),   F of a whole answer is its reward R
 """
@@ -15,7 +16,7 @@ from torch import Tensor
 from scalpel.batch import Batch
 from scalpel.part import Out, OwnedHead
 
-Unit = Literal["token", "turn"]  # what takes a state to the next: a token, or all tokens of a turn
+Unit = Literal["token", "turn"]  # a transition from one state to the next: a token, or all tokens of a turn
 FLOW = OwnedHead("flow")
 
 
@@ -26,7 +27,7 @@ def reads(prior: float = 0.0, **other: Any) -> set[str]:
 def log_reward(batch: Batch, floor: float, sharpness: float, prior: float) -> Tensor:
     """log R of each answer: sharpness · log max(r, floor) + prior · log π_ref(y)."""
     if floor <= 0:
-        raise ValueError(f"floor is {floor}: the logarithm of a reward needs one above 0, such as 1e-3")
+        raise ValueError(f"floor is {floor}: the loss takes the logarithm of rewards; set it above 0, such as 1e-3")
     log_R_S = sharpness * batch.reward_S.clamp(min=floor).log()
     if not prior:
         return log_R_S
@@ -35,7 +36,8 @@ def log_reward(batch: Batch, floor: float, sharpness: float, prior: float) -> Te
 
 
 def transitions(out: Out, batch: Batch, unit: Unit) -> tuple[Tensor, Tensor, Tensor]:
-    """Of M transitions, each sequence's in order: log F of the state before, Σ c_t log P_F, and the sequence."""
+    """For M transitions, in order within each sequence: log F of the state before, Σ c_t log P_F, and the sequence
+    number. The flow of a state is read at the first token of the transition that leaves it."""
     assert batch.credit_N is not None
     at_n = batch.train_N.nonzero()[:, 0]
     flow_n, logp_n = out.terms[FLOW][at_n], (batch.credit_N * out.logp_N)[at_n]
@@ -50,7 +52,7 @@ def transitions(out: Out, batch: Batch, unit: Unit) -> tuple[Tensor, Tensor, Ten
 
 
 def count_of(batch: Batch, unit: Unit) -> float:
-    """How many transitions there are."""
+    """The number of transitions; as a divisor of the loss it is known before the forward pass."""
     if unit == "token":
         return float(batch.train_N.sum())
     at_n = batch.train_N.nonzero()[:, 0]

@@ -20,7 +20,7 @@ def log_ratio(out: Out, batch: Batch) -> Tensor:
 
 
 def distance(out: Out, batch: Batch, **hyper: Any) -> Tensor:
-    """z₀ = max(0, mean of r over the step's mismatched answers); without a credit, since it estimates a KL."""
+    """z₀ = max(0, mean of r over the step's mismatched answers). Credits don't apply: it estimates a KL divergence."""
     assert batch.reference_N is not None
     r_S = batch.sum_S(out.logp_N - batch.reference_N)
     mismatched_S = batch.label_S == NEITHER
@@ -34,7 +34,7 @@ def judged_count(batch: Batch, **hyper: Any) -> float:
 def limits() -> Iterator[tuple]:
     labels: dict[str, Any] = dict(label=[1, -1, 0])
     home = [[-1.0], [-2.0, -1.0], [-3.0]]
-    yield *case(home, reference=home, **labels), {}, 0.5  # policy = reference: σ(0) both ways
+    yield *case(home, reference=home, **labels), {}, 0.5  # policy = reference: σ(0) for both labels
     moved = case([[1.0], [-2.0, -3.0], [-4.0]], reference=home, **labels)  # r = 2, −2, −1 → z₀ = 0
     s = 1 / (1 + e**-2)
     yield *moved, {"beta": 1.0}, 1 - s
@@ -56,24 +56,25 @@ def limits() -> Iterator[tuple]:
 def kto(
     out: Out, batch: Batch, *, stat: Tensor, beta: float = 0.1, desirable: float = 1.0, undesirable: float = 1.0
 ) -> tuple[Tensor, Metrics]:
-    """Raises good answers and lowers bad ones, each by itself, with gains and losses felt as people feel them.
+    """Raises good answers and lowers bad ones, without pairs, through the value function of prospect theory.
 
         L = Σ_good λ_D (1 − σ(β (r − z₀))) + Σ_bad λ_U (1 − σ(β (z₀ − r))),   r = Σ_t c_t (log π(y_t) − log π_ref(y_t))
 
-    z₀, the distance to the reference, is the mean r of mismatched answers over the whole step, at least 0, and
-    no gradient flows through it. `desirable` is λ_D, `undesirable` λ_U: keep λ_D·n_good / (λ_U·n_bad) in 1 to 4/3.
+    z₀ estimates the KL divergence from the reference: the mean r of mismatched answers over the whole step, at least 0,
+    without a gradient. `desirable` is λ_D, `undesirable` λ_U: keep λ_D·n_good / (λ_U·n_bad) in 1 to 4/3.
 
     Reads    logp, reference, label_S; a credit c weighs tokens.
     Limits   policy = reference, or β = 0: half of the mean λ.
-    Fails    z₀ runs away from 0 (`distance`): the policy left the reference on all answers.
+    Fails    z₀ (`distance`) grows: the policy has left the reference on all answers, right or wrong.
     Source   Ethayarajh et al. 2024 (arXiv 2402.01306), section 4.1, eq. 8; mismatched answers as in TRL.
     """
     r_S = log_ratio(out, batch)
     z_0 = stat.to(r_S)
     lambda_S = torch.where(batch.label_S > 0, desirable, undesirable).to(r_S)
-    felt_S = torch.sigmoid(beta * batch.label_S * (r_S - z_0))
+    utility_S = torch.sigmoid(beta * batch.label_S * (r_S - z_0))
+    # Mismatched answers (label 0) serve z₀ alone: they enter neither the loss nor its divisor.
     judged_S = batch.label_S != NEITHER
-    loss = torch.where(judged_S, lambda_S * (1 - felt_S), 0.0).sum()
+    loss = torch.where(judged_S, lambda_S * (1 - utility_S), 0.0).sum()
     return loss, {
         "distance": (z_0.detach(), 1.0),
         "chosen": mean_of(beta * r_S, batch.label_S > 0),

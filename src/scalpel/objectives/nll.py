@@ -14,7 +14,7 @@ AUTHORS = {"policy": POLICY, "demonstration": DEMONSTRATION}
 
 
 def tokens(batch: Batch, *, per: Per = "all") -> float:
-    """What the loss is divided by: the trained tokens of all authors, or those of one."""
+    """The divisor of the loss: the trained tokens of all authors, or those of one."""
     if per == "all":
         return COUNTS["tokens"](batch)
     return float((batch.train_N & (batch.author_N == AUTHORS[per])).sum())
@@ -29,13 +29,14 @@ def limits() -> Iterator[tuple]:
 
 @part("objective", "nll", needs={"logp"}, count=tokens, by_credit="token", steady=True, limits=limits)
 def nll(out: Out, batch: Batch, *, per: Per = "all") -> tuple[Tensor, Metrics]:
-    """Makes the given tokens likelier: L = −Σ_t c_t · log π(y_t | y_<t), over the number of trained tokens.
+    """Maximises the likelihood of the given tokens: L = −Σ_t c_t · log π(y_t | y_<t), divided by the trained tokens.
 
-    Where samples and demonstrations share a batch, `per` divides by the tokens of one author, beside a gate for it.
+    Where samples and demonstrations share a batch, `per` divides by the tokens of one author; give the credit
+    `written-by` for the same author beside it.
 
     Reads    logp, credit.
     Limits   credit 1 is maximum likelihood; credit = the sample's reward is REINFORCE without a baseline.
-    Fails    over-trained, log-probs near 0 on the data while retention probes fall.
+    Fails    overfitting: log-probs near 0 on the data while retention probes fall.
     Source   Wei et al. 2021 (arXiv 2109.01652), section 2; the mean is over the tokens of the whole step.
     """
     assert batch.credit_N is not None

@@ -1,4 +1,4 @@
-"""Negative log-likelihood that reaches back from later tokens."""
+"""Negative log-likelihood whose token weights come from the losses of later tokens."""
 
 from collections.abc import Iterator
 
@@ -19,21 +19,21 @@ def limits() -> Iterator[tuple]:
 
 @part("objective", "propagated-nll", needs={"logp"}, count="sequences", couples="sequence", limits=limits)
 def propagated_nll(out: Out, batch: Batch, *, gamma: float = 0.95) -> tuple[Tensor, Metrics]:
-    """Makes the given tokens likelier, each by the losses of all that follow, which it can lower as well.
+    """Maximises the likelihood of the given tokens, each weighted by the discounted losses of the tokens after it.
 
         L = mean over sequences of (1/N) Σ_t c_t w_t ℓ_t,   w_t ∝ Σ_{k ≥ t} γ^(k−t) ℓ_k, of mean 1;   ℓ = −log π
 
-    Gradients go through the weights too, as in the authors' code, so the loss is of second degree in ℓ. With the
-    weights as constants it is credit `future-loss`.
+    Gradients flow through the weights too, as in the authors' code, so the loss is quadratic in ℓ. With detached
+    weights it is credit `future-loss`.
 
     Reads    logp, credit.
     Limits   one token a sequence: the mean of ℓ; losses all equal, γ = 0: `nll` over sequences.
-    Fails    a sequence with one very unlikely token draws all weight to what comes before it: `weight_spread` grows.
+    Fails    one very unlikely token moves nearly all weight to the tokens before it: `weight_spread` grows.
     Source   Hua et al. 2024 (arXiv 2405.11870), section 4.2, eq. 21; decay and scaling as in the authors' code.
     """
     assert batch.credit_N is not None
     if gamma < 0:
-        raise ValueError(f"gamma is {gamma}: later losses would count against earlier ones; set 0 or more")
+        raise ValueError(f"gamma is {gamma}, but it discounts the losses of later tokens: set 0 or more")
     loss_N = -out.logp_N
     weight_N = future_weight(loss_N, batch, gamma)
     loss = batch.mean_S(batch.credit_N * weight_N * loss_N).sum()

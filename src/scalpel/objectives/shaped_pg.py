@@ -1,4 +1,4 @@
-"""Policy gradient on tokens that someone else wrote."""
+"""Off-policy policy gradient on tokens that another model or a person wrote."""
 
 from collections.abc import Iterator
 from math import log
@@ -51,15 +51,16 @@ def shaped_pg(
     average: Average = "sequence",
     length: int | None = None,
 ) -> tuple[Tensor, Metrics]:
-    """Pushes each token by its credit through a function of its probability, in place of a ratio.
+    """Raises off-policy tokens by their advantage through a function of their probability, in place of a ratio.
 
         L = −Σ_i w_i Σ_t Â_t f(π_t)      damped  π / (π + γ)      probability  π      log-probability  log π
 
-    Who wrote the tokens is taken to have been certain of them, so π is the ratio; nothing is clipped. Its gradient
-    is that of log π times π, so unlikely tokens are hardly learnt; damped it is times γπ / (π + γ)², greatest at
-    π = γ; log-probability has it plain, as if the tokens had been sampled just now. Averages as in `clipped-pg`.
+    The behaviour policy is taken to have had probability 1 of each token, so that π is the importance ratio; there is
+    no clipping. The gradient is that of log π times π ("probability"), so unlikely tokens are hardly learnt; times
+    γπ / (π + γ)² ("damped"), greatest at π = γ; or times 1 ("log-probability"), as for on-policy tokens. Averages as in
+    `clipped-pg`.
 
-    Reads    logp, credit.
+    Reads    logp, credit (the advantage Â).
     Limits   damped: γ → 0 is constant, γ → ∞ is probability / γ. Log-probability: `clipped-pg` in its first update.
     Fails    `probability` near 0 under shape "probability": the demonstrations teach nothing.
     Source   Yan et al. 2025 (arXiv 2504.14945), section 3.2, eq. 6, policy shaping by regularised importance sampling.

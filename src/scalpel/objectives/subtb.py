@@ -12,12 +12,14 @@ from scalpel.worked_cases import case
 
 
 def imbalance(flow_T: Tensor, logp_T: Tensor, log_R: Tensor, decay: float) -> Tensor:
-    """The weighted mean of the squared residuals of all stretches i < j of one answer. With A_k = Σ_{l<k} log P_F that
-    of a stretch is h_i − h_j, h_k = log F(s_k) − A_k."""
-    ahead_K = torch.cat([logp_T.new_zeros(1), logp_T.cumsum(0)])
-    h_K = torch.cat([flow_T, log_R[None].to(flow_T)]) - ahead_K
-    place_K = torch.arange(len(h_K), device=h_K.device)
-    gap_KK = place_K - place_K[:, None]
+    """The weighted mean of the squared residuals over all sub-trajectories i < j of one answer. With the cumulative
+    A_k = Σ_{l<k} log P_F, the residual of a sub-trajectory is h_i − h_j, h_k = log F(s_k) − A_k."""
+    # K states of one answer; the last one is the complete answer, whose flow is its reward. The [K, K] table makes the
+    # memory quadratic in the number of transitions.
+    cumulative_K = torch.cat([logp_T.new_zeros(1), logp_T.cumsum(0)])
+    h_K = torch.cat([flow_T, log_R[None].to(flow_T)]) - cumulative_K
+    state_K = torch.arange(len(h_K), device=h_K.device)
+    gap_KK = state_K - state_K[:, None]
     weight_KK = torch.where(gap_KK > 0, decay ** (gap_KK - 1).clamp(min=0).to(h_K.dtype), 0.0)
     return (weight_KK * (h_K[:, None] - h_K) ** 2).sum() / weight_KK.sum()
 
@@ -54,7 +56,7 @@ def subtb(
     sharpness: float = 1.0,
     prior: float = 0.0,
 ) -> tuple[Tensor, Metrics]:
-    """Samples answers in proportion to their reward, by balancing every stretch of an answer.
+    """Trains the policy to sample answers in proportion to their reward, with one equation for each sub-trajectory.
 
         L = Σ_i Σ_{j<k} λ^{k−j} (log F(s_j) + Σ_{j≤l<k} log P_F(s_{l+1} | s_l) − log F(s_k))² / Σ_{j<k} λ^{k−j}
 
@@ -63,17 +65,20 @@ def subtb(
 
     Reads    logp, head term `flow`; reward_S, turn_N; reference if prior > 0; a credit c weighs tokens.
     Limits   λ = 0 is `db`, averaged over each answer; one step an answer is `tb`.
-    Fails    λ near 1 on long answers is as noisy as `tb`; the work grows with the square of their length.
+    Fails    λ near 1 on long answers is as noisy as `tb`; time and memory grow with the square of their length.
     Source   Madan et al. 2023 (arXiv 2209.12782), SubTB(λ) with P_B = 1; for language models Kang et al. 2025 (arXiv
              2503.06514), and Hu et al. 2024 (arXiv 2310.04363), eq. 3, where the reward of stopping at s_k over the
-             probability of it stands for F(s_k); here a head reads the flow, so unfinished answers need no reward.
+             probability of stopping replaces F(s_k); here a head predicts the flow, so partial answers need no reward.
     """
     if decay < 0:
-        raise ValueError(f"decay is {decay}: stretches can't weigh less than nothing; give 0 for steps alone, up to 1")
+        raise ValueError(
+            f"decay is {decay}, but it weighs longer sub-trajectories against single steps: set 0 (single steps) to 1"
+        )
     flow_M, logp_M, seq_M = transitions(out, batch, unit)
     log_R_S = log_reward(batch, floor, sharpness, prior)
     sequences, lengths = torch.unique_consecutive(seq_M, return_counts=True)
-    stretches = zip(flow_M.split(lengths.tolist()), logp_M.split(lengths.tolist()), log_R_S[sequences], strict=True)
-    found = [imbalance(flow_T, logp_T, log_R, decay) for flow_T, logp_T, log_R in stretches]
+    answers = zip(flow_M.split(lengths.tolist()), logp_M.split(lengths.tolist()), log_R_S[sequences], strict=True)
+    found = [imbalance(flow_T, logp_T, log_R, decay) for flow_T, logp_T, log_R in answers]
+    # A micro-batch without trained tokens gives a 0 that still has a graph, so that backward doesn't fail.
     loss_S = torch.stack(found) if found else (flow_M + logp_M).sum()[None]
     return loss_S.sum(), {"flow": mean_of(flow_M), "residual": mean_of(loss_S.detach().sqrt())}

@@ -20,7 +20,7 @@ def needs(partition: Partition = "head", **other: Any) -> set[Need]:
 
 
 def first(x_N: Tensor, batch: Batch) -> Tensor:
-    """[S]: the number at each sequence's first trained token; 0 where it has none."""
+    """[S]: the value at each sequence's first trained token; 0 where it has none."""
     at_n = batch.train_N.nonzero()[:, 0]
     first_S = at_n.new_full((batch.S,), batch.N).scatter_reduce(0, batch.seq_N[at_n], at_n, "amin")
     return torch.cat([x_N, x_N.new_zeros(1)])[first_S]
@@ -32,8 +32,8 @@ def within_groups(excess_S: Tensor, some_S: Tensor, batch: Batch) -> Tensor:
     mean_S, _, size_S = group_moments(torch.where(some_S, excess_S, 0.0), group_S)
     if bool(((size_S if batch.lost_S is None else size_S + batch.lost_S.to(size_S)) < 2).any()):
         raise ValueError(
-            "objective 'tb' takes log Z from the samples of a prompt, but a group has one sample, whose residual is "
-            "always 0: set size to 2 or more in the source, or partition = 'head'"
+            "objective 'tb' estimates log Z from the samples of a prompt, but a group has one sample, and its residual "
+            "is always 0: set size to 2 or more in the source, or partition = 'head'"
         )
     share_S = group_moments(some_S.to(excess_S.dtype), group_S)[0]
     return -mean_S / share_S.clamp(min=1 / batch.S)
@@ -42,14 +42,14 @@ def within_groups(excess_S: Tensor, some_S: Tensor, batch: Batch) -> Tensor:
 def limits() -> Iterator[tuple]:
     at = case([[-1.0, -2.0], [-3.0]], reward=[1.0, 1.0], group=[0, 0], terms={FLOW: [[0.5, 9.0], [0.5]]})
     yield *at, {}, 2.5**2  # log Z − 3 − log 1, with the flow of the first state alone
-    yield *at, {"partition": "group"}, 0.0  # both are as likely as they are good
+    yield *at, {"partition": "group"}, 0.0  # equal log π and equal rewards
     even = case([[log(0.5)], [log(0.5)]], reward=[1.0, 1.0], group=[0, 0], terms={FLOW: [[log(2.0)]] * 2})
     yield *even, {}, 0.0  # π = R / Z
     apart = case([[-1.0], [-1.0]], reward=[1.0, 0.0], group=[0, 0])
     yield *apart, {"partition": "group", "floor": 0.1}, (log(0.1) / 2) ** 2  # the variance within the group
     cut = case([[-1.0], [-3.0], []], reward=[1.0] * 3, group=[0] * 3, terms={FLOW: [[1.0], [3.0], []]})
     yield *cut, {}, 0.0  # nothing of the third is trained, so it is not balanced
-    yield *cut, {"partition": "group"}, (1.0 + 1.0) / 3  # nor has it a say in log Z, which is 2
+    yield *cut, {"partition": "group"}, (1.0 + 1.0) / 3  # nor does it enter the mean for log Z, which is 2
     sharp = case([[-1.0], [-1.0]], reward=[1.0, 0.0], group=[0, 0], reference=[[-1.0], [-1.0 - 2 * log(0.1)]])
     yield *sharp, {"partition": "group", "floor": 0.1, "sharpness": 2.0, "prior": 1.0}, 0.0  # π_ref·R² is even
 
@@ -73,17 +73,17 @@ def tb(
     sharpness: float = 1.0,
     prior: float = 0.0,
 ) -> tuple[Tensor, Metrics]:
-    """Samples answers in proportion to their reward, not only the best one: all good answers stay likely.
+    """Trains the policy to sample answers in proportion to their reward, so that all good answers stay likely.
 
         L = Σ_i (log Z(x_i) + Σ_t c_t log π(y_t) − log R(y_i))²,   R = max(r, floor)^sharpness · π_ref(y)^prior
 
-    `partition` "head": log Z is read by a module of its own from where the prompt ends; "group": it is the mean of
-    log R − log π over the samples of a prompt, which makes the loss their variance.
+    `partition` "head": a module that the objective owns predicts log Z from the last hidden state of the prompt;
+    "group": log Z is the mean of log R − log π over the samples of a prompt, which makes the loss their variance.
 
     Reads    logp; head term `flow`, or group_S; reward_S; reference if prior > 0; a credit c weighs tokens.
     Limits   π = R / Z → 0. One transition an answer: `db` and `subtb`.
-    Fails    long answers: the residual's size is theirs, and its square is noise; take `subtb`. A floor too low: all
-             goes into making failures unlikely. `residual` doesn't fall.
+    Fails    long answers: the residual grows with their length, and its square has a high variance; take `subtb`. A
+             floor too low: failed answers dominate the loss. In both cases `residual` doesn't fall.
     Source   Malkin et al. 2022 (arXiv 2201.13259), section 2.3, trajectory balance with P_B = 1; log Z by group as in
              Zhang et al. 2023 (arXiv 2302.05446), section 3.2; for language models Kang et al. 2025 (arXiv 2503.06514).
     """

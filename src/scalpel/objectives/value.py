@@ -1,4 +1,4 @@
-"""The value head's own objective."""
+"""The loss of the value head."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -20,7 +20,7 @@ def limits() -> Iterator[tuple]:
     sure = {"lam": 1.0}
     yield *case([[-1.0]], value=[[1.0]], old_value=[[1.0]], reward=[1.0]), sure, 0.0  # right already
     yield *case([[-1.0]], value=[[0.0]], old_value=[[0.0]], reward=[1.0]), sure, 0.5  # ½·1²
-    yield *case([[-1.0]], value=[[0.9]], old_value=[[0.0]], reward=[1.0]), sure, 0.32  # held at 0.2: ½·0.8²
+    yield *case([[-1.0]], value=[[0.9]], old_value=[[0.0]], reward=[1.0]), sure, 0.32  # clipped at 0.2: ½·0.8²
     yield *case([[-1.0]], value=[[0.9]], old_value=[[0.0]], reward=[1.0]), {**sure, "clip": 9.0}, 0.005  # ½·0.1²
     # V_old = 0 and λ = ½, γ = 1: Â = R = (½, 1); V = 0 → ½ (¼ + 1) / 2
     yield *case([[-1.0] * 2], value=[[0.0] * 2], old_value=[[0.0] * 2], reward=[1.0]), {"lam": 0.5}, 0.3125
@@ -30,11 +30,11 @@ def limits() -> Iterator[tuple]:
 def value(
     out: Out, batch: Batch, *, gamma: float = 1.0, lam: float = 0.95, kl_beta: float = 0.0, clip: float = 0.2
 ) -> tuple[Tensor, Metrics]:
-    """Teaches the value head what return to expect from each token on.
+    """Regresses the value head onto the expected return from each token on.
 
         L = ½ Σ_t max((V_t − R_t)², (clip(V_t, V_old ± c) − R_t)²),   R_t = Â_t + V_old(t)
 
-    Gradients reach the model beneath the head, too; the signal's weight bounds that. Give credit `gae` the same
+    Gradients reach the transformer below the head, too; the signal's weight scales them. Give credit `gae` the same
     γ, λ and kl_beta.
 
     Reads    value; old_value, reward; old and reference if kl_beta > 0.
@@ -45,13 +45,15 @@ def value(
     assert out.value_NK is not None and batch.old_value_N is not None
     value_N, old_N = out.value_NK[:, 0], batch.old_value_N
     _, return_N = estimate(batch, gamma, lam, kl_beta)
-    held_N = torch.clamp(value_N, old_N - clip, old_N + clip)
-    error_N = torch.maximum((value_N - return_N) ** 2, (held_N - return_N) ** 2)
+    clipped_N = torch.clamp(value_N, old_N - clip, old_N + clip)
+    # The maximum is pessimistic, as the minimum in the clipped surrogate: a value that has moved by more than c towards
+    # its target gets no gradient, one that moved away keeps it.
+    error_N = torch.maximum((value_N - return_N) ** 2, (clipped_N - return_N) ** 2)
     loss = 0.5 * torch.where(batch.train_N, error_N, 0.0).sum()
     square_N = return_N**2
-    left = (square_N - (value_N - return_N) ** 2).detach()
+    explained_N = (square_N - (value_N - return_N) ** 2).detach()
     return loss, {
         "value": mean_of(value_N, batch.train_N),
         "return": mean_of(return_N, batch.train_N),
-        "explained": ((left * batch.train_N).sum(), float((square_N * batch.train_N).sum())),
+        "explained": ((explained_N * batch.train_N).sum(), float((square_N * batch.train_N).sum())),
     }

@@ -1,4 +1,4 @@
-"""Which parameters may move. A scope is `f(model, hands, *, …) → Scope`."""
+"""Scopes: which parameters are trainable. A scope is `f(model, context, *, …) → Scope`."""
 
 from scalpel.registry import gather_parts
 

@@ -1,18 +1,18 @@
-"""Every parameter moves."""
+"""Full fine-tuning."""
 
 from torch import nn
 
 from scalpel.part import part
-from scalpel.scope import Scope, ScopeContext, let_move
+from scalpel.scope import Scope, ScopeContext, train_only
 
 
 @part("scope", "all")
 def everything(model: nn.Module, context: ScopeContext) -> Scope:
-    """Every parameter moves: full fine-tuning.
+    """Makes every parameter trainable: full fine-tuning.
 
     Reads    all parameters.
     Limits   none: it is the limit of the other scopes.
-    Fails    it has the most room to forget; watch the retention probes.
-    Source   the ordinary case; Howard & Ruder 2018 (arXiv 1801.06146), section 3.2.
+    Fails    it has the most freedom to forget; watch the retention probes.
+    Source   the standard case; Howard & Ruder 2018 (arXiv 1801.06146), section 3.2.
     """
-    return Scope(let_move(model, lambda name, parameter: True))
+    return Scope(train_only(model, lambda name, parameter: True))

@@ -1,4 +1,4 @@
-"""Some components of some layers move, or all others do."""
+"""Training of selected components in selected layers."""
 
 from torch import nn
 
@@ -6,9 +6,9 @@ from scalpel.models.parameter_blocks import (
     Layers,
     Piece,
     layer_numbers,
-    moving_of,
     pieces,
     present,
+    trainables_of,
 )
 from scalpel.part import part
 from scalpel.registry import unknown
@@ -37,16 +37,16 @@ def components(
     layers: Layers = "all",
     freeze: bool = False,
 ) -> Scope:
-    """Only the named components of the named layers move; with `freeze`, everything but them.
+    """Makes only the named components of the named layers trainable, or with `freeze` all others.
 
-        M = {θ : component(θ) ∈ components, layer(θ) ∈ layers};  movable: M, or its complement
+        M = {θ : component(θ) ∈ components, layer(θ) ∈ layers};  trainable: M, or its complement
 
-    Components are q, k, v, o, gate, up, down, norms, embeddings, head and whatever else the model has; biases go with
-    their matrix. q, k and v are told apart inside a fused matrix, too. A tied head counts as embeddings.
+    Components are q, k, v, o, gate, up, down, norms, embeddings, head and any other that the model has; a bias belongs
+    to its matrix. q, k and v are separated inside a fused matrix, too. A tied head counts as embeddings.
 
     Reads    parameter names.
     Limits   all components of all layers is `all`.
-    Fails    too few components to learn the skill: the loss stays where it was.
+    Fails    too few components to learn the skill: the loss doesn't fall.
     Source   Rajani et al. 2025 (arXiv 2507.10616), figure 7: q and k only; MLPs of the middle layers frozen.
     """
     found = pieces(model)
@@ -57,7 +57,7 @@ def components(
             f"no parameter is {'/'.join(components) or 'component'} in layers {layers!r}: this model has "
             f"{', '.join(known)}, and layers 0-{n - 1}"
         )
-    movable = [p for p in found if p not in picked] if freeze else picked
-    if not movable:
-        raise ValueError("everything is frozen, so nothing can be learnt: freeze fewer components or layers")
-    return Scope(moving_of(movable, model))
+    trainable = [p for p in found if p not in picked] if freeze else picked
+    if not trainable:
+        raise ValueError("all parameters are frozen, so none can be trained: freeze fewer components or layers")
+    return Scope(trainables_of(trainable, model))

@@ -10,8 +10,8 @@ from scalpel.models.module_names import ATTENTION, MLP
 from scalpel.models.parameter_blocks import (
     Piece,
     index_map_of,
-    moving_of,
     pieces,
+    trainables_of,
 )
 from scalpel.part import part
 from scalpel.scope import IndexMap, Scope, ScopeContext
@@ -25,12 +25,13 @@ def category(piece: Piece) -> str:
 
 
 def unit(piece: Piece) -> str:
-    """What is drawn as one: a matrix with its bias, or a norm with its own."""
+    """The unit of selection: a matrix with its bias, or the weight of a norm with its bias."""
     return piece.name.rpartition(".")[0] + ":" + piece.component
 
 
 def half(found: list[Piece], seed: int) -> set[str]:
-    """The units drawn: in each layer and category half of them. Of an odd number, one more in half of the layers."""
+    """The units selected at random: half of those of each category in each layer. Where their number is odd, half of
+    the layers round up and the others round down."""
     units: dict[str, dict[int, list[str]]] = {}
     for piece in found:
         if piece.layer is not None:
@@ -38,6 +39,7 @@ def half(found: list[Piece], seed: int) -> set[str]:
             layer.extend([unit(piece)] if unit(piece) not in layer else [])
     generator = torch.Generator().manual_seed(seed)
     drawn: set[str] = set()
+    # Which units are drawn depends on the order of the calls to this generator: any change of it changes seeded runs.
     for layers in units.values():
         order = torch.randperm(len(layers), generator=generator).tolist()
         for place, members in zip(order, layers.values(), strict=True):
@@ -49,15 +51,16 @@ def half(found: list[Piece], seed: int) -> set[str]:
 
 @part("scope", "hft")
 def hft(model: nn.Module, context: ScopeContext, *, round: int = 0, outside: bool = True) -> Scope:
-    """A random half of each layer's matrices moves, the other half holds what was known.
+    """Makes a random half of each layer's matrices trainable and freezes the other half (half fine-tuning, HFT).
 
-    In each layer 2 of {q, k, v, o} move; of {gate, up, down} 2 in half of the layers and 1 in the others; half of
-    the norms. What is outside the layers (embedding, head, last norm) moves unless `outside` is off. `round` > 0
-    draws anew every so many steps; 0 keeps one draw for the whole stage. Other halves see no weight decay.
+    In each layer 2 of {q, k, v, o} are trainable; of {gate, up, down} 2 in half of the layers and 1 in the others; half
+    of the norms. Parameters outside the layers (embedding, head, last norm) are trainable unless `outside` is off.
+    `round` > 0 redraws the half every so many steps; 0 keeps one draw for the whole stage. The frozen half has no
+    weight decay.
 
     Reads    parameter names; the seed.
-    Limits   it is full fine-tuning under an infinite L2 penalty to the base on the half that stays.
-    Fails    the half that moves can't carry the skill: accuracy stays below that of `all`.
+    Limits   it is full fine-tuning with an infinite L2 penalty to the base on the frozen half.
+    Fails    the trainable half lacks capacity for the skill: accuracy stays below that of `all`.
     Source   Hui et al. 2024 (arXiv 2404.18466), section 3, the category-level rule.
     """
     found = pieces(model)
@@ -66,11 +69,11 @@ def hft(model: nn.Module, context: ScopeContext, *, round: int = 0, outside: boo
         drawn = half(found, derive(context.seed, "hft", turn) % 2**63)
         return [p for p in found if (outside if p.layer is None else unit(p) in drawn)]
 
-    scope, turns = Scope(moving_of(draw(0), model)), {"turn": 0}
+    scope, turns = Scope(trainables_of(draw(0), model)), {"turn": 0}
 
     def take(turn: int) -> IndexMap:
         before, turns["turn"] = scope.trainables, turn
-        scope.trainables = moving_of(draw(turn), model)
+        scope.trainables = trainables_of(draw(turn), model)
         return index_map_of(before, scope.trainables)
 
     def refresh(step: int) -> IndexMap | None:

@@ -16,10 +16,12 @@ SVD = Literal["exact", "randomised"]
 
 
 def low_rank(W_DD: Tensor, rank: int, svd: SVD = "exact", seed: int = 0) -> Tensor:
-    """W_r = U_r S_r V_rᵀ, the best approximation of that rank, or nearly so by random projection onto 2r."""
+    """W_r = U_r S_r V_rᵀ, the best approximation of that rank, or nearly so by random projection onto 2r dimensions."""
+    # float32: the SVD isn't implemented for bfloat16, and the order of the largest entries depends on its precision.
     if svd == "exact":
         U, s, Vh = torch.linalg.svd(W_DD.float(), full_matrices=False)
     else:
+        # torch.svd_lowrank draws from the global generator; the fork keeps the run's other random numbers as they are.
         with torch.random.fork_rng([W_DD.device] if W_DD.is_cuda else []):
             torch.manual_seed(seed)
             U, s, V = torch.svd_lowrank(W_DD.float(), q=min(2 * rank, *W_DD.shape), niter=2)
@@ -28,7 +30,7 @@ def low_rank(W_DD: Tensor, rank: int, svd: SVD = "exact", seed: int = 0) -> Tens
 
 
 def principal(W_DD: Tensor, rank: int, k: int, svd: SVD = "exact", seed: int = 0) -> Tensor:
-    """Flat positions, in order, of the k entries of W that are largest by magnitude in its approximation W_r."""
+    """Flat positions, ascending, of the k entries of W whose magnitude is largest in the approximation W_r."""
     return low_rank(W_DD, rank, svd, seed).abs().view(-1).topk(k).indices.sort().values
 
 
@@ -43,23 +45,23 @@ def lift(
     interval: Steps = 400,
     svd: SVD = "exact",
 ) -> Scope:
-    """Only each matrix' principal weights move: those that are largest once the matrix is cut to low rank.
+    """Trains only the principal weights of each matrix: the entries that are largest in its low-rank approximation.
 
-        M = top-k of |W_r|, W_r = U_r S_r V_rᵀ;   k = share · d_out · d_in, or (d_out + d_in) · budget as LoRA
-        of that rank would have
+        M = top-k of |W_r|, W_r = U_r S_r V_rᵀ;   k = share · d_out · d_in, or (d_out + d_in) · budget, the number
+        of parameters of a LoRA adapter of that rank
 
-    Every `interval` steps (0: never) they are chosen anew from the current weights; entries that stay keep their
-    optimiser state, new ones start at zero. Embeddings, head, norms and biases stay. `rank` is at most a sixteenth
-    of the smaller side, since at full rank the filter does nothing; it is 1/32 to 1/128 of the width in the
-    authors' settings. Each expert is a matrix of its own.
+    Every `interval` steps (0: never) they are selected again from the current weights; entries selected before keep
+    their optimiser state, new ones start at zero. Embeddings, head, norms and biases are frozen. `rank` is at most a
+    sixteenth of the smaller side, since at full rank the approximation is the matrix itself; it is 1/32 to 1/128 of the
+    width in the authors' settings. Each expert is a matrix of its own.
 
     Reads    matrices inside the layers.
-    Limits   full rank: the largest weights by magnitude; share 1: every matrix moves whole.
-    Fails    share too small: the loss stalls. Choosing is slow on wide matrices: take svd "randomised".
+    Limits   full rank: the largest weights by magnitude; share 1: every matrix is trained entirely.
+    Fails    share too small: the loss stalls. The SVD is slow on wide matrices: take svd "randomised".
     Source   Liu et al. 2025 (arXiv 2506.00772), section 3.2, eq. 1-2; settings from the authors' scripts.
     """
     if not 0 < share <= 1:
-        raise ValueError(f"share is {share}, but it is a part of each matrix: take a number above 0, at most 1")
+        raise ValueError(f"share is {share}, but it is the trainable share of each matrix: set it above 0, at most 1")
     weights = {p.name: p.parameter for p in matrices(model)}
 
     def index(name: str, weight: Tensor, step: int) -> Tensor:

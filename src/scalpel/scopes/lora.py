@@ -32,34 +32,39 @@ def lora(
     rank_stabilised: bool = False,
     magnitude: bool = False,
 ) -> Scope:
-    """A low-rank change beside each matrix moves, the weights themselves stay: W x + s·B A x, s = alpha / rank.
+    """Trains a low-rank adapter beside each frozen matrix (LoRA): W x + s·B A x, s = alpha / rank.
 
-    A is drawn (`init`), B is zero. `targets` are components ("q", "head" where it has a weight of its own), names as
-    PEFT takes them ("q_proj"), "all-linear", or a pattern for whole names; the default takes what the architecture has.
-    A fused matrix is adapted whole if one of its components is named, and each expert has an adapter of its own;
-    `gate_proj` means the experts as well as the dense layers and shared experts of that name, and never the router.
-    `rank_stabilised`: s = alpha / √rank (rsLoRA); `magnitude`: the norm of each output is learnt apart from its
-    direction (DoRA).
+    A is initialised at random (`init`), B with zeros. `targets` are components ("q", "head" where it has a weight of
+    its own), names as PEFT takes them ("q_proj"), "all-linear", or a pattern for whole names; the default is all linear
+    layers that the architecture has. A fused matrix gets one adapter for the whole of it if one of its components is
+    named, and each expert has its own; `gate_proj` means the experts as well as the dense layers and shared experts of
+    that name, and never the router. `rank_stabilised`: s = alpha / √rank (rsLoRA); `magnitude`: the norm of each output
+    is learnt apart from its direction (DoRA).
 
     Reads    matrices inside the layers, and the head.
-    Limits   at attach the output is unchanged; rank = the smaller side can be any change of that matrix.
-    Fails    rank or learning rate too low (it wants about ten times that of full tuning): the loss hardly falls.
+    Limits   at attach the output is unchanged; with rank = the smaller side it can express any change of that matrix.
+    Fails    rank or learning rate too low (it needs about ten times that of full fine-tuning): the loss hardly falls.
     Source   Hu et al. 2022 (arXiv 2106.09685), eq. 3; rsLoRA arXiv 2312.03732; DoRA arXiv 2402.09353; PEFT.
     """
     found = apart(model, find(model, targets))
+    # Experts are stacked in one 3-D parameter, which PEFT adapts as a parameter (`target_parameters`) and not as a
+    # module. There it refuses dropout and DoRA.
     parameters = found.parameters
     if parameters and (dropout or magnitude):
         what = "dropout" if dropout else "magnitude"
         if targets not in (LINEAR, ALL) or not found.modules:
             raise ValueError(
-                f"adapters on experts can't have {what}: leave it out, or name `targets` without gate, up and down"
+                f"adapters on experts don't support {what}: leave it out, or name `targets` without gate, up and down"
             )
         sizes = {name: p.numel() for name, p in model.named_parameters()}
         left = sum(sizes[name] for name in parameters)
         log.warning(
-            "adapters on experts can't have %s, so the experts of this model stay frozen, and what bears their names "
-            "beside them: %s of its parameters (%.0f%%)", what, f"{left:,}", 100 * left / sum(sizes.values()),
-        )  # fmt: skip
+            "adapters on experts don't support %s, so the experts of this model stay frozen, and with them dense "
+            "layers of the same names: %s of its parameters (%.0f%%)",
+            what,
+            f"{left:,}",
+            100 * left / sum(sizes.values()),
+        )
         parameters = []
     options = {
         "r": rank,

@@ -1,4 +1,5 @@
-"""Which prompts a signal learns from: `f(draw, *, …) → [bool]`, one for each example, once when a stage begins."""
+"""Selections: which prompts a signal trains on. `f(context, *, …) → [bool]`, one for each example, called once at the
+beginning of a stage."""
 
 from scalpel.registry import gather_parts
 
