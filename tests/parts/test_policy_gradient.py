@@ -133,7 +133,7 @@ def test_sampling_again_for_single_samples_is_refused_since_none_of_them_could_s
         ("credit", "group-zscore", {"delta": 0.0}, "0 / 0.* take credit 'group-mean'"),
         ("credit", "importance", {"low": 3.0}, "low is 3.0 and high is 2.0"),
         ("credit", "gae", {"lam": 1.5}, "lam is 1.5, but both are discount factors"),
-        ("objective", "value", {"gamma": -0.1}, "gamma is -0.1 .* both are shares"),
+        ("objective", "value", {"gamma": -0.1}, "gamma is -0.1 .* both are discount factors"),
         ("objective", "clipped-pg", {"dual": 0.5}, "no token with a negative advantage would get a gradient"),
     ],
 )

@@ -2,34 +2,18 @@
 
 from collections.abc import Iterator
 from math import log
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from scalpel.batch import Batch
-from scalpel.part import COUNTS, Metrics, Out, mean_of, part
+from scalpel.objectives.loss_average import LENGTH, Average, average_count
+from scalpel.part import Metrics, Out, mean_of, part
 from scalpel.worked_cases import case
 
 # A bound on |log π − log π_old|. Beyond it a token counts with the bound and gets no gradient: exp(89) overflows
 # float32, and a single infinite ratio would make the loss of the whole step infinite or, times an advantage of 0, NaN.
 MAX_LOG_RATIO = 20.0
-Average = Literal["sequence", "token", "constant"]
-
-
-LENGTH = {"length": "sampling.max_tokens"}  # the default of `length`, for average = "constant"
-
-
-def average_count(
-    batch: Batch, *, average: Average = "sequence", length: int | None = None, **other: float | None
-) -> float:
-    """The divisor of the loss: sequences, tokens, or sequences times a fixed length. It must be known before the
-    forward pass, since the gradient of each micro-batch is scaled by it."""
-    if average != "constant":
-        return COUNTS["tokens"](batch) if average == "token" else float(batch.S)
-    if length is None:
-        raise ValueError("average = 'constant' divides by a length: give `length`, or bind the part in a stage")
-    return float(batch.S * length)
 
 
 def limits() -> Iterator[tuple]:

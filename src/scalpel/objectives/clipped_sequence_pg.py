@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from scalpel.batch import Batch
-from scalpel.objectives.clipped_pg import LENGTH, MAX_LOG_RATIO, Average, average_count
+from scalpel.objectives.clipped_pg import MAX_LOG_RATIO
+from scalpel.objectives.loss_average import LENGTH, Average, average_count
 from scalpel.part import Metrics, Out, mean_of, part
 from scalpel.worked_cases import case
 
