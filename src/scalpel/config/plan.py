@@ -139,6 +139,15 @@ class Plan:
         """The modules that parts bring, by name; parts that name the same one share it."""
         return {name: make for stream in self.streams for p in stream.parts for name, make in p.part.owns.items()}
 
+    @property
+    def owners(self) -> dict[str, tuple[str, ...]]:
+        """For each of these modules the parts that own it, in words."""
+        found: dict[str, dict[str, None]] = {name: {} for name in self.owned}
+        for p in (p.part for stream in self.streams for p in stream.parts):
+            for name in p.owns:
+                found[name][f"{p.axis} {p.name!r}"] = None
+        return {name: tuple(words) for name, words in found.items()}
+
 
 def assemble(spec: StageSpec, recipe: Recipe) -> Plan:
     """Binds every part of the stage. Raises ValueError for unknown parts and keys and for combinations that

@@ -168,7 +168,7 @@ def save_trained(recipe: Recipe, run: RunFolder, done: TrainingRun) -> dict[str,
         "precision": done.engine.precision,
         "lines": run.lines(),
     }
-    models.save(done.engine.model, done.engine.tokens, run.folder / "model")
+    models.save(done.engine.model, done.engine.tokens, run.folder / "model", done.owned)
     write_json(run.folder / TRAINED, about)
     return about
 

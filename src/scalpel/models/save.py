@@ -9,17 +9,22 @@ from transformers import PreTrainedModel
 
 from scalpel.data.tokenizer import Tokens
 from scalpel.models.load import load, quiet
+from scalpel.models.owned import Owned, verify_owned, write_owned
 from scalpel.runs.files import put
 
 
-def save(model: PreTrainedModel, tokens: Tokens, folder: str | Path) -> Path:
-    """Writes an ordinary model folder, reads it back and compares, and only then puts it in place."""
+def save(model: PreTrainedModel, tokens: Tokens, folder: str | Path, owned: Owned | None = None) -> Path:
+    """Writes an ordinary model folder, with the modules that parts own beside the weights, reads it back and compares,
+    and only then puts it in place."""
+    owned = owned or Owned({})
 
     def write(at: Path) -> None:
         with quiet():
             model.save_pretrained(at)
             tokens.tokenizer.save_pretrained(at)
+        write_owned(owned, at)
         verify_saved(model, tokens, at)
+        verify_owned(owned, at)
 
     return put(Path(folder), write)
 

@@ -50,6 +50,12 @@ class RunModels:
         refuse_other_shape(found, self.engine.model, f"the start {start!r}")
         self.engine.model.load_state_dict(found.state_dict())
 
+    def place_of(self, start: str, index: int) -> str | None:
+        """The folder or hub id whose weights a stage starts with; None where those of the stage before are there."""
+        if start == "previous":
+            return None if index else self.recipe.model.path
+        return self.spec_of(start).path
+
     def spec_of(self, place: str) -> ModelSpec:
         """The recipe's model, or one opened like it from another folder."""
         return self.recipe.model if place in ("base", "start") else self.recipe.model.model_copy(update={"path": place})

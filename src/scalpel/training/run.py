@@ -22,6 +22,7 @@ from scalpel.engine.vllm_sampler import VllmSampler
 from scalpel.evaluation.probes import Probe, make_probes
 from scalpel.keep import Dual, RetentionFloor, make_sets
 from scalpel.models.adapters import adapt
+from scalpel.models.owned import Owned, take_over
 from scalpel.models.state_dict import overwrite
 from scalpel.pair import interpolate
 from scalpel.runs.files import put
@@ -151,13 +152,21 @@ class TrainingRun:
         return self.vllm
 
     def owned_modules(self, index: int) -> nn.ModuleDict:
-        """What the stage's parts own: made anew, or the earlier stage's own where its optimiser is kept."""
+        """What the stage's parts own: as it lies beside the weights with which the stage starts, else made anew; or the
+        earlier stage's own where its optimiser is kept."""
         plan = self.plans[index]
         torch.manual_seed(derive(self.recipe.seed, "owned", index))
         made = {name: make(width_of(self.engine.model, name)).to(self.device) for name, make in plan.owned.items()}
+        if (place := self.models.place_of(plan.spec.start, index)) is not None:
+            take_over(made, place)
         if plan.spec.keep_optimiser and self.earlier:
             made |= {name: m for name, m in self.earlier.owned.items() if name in made}
         return nn.ModuleDict(made)
+
+    @property
+    def owned(self) -> Owned:
+        """The modules that the parts of the last stage own, which are saved with the model."""
+        return Owned(dict(self.engine.owned.items()), self.plans[-1].owners)
 
     def trainables_changed(self, stage: StageRun, moved: bool) -> None:
         """Notes what moves now: for checkpoints, for the cost of a backward pass, for anchors that weigh it. `moved`:
