@@ -12,7 +12,8 @@ LONGEST = 100  # letters of a name in a message
 AXES: dict[str, dict[str, Any]] = {
     axis: {}
     for axis in (
-        "selection", "source", "corruption", "credit", "objective", "scope", "anchor", "term", "slope", "task", "probe"
+        "selection", "source", "corruption", "credit", "objective", "scope", "anchor", "term", "slope", "task", "probe",
+        "keep set", "quantity", "verifier", "judge", "shaping",
     )
 }  # fmt: skip
 
@@ -29,12 +30,13 @@ def register(axis: str, name: str) -> Callable[[Any], Any]:
     return enter
 
 
-def lookup(axis: str, name: str) -> Any:
-    """The part under that name. Raises ValueError that names the nearest ones if there is none."""
+def lookup(axis: str, name: str, called: str = "") -> Any:
+    """The part under that name. Raises ValueError that names the nearest ones if there is none; `called` is what the
+    message calls it, if not by its axis."""
     try:
         return AXES[axis][name]
     except KeyError:
-        raise ValueError(unknown(axis, name, AXES[axis])) from None
+        raise ValueError(unknown(called or axis, name, AXES[axis])) from None
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:

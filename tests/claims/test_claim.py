@@ -47,7 +47,7 @@ def test_keys_of_the_quantity_are_taken_over_too_and_a_best_arm_gives_way_to_a_n
         ('what = "moved", arm = "fast"', 'what = "moves", arm = "fast"', "did you mean 'moved'?"),
         ('what = "moved", arm = "fast"', 'arm = "fast"', "does not say `what`"),
         ('what = "moved", arm = "fast"', 'what = "moved"', "needs an `arm`"),
-        ('what = "moved", arm = "fast"', 'what = "accuracy", arm = "fast"', "needs 'probe'"),
+        ('what = "moved", arm = "fast"', 'what = "accuracy", arm = "fast"', "accuracy has no 'probe'"),
         ('what = "moved", arm = "fast"', 'what = "gain", probe = "sya", arm = "fast"', "did you mean 'say'?"),
         ('what = "moved", arm = "fast"', 'what = "moved", arm = "fast", less = {arm = "slwo"}', "did you mean 'slow'?"),
         ('what = "moved", arm = "fast"', 'what = "gain", prob = "say", arm = "fast"', "did you mean 'probe'?"),

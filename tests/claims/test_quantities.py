@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from folders import Truth, write_comparison
-from scalpel.claims.quantities import QUANTITIES, UNITS, Missing, by_seed, schema
+from scalpel.binding.table import bind_table
+from scalpel.claims.quantities import UNITS, Missing, by_seed
 from scalpel.evaluation import ArmResults, load
+from scalpel.registry import AXES, lookup
 
 TRUTHS = {"sft": Truth(gain=0.9, lost=0.5), "grpo": Truth(gain=0.3, lost=0.1)}
 
@@ -21,7 +23,7 @@ def arms(tmp_path_factory) -> dict[str, ArmResults]:
 
 
 def taken(arm: ArmResults, what: str, **keys):
-    return QUANTITIES[what](arm, **keys)
+    return lookup("quantity", what)(arm, **keys)
 
 
 def test_gain_and_forgetting_are_those_of_the_runs(arms):
@@ -104,11 +106,20 @@ def test_two_probes_that_ask_the_same_items_are_compared_in_pairs(arms):
 
 
 def test_every_quantity_says_what_it_is_and_has_a_unit():
-    for name, fn in QUANTITIES.items():
+    for name, fn in AXES["quantity"].items():
         assert fn.__doc__ and name in UNITS
-    assert schema("gap") == {"probe": ..., "far": ...} and schema("gain") == {"probe": ""}
-    with pytest.raises(ValueError, match="did you mean 'gain'"):
-        schema("gains")
+
+
+def test_keys_of_a_quantity_are_checked_as_those_of_a_part():
+    for table, words in (
+        ({"what": "gains"}, "unknown quantity 'gains': did you mean 'gain'"),
+        ({"what": "gain", "prob": "facts"}, "unknown key 'prob': did you mean 'probe'"),
+        ({"what": "gap", "probe": "facts"}, "gap has no 'far'"),
+        ({"what": "logged", "name": 3}, "logged.name is 3, but must be text"),
+        ({"what": "forgetting-at", "accuracy": 2}, "accuracy is 2, but must be a number from 0 to 1"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            bind_table("quantity", table["what"], table, named="what")
 
 
 def test_weight_change_that_is_not_known_is_missing(arms, tmp_path):

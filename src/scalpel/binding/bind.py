@@ -11,10 +11,10 @@ import inspect
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from functools import cache
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
@@ -37,6 +37,12 @@ class Key:
     default: Any = REQUIRED
 
 
+class Words(NamedTuple):
+    """In an annotation: what a value must be, in words."""
+
+    text: str
+
+
 def keys_of(*functions: Callable[..., Any], without: Collection[str] = ()) -> dict[str, Key]:
     """The keys of a table that goes to these functions: their keyword-only arguments, all arguments where they have
     none; less what is handed to them otherwise."""
@@ -49,8 +55,21 @@ def _keys(fn: Callable[..., Any]) -> dict[str, Key]:
         p for p in inspect.signature(fn).parameters.values() if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
     ]
     only = [p for p in parameters if p.kind is p.KEYWORD_ONLY] or parameters
-    hints = get_type_hints(fn, include_extras=True)
+    hints = hints_of(fn)
     return {p.name: Key(hints.get(p.name, Any), p.default) for p in only}
+
+
+def hints_of(fn: Callable[..., Any]) -> dict[str, Any]:
+    """The annotations of a function's arguments, or of those by which a class is made."""
+    target = fn.__init__ if isinstance(fn, type) and not is_dataclass(fn) else fn  # type: ignore[misc]
+    try:
+        return get_type_hints(target, include_extras=True)
+    except NameError as error:
+        name = getattr(fn, "__name__", repr(fn))
+        raise ValueError(
+            f"an annotation of {name} names {error.name!r}, which its module doesn't have: import it there, and not "
+            "under TYPE_CHECKING alone"
+        ) from None
 
 
 def bound_table(place: str, table: Any, keys: Mapping[str, Key]) -> dict[str, Any]:
@@ -68,7 +87,7 @@ def bound_table(place: str, table: Any, keys: Mapping[str, Key]) -> dict[str, An
 
 def checked_value(place: str, value: Any, wanted: Any) -> Any:
     """The value as the annotation wants it; a list where it wants a tuple."""
-    if wanted is Any:
+    if bare(wanted) is Any:
         return value
     value = plain(value, place)
     try:  # as JSON, which has lists and no tuples, so that a list fits either and all else is strict
@@ -152,6 +171,8 @@ def bare(wanted: Any) -> Any:
 def described(wanted: Any) -> str:
     """What a value must be, in words: "an integer of 1 or more"."""
     origin, args = get_origin(wanted), get_args(wanted)
+    if origin is Annotated and (words := next((m for m in args[1:] if isinstance(m, Words)), None)):
+        return words.text
     if origin is Annotated:
         return within(described(args[0]), args[1:])
     if origin is Literal:

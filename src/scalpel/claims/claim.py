@@ -31,7 +31,9 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from scalpel.claims.quantities import schema
+import scalpel.claims.quantities  # noqa: F401  (registers the quantities)
+from scalpel.binding.bind import Key
+from scalpel.binding.table import bind_table
 from scalpel.config.recipe import (
     Recipe,
     Strict,
@@ -41,7 +43,9 @@ from scalpel.config.recipe import (
 )
 from scalpel.registry import unknown
 
-PICKS = ("arm", "best", "chosen_on", "seeds")
+PICKS = {  # which arm, in which seeds
+    "arm": Key(str, ""), "best": Key(list[str], []), "chosen_on": Key(list[int], []), "seeds": Key(list[int], []),
+}  # fmt: skip
 PARTS = ("given", "tests", "besides")
 
 
@@ -135,23 +139,16 @@ def number(table: Mapping[str, Any]) -> Number:
     found = dict(table)
     taken = found.pop("less", None)
     less = None if taken is None else number(filled(taken, found))
-    what = found.pop("what", None)
-    if not isinstance(what, str):
+    if not isinstance(what := found.get("what"), str):
         raise ValueError(f"{dict(table)} does not say `what` it is a number of, as in what = 'gain'")
-    keys = schema(what)
-    own = {key: found.pop(key) for key in PICKS if key in found}
-    for key in found:
-        if key not in keys:
-            raise ValueError(f"{what!r}: {unknown('key', key, {*keys, *PICKS, 'what'})}")
-    for key, default in keys.items():
-        if default is ... and key not in found:
-            raise ValueError(f"{what!r} needs {key!r}, but {dict(table)} has none")
+    bound = bind_table("quantity", what, found, named="what", common=PICKS)
+    own = {key: value for key, value in bound.common.items() if key in PICKS}
     if ("arm" in own) == ("best" in own):
         raise ValueError(f"{dict(table)} needs an `arm`, or the arms of which the `best` is taken")
     if bool(own.get("best")) != bool(own.get("chosen_on")):
         raise ValueError("`best` and `chosen_on`, the seeds on which it is chosen, belong together: give both")
     lists = {key: tuple(own[key]) for key in ("best", "chosen_on", "seeds") if key in own}
-    return Number(what, str(own.get("arm", "")), **lists, keys=found, less=less)
+    return Number(what, str(own.get("arm", "")), **lists, keys=bound.arguments, less=less)
 
 
 def tables(path: Path) -> dict[str, Any]:

@@ -20,10 +20,11 @@ from typing import Any, Literal
 import numpy as np
 
 from scalpel.claims.claim import PARTS, Check, Claim, Number
-from scalpel.claims.quantities import QUANTITIES, UNITS, Measured, Missing
+from scalpel.claims.quantities import UNITS, Measured, Missing
 from scalpel.evaluation.number_words import listed
 from scalpel.evaluation.results import ArmResults
 from scalpel.evaluation.statistics import DRAWS, Interval, interval
+from scalpel.registry import lookup
 
 Outcome = Literal["holds", "fails", "open", "missing"]
 Verdict = Literal["replicates", "doesn't", "not testable here"]
@@ -83,7 +84,7 @@ def taken(side: Number | float, arms: Mapping[str, ArmResults], failed: Mapping[
     for name in side.arms:
         if name not in arms:
             raise Missing(f"{name} gave no result: {failed.get(name, 'it was left out of the comparison')}")
-    measure = QUANTITIES[side.what]
+    measure = lookup("quantity", side.what)
     name = side.arm or max(side.best, key=lambda name: measure(among(arms[name], side.chosen_on), **side.keys).mean)
     found = measure(among(arms[name], side.seeds), **side.keys)
     return found.minus(taken(side.less, arms, failed)) if side.less else found

@@ -19,7 +19,7 @@ from scalpel.config.plan import Plan, Stream, assemble, bound
 from scalpel.config.recipe import PartSpec, Recipe, StageSpec
 from scalpel.data import chat_template
 from scalpel.data.example import asked
-from scalpel.evaluation.probes import make_probes, read_choices
+from scalpel.evaluation.probes import make_probes
 from scalpel.keep import refuse_sets
 from scalpel.rewards.tables import refuse_rewards
 from scalpel.rewards.user import Users, imported
@@ -84,13 +84,7 @@ def refuse_stage(stage: StageSpec, place: str) -> None:
             with placed(f"{place}.anchors.{k}"):
                 bound("source", PartSpec.model_validate(anchor.hyper["source"]))
     if stage.keep and stage.keep.floor:
-        refuse_sets(stage.keep.sets)
-        for k, table in enumerate(stage.keep.sets):
-            with placed(f"keep.sets.{k}"):
-                if "path" in table:
-                    read_choices(table["path"])
-                else:
-                    tasks.make(table["task"], f"keep.sets.{k}.task")
+        refuse_sets(stage.keep.sets, tasks.make)
 
 
 def refuse_arms(arms: Sequence[Any]) -> None:

@@ -1,4 +1,4 @@
-"""Probes: ways to measure a model item by item. Each is registered in the axis `probe`.
+"""Probes: ways to measure a model item by item. Each is a file here that registers a function or class as a `probe`.
 
 kind        what the model does                              what is measured
 `generate`  answers greedily; the task verifies the answer   right or wrong, log p of the right answer
@@ -19,9 +19,12 @@ from scalpel.evaluation.probes.drift import Drift
 from scalpel.evaluation.probes.generate import Generate
 from scalpel.evaluation.probes.given import Given
 from scalpel.evaluation.probes.item import ItemResult, Probe, Role
-from scalpel.evaluation.probes.make import make_probe, make_probes
+from scalpel.evaluation.probes.make import make_probes
 from scalpel.evaluation.probes.revised import Revised
 from scalpel.evaluation.probes.sampled import Sampled
+from scalpel.registry import gather_parts
+
+gather_parts(__name__, __path__)
 
 __all__ = [
     "Choice",
@@ -35,7 +38,6 @@ __all__ = [
     "Role",
     "Sampled",
     "choices",
-    "make_probe",
     "make_probes",
     "read_choices",
 ]

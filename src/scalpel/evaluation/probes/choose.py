@@ -9,12 +9,13 @@ normalised form is `acc_norm` of the LM Evaluation Harness.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any, Self
 
+from scalpel.binding.bounds import Count, Seed
 from scalpel.evaluation.probes.item import ItemResult, Role, distinct
 from scalpel.registry import register
 from scalpel.runs.json_files import read_jsonl
@@ -32,8 +33,14 @@ class Choice:
     choices: tuple[str, ...]
     answer: int
 
+    @property
+    def question(self) -> Hashable:
+        return self.prompt, self.choices
 
-@register("probe", "choose")
+
+Choices = tuple[Choice, ...]
+
+
 @dataclass(frozen=True)
 class Choose:
     """Multiple choice by log-probability; a minimal pair is two choices without a prompt."""
@@ -51,6 +58,9 @@ class Choose:
     def only(self, ids: Collection[str]) -> Self:
         """The same probe on the items with these ids. Raises ValueError if none of its items has one of them."""
         return replace(self, items=tuple(item for item in self.items if item.id in ids))
+
+    def questions(self) -> Iterable[Hashable]:
+        return [item.question for item in self.items]
 
     def run(self, engine: Engine, reference: Engine | None = None) -> list[ItemResult]:
         rows = [row(engine, item.prompt, choice) for item in self.items for choice in item.choices]
@@ -128,6 +138,19 @@ def read_choices(path: str | Path, n: int | None = None, seed: int = 0) -> tuple
     if not path.is_file():
         raise ValueError(f"there is no file {path}; give a JSONL file with `good`/`bad` or `choices` rows")
     found = choices(read_jsonl(path, mend="mend the line or remove it"), str(path))
-    if n is None or n >= len(found):
-        return found
-    return tuple(found[index] for index in sorted(Random(seed).sample(range(len(found)), n)))
+    return drawn(found, n, seed)
+
+
+def drawn(items: Sequence[Choice], n: int | None, seed: int) -> Choices:
+    """n of the items, drawn by the seed, in their order; all of them where n is not given."""
+    if n is None or n >= len(items):
+        return tuple(items)
+    return tuple(items[index] for index in sorted(Random(seed).sample(range(len(items)), n)))
+
+
+@register("probe", "choose")
+def choose(
+    name: str, role: Role, *, path: Choices, n: Count | None = None, seed: Seed = 0, normalise: bool = False
+) -> Choose:
+    """Picks the choice of greatest log-probability. `path` is a JSONL file, of which the program reads the choices."""
+    return Choose(name, drawn(path, n, seed), normalise, role)

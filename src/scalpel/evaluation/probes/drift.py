@@ -9,12 +9,13 @@ measured on text that is likely under the base.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Self
 from weakref import WeakKeyDictionary
 
-from scalpel.data.example import Prompt
+from scalpel.binding.bounds import Count, Seed, Tokens
+from scalpel.data.example import Prompt, Split, Task, asked
 from scalpel.evaluation.probes.choose import row
 from scalpel.evaluation.probes.item import (
     ItemResult,
@@ -33,7 +34,6 @@ Row = tuple[list[int], list[int]]
 _written: WeakKeyDictionary[Engine, dict[str, list[Row]]] = WeakKeyDictionary()
 
 
-@register("probe", "drift")
 @dataclass(frozen=True)
 class Drift:
     """KL divergence from the base on `texts`, or on what the base writes after `prompts`; exactly one of the two."""
@@ -62,6 +62,9 @@ class Drift:
     def only(self, ids: Collection[str]) -> Self:
         return replace(self, kept=frozenset(ids))
 
+    def questions(self) -> Iterable[str]:
+        return map(prompt_text, self.prompts)
+
     def run(self, engine: Engine, reference: Engine | None = None) -> list[ItemResult]:
         if reference is None:
             raise ValueError(f"probe {self.name!r} measures the drift from a base: give the base as `reference`")
@@ -72,7 +75,7 @@ class Drift:
             )
             if (self.kept is None or id in self.kept) and prompt_completion[1]
         ]
-        drifts = drift(engine, [rows for _, _, rows in chosen], reference)
+        drifts = divergences(engine, [rows for _, _, rows in chosen], reference)
         return [
             ItemResult(id, None, value, reference.tokens.text(completion), prompt)
             for (id, prompt, (_, completion)), value in zip(chosen, drifts, strict=True)
@@ -98,8 +101,27 @@ class Drift:
         return [(prompt, list(group[0].ids)) for prompt, group in zip(prompts, groups, strict=True)]
 
 
-def drift(engine: Engine, rows: list[Row], reference: Engine) -> list[float]:
+def divergences(engine: Engine, rows: list[Row], reference: Engine) -> list[float]:
     """Mean KL(engine ‖ reference) of each row, in nats per token; zero, without a forward pass, for the base itself."""
     if engine is reference or not rows:
         return [0.0] * len(rows)
     return engine.kl(rows, reference)
+
+
+@register("probe", "drift")
+def drift(
+    name: str,
+    role: Role,
+    *,
+    texts: tuple[str, ...] = (),
+    prompts: tuple[Prompt, ...] = (),
+    task: Task | None = None,
+    n: Count | None = None,
+    split: Split = "test",
+    seed: Seed = 0,
+    max_tokens: Tokens = 64,
+) -> Drift:
+    """Compares with the base on neutral text: `texts`, or what the base writes after `prompts` or a task's prompts."""
+    if task is not None:
+        prompts = (*prompts, *(example.prompt for example in asked(task, split, n, seed, 64)))
+    return Drift(name, texts, prompts, max_tokens, seed, role)

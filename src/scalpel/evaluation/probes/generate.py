@@ -5,10 +5,11 @@ right_i = [score(answer_i) ≥ 1].   value_i = Σ_t log p(demonstration token t 
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Self
 
+from scalpel.binding.bounds import Count, Seed, Tokens
 from scalpel.data.example import (
     Example,
     Split,
@@ -22,6 +23,7 @@ from scalpel.evaluation.probes.item import (
     answer_of,
     chosen,
     prompt_text,
+    question,
 )
 from scalpel.registry import register
 from scalpel.rewards.scored import unread
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
     from scalpel.engine import Engine, Sampling
 
 
-@register("probe", "generate")
 @dataclass(frozen=True)
 class Generate:
     """`n` items of a task's split, answered by greedy decoding. An item is right if its score is 1.
@@ -62,6 +63,9 @@ class Generate:
 
     def only(self, ids: Collection[str]) -> Self:
         return replace(self, ids=frozenset(ids))
+
+    def questions(self) -> Iterable[str]:
+        return map(question, self.items())
 
     def run(self, engine: Engine, reference: Engine | None = None) -> list[ItemResult]:
         items = self.items()
@@ -105,6 +109,23 @@ class Generate:
         from scalpel.engine import Sampling
 
         return Sampling(max_tokens=self.max_tokens, temperature=temperature, stop=self.stop)
+
+
+@register("probe", "generate")
+def generate(
+    name: str,
+    role: Role,
+    answer_tokens: int,
+    *,
+    task: Task,
+    n: Count | None = None,
+    split: Split = "test",
+    seed: Seed = 0,
+    max_tokens: Tokens | None = None,
+    stop: tuple[str, ...] = (),
+) -> Generate:
+    """Answers greedily; the task verifies. `answer_tokens` is how long an answer may be unless max_tokens says so."""
+    return Generate(name, task, n, split, seed, max_tokens or answer_tokens, stop, role)
 
 
 def right_answer(example: Example) -> str:

@@ -10,12 +10,14 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Self
 
-from scalpel.data.example import Example, answered, named
+from scalpel.binding.bounds import Count, Seed
+from scalpel.data.example import Example, Split, Task, answered, asked, named
 from scalpel.evaluation.probes.item import (
     ItemResult,
     Role,
     distinct,
     prompt_text,
+    question,
 )
 from scalpel.registry import register
 
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
     from scalpel.engine import Engine
 
 
-@register("probe", "given")
 @dataclass(frozen=True)
 class Given:
     """Mean log-probability per token of each example's completion, or else of its answer, or of the assistant's last
@@ -47,15 +48,24 @@ class Given:
     def only(self, ids: Collection[str]) -> Self:
         return replace(self, examples=tuple(e for e in self.examples if e.id in ids))
 
+    def questions(self) -> Iterable[str]:
+        return map(question, self.examples)
+
     def run(self, engine: Engine, reference: Engine | None = None) -> list[ItemResult]:
         pairs = [answered(example) for example in self.examples]
         rows = [engine.tokens.last(example) for example in self.examples]
         return [
-            ItemResult(example.id, None, mean(logps), "", prompt_text(asked), text)
-            for example, (asked, text), logps in zip(self.examples, pairs, engine.logps(rows), strict=True)
+            ItemResult(example.id, None, mean(logps), "", prompt_text(prompt), text)
+            for example, (prompt, text), logps in zip(self.examples, pairs, engine.logps(rows), strict=True)
         ]
 
 
 def mean(values: Iterable[float]) -> float:
     values = list(values)
     return sum(values) / len(values)
+
+
+@register("probe", "given")
+def given(name: str, role: Role, *, task: Task, n: Count | None = None, split: Split = "test", seed: Seed = 0) -> Given:
+    """Scores text that it is given."""
+    return Given(name, tuple(asked(task, split, n, seed, 200)), role)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, Self
 
-from scalpel.data.example import Example, Prompt
+from scalpel.data.example import Example, Prompt, answered
 
 if TYPE_CHECKING:
     from scalpel.engine import Engine, Sample
@@ -64,12 +64,22 @@ class Probe(Protocol):
         """The same probe on some of its items."""
         ...
 
+    def questions(self) -> Iterable[Hashable]:
+        """What each item asks: keep sets leave these out. See `question`."""
+        ...
+
 
 def prompt_text(prompt: Prompt) -> str:
     """A prompt as text for a reader: text unchanged, messages as `role: content` lines."""
     if isinstance(prompt, str):
         return prompt
     return "\n".join(f"{message['role']}: {message['content']}" for message in prompt)
+
+
+def question(example: Example) -> str:
+    """What an example asks, as text; where it asks nothing, the text itself."""
+    asked, text = answered(example)
+    return prompt_text(asked) or text
 
 
 def distinct(name: str, ids: Sequence[str]) -> None:

@@ -12,17 +12,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from scalpel.data.example import Example
+from scalpel.binding.bounds import Count, Few, Seed, Tokens
+from scalpel.data.example import Example, Split, Task
 from scalpel.data.prompts import asked_again
 from scalpel.evaluation.probes.generate import Generate
-from scalpel.evaluation.probes.item import Answer, answer_of
+from scalpel.evaluation.probes.item import Answer, Role, answer_of
 from scalpel.registry import register
 
 if TYPE_CHECKING:
     from scalpel.engine import Engine
 
 
-@register("probe", "revised")
 @dataclass(frozen=True)
 class Revised(Generate):
     """As `generate`, over at most `turns` turns with the user message `again` between them. One turn is `generate`."""
@@ -51,3 +51,24 @@ class Revised(Generate):
                 prompts[i] = asked_again(prompts[i], answers[i].text, self.again)
             going = [i for i in going if not (self.oracle and self.task.score(answers[i].text, items[i]) >= 1.0)]
         return answers
+
+
+@register("probe", "revised")
+def revised(
+    name: str,
+    role: Role,
+    answer_tokens: int,
+    *,
+    task: Task,
+    n: Count | None = None,
+    split: Split = "test",
+    seed: Seed = 0,
+    max_tokens: Tokens | None = None,
+    stop: tuple[str, ...] = (),
+    turns: Few = Revised.turns,
+    again: str = Revised.again,
+    oracle: bool = True,
+) -> Revised:
+    """Answers greedily, and is asked again where that was wrong."""
+    limit = max_tokens or answer_tokens
+    return Revised(name, task, n, split, seed, limit, stop, role, turns=turns, again=again, oracle=oracle)

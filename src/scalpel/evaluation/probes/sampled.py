@@ -19,10 +19,12 @@ Source   pass@k: Chen et al. 2021 (arXiv 2107.03374), for n = k; diversity of th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Self
 
+from scalpel.binding.bounds import Count as Items
+from scalpel.binding.bounds import Few, Seed, Temperature, Tokens
 from scalpel.binding.patterns import compiled, search
 from scalpel.data.example import (
     Example,
@@ -38,6 +40,7 @@ from scalpel.evaluation.probes.item import (
     answer_of,
     chosen,
     prompt_text,
+    question,
 )
 from scalpel.registry import register, unknown
 from scalpel.rewards.scored import unread
@@ -78,7 +81,6 @@ UNITS = {
 }
 
 
-@register("probe", "sampled")
 @dataclass(frozen=True)
 class Sampled:
     """`k` samples for each of `n` items, and the statistic `of` them. `pattern` is the regular expression that the
@@ -130,6 +132,9 @@ class Sampled:
     def only(self, ids: Collection[str]) -> Self:
         return replace(self, ids=frozenset(ids))
 
+    def questions(self) -> Iterable[str]:
+        return map(question, self.items())
+
     def run(self, engine: Engine, reference: Engine | None = None) -> list[ItemResult]:
         from scalpel.engine import Sampling
 
@@ -156,3 +161,25 @@ class Sampled:
         return ItemResult(
             example.id, None, value, texts[0], prompt, right, unread=majority(not_read), cut_off=majority(cut)
         )
+
+
+@register("probe", "sampled")
+def sampled(
+    name: str,
+    role: Role,
+    answer_tokens: int,
+    *,
+    task: Task,
+    of: str = "solved",
+    n: Items | None = None,
+    k: Few = 16,
+    split: Split = "test",
+    seed: Seed = 0,
+    max_tokens: Tokens | None = None,
+    temperature: Temperature = 1.0,
+    stop: tuple[str, ...] = (),
+    pattern: str = "",
+) -> Sampled:
+    """Takes k samples and gives one number of them: `of` says which."""
+    limit = max_tokens or answer_tokens
+    return Sampled(name, task, of, n, k, split, seed, limit, temperature, stop, pattern, role)

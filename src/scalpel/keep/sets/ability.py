@@ -1,0 +1,46 @@
+"""What a keep set is, and the items that it may have: those that the ledger does not measure."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Hashable, Sequence
+from typing import TypeVar
+
+from scalpel.data.example import Example, Task, asked
+from scalpel.engine import Engine
+from scalpel.evaluation.probes.item import question
+
+Row = tuple[list[int], list[int]]
+Item = TypeVar("Item")
+
+
+class Ability(ABC):
+    """Something the base can do, as items of one or more yes-or-no units."""
+
+    name: str
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def flags(self, engine: Engine, chosen: Sequence[int]) -> list[list[bool]]:
+        """For each chosen item, which of its units the model gets right."""
+
+    def known(self, base: Engine) -> list[list[bool]]:
+        """For each item, which of its units are to be kept: those that the base gets right."""
+        return self.flags(base, range(len(self)))
+
+
+def examples_of(name: str, task: Task, n: int | None, seed: int, measured: Collection[Hashable]) -> list[Example]:
+    """Items of the task's keep split, less the questions that the ledger asks."""
+    examples = asked(task, "keep", n, seed, 256)
+    if not examples:
+        raise ValueError(f"keep set {name!r}: its task has no items in the split 'keep': give it a share, or a file")
+    return unmeasured(name, [example for example in examples if question(example) not in measured])
+
+
+def unmeasured(name: str, items: list[Item]) -> list[Item]:
+    """The items that are left once those of the ledger are out."""
+    if not items:
+        raise ValueError(f"keep set {name!r} has no items but those that the ledger measures: add other items")
+    return items

@@ -1,0 +1,102 @@
+"""A file that lies in the folder of an axis is registered, and what it registers is bound by its signature."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scalpel.config.recipe import parse
+from scalpel.evaluation.probes import make_probes
+from scalpel.experiments.preflight import refuse_recipe
+from scalpel.registry import AXES, lookup
+
+GATHER = "from scalpel.registry import gather_parts\ngather_parts(__name__, __path__)\n"
+PROBE = '''
+"""How many characters a model's questions have: needs no model."""
+from scalpel.binding.bounds import Count
+from scalpel.data.example import Task
+from scalpel.registry import register
+
+
+@register("probe", "asked-length")
+class AskedLength:
+    kind, unit = "asked-length", "characters"
+
+    def __init__(self, name: str, role: str, *, task: Task, n: Count = 2, least: int = 0) -> None:
+        self.name, self.role, self.least = name, role, least
+        self.items = task.examples("test", n)
+
+    def questions(self):
+        return [example.prompt for example in self.items]
+
+    def only(self, ids):
+        return self
+
+    def run(self, engine, reference=None):
+        return []
+'''
+CODE: dict[str, str] = {
+    "probe": PROBE,
+    "keep set": '@register("keep set", "new")\ndef new(name: str, *, task: dict, share: float = 1.0): ...',
+    "quantity": '@register("quantity", "new")\ndef new(arm, *, probe: str = ""): ...',
+    "objective": '@part("objective", "new")\ndef new(out, batch, *, beta: float = 1.0): ...',
+    "credit": '@part("credit", "new")\ndef new(out, batch, *, beta: float = 1.0): ...',
+    "source": '@part("source", "new")\ndef new(draw, *, size: int = 1): ...',
+    "scope": '@part("scope", "new")\ndef new(model, hands, *, rank: int = 1): ...',
+    "anchor": '@part("anchor", "new")\ndef new(out, batch, *, beta: float = 1.0): ...',
+    "selection": '@part("selection", "new")\ndef new(draw, *, least: float = 1.0): ...',
+    "corruption": '@part("corruption", "new")\ndef new(batch, *, share: float = 1.0): ...',
+    "verifier": '@register("verifier", "new")\ndef new(completion, example, *, least: float = 1.0): ...',
+}
+IMPORTS = "from scalpel.part import part\nfrom scalpel.registry import register\n"
+RECIPE: dict[str, Any] = {
+    "model": "m",
+    "task": {"name": "world/reverse"},
+    "train": {"method": "sft"},
+    "measure": {"probes": [{"name": "a", "kind": "asked-length", "task": {"name": "world/reverse"}, "n": 3}]},
+}
+
+
+@pytest.fixture
+def laid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A package with one file, found as those of the axes' own folders are."""
+    axis = request.param
+    folder = tmp_path / "laid_there"
+    folder.mkdir()
+    (folder / "__init__.py").write_text(GATHER)
+    (folder / "new.py").write_text(IMPORTS + CODE[axis])
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(AXES, axis, dict(AXES[axis]))
+    import_module("laid_there")
+    yield axis
+    for name in ("laid_there", "laid_there.new"):
+        del sys.modules[name]
+
+
+@pytest.mark.parametrize("laid", CODE, indirect=True)
+def test_a_file_in_the_folder_of_an_axis_is_registered(laid: str) -> None:
+    assert lookup(laid, "asked-length" if laid == "probe" else "new")
+
+
+@pytest.mark.parametrize("laid", ["probe"], indirect=True)
+def test_a_recipe_uses_a_new_probe_by_its_name_and_keys(laid: str) -> None:
+    recipe = parse(RECIPE)
+    refuse_recipe(recipe)
+    from scalpel import tasks
+
+    (probe,) = make_probes(recipe.measure.probes, "", tasks.make)
+    assert probe.role == "target" and len(list(probe.questions())) == 3
+    for override, words in (
+        ("measure.probes.0.leest=1", "measure.probes.0: unknown key 'leest': did you mean 'least'"),
+        ("measure.probes.0.n=0", "measure.probes.0.n is 0, but must be an integer from 1"),
+        ("measure.probes.0.kind='asked-lenght'", "unknown kind of probe 'asked-lenght': did you mean 'asked-length'"),
+        ("measure.probes.0.task.name='world/revers'", "measure.probes.0.task: unknown task 'world/revers'"),
+    ):
+        with pytest.raises(ValueError) as error:
+            refuse_recipe(parse(RECIPE, [override]))
+        assert words in str(error.value)
