@@ -24,7 +24,7 @@ workers.cores = lambda: 2
 workers.GRACE = float(os.environ.get("GRACE", 5.0))
 
 
-def started():
+def process_context():
     if os.environ.get("WAY") == "spawn":
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
@@ -32,7 +32,7 @@ def started():
     return context
 
 
-workers.started = started
+workers.process_context = process_context
 
 
 def steps(folder, name, report):

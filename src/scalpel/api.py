@@ -65,13 +65,13 @@ def compare(
 ) -> Path:
     """Runs every arm of a recipe in every seed, writes the report, and returns the folder that holds it all."""
     from scalpel.experiments.compare import compare as run_arms
-    from scalpel.experiments.compare_resume import over
+    from scalpel.experiments.compare_resume import is_finished
     from scalpel.runs.targets import claimed
 
     resolved = recipe_of(recipe, overrides)
     folder = Path(out) if out is not None else RUNS / resolved.name
     with progress or Progress(quiet=True) as shown, claimed(folder, "comparison", resume=resume) as begun:
-        if begun and over(folder, resolved):
+        if begun and is_finished(folder, resolved):
             return folder
         try:
             run_arms(resolved, folder, resume=resume, progress=shown)
@@ -122,7 +122,7 @@ def measure(
     from scalpel import tasks
     from scalpel.evaluation import make_probes, save
     from scalpel.experiments.data_inventory import inventory
-    from scalpel.experiments.pair import ledgers, opened, probe_base
+    from scalpel.experiments.pair import ledgers, load_pair, probe_base
     from scalpel.runs.atomic import write_json
     from scalpel.runs.targets import claimed
 
@@ -137,13 +137,13 @@ def measure(
     place = nullcontext() if out is None else claimed(Path(out), "ledger")
     with progress or Progress(quiet=True) as shown, place:
         shown.say(data.words)
-        engines = opened(base, tuned, device, dtype)
+        engines = load_pair(base, tuned, device, dtype)
         before = probe_base(ready, engines[0], shown)
-        books = ledgers(spec, ready, engines, before, recipe.seed, shown)
+        found_ledgers = ledgers(spec, ready, engines, before, recipe.seed, shown)
         if out is not None:
-            save(out, books)
+            save(out, found_ledgers)
             write_json(Path(out) / "data.json", data.state())
-    return books
+    return found_ledgers
 
 
 def probing(probes: str | Path | Mapping[str, Any] | Recipe, base: str | Path) -> Recipe:
@@ -160,11 +160,11 @@ def probing(probes: str | Path | Mapping[str, Any] | Recipe, base: str | Path) -
 
 def diff(base: str | Path, tuned: str | Path) -> dict[str, Any]:
     """How far the weights moved, by component and layer: relative Frobenius norm, and share of entries moved."""
-    from scalpel.experiments.pair import sides
+    from scalpel.experiments.pair import weights_of_pair
     from scalpel.pair import Pair
     from scalpel.pair.anatomy import change, table
 
-    return table(change(Pair(*sides(base, tuned))))
+    return table(change(Pair(*weights_of_pair(base, tuned))))
 
 
 def merge(adapter: str | Path, *, out: str | Path | None = None) -> Path:

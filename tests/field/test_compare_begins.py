@@ -14,7 +14,7 @@ from scalpel.config.recipe import parse, write
 from scalpel.experiments import single
 from scalpel.experiments.compare import checked, compare
 from scalpel.experiments.compare_data import differences, shared_inventory
-from scalpel.experiments.compare_resume import INPUTS, occupy, over, read_by
+from scalpel.experiments.compare_resume import INPUTS, is_finished, occupy, read_by
 from scalpel.runs.progress import Progress
 
 TABLES = {
@@ -112,7 +112,7 @@ def test_the_rows_of_all_arms_and_of_the_tuning_are_in_it(at):
         ("tuning of learning rates", "jsonl:data.jsonl"),
     ]
     assert found.notes[-1] == (
-        "the arms don't learn from the same rows: sft from jsonl:data.jsonl; own from jsonl:other.jsonl"
+        "the arms don't train on the same rows: sft from jsonl:data.jsonl; own from jsonl:other.jsonl"
     )
 
 
@@ -197,17 +197,17 @@ def test_going_on_says_what_changed_and_refuses_files_that_did(at, caplog):
         occupy(folder, made, read_by([made]), resume=False)
     with caplog.at_level(logging.WARNING, "scalpel"):
         occupy(folder, recipe(**over_it, compare__workers=2), read_by([made]), resume=True)
-    assert "going on with changes: compare.workers: was 1, now 2" in caplog.text
+    assert "resuming with changed keys: compare.workers: was 1, now 2" in caplog.text
     assert "workers = 2" in (folder / "recipe.toml").read_text()
     (at.folder / "code.py").write_text("def f(completions): return [0.5] * len(completions)\n")
-    with pytest.raises(ValueError, match=r"code\.py \(rewards\): its digest was .* compare anew in another folder"):
+    with pytest.raises(ValueError, match=r"code\.py \(rewards\): its digest was .* another folder"):
         occupy(folder, made, read_by([made]), resume=True)
 
 
 def test_a_finished_comparison_stays_unless_its_verdict_would_be_another(at, caplog):
     (at.folder / "recipe.toml").write_text(write(recipe()))
     (at.folder / "comparison.json").write_text('{"verdict": {}}')
-    assert over(at.folder, recipe(threads=1)) and "is finished: nothing was run again" in caplog.text
-    assert not over(at.folder, recipe(compare__price=2.0))
+    assert is_finished(at.folder, recipe(threads=1)) and "is finished: nothing was run" in caplog.text
+    assert not is_finished(at.folder, recipe(compare__price=2.0))
     with pytest.raises(ValueError, match="begun with another recipe"):
-        over(at.folder, recipe(seed=3))
+        is_finished(at.folder, recipe(seed=3))

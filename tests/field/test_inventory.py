@@ -36,7 +36,7 @@ def test_a_source_that_several_ask_is_said_with_counts() -> None:
     assert train.given == train.readable == test.given == 100
     assert train.used + test.used == 100 and test.also_trained == 0 and choice.used == 3
     (note,) = found.notes
-    words = f"sums.jsonl: 100 rows: {train.used} train, {test.used} test, since training and probe 'sums' ask it"
+    words = f"sums.jsonl: 100 rows: {train.used} train, {test.used} test, since training and probe 'sums' use it"
     assert note == f"{words}; set shares or files to choose"
     rows = found.words.splitlines()
     assert rows[1].split() == ["source", "given", "readable", "split", "rows", "used"] and len(rows) == 6
@@ -58,7 +58,7 @@ def test_left_out_few_and_repeated_rows_are_said() -> None:
 def test_rows_that_are_both_trained_and_asked_are_said() -> None:
     found = inventory(recipe(SUMS, [{"name": "memorised", "task": SUMS, "split": "train"}]))
     assert [line.used for line in found.lines] == [100, 100]
-    assert any("probe 'memorised' asks 100 rows, of which 100 ask what is trained" in note for note in found.notes)
+    assert any("probe 'memorised' asks 100 rows, of which 100 are trained on" in note for note in found.notes)
     copy = Path("copy.jsonl")
     copy.write_text(Path("sums.jsonl").read_text())
     leaked = inventory(recipe(SUMS, [{"name": "held", "task": {"name": "jsonl", "path": "copy.jsonl"}}]))
@@ -73,5 +73,5 @@ def test_a_use_without_rows_is_refused() -> None:
 
 def test_items_that_are_made_are_said_with_their_number() -> None:
     found = inventory(recipe({"name": "world/sort"}))
-    assert found.notes == ["world/sort makes items as they are asked for: 1,024 of them, since data.items isn't set"]
+    assert found.notes == ["world/sort generates its items: 1,024 of them, since data.items isn't set"]
     assert found.lines[0].given is None and "given" not in found.words  # a column in which nothing stands is left out

@@ -28,10 +28,10 @@ recovery_items = 1
 {PROBES}"""
 LEADER = """
 import sys
-from scalpel.experiments import workers as crew
+from scalpel.experiments import workers
 
 if __name__ == "__main__":
-    crew.cores = lambda: 2
+    workers.cores = lambda: 2
     from scalpel.cli.app import app
 
     app(sys.argv[1:])

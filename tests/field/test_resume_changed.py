@@ -73,12 +73,12 @@ def test_a_finished_run_says_so_and_stays_and_a_new_one_is_begun_where_nothing_i
     made, folder = recipe(at, measure={"probes": [PROBE]}), tmp_path / "run"
     with caplog.at_level(logging.WARNING, "scalpel"):
         summary = run_recipe(made, folder, resume=True)
-    assert "holds no checkpoint to resume from: the run begins at its first step" in caplog.text
+    assert "holds no checkpoint to resume from: the run starts at its first step" in caplog.text
     before = content(folder)
     assert "trained.json" not in before and {"inputs.json", "summary.json", "model/config.json"} <= before.keys()
     with caplog.at_level(logging.WARNING, "scalpel"):
         assert run_recipe(made, folder, resume=True).keys() == summary.keys()
-    assert "is finished, after 4 steps: nothing was run again" in caplog.text
+    assert "is finished, after 4 steps: nothing was run" in caplog.text
     with pytest.raises(ValueError, match=r"steps: was 4, now 9.*let it end and begin .*start = .*run/model"):
         run_recipe(recipe(at, {"steps": 9}), folder, resume=True)
     with pytest.raises(ValueError, match="already holds a run: go on with --resume"):
@@ -269,7 +269,7 @@ def test_a_probe_that_fails_in_the_end_costs_no_training(at, tmp_path, monkeypat
     with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="broken"):
         failing(patch, "ledgers")
         run_recipe(made, folder)
-    assert "cut/model, and --resume measures it without training" in caplog.text
+    assert "cut/model, and --resume measures it" in caplog.text
     assert (folder / "model" / "model.safetensors").exists() and not (folder / "summary.json").exists()
     with monkeypatch.context() as patch:
         patch.setattr(single, "train", None)

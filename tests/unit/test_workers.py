@@ -1,4 +1,4 @@
-"""A crew of processes: results in order, what failed in its place, whatever way the processes begin."""
+"""A pool of worker processes: results in order, what failed in its place, whatever way the processes begin."""
 
 import os
 import sys
@@ -47,8 +47,8 @@ def two_cores(monkeypatch):
 
 def outcomes(workers: int) -> tuple[list, list]:
     told = []
-    with WorkerPool(workers, Progress(quiet=True)) as crew:
-        found = crew.run("jobs", JOBS, lambda k, outcome: told.append(k))
+    with WorkerPool(workers, Progress(quiet=True)) as pool:
+        found = pool.run("jobs", JOBS, lambda k, outcome: told.append(k))
     return found, told
 
 
@@ -61,8 +61,8 @@ def check(found: list, told: list) -> None:
 
 
 def test_one_worker_runs_here(two_cores):
-    with WorkerPool(1, Progress(quiet=True)) as crew:
-        assert crew.threads == 2 and crew.run("jobs", [WorkItem("here", where, ())]) == [os.getpid()]
+    with WorkerPool(1, Progress(quiet=True)) as pool:
+        assert pool.threads == 2 and pool.run("jobs", [WorkItem("here", where, ())]) == [os.getpid()]
 
 
 def test_a_job_that_fails_takes_no_other_with_it(two_cores):
@@ -77,4 +77,4 @@ def test_processes_of_their_own_give_what_this_one_gives(two_cores):
 def test_processes_begin_afresh_where_copies_are_not_safe(monkeypatch, platform, gpu):
     monkeypatch.setattr(module.sys, "platform", platform)
     monkeypatch.setattr("torch.cuda.is_available", lambda: gpu)
-    assert module.started().get_start_method() == "spawn"
+    assert module.process_context().get_start_method() == "spawn"

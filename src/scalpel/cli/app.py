@@ -129,7 +129,7 @@ def compare(recipe: Recipe, overrides: Overrides = None, out_folder: Out = None,
     folder = api.compare(recipe, overrides or (), out=out_folder, resume=resume, progress=Progress())
     terminal(folder, out)
     tell(f"The report is in {folder / 'report.html'}")
-    if failed := failures.of(folder):
+    if failed := failures.recorded(folder):
         say(UserError(failures.in_words(failed), FAILED))
         raise typer.Exit(FAILED)
 

@@ -1,1 +1,1 @@
-"""A recipe run to its end, several arms and seeds compared, and the tuning of their learning rates."""
+"""Experiments: a single run of a recipe, a comparison of arms over seeds, and the tuning of their learning rates."""

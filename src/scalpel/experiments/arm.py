@@ -1,4 +1,4 @@
-"""An arm of a comparison: one method as a recipe of its own."""
+"""An arm of a comparison: one method, as a recipe of its own."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from scalpel.config.plan import assemble
 from scalpel.config.recipe import CompareSpec, Recipe, parse
 from scalpel.runs.files import path_name
 
-ARM_KEYS = ("name", "stages", "learning_rates")  # of an arm's table; all others are its stage's
+ARM_KEYS = ("name", "stages", "learning_rates")  # keys of an arm's table that aren't keys of its stage
 
 
 @dataclass(frozen=True)
 class Arm:
-    """One method as a recipe, and the learning rates to try."""
+    """One method as a recipe, and the grid of learning rates to try."""
 
     name: str
     recipe: Recipe
@@ -24,6 +24,8 @@ class Arm:
 
 
 def arm_of(table: Mapping[str, Any], spec: CompareSpec, recipe: Recipe) -> Arm:
+    """The arm of a [[compare.arms]] table, with its stages assembled once as a check. Raises ValueError that names the
+    arm."""
     name = str(table.get("name") or table.get("method") or "")
     if not name:
         raise ValueError(f"the arm {dict(table)} needs a name")
@@ -42,7 +44,8 @@ def arm_of(table: Mapping[str, Any], spec: CompareSpec, recipe: Recipe) -> Arm:
 
 
 def measured_alike(arms: Sequence[Arm]) -> list[Arm]:
-    """The arms with one limit on the answers that are measured, whatever each samples with: the longest of them."""
+    """The arms with one `max_tokens` for measured answers, the longest of any arm. With different limits, an arm that
+    samples short answers in training would be measured on truncated ones."""
     longest = max(arm.recipe.answer_tokens for arm in arms)
     return [
         replace(arm, recipe=arm.recipe.model_copy(update={"measure": measure}))

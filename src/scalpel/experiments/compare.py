@@ -1,7 +1,7 @@
-"""Arms × seeds: several methods on one new skill, at equal budget, each with its own tuned learning rate.
+"""Compares arms over seeds: several methods on one new skill, at equal budget, each with its own tuned learning rate.
 
-Every arm is an ordinary recipe in an ordinary run folder, `arms/<arm>/seed-<s>`; what is compared is read back
-from there. Finished runs are kept, so an interrupted comparison goes on where it stopped.
+Every arm is an ordinary recipe in an ordinary run folder, `arms/<arm>/seed-<s>`, and the comparison is made from these
+folders. Finished runs are kept, so an interrupted comparison continues where it stopped.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from scalpel.experiments.compare_resume import INPUTS, occupy, read_by
 from scalpel.experiments.failures import (
     FILE,
     Failure,
-    note,
-    refuse_nothing,
-    said,
+    raise_all_failed,
+    with_failures,
     without_result,
+    write_reason,
 )
 from scalpel.experiments.pair import probe_base
 from scalpel.experiments.preflight import refuse_arms, refuse_recipe
@@ -56,71 +56,73 @@ from scalpel.reporting import write as write_report
 from scalpel.runs.atomic import write_json
 from scalpel.runs.files import apart
 from scalpel.runs.json_files import OPTIONAL_NUMBER, read_json, record_of
-from scalpel.runs.progress import Progress as Shown
+from scalpel.runs.progress import Progress
 
 log = logging.getLogger("scalpel")
 RIGHT = (bool, type(None))
 RESULT = {"id": str, "right": RIGHT, "value": OPTIONAL_NUMBER, "output": str, "prompt": str, "answer?": str}
 
 
-def compare(recipe: Recipe, folder: str | Path, *, resume: bool = False, progress: Shown | None = None) -> Path:
+def compare(recipe: Recipe, folder: str | Path, *, resume: bool = False, progress: Progress | None = None) -> Path:
     """Runs all arms in all seeds, writes comparison.json and report.html, and returns the folder.
 
     Raises ValueError before anything runs if an arm can't work. A run that fails is named in the comparison, with the
-    reason; all others go on and are compared, and resuming tries it again.
+    reason; all others continue and are compared, and `resume` tries the failed ones again.
     """
-    shown, folder = progress or Shown(quiet=True), Path(folder)
+    progress, folder = progress or Progress(quiet=True), Path(folder)
     spec, arms = checked(recipe)
     data = shared_inventory(recipe, {arm.name: arm.recipe for arm in arms})
-    shown.say(data.words)
+    progress.say(data.words)
     inputs = read_by([recipe, *(arm.recipe for arm in arms)])
     occupy(folder, recipe, inputs, resume)
-    with WorkerPool(spec.workers, shown) as crew:
-        before = seen_of_base(arms[0].recipe, folder, crew)
+    with WorkerPool(spec.workers, progress) as pool:
+        before = base_results(arms[0].recipe, folder, pool)
         write_json(folder / "data.json", data.state())
         write_json(folder / INPUTS, inputs)
-        tuning = tuned(spec, arms, folder, crew)
+        tuning = tuned(spec, arms, folder, pool)
         failures = [Failure(name, None, why) for name, why in tuning.failed.items()]
-        failures += run_arms(spec, [arm for arm in arms if arm.name not in tuning.failed], tuning, before, folder, crew)
+        failures += run_arms(spec, [arm for arm in arms if arm.name not in tuning.failed], tuning, before, folder, pool)
     finished = [arm for arm in arms if any((folder / "arms" / arm.name).glob("seed-*/summary.json"))]
     if not finished:
-        refuse_nothing(failures)
+        raise_all_failed(failures)
     failed = without_result(failures, [arm.name for arm in finished])
+    # `load` orders the arms by this file; it has no verdict yet, so an interrupt here leaves no finished comparison
     write_json(folder / "comparison.json", {"order": [arm.name for arm in arms]})
     found = comparison(load(folder), price=spec.price, limit=spec.limit, budget=tuning.budget, failed=failed)
-    write_json(folder / "comparison.json", said(found, failures, len(spec.seeds)))
+    write_json(folder / "comparison.json", with_failures(found, failures, len(spec.seeds)))
     write_report(folder)
     return folder
 
 
 def run_arms(
-    spec: CompareSpec, arms: Sequence[Arm], tuning: Tuning, before: ProbeResults, folder: Path, crew: WorkerPool
+    spec: CompareSpec, arms: Sequence[Arm], tuning: Tuning, before: ProbeResults, folder: Path, pool: WorkerPool
 ) -> list[Failure]:
-    """Every arm in every seed; gives those that failed, in that order."""
-    jobs, places = [], []
+    """Runs every arm in every seed, and returns the failures. Seeds are the outer loop, so that an interrupted
+    comparison has all arms in its first seeds."""
+    work, places = [], []
     for seed in spec.seeds:
         for arm in arms:
             rate = best_rate(arm.name, arm.rates, tuning.trials, spec.tuning_margin)
-            ready = with_settings(arm.recipe, seed, rate, tuning.budget, crew.threads)
+            ready = with_settings(arm.recipe, seed, rate, tuning.budget, pool.threads)
             where = folder / "arms" / arm.name / f"seed-{seed}"
             if not (where / "summary.json").exists():
-                told = account(arm.name, tuning.trials, rate)
-                jobs.append(WorkItem(f"{arm.name} in seed {seed}", run_arm, (ready, where, before, told)))
+                tuning_summary = account(arm.name, tuning.trials, rate)
+                work.append(WorkItem(f"{arm.name} in seed {seed}", run_arm, (ready, where, before, tuning_summary)))
                 places.append((arm.name, seed, where))
     failures: dict[int, Failure] = {}
 
     def finished(k: int, outcome: Any) -> None:
         if isinstance(outcome, WorkFailed):
             name, seed, where = places[k]
-            failures[k] = Failure(name, seed, note(where, outcome), bool(outcome.trace))
+            failures[k] = Failure(name, seed, write_reason(where, outcome), bool(outcome.trace))
             log.warning("%s failed: %s", failures[k].run, failures[k].why)
 
-    crew.run("arms", jobs, finished)
+    pool.run("arms", work, finished)
     return [failures[k] for k in sorted(failures)]
 
 
 def checked(recipe: Recipe) -> tuple[CompareSpec, list[Arm]]:
-    """The arms as recipes, each assembled once so that nonsense is refused before anything runs."""
+    """The arms as recipes, each assembled once, so that an invalid one is refused before anything runs."""
     spec = recipe.compare
     if spec is None or not spec.arms:
         raise ValueError("nothing to compare: add [[compare.arms]], each with a name and a method")
@@ -138,27 +140,30 @@ def checked(recipe: Recipe) -> tuple[CompareSpec, list[Arm]]:
     return spec, measured_alike(arms)
 
 
-def seen_of_base(recipe: Recipe, folder: Path, crew: WorkerPool) -> ProbeResults:
-    """What the probes see of the base, looked at once: a resumed comparison finds it in its folder."""
+def base_results(recipe: Recipe, folder: Path, pool: WorkerPool) -> ProbeResults:
+    """The probes' results on the base, which is evaluated once; a resumed comparison reads them from its folder. Arms
+    and seeds can be paired item by item only if all of them start from the same results."""
     path = folder / "before.json"
     if path.exists():
         saved = read_json(path, {...: [RESULT]})
         return {probe: [record_of(ItemResult, row, path) for row in rows] for probe, rows in saved.items()}
-    (before,) = crew.run("looking at the base", [WorkItem("looking at the base", first_look, (recipe,))])
+    # as a work item: where there are workers, the parent process never holds a model beside theirs
+    (before,) = pool.run("evaluating the base", [WorkItem("evaluating the base", evaluate_base, (recipe,))])
     if isinstance(before, WorkFailed):
         raise before.error()
     write_json(path, {probe: [asdict(result) for result in results] for probe, results in before.items()})
     return before
 
 
-def first_look(recipe: Recipe, report: Report) -> ProbeResults:
-    """What the probes see of the base; every arm shares it."""
-    return probe_base(probes_of(recipe), base_engine(recipe), Shown(quiet=True))
+def evaluate_base(recipe: Recipe, report: Report) -> ProbeResults:
+    """The probes' results on the base, as a work item."""
+    return probe_base(probes_of(recipe), base_engine(recipe), Progress(quiet=True))
 
 
 def run_arm(recipe: Recipe, folder: Path, before: ProbeResults, tuning: Mapping[str, Any], report: Report) -> None:
-    """One arm in one seed, unless it is finished; what an interrupted or failed run left is taken up or cleared."""
-    if (folder / "summary.json").exists():  # by a process that was killed before it could say so
+    """Runs one arm in one seed, unless it is finished. An interrupted run is resumed from its checkpoint; one without a
+    checkpoint is removed and begun again."""
+    if (folder / "summary.json").exists():  # finished by a worker that was killed before it could send its result
         return
     taken_up = any((folder / "checkpoints").glob("checkpoint-*")) or (folder / TRAINED).exists()
     if folder.exists() and not taken_up:

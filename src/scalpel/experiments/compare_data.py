@@ -1,4 +1,4 @@
-"""What becomes of the data of a comparison: one table, since its arms share the data, and where they don't."""
+"""The data inventory of a comparison: one table, since its arms share the data, with notes on where they don't."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from scalpel.experiments.data_inventory import Inventory, inventory
 
 
 def shared_inventory(recipe: Recipe, arms: Mapping[str, Recipe]) -> Inventory:
-    """All data that a comparison uses, of every arm and of the tuning of learning rates. Raises ValueError where a use
-    has no rows."""
+    """The inventory of all data that a comparison uses, in any arm and in the tuning of learning rates. Raises
+    ValueError where a use has no rows."""
     batch = max(stage.batch for arm in arms.values() for stage in arm.stages)
     found = inventory(recipe, batch)
     return Inventory(found.lines, [*found.notes, *differences(arms)])
 
 
 def differences(arms: Mapping[str, Recipe]) -> list[str]:
-    """Which arms learn from what, where that isn't the same for all."""
+    """A note on which arms train on which data, if that isn't the same for all."""
     groups: dict[str, tuple[str, list[str]]] = {}
     for name, arm in arms.items():
         tables = trained(arm)
@@ -28,12 +28,12 @@ def differences(arms: Mapping[str, Recipe]) -> list[str]:
     if len(groups) < 2:
         return []
     parts = [f"{', '.join(names)} from {what}" for what, names in groups.values()]
-    return [f"the arms don't learn from the same rows: {'; '.join(parts)}"]
+    return [f"the arms don't train on the same rows: {'; '.join(parts)}"]
 
 
 def trained(arm: Recipe) -> list[dict[str, Any]]:
-    """The tables of the tasks that an arm learns from, each once. The recipe's own, which comes first, is left out
-    where all signals have one."""
+    """The tables of the tasks that an arm trains on, each once. The recipe's own task, which comes first, is left out
+    if every signal has a task of its own."""
     tables = arm.model_dump(mode="json", by_alias=True, exclude_none=True)
     found = [use.table for use in uses(tables) if use.trains]
     if all(stage.signals and None not in [signal.task for signal in stage.signals] for stage in arm.stages):

@@ -1,4 +1,4 @@
-"""Taking a folder up for a comparison: for a new one, or to go on in it with what it was begun with."""
+"""Opens a folder for a comparison, either a new one or one that is resumed with the recipe and files it began with."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ INPUTS = "inputs.json"
 
 
 def occupy(folder: Path, recipe: Recipe, inputs: dict[str, Any], resume: bool) -> None:
-    """Takes the folder for this recipe, or goes on in it. Raises ValueError where its arms would not be alike: those
-    that are finished ran with another recipe, or read other files."""
+    """Begins a comparison in the folder, or resumes it. Raises ValueError where its arms could not be compared, since
+    the finished ones ran with another recipe or read other files."""
     path, known = folder / "recipe.toml", folder / INPUTS
     if path.exists() and not resume:
         raise ValueError(f"{folder} already holds a comparison: take another folder (--out), or --resume")
@@ -28,22 +28,23 @@ def occupy(folder: Path, recipe: Recipe, inputs: dict[str, Any], resume: bool) -
         changed = refuse_other_comparison(read_text(path), recipe)
         if differs := differing(read_json(known), inputs) if known.exists() else []:
             raise ValueError(
-                f"what this comparison reads is not what it began with: {'; '.join(differs)}. Bring it back as it was, "
-                "or compare anew in another folder (--out)"
+                f"the files that this comparison reads have changed since it began: {'; '.join(differs)}. Restore "
+                "them, or begin a new comparison in another folder (--out)"
             )
         if changed:
-            log.warning("going on with changes: %s", "; ".join(map(str, changed)))
+            log.warning("resuming with changed keys: %s", "; ".join(map(str, changed)))
     write_text(path, write(recipe))
     write_json(folder / "environment.json", environment())
 
 
 def read_by(recipes: Sequence[Recipe]) -> dict[str, Any]:
-    """Digests of all files that these recipes name."""
+    """Digests of all files that these recipes read."""
     return {"files": {path: about for recipe in recipes for path, about in files_of(recipe).items()}}
 
 
-def over(folder: Path, recipe: Recipe) -> bool:
-    """Whether a comparison of that recipe is finished, with all of its arms, and its verdict would be the same."""
+def is_finished(folder: Path, recipe: Recipe) -> bool:
+    """Whether the folder holds a finished comparison of that recipe, without failed runs, whose verdict would be the
+    same. Keys that only the verdict depends on, such as the price, need no new runs but a new verdict."""
     path = folder / "comparison.json"
     found = read_json(path, dict) if path.exists() else {}
     if "verdict" not in found or found.get("failed") or found.get("failures"):
@@ -51,5 +52,5 @@ def over(folder: Path, recipe: Recipe) -> bool:
     changed = refuse_other_comparison(read_text(folder / "recipe.toml"), recipe)
     if any(JUDGED.fullmatch(change.key) for change in changed):
         return False
-    log.warning("%s is finished: nothing was run again, and nothing has changed", folder)
+    log.warning("%s is finished: nothing was run, and no file was changed", folder)
     return True

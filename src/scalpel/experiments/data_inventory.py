@@ -1,5 +1,5 @@
-"""What becomes of the data before step 1: how many rows there were, could be read and were left out, how a source was
-divided, and who uses how many of them. Where someone would get nothing at all it is refused here, before any model is
+"""The data inventory before step 1: how many rows each data set has, how many could be read or were left out, how it
+was split, and which part of the run uses how many of them. A use without any rows is refused here, before a model is
 loaded."""
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from scalpel.evaluation.probes import read_choices
 from scalpel.tasks.account import Account
 from scalpel.tasks.data import questions
 
-MANY = 1_000_000  # rows, beyond which it isn't looked for rows that are both trained and asked
+MANY = 1_000_000  # trained rows that are remembered to find probes that ask one of them; it bounds the memory
 
 
 @dataclass(frozen=True)
 class Line:
-    """What one of those who use data gets of it."""
+    """One use of a data set: by training, a probe, a keep set or the validation, with the number of its rows."""
 
     who: str
     source: str
     split: str
     used: int
-    rows: int | None = None  # of its split; None where items are made as they are asked for
+    rows: int | None = None  # rows of the split; None where the task generates items on demand
     given: int | None = None
     readable: int | None = None
-    also_trained: int | None = None  # of those used, how many ask what a trained row asks
+    also_trained: int | None = None  # how many of the used rows ask the same question as a trained row
     left_out: Mapping[str, Any] = field(default_factory=dict)
 
     def cells(self) -> tuple[str, ...]:
@@ -45,7 +45,7 @@ HEAD = ("", "source", "given", "readable", "split", "rows", "used")
 
 @dataclass(frozen=True)
 class Inventory:
-    """The table, and what is to be said beside it."""
+    """The table of all uses, with notes."""
 
     lines: Sequence[Line] = ()
     notes: Sequence[str] = ()
@@ -55,7 +55,7 @@ class Inventory:
         if not self.lines:
             return ""
         every = [line.cells() for line in self.lines]
-        told = [i for i in range(len(HEAD)) if any(cells[i] != "–" for cells in every)]  # others say nothing
+        told = [i for i in range(len(HEAD)) if any(cells[i] != "–" for cells in every)]  # empty columns are left out
         rows = [[cells[i] for i in told] for cells in (HEAD, *every)]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         left = [HEAD[i] in ("", "source", "split") for i in told]
@@ -69,19 +69,19 @@ class Inventory:
         return "\n".join(["data:", *(line.rstrip() for line in text), *self.notes])
 
     def state(self) -> dict[str, Any]:
-        """For the run folder."""
+        """The content of data.json."""
         return {"format": 1, "uses": [asdict(line) for line in self.lines], "notes": list(self.notes)}
 
 
 def inventory(recipe: Recipe, batch: int = 0) -> Inventory:
-    """Looks through all data of a recipe. Raises ValueError where a use has no rows. `batch` is the largest that a step
-    takes, where the recipe's own stages don't say it."""
+    """The inventory of all data of a recipe. Raises ValueError where a use has no rows. `batch` is the largest batch of
+    a step, where that is not in the recipe's own stages (as in a comparison)."""
     tables = recipe.model_dump(mode="json", by_alias=True, exclude_none=True)
     found = distinct(uses(tables))
     trained: set[int] = set()
     lines, notes = [], []
     for use in found:
-        line, examples = looked_up(use)
+        line, examples = line_of(use)
         if use.trains and len(trained) < MANY:
             trained.update(questions(examples))
         elif not use.trains and trained:
@@ -96,13 +96,13 @@ def inventory(recipe: Recipe, batch: int = 0) -> Inventory:
 
 
 def distinct(found: Sequence[Use]) -> list[Use]:
-    """Each use once; training comes first, since others are compared with it."""
+    """Each use once; training comes first, since the other uses are compared with its rows."""
     each = {(use.who, use.split, repr(use.table), use.n, use.seed): use for use in found}
     return sorted(each.values(), key=lambda use: not use.trains)
 
 
-def looked_up(use: Use) -> tuple[Line, Sequence[Example]]:
-    """The line of a use, and the rows that it takes if they come from files."""
+def line_of(use: Use) -> tuple[Line, Sequence[Example]]:
+    """The line of a use, and its rows if they come from files."""
     name = str(use.table.get("name", ""))
     if name != "mix" and not places(use.table) and "files" not in use.table:
         return Line(use.who, name, use.split, use.n or use.default), ()
@@ -119,13 +119,13 @@ def looked_up(use: Use) -> tuple[Line, Sequence[Example]]:
 
 
 def repeats(use: Use) -> list[str]:
-    """What is to be said of a mixture."""
+    """Notes on how often a mixture repeats its data sets."""
     task: Any = tasks.make(use.table)
     return getattr(task, "task", task).repeats()
 
 
 def nothing(use: Use, source: str, account: Account) -> str:
-    """The words for a use that gets no rows."""
+    """The error for a use without rows."""
     parts = ", ".join(f"{split} {n:,}" for split, n in account.splits.items())
     what = {"train": "training items", "tune": "tuning items"}.get(use.split, "items")
     return (
@@ -136,7 +136,7 @@ def nothing(use: Use, source: str, account: Account) -> str:
 
 
 def chosen(tables: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Probes and keep sets that read a file of choices, each with what it is called."""
+    """Probes and keep sets with their tables; those that read a file of choices get a line."""
     for spec in tables.get("measure", {}).get("probes", ()):
         yield f"probe {spec.get('name', '')!r}", spec
     keeps = [tables.get("keep", {}), *(stage.get("keep", {}) for stage in tables.get("stages", ()))]
@@ -152,7 +152,7 @@ def of_choices(who: str, spec: Mapping[str, Any]) -> Line | None:
 
 
 def divisions(found: Sequence[Use], lines: Sequence[Line]) -> Iterator[str]:
-    """How sources that several ask were divided."""
+    """Notes on how data sets were split that have several uses."""
     files = [(sorted(places(use.table)), use, line) for use, line in zip(found, lines, strict=False) if line.rows]
     for place, group in groupby(sorted((x for x in files if x[0]), key=lambda x: x[0]), key=lambda x: x[0]):
         members = list(group)
@@ -162,24 +162,24 @@ def divisions(found: Sequence[Use], lines: Sequence[Line]) -> Iterator[str]:
         if account is None or len(splits) < 2:
             continue
         name = members[0][2].source if len(place) > 1 else members[0][2].source.partition(":")[2]
-        shared = f"{' and '.join([', '.join(who[:-1]), who[-1]])} ask it" if len(who) > 1 else f"{who[0]} asks it"
+        shared = f"{' and '.join([', '.join(who[:-1]), who[-1]])} use it" if len(who) > 1 else f"{who[0]} uses it"
         idle = [f"{n:,} {split}" for split, n in account.splits.items() if n and split not in splits]
-        rest = f"; nothing asks the other rows ({', '.join(idle)})" if idle else ""
+        rest = f"; the other rows are unused ({', '.join(idle)})" if idle else ""
         yield f"{name}: {account.words()}, since {shared}{rest}; set shares or files to choose"
 
 
 def left_out(lines: Sequence[Line]) -> Iterator[str]:
-    """Why rows were left out, each source once."""
+    """Notes on why rows were left out, once per data set and reason."""
     told = {(line.source, reason): x for line in lines for reason, x in line.left_out.items()}
     for (source, reason), x in told.items():
         yield f"{source}: {x['count']:,} rows left out: {reason} (first {x['first']})"
 
 
 def few(found: Sequence[Use], lines: Sequence[Line], batch: int) -> Iterator[str]:
-    """Where training uses less than there is, where it makes its items, and where a step takes rows several times."""
+    """Notes on training that uses only some of the rows, generates its items, or repeats rows within a step."""
     for use, line in zip(found, lines, strict=False):
         if use.trains and line.rows is None and use.n is None:
-            yield f"{line.source} makes items as they are asked for: {line.used:,} of them, since data.items isn't set"
+            yield f"{line.source} generates its items: {line.used:,} of them, since data.items isn't set"
         elif use.trains and line.rows is not None and line.used < line.rows:
             yield f"training uses {line.used:,} of {line.rows:,} rows of {line.source}, since data.items = {use.n}"
         if use.trains and line.rows is not None and 0 < line.used < batch:
@@ -188,10 +188,10 @@ def few(found: Sequence[Use], lines: Sequence[Line], batch: int) -> Iterator[str
 
 
 def overlaps(lines: Sequence[Line]) -> Iterator[str]:
-    """Who asks what is trained."""
+    """Notes on probes and keep sets whose questions are trained: they show memorisation, not learning."""
     for line in lines:
         if line.also_trained:
             yield (
-                f"{line.who} asks {line.used:,} rows, of which {line.also_trained:,} ask what is trained: there it "
-                "shows what was memorised, not what was learnt"
+                f"{line.who} asks {line.used:,} rows, of which {line.also_trained:,} are trained on: these "
+                "show what was memorised, not what was learnt"
             )

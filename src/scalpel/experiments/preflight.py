@@ -1,4 +1,4 @@
-"""What can be found out about a recipe before a model is opened: its parts, tasks, rewards, keep sets and probes."""
+"""Checks of a recipe that need no model: its parts, tasks, rewards, keep sets and probes."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ log = logging.getLogger("scalpel")
 
 
 def refuse_recipe(recipe: Recipe) -> None:
-    """Raises ValueError for a recipe that can't work, with the place in it: what its tables say, and whether the files
-    that they name can be read."""
+    """Raises ValueError for a recipe that can't work, with the key at fault: for wrong tables, and for files that can't
+    be read."""
     for spec in (recipe.model, *recipe.models.values()):
         if spec.chat_template:
             chat_template.read(spec.chat_template)
@@ -49,19 +49,19 @@ def refuse_recipe(recipe: Recipe) -> None:
 
 
 def warn_of_samples_alike(plan: Plan) -> None:
-    """Says where rewards are compared within groups whose samples can't differ, so that nothing would be learnt."""
+    """Warns where rewards are compared within groups whose samples can't differ: every advantage would be zero."""
     for stream in plan.streams:
         if stream.compares != "group":
             continue
         name = plan.spec.name or plan.spec.method or "the stage"
         if stream.source.hyper.get("size") == 1:
-            log.warning("%s: a group of one sample has no advantage over others: raise the source's size", name)
+            log.warning("%s: in a group of one sample every advantage is zero: raise the source's size", name)
         if plan.spec.sampling.temperature == 0:
-            log.warning("%s: at temperature 0 all samples of a group are the same, and nothing can be learnt", name)
+            log.warning("%s: at temperature 0 all samples of a group are equal, so every advantage is zero", name)
 
 
 def refuse_columns(recipe: Recipe, stream: Stream) -> None:
-    """Refuses functions of the user's that ask for columns which the rows don't have."""
+    """Raises ValueError for a user's reward function that needs columns which the data doesn't have."""
     names = [spec if isinstance(spec, str) else str(spec["name"]) for spec in stream.rewards]
     users = [Users(name, imported(name)) for name in names if ".py:" in name]
     if users:
@@ -72,7 +72,7 @@ def refuse_columns(recipe: Recipe, stream: Stream) -> None:
 
 
 def refuse_stage(stage: StageSpec, place: str) -> None:
-    """Refuses what a stage's signals, anchors and keep sets name and can't be."""
+    """Raises ValueError for invalid tasks, rewards and sources in a stage's signals, anchors and keep sets."""
     for k, signal in enumerate(stage.signals):
         if signal.task is not None:
             tasks.make(signal.task, f"{place}.signals.{k}.task")
@@ -88,7 +88,7 @@ def refuse_stage(stage: StageSpec, place: str) -> None:
 
 
 def refuse_arms(arms: Sequence[Any]) -> None:
-    """Refuses tables that can be no arms; what of an arm is its stage's is checked with that."""
+    """Raises ValueError for invalid [[compare.arms]] tables. The keys of a stage in them are checked with the stage."""
     stages = {f.alias or field: Key() for field, f in StageSpec.model_fields.items()}
     own = {
         "name": Key(Name, ""),

@@ -1,8 +1,9 @@
-"""A process that does jobs for its leader and ends with it.
+"""A worker process: it runs work items for its parent, and ends when the parent ends.
 
-The leader holds one end of two lines. Orders and answers go over the first. Nothing ever goes over the second, the
-lifeline: where the leader is gone, however it went, the system closes that and ends the worker in the same moment,
-whatever it is at. Where the system can't do that, a thread of the worker does, by the first line.
+Two pipes connect it to the parent. Work items and results go over the first, the connection. Nothing is ever sent over
+the second, the lifeline: when the parent ends, in whatever way, the operating system closes its end and at once sends
+SIGIO, whose default action ends the worker, whatever it computes. Elsewhere than on Linux a thread of the worker
+notices that the connection was closed.
 """
 
 from __future__ import annotations
@@ -26,12 +27,12 @@ from scalpel.runs import signals
 from scalpel.runs.threads import settle
 
 EXPERIMENT = "scalpel.experiments.single"
-Report = Callable[[float], None]  # how far a job is, in [0, 1]
+Report = Callable[[float], None]  # is called with the progress of a work item, in [0, 1]
 
 
 @dataclass(frozen=True)
 class WorkItem:
-    """`fn(*args, report)`, a function at the top level of its module, so that another process finds it."""
+    """A call `fn(*args, report)`. `fn` is a function at the top level of its module, since it is pickled by name."""
 
     label: str
     fn: Callable[..., Any]
@@ -40,7 +41,8 @@ class WorkItem:
 
 @dataclass(frozen=True)
 class WorkFailed:
-    """In place of a job's result: why there is none, and the traceback if that is no error which its user can mend."""
+    """Takes the place of a work item's result: the reason of the failure, with the traceback unless the error is one
+    that the user can fix."""
 
     words: str
     trace: str = ""
@@ -49,10 +51,11 @@ class WorkFailed:
         return RuntimeError(f"{self.words}\n{self.trace}") if self.trace else ValueError(self.words)
 
 
-def attempt(job: WorkItem, report: Report) -> Any:
-    """The job's result, or why it failed."""
+def attempt(item: WorkItem, report: Report) -> Any:
+    """The result of the work item, or a WorkFailed. KeyboardInterrupt passes through: a stop is no failure."""
     try:
-        return job.fn(*job.args, report)
+        return item.fn(*item.args, report)
+    # SystemExit: a user's reward function may call sys.exit, which must not end the worker without a word
     except (Exception, SystemExit) as error:
         found = user_error(error)
         return (
@@ -60,33 +63,36 @@ def attempt(job: WorkItem, report: Report) -> Any:
         )
 
 
-def serve(line: Connection, lifeline: Connection, threads: int) -> None:
-    """Does what comes over the line until the leader asks it to stop."""
-    orders: SimpleQueue[bytes | None] = SimpleQueue()
-    signals.follow(stop=lambda: orders.put(None))
-    hang_on(lifeline)
-    Thread(target=listen, args=(line, orders), daemon=True).start()
+def serve(connection: Connection, lifeline: Connection, threads: int) -> None:
+    """The main function of a worker: runs work items in the order in which they come, until the parent asks it to
+    stop."""
+    items: SimpleQueue[bytes | None] = SimpleQueue()
+    signals.follow(stop=lambda: items.put(None))
+    die_with_parent(lifeline)
+    Thread(target=receive, args=(connection, items), daemon=True).start()
     settle(threads)
     import_module(EXPERIMENT)
-    while (order := orders.get()) is not None:
-        job = pickle.loads(order)
+    # unpickled here, since an error in the receiving thread would be lost, and the work item with it
+    while (pickled := items.get()) is not None:
+        item = pickle.loads(pickled)
         try:
-            line.send(("done", attempt(job, lambda share: line.send(("share", share)))))
-        except KeyboardInterrupt:  # the checkpoint is written
+            connection.send(("done", attempt(item, lambda share: connection.send(("progress", share)))))
+        except KeyboardInterrupt:  # the run was asked to stop, and has written its checkpoint
             sys.exit(128 + signal.SIGTERM)
 
 
-def listen(line: Connection, orders: SimpleQueue[bytes | None]) -> None:
-    """Takes orders in. Without a leader nothing is to be written any more, so there is nothing to clear away."""
+def receive(connection: Connection, items: SimpleQueue[bytes | None]) -> None:
+    """Receives work items. When the parent has ended, ends the process without any cleanup: the folder may belong to
+    another process by then, so nothing must be written or removed any more."""
     with suppress(EOFError, OSError):
         while True:
-            orders.put(line.recv_bytes())
+            items.put(connection.recv_bytes())
     os._exit(1)
 
 
-def hang_on(lifeline: Connection) -> None:
-    """Lets the system end this process when the leader's end of the line closes, even where no thread of it can run,
-    as within a regular expression."""
+def die_with_parent(lifeline: Connection) -> None:
+    """Has the operating system end this process when the parent's end of the lifeline closes. A thread would not do:
+    it can't run while the main thread holds the interpreter's lock, as within a long match of a regular expression."""
     if sys.platform == "linux":
         import fcntl
 

@@ -1,7 +1,8 @@
-"""A crew of processes that runs independent jobs, each with its share of the cores.
+"""A pool of worker processes that runs independent work items, each process with its share of the cores.
 
-Every process has a line of its own to the leader, so that one that dies takes nothing from the others: no shared queue
-is left locked, and only its own job is lost. That is tried again when the others have ended, alone.
+Every worker has a connection of its own to the parent. A shared queue would stay locked if a worker died while it held
+the lock; here a worker that dies takes only its own work item with it. That item is tried again, alone, when all others
+have ended.
 """
 
 from __future__ import annotations
@@ -28,232 +29,235 @@ from scalpel.experiments.worker_process import (
     attempt,
     serve,
 )
-from scalpel.runs.progress import Bar
-from scalpel.runs.progress import Progress as Shown
+from scalpel.runs.progress import Bar, Progress
 from scalpel.runs.signals import WORDS
 from scalpel.runs.threads import cores
 
 __all__ = ["WorkerPool", "WorkFailed", "WorkItem", "Report"]
 
-GRACE = 30.0  # seconds for a step and a checkpoint when the crew is dismissed early
-MOMENT = 5.0  # seconds for a process to end once its line is closed
-UNKNOWN = 255  # exit code of a process that can't be asked for it, since what it was copied from has ended
+GRACE = 30.0  # seconds that running items get for a step and a checkpoint when the pool is shut down early
+EXIT_TIMEOUT = 5.0  # seconds that a process gets to exit after its connection was closed
+UNKNOWN = 255  # exit code that multiprocessing reports where the fork server, which alone could know it, has ended
 log = logging.getLogger("scalpel")
-Finished = Callable[[int, Any], None]  # is told the job's place and what came of it
+Finished = Callable[[int, Any], None]  # is called with the index of a work item and its outcome
 
 
 class Worker:
-    """A process of the crew, as its leader knows it."""
+    """A worker process, as seen from its parent."""
 
     def __init__(self, context: Any, threads: int) -> None:
-        self.line, theirs = context.Pipe()
-        theirs_to_watch, self.lifeline = context.Pipe(duplex=False)
-        self.ends = (theirs, theirs_to_watch)
-        self.process = context.Process(target=serve, args=(*self.ends, threads))
-        self.job: int | None = None  # the place of what it is at
+        self.connection, theirs = context.Pipe()
+        their_lifeline, self.lifeline = context.Pipe(duplex=False)
+        self.their_ends = (theirs, their_lifeline)
+        self.process = context.Process(target=serve, args=(*self.their_ends, threads))
+        self.item: int | None = None  # index of the work item that it runs
 
     def start(self) -> None:
         self.process.start()
-        for end in self.ends:
+        # without this the parent would hold the worker's ends open, and never see that the worker has ended
+        for end in self.their_ends:
             end.close()
 
-    def order(self, k: int, job: WorkItem) -> None:
-        self.job = k
-        with suppress(OSError):  # it has just ended, as will be heard
-            self.line.send_bytes(ForkingPickler.dumps(job))
+    def send(self, k: int, item: WorkItem) -> None:
+        self.item = k
+        with suppress(OSError):  # the worker has just ended; the next wait for its sentinel shows that
+            self.connection.send_bytes(ForkingPickler.dumps(item))
 
     def signal(self, number: int) -> None:
         if self.process.pid is not None:
             with suppress(OSError):
                 os.kill(self.process.pid, number)
 
-    def leave(self, until: float) -> None:
-        """Waits for the process to end, then ends it. What still comes is read: who can't say what he has to does not
-        end."""
+    def wait_or_kill(self, until: float) -> None:
+        """Waits for the process to exit until that time (of time.monotonic), then kills it. Messages are still read
+        meanwhile: a worker that writes into a full pipe would wait for ever."""
         if self.process.pid is None:
             return
-        signs = [self.line, self.process.sentinel]
+        waited_for = [self.connection, self.process.sentinel]
         with suppress(EOFError, OSError):
-            while heard := wait(signs, max(0.0, until - time.monotonic())):
-                if self.line in heard:
-                    self.line.recv_bytes()
-                elif self.process.exitcode == UNKNOWN:  # what it was copied from has ended: only the line can tell
-                    signs = [self.line]
+            while ready := wait(waited_for, max(0.0, until - time.monotonic())):
+                if self.connection in ready:
+                    self.connection.recv_bytes()
+                # the fork server has ended: its sentinels all say "ended", and only the connection shows the truth
+                elif self.process.exitcode == UNKNOWN:
+                    waited_for = [self.connection]
                 else:
                     return
             self.signal(signal.SIGKILL)
 
-    def end(self) -> int | None:
-        """Sees to it that the process ends; its exit code, where that is known."""
+    def close(self) -> int | None:
+        """Makes sure that the process has ended, and closes its pipes. Returns its exit code, where that is known."""
         if self.process.pid is None:
             return None
-        self.process.join(MOMENT)
+        self.process.join(EXIT_TIMEOUT)
         if self.process.exitcode in (None, UNKNOWN):
             self.signal(signal.SIGKILL)
-            self.process.join(MOMENT)
-        self.line.close()
+            self.process.join(EXIT_TIMEOUT)
+        self.connection.close()
         self.lifeline.close()
         return self.process.exitcode
 
 
 class WorkerPool:
-    """Use it in a `with` block. `workers` 0 takes one process a core; with one worker all runs in this process."""
+    """A pool for a `with` block. `workers` 0 starts one process per core; with 1, all items run in this process."""
 
-    def __init__(self, workers: int, shown: Shown) -> None:
-        self.shown, self.cores = shown, cores()
+    def __init__(self, workers: int, progress: Progress) -> None:
+        self.progress, self.cores = progress, cores()
         self.workers = min(workers or self.cores, self.cores)
         self.threads = max(1, self.cores // self.workers)
-        self.members: list[Worker] = []
+        self.running: list[Worker] = []
 
     def __enter__(self) -> WorkerPool:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.dismiss()
+        self.shut_down()
 
-    def dismiss(self) -> None:
-        """Lets runs under way write their checkpoints, as they do after a Ctrl-C, then ends what still goes on."""
-        if any(member.job is not None for member in self.members):
-            self.shown.say(WORDS)
+    def shut_down(self) -> None:
+        """Asks all workers to stop, lets running items write their checkpoints, as after Ctrl-C, and kills what still
+        runs after the grace period."""
+        if any(worker.item is not None for worker in self.running):
+            self.progress.say(WORDS)
         until = time.monotonic() + GRACE
         try:
-            for member in self.members:
-                member.signal(signal.SIGTERM)
-            for member in self.members:
-                member.leave(until)
-        except BaseException:
-            for member in self.members:
-                member.signal(signal.SIGKILL)
+            for worker in self.running:
+                worker.signal(signal.SIGTERM)
+            for worker in self.running:
+                worker.wait_or_kill(until)
+        except BaseException:  # a second Ctrl-C: no more waiting
+            for worker in self.running:
+                worker.signal(signal.SIGKILL)
             raise
         finally:
-            for member in self.members:
-                member.end()
-            self.members.clear()
+            for worker in self.running:
+                worker.close()
+            self.running.clear()
 
-    def run(self, what: str, jobs: Sequence[WorkItem], finished: Finished = lambda k, outcome: None) -> list[Any]:
-        """The jobs' results in order, with `WorkFailed` in place of those that there are none of. `finished` is told
-        each as it comes."""
-        if not jobs:
+    def run(self, what: str, items: Sequence[WorkItem], finished: Finished = lambda k, outcome: None) -> list[Any]:
+        """The results of the items in their order, with a `WorkFailed` in the place of each that failed. `finished` is
+        called with each outcome as soon as it is there."""
+        if not items:
             return []
-        bar = self.shown.bar(what, float(len(jobs)), "runs")
-        return (self.run_here if self.workers == 1 else self.run_apart)(jobs, bar, finished)
+        bar = self.progress.bar(what, float(len(items)), "runs")
+        return (self.run_here if self.workers == 1 else self.run_in_workers)(items, bar, finished)
 
-    def run_here(self, jobs: Sequence[WorkItem], bar: Bar, finished: Finished) -> list[Any]:
+    def run_here(self, items: Sequence[WorkItem], bar: Bar, finished: Finished) -> list[Any]:
         results = []
-        for k, job in enumerate(jobs):
-            results.append(attempt(job, partial(self.reached, bar, k)))
+        for k, item in enumerate(items):
+            results.append(attempt(item, partial(self.advance, bar, k)))
             finished(k, results[-1])
-        bar.to(len(jobs))
+        bar.to(len(items))
         return results
 
     @staticmethod
-    def reached(bar: Bar, before: int, share: float) -> None:
+    def advance(bar: Bar, before: int, share: float) -> None:
         bar.to(before + share)
 
-    def run_apart(self, jobs: Sequence[WorkItem], bar: Bar, finished: Finished) -> list[Any]:
-        work = Progressing(jobs, bar, finished)
-        lost = self.work(work, range(len(jobs)), self.workers)
+    def run_in_workers(self, items: Sequence[WorkItem], bar: Bar, finished: Finished) -> list[Any]:
+        state = PoolState(items, bar, finished)
+        lost = self.run_items(state, range(len(items)), self.workers)
         for k, why in lost.items():
-            log.warning("%s: its process %s; it is tried again alone when all others have ended", jobs[k].label, why)
+            log.warning("%s: its process %s; it is tried again alone when all others have ended", items[k].label, why)
         if lost:
-            self.dismiss()  # idle processes hold memory, too
-        for k, why in self.work(work, list(lost), 1).items():
-            work.done(k, WorkFailed(f"its process {why}, twice, the second time alone; {self.advice()}"))
-        return work.outcomes
+            self.shut_down()  # idle processes hold memory, of which the second try may need all
+        for k, why in self.run_items(state, list(lost), 1).items():
+            state.finish(k, WorkFailed(f"its process {why}, twice, the second time alone; {self.advice()}"))
+        return state.outcomes
 
-    def work(self, work: Progressing, places: Sequence[int], workers: int) -> dict[int, str]:
-        """Does those jobs with so many processes; gives the places of those whose process was ended, and how."""
-        left, lost = deque(places), dict[int, str]()
-        while left or any(member.job is not None for member in self.members):
-            idle = [member for member in self.members if member.job is None]
-            while left and (idle or len(self.members) < workers):
-                k = left.popleft()
-                (idle.pop() if idle else self.hire()).order(k, work.jobs[k])
-            for member in self.heard_of():
-                if not self.hear(member, work):
-                    code = member.end()
-                    self.members.remove(member)
-                    if member.job is not None:
-                        self.lose(member.job, code, work, lost)
-            work.show()
+    def run_items(self, state: PoolState, indices: Sequence[int], workers: int) -> dict[int, str]:
+        """Runs those items on that many workers. Returns the items whose worker was killed, with how it ended."""
+        pending, lost = deque(indices), dict[int, str]()
+        while pending or any(worker.item is not None for worker in self.running):
+            idle = [worker for worker in self.running if worker.item is None]
+            while pending and (idle or len(self.running) < workers):
+                k = pending.popleft()
+                (idle.pop() if idle else self.start_worker()).send(k, state.items[k])
+            for worker in self.ready():
+                if not self.receive(worker, state):
+                    code = worker.close()
+                    self.running.remove(worker)
+                    if worker.item is not None:
+                        self.record_death(worker.item, code, state, lost)
+            state.show()
         return lost
 
-    def hire(self) -> Worker:
-        member = Worker(started(), self.threads)
-        self.members.append(member)  # before it starts, so that whatever comes between, it is dismissed
-        member.start()
-        return member
+    def start_worker(self) -> Worker:
+        worker = Worker(process_context(), self.threads)
+        self.running.append(worker)  # before it starts, so that an interrupt in between still shuts it down
+        worker.start()
+        return worker
 
-    def heard_of(self) -> list[Worker]:
-        """The members that said something or ended."""
-        by = {signs: member for member in self.members for signs in (member.line, member.process.sentinel)}
-        return list({id(by[sign]): by[sign] for sign in wait(list(by), timeout=0.5)}.values())
+    def ready(self) -> list[Worker]:
+        """The workers that sent a message or ended, within half a second."""
+        by = {handle: worker for worker in self.running for handle in (worker.connection, worker.process.sentinel)}
+        return list({id(by[handle]): by[handle] for handle in wait(list(by), timeout=0.5)}.values())
 
     @staticmethod
-    def hear(member: Worker, work: Progressing) -> bool:
-        """Takes in what a member said; False if it has ended."""
+    def receive(worker: Worker, state: PoolState) -> bool:
+        """Reads all messages of a worker; False if it has ended."""
         try:
-            while member.line.poll():
-                kind, value = member.line.recv()
-                assert member.job is not None, "who has no order has nothing to say"
+            while worker.connection.poll():
+                kind, value = worker.connection.recv()
+                assert worker.item is not None, "a worker without a work item sent a message"
                 if kind == "done":
-                    work.done(member.job, value)
-                    member.job = None
+                    state.finish(worker.item, value)
+                    worker.item = None
                 else:
-                    work.reach(member.job, value)
+                    state.advance(worker.item, value)
         except (EOFError, OSError):
             return False
-        return not wait([member.process.sentinel], timeout=0)
+        # checked after the messages: a worker may have sent its result just before it ended
+        return not wait([worker.process.sentinel], timeout=0)
 
-    def lose(self, k: int, code: int | None, work: Progressing, lost: dict[int, str]) -> None:
-        """What was killed is tried again; what ended of itself would do so again."""
+    def record_death(self, k: int, code: int | None, state: PoolState, lost: dict[int, str]) -> None:
+        """An item whose worker was killed, as by the kernel where memory runs out, is tried again. One whose worker
+        exited by itself would do so again, so it has failed."""
         if code is None or code < 0 or code in (UNKNOWN, 128 + signal.SIGTERM):
-            lost[k] = killed(code)
+            lost[k] = how_it_ended(code)
         else:
-            why = (
-                f"its process ended with exit status {code} and without a word, as after os._exit in a reward function"
-            )
-            work.done(k, WorkFailed(why))
+            why = f"its process ended with exit status {code} and no result, as after os._exit in a reward function"
+            state.finish(k, WorkFailed(why))
 
     def advice(self) -> str:
         return (
             f"if memory ran out, run fewer at a time (it was compare.workers={self.workers}; 1 runs them one by one), "
-            "lower train.micro_tokens, or take a scope that moves less, such as lora; --resume then goes on"
+            "lower train.micro_tokens, or take a scope that trains less, such as lora; --resume then continues"
         )
 
 
-class Progressing:
-    """Jobs under way: what came of them, how far they are."""
+class PoolState:
+    """The work items of one call of `WorkerPool.run`, with their outcomes and progress."""
 
-    def __init__(self, jobs: Sequence[WorkItem], bar: Bar, finished: Finished) -> None:
-        self.jobs, self.bar, self.finished = jobs, bar, finished
-        self.outcomes: list[Any] = [None] * len(jobs)
-        self.shares = [0.0] * len(jobs)
+    def __init__(self, items: Sequence[WorkItem], bar: Bar, finished: Finished) -> None:
+        self.items, self.bar, self.finished = items, bar, finished
+        self.outcomes: list[Any] = [None] * len(items)
+        self.progress = [0.0] * len(items)
 
-    def reach(self, k: int, share: float) -> None:
-        self.shares[k] = max(self.shares[k], share)
+    def advance(self, k: int, share: float) -> None:
+        self.progress[k] = max(self.progress[k], share)  # an item that is tried again doesn't set the bar back
 
-    def done(self, k: int, outcome: Any) -> None:
-        self.outcomes[k], self.shares[k] = outcome, 1.0
+    def finish(self, k: int, outcome: Any) -> None:
+        self.outcomes[k], self.progress[k] = outcome, 1.0
         self.finished(k, outcome)
 
     def show(self) -> None:
-        self.bar.to(sum(self.shares))
+        self.bar.to(sum(self.progress))
 
 
-def killed(code: int | None) -> str:
-    """How a process ended that did not end of itself."""
+def how_it_ended(code: int | None) -> str:
+    """How a process ended that was killed, from its exit code."""
     if code is None or code == UNKNOWN:
-        return "ended without a word"
+        return "ended without a result"
     name = signal.Signals(-code if code < 0 else code - 128).name
     if code == -signal.SIGKILL:
         return f"was killed by {name}, as the system does where memory runs out"
     return f"was ended by {name}"
 
 
-def started() -> Any:
-    """How processes begin: as copies of one that has imported all and computed nothing, so that its memory is shared.
-    Afresh where the system is not known to copy safely, and beside a GPU, which a copied process may not open."""
+def process_context() -> Any:
+    """How worker processes start: forked from a server that has imported everything and computed nothing, so that they
+    share its memory and start fast. By `spawn` elsewhere than on Linux, where forking isn't known to be safe, and
+    beside a GPU, since CUDA can't be used in a forked process."""
     import torch
 
     if sys.platform != "linux" or torch.cuda.is_available():
