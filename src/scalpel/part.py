@@ -88,6 +88,7 @@ class Part:
                {"length": "sampling.max_tokens"}
     samples    for sources: f(draw, *, …) → how many tokens it samples a step at most, where that depends on its finds
     asks       for sources: the roles of those that write for it, or a function of the hyper-parameters that gives them
+    plays      for sources that sample: whether what they sample may be episodes, of several turns in an environment
     over       for anchors: "output" (per token) or "parameters" (once an optimiser step)
     limits     yields the values that the docstring promises, as rows (the function's two arguments, its
                hyper-parameters, what is expected): for an objective and an anchor on outputs (out, batch, hyper,
@@ -113,6 +114,7 @@ class Part:
     asks: Iterable[str] | Callable[..., Iterable[str]] = ()
     stage: Mapping[str, str] = field(default_factory=dict)
     samples: Callable[..., int] | None = None
+    plays: bool = False
     over: Literal["output", "parameters"] = "output"
     limits: Callable[[], Iterable[tuple]] | None = None
 

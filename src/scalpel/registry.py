@@ -13,7 +13,7 @@ AXES: dict[str, dict[str, Any]] = {
     axis: {}
     for axis in (
         "selection", "source", "corruption", "credit", "objective", "scope", "anchor", "term", "slope", "task", "probe",
-        "keep set", "quantity", "verifier", "judge", "shaping",
+        "keep set", "quantity", "verifier", "judge", "shaping", "environment",
     )
 }  # fmt: skip
 

@@ -20,7 +20,7 @@ data errors
 models distributed
 engine
 generation rewards pair world methods example
-sources credits
+sources credits environments
 tasks anchors objectives scopes selections
 evaluation
 keep

@@ -13,6 +13,7 @@ import scalpel.objectives
 import scalpel.scopes
 import scalpel.selections
 import scalpel.sources  # noqa: F401  (importing an axis registers its parts)
+from scalpel import environments
 from scalpel.binding.bind import keys_of
 from scalpel.binding.bounds import Weight
 from scalpel.binding.schedules import hyper_value
@@ -23,6 +24,7 @@ from scalpel.config.recipe import (
     StageSpec,
 )
 from scalpel.engine.vllm_sampler import hindrance
+from scalpel.environments import Environment
 from scalpel.keep import refuse_sets
 from scalpel.part import Bound, HeadTerm, Need, Part, Unit, bind
 from scalpel.registry import AXES, lookup, unknown
@@ -115,6 +117,7 @@ class Plan:
     streams: tuple[Stream, ...]
     scope: Bound
     on_parameters: tuple[Bound, ...]
+    environment: Environment | None = None
     steered: frozenset[tuple[str, Bound]] = frozenset()  # signal and part whose strength follows the floor
 
     @property
@@ -177,6 +180,7 @@ def assemble(spec: StageSpec, recipe: Recipe) -> Plan:
         tuple(stream_of(s, signals, spec, recipe) for s, signals in streams),
         bound("scope", spec.scope, stage=spec),
         tuple(a for _, a in anchors if a.part.over == "parameters"),
+        environments.make({"name": spec.environment.name, **spec.environment.hyper}) if spec.environment else None,
         steered(spec, [signal for _, signals in streams for signal in signals], [a for _, a in anchors]),
     )
     refuse(plan, recipe)
@@ -249,12 +253,26 @@ def refuse(plan: Plan, recipe: Recipe) -> None:
             f"head_warmup is {plan.spec.head_warmup:g}, but no part of this stage brings a module that could learn "
             "first: leave it out, or add a signal with objective 'value'"
         )
+    if plan.environment:
+        refuse_deaf([stream.source.part for stream in plan.streams])
     if plan.spec.sampler == "vllm" and (why := hindrance()):
         raise ValueError(f"sampler 'vllm' can't be used: {why}; leave it out, and the engine's own sampler is taken")
     for role in sorted(plan.roles - BESIDE - set(recipe.models)):
         raise ValueError(
             f'this stage asks a {role!r} model: name one under [models], as in {role} = "folder or hub id"'
         )
+
+
+def refuse_deaf(sources: Sequence[Part]) -> None:
+    """Refuses an environment that a source which samples would not hear, or that no source plays in."""
+    deaf = [p for p in sources if "reward" in p.gives and not p.plays] or sources
+    if any(p.plays for p in deaf):
+        return
+    playing = sorted(name for name, p in AXES["source"].items() if isinstance(p, Part) and p.plays)
+    raise ValueError(
+        f"this stage has an environment, but source {deaf[0].name!r} gives no episodes: take one that does "
+        f"({', '.join(playing)}), or leave out `environment`"
+    )
 
 
 def valueless(reader: Part) -> str:

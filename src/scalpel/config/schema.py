@@ -157,6 +157,7 @@ class StageSpec(Strict):
     signals: list[SignalSpec] = []
     scope: PartSpec = PartSpec(name="all")
     anchors: list[PartSpec] = []
+    environment: PartSpec | None = None  # what answers the policy, turn after turn
     start: Folder = "previous"  # "previous", "base" or a folder
     reference: Folder = "base"  # "base", "start" or a folder
     keep_optimiser: bool = False

@@ -100,7 +100,7 @@ class Tokens:
         marks = {i: str(tokenizer.convert_ids_to_tokens(i)) for i in self.ends.control}
         self._message = next((i for i, mark in marks.items() if mark == channels.MESSAGE), None)
         self._thinking = {i for i, mark in marks.items() if reasoning.is_mark(mark)} - self.stop_ids
-        self._stop_texts = [self._decode([i]) for i in sorted(self.stop_ids)]
+        self.stop_texts = [self._decode([i]) for i in sorted(self.stop_ids)]
         self._rendered: dict[int, tuple[Example, list[Tokenized]]] = {}
 
     def templated(
@@ -312,7 +312,7 @@ class Tokens:
         text = self.spelt.text(prompt, thoughts=True)
         ids = list(self.tokenizer(text, return_attention_mask=False)["input_ids"]) if text == prompt else []
         ids = ids if text == prompt else self._encode(text, ends=True)
-        ended = text.endswith(tuple(self._stop_texts))
+        ended = text.endswith(tuple(self.stop_texts))
         if ids and ids[-1] in self.stop_ids and not ended:
             ids.pop()  # some tokenizers close every text, but a prompt is to be continued
         ids = [*ids[:1], *self._once(ids[:1], ids[1:])]
@@ -344,7 +344,7 @@ class Tokens:
             return found if found and found[-1] in self.stop_ids else [*found, self.end_id]
         turn = {"role": "assistant", "content": answer} if isinstance(answer, str) else answer
         said = self.renderer.said(asked, prompt, turn)
-        if (end := found_end(said, turn, self._stop_texts)) is not None:
+        if (end := found_end(said, turn, self.stop_texts)) is not None:
             found = self._compared(said[:end], self._continued(asked, ids, said[:end]))
             if inner := next((i for i in found[:-1] if i in self.stop_ids), None):
                 self.notes.add(INNER % repr(self._decode([inner])))

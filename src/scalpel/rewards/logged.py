@@ -14,7 +14,7 @@ OWN = frozenset({  # keys of a step's record that are no reward function's to se
     "seconds", "stage", "staleness", "step", "temperature", "tokens_left_out_share", "tokens_processed",
     "tokens_sampled", "tokens_trained", "tokens_trained_share",
 })  # fmt: skip
-PREFIXES = ("keep/", "probe/", "reward/", "rewards/", "samples/", "sampling/", "validation/")
+PREFIXES = ("episodes/", "keep/", "probe/", "reward/", "rewards/", "samples/", "sampling/", "validation/")
 COLUMNS = frozenset({"completion", "extra", "id", "prompt", "reward", "rewards", "stage", "step", "unread", "cut_off"})
 
 

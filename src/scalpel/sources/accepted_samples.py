@@ -62,7 +62,7 @@ def taken(found: Judged, mark: Sequence[Hashable], keep: int, order: Order) -> J
     return list(kept.values())[:keep]
 
 
-@part("source", "accepted-samples", gives=frozenset({"reward"}), asks=writers())
+@part("source", "accepted-samples", gives=frozenset({"reward"}), asks=writers(), plays=True)
 def accepted_samples(
     context: SourceContext,
     *,

@@ -34,6 +34,12 @@ class Sampler(Protocol):
     ) -> list[list[Trajectory]]: ...
 
 
+class Play(Protocol):
+    """n episodes of each example in the stage's environment, each turn of the policy sampled by `sample`."""
+
+    def __call__(self, sample: Sampler, examples: Sequence[Example], n: int, seed: int) -> list[list[Trajectory]]: ...
+
+
 @dataclass(frozen=True)
 class SourceContext:
     """One step's material.
@@ -45,7 +51,7 @@ class SourceContext:
     `written(n, max_tokens, temperature, begin)` gives n texts that the base wrote by itself before the run.
     `more(at, n)` gives the examples at … at + n − 1 of a shuffle of all those that are not this step's; fewer where it
     ends. `early(p, samples)` is told of the samples of example p that `reward` will be asked of, where rewards want to
-    know early.
+    know early. `play` is there where the stage has an environment: `rewarded` then gives episodes.
     """
 
     examples: Sequence[Example]
@@ -60,14 +66,18 @@ class SourceContext:
     more: Callable[[int, int], Sequence[Example]] = lambda at, n: ()
     on_trial: Callable[[Sequence[Example], Sequence[Sequence[Trajectory]]], list[list[list[float]]]] | None = None
     early: Callable[[int, Sequence[Trajectory]], None] | None = None
+    play: Play | None = None
+    turns: int = 1  # of the policy in an episode, at most
 
     def rewarded(
         self, prompts: Sequence[Sequence[int]], n: int, writer: str = "policy"
     ) -> tuple[list[list[Trajectory]], list[list[list[float]]]]:
-        """n samples of each example's prompt, and their rewards; those that can be asked early are, while other prompts
-        are still sampled."""
+        """n samples of each example's prompt, or n episodes where there is an environment, and their rewards; those
+        that can be asked early are, while other prompts are still sampled."""
         sample = self.by(writer)
-        if (early := self.early) is None:
+        if self.play is not None:
+            samples = self.play(sample, self.examples, n, self.seed)
+        elif (early := self.early) is None:
             samples = sample(prompts, n, self.seed)
         else:
             samples = sample(prompts, n, self.seed, done=early)

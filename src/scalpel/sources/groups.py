@@ -55,6 +55,7 @@ def rows_of(context: SourceContext, group: Group, number: int, k: int, overlong:
     "source",
     "groups",
     gives=frozenset({"reward", "behaviour"}),
+    plays=True,
     samples=at_most(lambda size, rounds, **other: size * (1 + rounds)),
 )
 def groups(

@@ -41,7 +41,7 @@ def keep(state: State, seen: Mapping[str, float], batch: Batch, *, capacity: int
     return {"kept": [*kept, new][-capacity:]}
 
 
-@part("source", "replayed-groups", gives=frozenset({"reward", "behaviour"}), state=nothing, follow=keep)
+@part("source", "replayed-groups", gives=frozenset({"reward", "behaviour"}), plays=True, state=nothing, follow=keep)
 def replayed_groups(
     context: SourceContext, *, state: State, size: Few = 8, capacity: int = 8, chance: float = 0.25
 ) -> Batch:

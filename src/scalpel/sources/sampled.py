@@ -27,7 +27,7 @@ def writers(default: str = "policy") -> Callable[..., set[str]]:
 
 def at_most(completions: Callable[..., int]) -> Callable[..., int]:
     """How many tokens a source samples a step at most, by how many completions a prompt its keys come to."""
-    return lambda context, **hyper: len(context.examples) * completions(**hyper) * context.max_tokens
+    return lambda context, **hyper: len(context.examples) * completions(**hyper) * context.max_tokens * context.turns
 
 
 def paired(samples: Sequence[Sequence[Trajectory]], rewards: Sequence[Sequence[list[float]]]) -> list[Judged]:

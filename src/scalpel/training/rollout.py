@@ -22,15 +22,17 @@ from scalpel.data.example import (
     Task,
     asked,
 )
+from scalpel.data.next_turn import say_prefix_faults
 from scalpel.data.tokenized import Tokenized
 from scalpel.data.trajectory import Trajectory
 from scalpel.engine import CostMeter, Engine, Sample, Sampling
 from scalpel.engine.embeddings import embed
 from scalpel.engine.padded_forward import context, learned_positions
+from scalpel.environments import Environment, play
 from scalpel.keep import Begin, write_documents
 from scalpel.rewards import Early, Rewards, TrainerState
 from scalpel.seeding import derive, others, places, window
-from scalpel.sources.context import SourceContext
+from scalpel.sources.context import Sampler, SourceContext
 from scalpel.training.lengths import Limit
 from scalpel.training.models import RunModels
 from scalpel.training.stage import StageRun
@@ -128,6 +130,8 @@ class Rollout:
     def survey(self, stage: StageRun) -> None:
         """Renders the rows that the stage will meet, so that what is to be said of them is said before its first step,
         and a row that can't be rendered is refused then."""
+        if stage.plan.environment:
+            say_prefix_faults(self.engine.tokens, stage.plan.environment.role)
         spec = stage.spec
         for stream in stage.streams:
             examples, plan = stream.examples, stream.plan
@@ -203,7 +207,7 @@ class Rollout:
     ) -> SourceContext:
         """What a source is handed."""
         controller, limit = stage.temperature_controller, self.limit(stage.spec)
-        sampling = self.sampling(stage.spec)
+        sampling, environment = self.sampling(stage.spec), stage.plan.environment
         if controller:
             sampling = replace(sampling, temperature=controller.temperature, entropy=True)
 
@@ -241,7 +245,15 @@ class Rollout:
             reward=reward,
             fit=fit,
             max_tokens=sampling.max_tokens,
+            play=partial(self.play, environment) if environment else None,
+            turns=environment.max_turns if environment else 1,
         )
+
+    def play(
+        self, environment: Environment, sample: Sampler, examples: Sequence[Example], n: int, seed: int
+    ) -> list[list[Trajectory]]:
+        """n episodes of each example."""
+        return play(environment, self.engine.tokens, sample, examples, n, seed, self.context_length())
 
     def limit(self, spec: StageSpec) -> Limit:
         """How long a sequence of the stage may be: as it says, else as the model's context is."""

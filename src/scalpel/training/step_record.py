@@ -9,6 +9,7 @@ from typing import Any
 from scalpel.data.example import Example
 from scalpel.data.tokenizer import Tokens
 from scalpel.data.trajectory import Trajectory
+from scalpel.environments.episodes import shares
 from scalpel.rewards import Early, Rewards, Scored, TrainerState
 from scalpel.training.completions import completion_rows
 from scalpel.training.sample_shares import SampleShares
@@ -29,7 +30,7 @@ class StepRecord:
     def note(self, judged: Judged, most: int) -> None:
         """The rewards of a step's trajectories; those of the first `most` examples go into the table of completions."""
         self.samples.note(judged.scored, judged.cut_off)
-        self.numbers |= {**judged.scored.metrics, **self.samples.shares}
+        self.numbers |= {**judged.scored.metrics, **self.samples.shares, **judged.episodes}
         self.completions += completion_rows(
             judged.examples, judged.texts, judged.scored, judged.cut_off, judged.groups, most
         )
@@ -44,6 +45,7 @@ class Judged:
     groups: list[int]
     cut_off: list[bool]
     scored: Scored
+    episodes: dict[str, float]
 
     def by_group(self, samples: Sequence[Sequence[Trajectory]]) -> list[list[list[float]]]:
         """The rewards as the trajectories came: of each example, of each of its trajectories."""
@@ -66,7 +68,8 @@ def judged(
     asked, texts = [examples[g] for g in groups], said(tokens, rows)
     played = spoken(rows, texts)
     scored = rewards(asked, texts, [t.ids for t in rows], state, trial, early, groups, played)
-    return Judged(asked, texts, groups, [not t.finished for t in rows], scored)
+    several = shares(rows) if any(t.messages for t in rows) else {}
+    return Judged(asked, texts, groups, [not t.finished for t in rows], scored, several)
 
 
 def said(tokens: Tokens, trajectories: Sequence[Trajectory]) -> list[str]:

@@ -38,6 +38,7 @@ class Draft(NamedTuple):
     variant: str = ""
     columns: Mapping[str, Any] = {}
     plain: bool = False
+    messages: tuple[Message, ...] | None = None  # a demonstration of several turns, where one completion won't do
 
 
 Generator = Callable[..., Draft]
@@ -155,7 +156,14 @@ def example_of(draft: Draft, id: str) -> Example:
     prompt: Prompt = draft.prompt
     if isinstance(prompt, str) and not draft.plain:
         prompt = ({"role": "user", "content": prompt},)
-    return Example(prompt=prompt, completion=draft.completion, answer=draft.answer, id=id, columns=draft.columns)
+    return Example(
+        prompt=prompt,
+        completion=draft.completion,
+        answer=draft.answer,
+        messages=draft.messages,
+        id=id,
+        columns=draft.columns,
+    )
 
 
 def world_task(name: str, generate: Generator, **options: Any) -> WorldTask:

@@ -2,6 +2,7 @@
 
 from scalpel.world.tasks import (  # noqa: F401
     boxes,
+    calculator,
     chat,
     context,
     facts,

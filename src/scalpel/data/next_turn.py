@@ -1,0 +1,139 @@
+"""The next turn: the tokens between what an assistant said and where it is asked to speak again.
+
+What was sampled stays as it is. The conversation is rendered with the answer, and once more with what the environment
+said to it and the next generation prompt; what the second text has behind the end of the answer is encoded by itself
+and appended. That needs the prefix property of the chat template: a conversation that goes on begins with the text that
+was there. Where it doesn't (Qwen3 leaves thoughts out of earlier turns once a user speaks), the whole prompt of the
+next turn is rendered anew, and a new sequence begins with it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from itertools import groupby
+
+from scalpel.batch import ENVIRONMENT, TEMPLATE
+from scalpel.data.example import Message, Prompt, like
+from scalpel.data.reasoning import gist
+from scalpel.data.special_tokens import MARK
+from scalpel.data.tokenizer import Tokens
+from scalpel.data.trajectory import Segment
+from scalpel.data.turn_ends import bare, found_end
+
+log = logging.getLogger("scalpel")
+PROBES = {"an answer": "two", "an answer with a thought": "<think>\none\n</think>\n\ntwo"}
+
+
+def next_turn(
+    tokens: Tokens, prompt: Prompt, said: Message, ids: Sequence[int], replies: Sequence[Message]
+) -> list[Segment]:
+    """The segments behind an answer that was sampled as these ids: what the template and the environment write up to
+    where the assistant speaks again; or one that begins a sequence, with the whole prompt rendered anew."""
+    if isinstance(prompt, str):
+        text = "".join(f"\n{reply['content']}" for reply in replies) + "\n"
+        return authored(tokens, list(ids), text, replies)
+    between = text_between(tokens, prompt, said, ids, replies)
+    if between is None:
+        return [Segment(TEMPLATE, tuple(tokens.prompt(grown(prompt, said, replies))), anew=True)]
+    return authored(tokens, list(ids), between, replies)
+
+
+def grown(prompt: Prompt, said: Message, replies: Sequence[Message]) -> Prompt:
+    """The prompt of the next turn."""
+    if isinstance(prompt, str):
+        return f"{prompt}{said['content']}" + "".join(f"\n{reply['content']}" for reply in replies) + "\n"
+    return like(prompt, (*prompt, said, *replies))
+
+
+def text_between(
+    tokens: Tokens, prompt: Sequence[Message], said: Message, ids: Sequence[int], replies: Sequence[Message]
+) -> str | None:
+    """What the template writes behind the end of the answer, up to where the assistant speaks again; None where the
+    text so far is not the beginning of the longer one, or doesn't show all that was said."""
+    asked, content = tokens.render(prompt, generate=True), str(said["content"])
+    whole, after = tokens.render(like(prompt, (*prompt, said))), like(prompt, (*prompt, said, *replies))
+    longer = tokens.render(after, generate=True)
+    if not whole.startswith(asked):
+        return None
+    answer = whole[len(asked) :]
+    end = found_end(answer, said, tokens.stop_texts)
+    end = len(bare(answer, content)) if end is None else end
+    if not longer.startswith(asked + answer[:end]) or gist(content) not in gist(answer[:end]):
+        return None
+    stopped = bool(ids) and ids[-1] in tokens.stop_ids
+    # where a text was the stop, and no token, the template's own stop follows it
+    close = "" if stopped else next((s for s in tokens.stop_texts if answer[:end].endswith(s)), "")
+    return close + longer[len(asked) + end :]
+
+
+def authored(tokens: Tokens, before: list[int], text: str, replies: Sequence[Message]) -> list[Segment]:
+    """The text as segments behind those ids: what messages say is the environment's, the rest the template's."""
+    ids, spans = encoded(tokens, [i for i in before[-1:] if i in tokens.stop_ids], text)
+    inside = places(text, [tokens.spelt.text(str(reply.get("content") or "")) for reply in replies])
+    if spans is None:  # a tokenizer that doesn't say where its tokens are
+        return [Segment(ENVIRONMENT, tuple(ids))]
+    authors = [ENVIRONMENT if any(a < d and c < b for c, d in inside) else TEMPLATE for a, b in spans]
+    runs = groupby(zip(authors, ids, strict=True), key=lambda pair: pair[0])
+    return [Segment(author, tuple(i for _, i in run)) for author, run in runs]
+
+
+def encoded(tokens: Tokens, stop: list[int], text: str) -> tuple[list[int], list[tuple[int, int]] | None]:
+    """The ids of a text behind a stop token, if there is one, and where in the text each stands: a tokenizer may treat
+    the start of a text in its own way, and a control token may take the white space behind it."""
+    if tokens.core is None:
+        return tokens.encode(text), None
+    anchor = str(tokens.tokenizer.decode(stop)) if stop else ""
+    found = tokens.core.encode(anchor + text, add_special_tokens=False)
+    if list(found.ids[: len(stop)]) != stop:
+        anchor, stop = "", []
+        found = tokens.core.encode(text, add_special_tokens=False)
+    spans = [(a - len(anchor), b - len(anchor)) for a, b in found.offsets[len(stop) :]]
+    pairs = [
+        (i, (a, b))
+        for i, (a, b) in zip(found.ids[len(stop) :], spans, strict=True)
+        if a == b or text[max(a, 0) : b].strip(MARK)
+    ]
+    return [i for i, _ in pairs], [span for _, span in pairs]
+
+
+def places(text: str, contents: Sequence[str]) -> list[tuple[int, int]]:
+    """Where the contents stand in a text, one behind the other; those that don't are left out."""
+    found, at = [], 0
+    for content in (c.strip() for c in contents):
+        start = text.find(content, at) if content else -1
+        if start >= 0:
+            at = start + len(content)
+            found.append((start, at))
+    return found
+
+
+def prefix_faults(tokens: Tokens, role: str) -> dict[str, str]:
+    """In which cases the chat template doesn't have the prefix property, with the words for what differs. ValueError
+    where it refuses messages of that role behind an answer."""
+    prompt: tuple[Message, ...] = ({"role": "user", "content": "one"},)
+    reply: Message = {"role": role, "content": "three"}
+    faults = {}
+    for what, content in PROBES.items():
+        said: Message = {"role": "assistant", "content": content}
+        try:
+            shorter, longer = tokens.render((*prompt, said)), tokens.render((*prompt, said, reply), generate=True)
+        except ValueError as error:
+            raise ValueError(
+                f"the environment answers with messages of role {role!r}, which the chat template refuses: {error}; "
+                'set `role` of the environment to another one, such as "user"'
+            ) from error
+        if text_between(tokens, prompt, said, [tokens.end_id], [reply]) is None:
+            faults[what] = f"at its end: {shorter!r}; within a longer conversation: {longer!r}"
+    return faults
+
+
+def say_prefix_faults(tokens: Tokens, role: str) -> None:
+    """Says where episodes will be split since the template doesn't have the prefix property."""
+    if not tokens.chat:
+        return
+    for what, words in prefix_faults(tokens, role).items():
+        log.warning(
+            "the chat template renders %s otherwise once a message of role %r follows: there an episode is split into "
+            "one sequence a turn, each behind its own prompt, with the rewards of the whole. %s", what, role, words
+        )  # fmt: skip
