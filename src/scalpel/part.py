@@ -40,6 +40,7 @@ class OwnedHead(HeadTerm):
     module's in `owns`. Unlike a value it is no expectation of reward, so that both may stand on one batch."""
 
 
+PARTS = ("selection", "source", "corruption", "credit", "objective", "scope", "anchor")  # axes of which they are
 Need = str | HeadTerm  # "logp" | "entropy" | "argmax" | "value" | HeadTerm
 HANDED = ("stat", "state", "mask_id", "seed", "out")  # keywords that the loop fills in, not the recipe
 READABLE = ("old", "old_value", "reference", "behaviour", "reward", "label", "pair", "demonstration", "progress")
@@ -211,9 +212,9 @@ class Bound:
             self.memory.state = self.part.follow(self.memory.state, seen, batch, **told, **self.at(progress))
 
 
-def bind(axis: str, name: str, **hyper: Any) -> Bound:
-    """The part under that name with these hyper-parameters over its defaults."""
-    found: Part = lookup(axis, name)
+def bind(axis: str, name: str | Part, **hyper: Any) -> Bound:
+    """The part, or the one that is registered under that name, with these hyper-parameters over its defaults."""
+    found: Part = lookup(axis, name) if isinstance(name, str) else name
     defaults = {k: p.default for k, p in found.schema.items()}
     made = Bound(found, {**defaults, **hyper})
     if found.state is not None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from importlib import import_module
 from pkgutil import iter_modules
@@ -13,9 +14,11 @@ AXES: dict[str, dict[str, Any]] = {
     axis: {}
     for axis in (
         "selection", "source", "corruption", "credit", "objective", "scope", "anchor", "term", "slope", "task", "probe",
-        "keep set", "quantity", "verifier", "judge", "shaping", "environment",
+        "keep set", "quantity", "verifier", "judge", "shaping", "environment", "method",
     )
 }  # fmt: skip
+ORIGINS: dict[tuple[str, str], str] = {}  # of what was registered from outside the package: which file or plugin
+_origin = ""  # which file or plugin is being executed
 
 
 def register(axis: str, name: str) -> Callable[[Any], Any]:
@@ -23,11 +26,39 @@ def register(axis: str, name: str) -> Callable[[Any], Any]:
 
     def enter(part: Any) -> Any:
         if name in AXES[axis]:
-            raise ValueError(f"{axis} {name!r} is registered twice: {AXES[axis][name]!r} and {part!r}")
+            first = ORIGINS.get((axis, name), "scalpel")
+            raise ValueError(
+                f"{axis} {name!r} is registered twice: by {first} ({AXES[axis][name]!r:.200}) and by "
+                f"{_origin or 'scalpel'} ({part!r:.200}); give one of them another name"
+            )
         AXES[axis][name] = part
+        if _origin:
+            ORIGINS[axis, name] = _origin
         return part
 
     return enter
+
+
+@contextmanager
+def registering(origin: str) -> Iterator[None]:
+    """While it lasts, what is registered belongs to that file or plugin. What the same one registered before is
+    forgotten, so that it may be executed again; where it fails, nothing of it stays."""
+    global _origin
+    before, _origin = _origin, origin
+    forget(origin)
+    try:
+        yield
+    except BaseException:
+        forget(origin)
+        raise
+    finally:
+        _origin = before
+
+
+def forget(origin: str) -> None:
+    for axis, name in [key for key, place in ORIGINS.items() if place == origin]:
+        del ORIGINS[axis, name]
+        AXES[axis].pop(name, None)
 
 
 def lookup(axis: str, name: str, called: str = "") -> Any:

@@ -1,4 +1,4 @@
-"""Worked examples: outputs and a batch from a few numbers, for the `limits` that a part states."""
+"""Worked examples: outputs and a batch from a few numbers, for the `limits` that a part states, and their check."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from scalpel.batch import DEMONSTRATION, NEITHER, Batch, Row, lay
-from scalpel.part import HeadTerm, Out
+from scalpel.part import Bound, HeadTerm, Out, Part, bind
 
 Nested = Sequence[Sequence[float]]  # a number for each trained token of each sequence
 
@@ -61,3 +61,24 @@ def case(
 def flat(numbers: Nested) -> Tensor:
     """One number per token, 0 for the untrained first ones; float64, so that worked arithmetic is exact."""
     return torch.tensor([x for sequence in numbers for x in (0.0, *sequence)], dtype=torch.float64)
+
+
+def check_limits(part: Part) -> int:
+    """Checks each value that the part's `limits` state, and returns how many there are. AssertionError where the part
+    gives another value."""
+    rows = list(part.limits()) if part.limits else []
+    for first, second, hyper, expected in rows:
+        found = value_of(bind(part.axis, part, **hyper), first, second).double()
+        wanted = torch.tensor(expected, dtype=torch.float64)
+        torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-7)
+    return len(rows)
+
+
+def value_of(bound: Bound, first: Any, second: Any) -> Tensor:
+    """What a part gives for a worked example: the credits of the trained tokens, a loss over its count, a penalty."""
+    if bound.part.over == "parameters":
+        return bound(first, second)[0]  # type: ignore[no-any-return]
+    handed = {"stat": bound.part.statistic(first, second, **bound.hyper)} if bound.part.statistic else {}
+    if bound.part.axis == "credit":
+        return bound(first, second, **handed)[second.train_N]  # type: ignore[no-any-return]
+    return bound(first, second, **handed)[0] / bound.count(second, 0.0)  # type: ignore[no-any-return]

@@ -16,6 +16,7 @@ batch registry seeding device
 part scope
 binding worked_cases
 runs
+outside
 data errors
 models distributed
 engine

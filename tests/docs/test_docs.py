@@ -14,8 +14,8 @@ from scalpel.cli.app import app
 from scalpel.config.plan import assemble
 from scalpel.config.recipe import parse
 from scalpel.methods import FAMILIES, ROWS
-from scalpel.part import READABLE, Part, bind
-from scalpel.registry import AXES
+from scalpel.part import PARTS, READABLE, Part, bind
+from scalpel.registry import AXES, forget
 from scalpel.reporting import catalogue
 from scalpel.rewards.judge import JUDGES
 from scalpel.rewards.shaping import SHAPES
@@ -159,5 +159,25 @@ def test_the_architecture_page_names_every_declaration_and_every_field():
         assert name in ("axis", "name", "fn") or f"| `{name}` |" in ARCHITECTURE, name
     for name in READABLE:
         assert f"`{name}`" in ARCHITECTURE, name
-    for axis in AXES:
-        assert axis in ("task", "probe") or f"| {axis} " in ARCHITECTURE, axis
+    for axis in (*PARTS, "term", "slope"):
+        assert f"| {axis} " in ARCHITECTURE, axis
+
+
+def test_the_file_of_the_page_on_parts_keeps_its_limits_and_trains_in_the_recipe_that_it_shows(tmp_path, monkeypatch):
+    page = (ROOT / "docs" / "parts.md").read_text(encoding="utf-8")
+    (code, check), (text, entry) = blocks(page, "python"), blocks(page, "toml")
+    assert len(code.splitlines()) <= 35 and tomllib.loads(entry)["project"]["entry-points"]["scalpel.parts"]
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "margin.py").write_text(code)
+    (tmp_path / "data.jsonl").write_text("".join(f'{{"prompt": "{n}", "completion": "x{n}"}}\n' for n in range(8)))
+    losses: dict[float, list[float]] = {0.0: [], 0.3: []}
+    try:
+        exec(compile(check, "parts.md", "exec"), {})
+        tables = tomllib.loads(text) | {"model": str(tiny.folder(tmp_path / "model")), "task": {"name": "jsonl"}}
+        tables["task"]["path"] = "data.jsonl"
+        for margin, found in losses.items():
+            over = ["train.steps=2", "train.batch=2", f"train.signals.0.objective.margin={margin}"]
+            train(parse(tables, over), tell=lambda record, found=found: found.append(record["loss"]))
+    finally:
+        forget(str(tmp_path / "margin.py"))
+    assert losses[0.3][0] == pytest.approx(losses[0.0][0] - 0.3, abs=1e-4)  # no token of a new model is so likely

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from running import equal, prepare, records, tables, weights
-from scalpel.rewards.guarded import Failed
+from scalpel.outside.guarded import Failed
 from scalpel.runs.folder import RunFolder
 from scalpel.training import loop
 from scalpel.training.before_step import copied
@@ -116,11 +116,11 @@ COUNTS += "(len(completions) // 2)\n"
 
 def counting(tmp_path):
     """A reward that counts how often it was called, and how to read that."""
-    from scalpel.rewards.user import imported
+    from scalpel.outside.files import function_at
 
     (tmp_path / "counts.py").write_text(COUNTS)
     spec = f"{tmp_path}/counts.py:mine"
-    return spec, imported(spec).__globals__["calls"]
+    return spec, function_at(spec).__globals__["calls"]
 
 
 def test_an_estimate_calls_no_reward_of_the_users_and_says_what_is_not_in_it(at, tmp_path):

@@ -13,10 +13,11 @@ from running import prepare, tables
 from scalpel.data.example import Example
 from scalpel.experiments.preflight import refuse_recipe
 from scalpel.experiments.single import run_recipe
-from scalpel.rewards import Rewards, user_modules
-from scalpel.rewards.guarded import Failed
-from scalpel.rewards.user import imported
-from scalpel.rewards.user_modules import begin_run, modules_beside
+from scalpel.outside import modules
+from scalpel.outside.files import function_at
+from scalpel.outside.guarded import Failed
+from scalpel.outside.modules import begin_run, modules_beside
+from scalpel.rewards import Rewards
 from scalpel.runs.screened import Screened, screened
 from scalpel.runs.terminal import Terminal
 from scalpel.training.input_digests import differing, files_of
@@ -31,8 +32,8 @@ def own_path():
     path, names = list(sys.path), set(sys.modules)
     yield
     sys.path[:] = path
-    user_modules._loaded.clear()
-    user_modules._folders.clear()
+    modules._loaded.clear()
+    modules._folders.clear()
     for name in set(sys.modules) - names:
         if str(getattr(sys.modules[name], "__file__", "")).startswith("/tmp"):
             del sys.modules[name]
@@ -89,9 +90,9 @@ def test_a_file_finds_what_lies_beside_it_and_not_what_lies_beside_another(tmp_p
     for k in (1, 2):
         written(tmp_path / str(k), code="from helper import x\ndef f(completions): return [x]\n", helper=f"x = {k}.0\n")
         specs.append(f"{tmp_path}/{k}/code.py:f")
-    assert [imported(spec)(["a"]) for spec in specs] == [[1.0], [2.0]]
+    assert [function_at(spec)(["a"]) for spec in specs] == [[1.0], [2.0]]
     written(tmp_path / "3", code="import json\nf = json.dumps\n", json="raise OSError\n")
-    assert imported(f"{tmp_path}/3/code.py:f")(1) == "1"  # a name of Python's own stays Python's
+    assert function_at(f"{tmp_path}/3/code.py:f")(1) == "1"  # a name of Python's own stays Python's
 
 
 # --- once -------------------------------------------------------------------------------------------------------
@@ -103,10 +104,10 @@ PRINTS += "    return [float(len(calls))] * len(completions)\n"
 def test_a_file_is_executed_again_only_where_it_or_what_lies_beside_it_has_changed(tmp_path, capsys):
     written(tmp_path, code="import helper\n" + PRINTS, helper="x = 1\n")
     spec = f"{tmp_path}/code.py:f"
-    first = imported(spec)
-    assert imported(spec) is first and capsys.readouterr().out == "imported\n"
+    first = function_at(spec)
+    assert function_at(spec) is first and capsys.readouterr().out == "imported\n"
     written(tmp_path, helper="x = 1000\n")
-    assert imported(spec) is not first and capsys.readouterr().out == "imported\n"
+    assert function_at(spec) is not first and capsys.readouterr().out == "imported\n"
     assert sys.modules["helper"].x == 1000
 
 

@@ -225,8 +225,10 @@ def methods(
 ) -> None:
     """List the methods: each a point on the five axes."""
     from scalpel.cli import tables
+    from scalpel.outside import load_plugins
     from scalpel.reporting import catalogue
 
+    load_plugins()
     stale = [path for path in documents or () if not catalogue.fill(path, check=check)]
     if check and stale:
         raise ValueError(
@@ -235,7 +237,9 @@ def methods(
     if markdown:
         sys.stdout.write(catalogue.rows_block())
     elif not documents:
-        out.print(tables.methods_table(catalogue.rows()))
+        out.print(tables.methods_table([*catalogue.rows(), *catalogue.rows(outside=True)]))
+        if more := catalogue.outside_parts():
+            out.print(tables.plain("parts from plugins", ("part", "from", "effect"), more))
 
 
 @app.command()

@@ -26,8 +26,9 @@ from scalpel.config.recipe import (
 from scalpel.engine.vllm_sampler import hindrance
 from scalpel.environments import Environment
 from scalpel.keep import refuse_sets
+from scalpel.outside import find
 from scalpel.part import Bound, HeadTerm, Need, Part, Unit, bind
-from scalpel.registry import AXES, lookup, unknown
+from scalpel.registry import AXES, unknown
 from scalpel.rewards.judge import roles as judges
 from scalpel.rewards.reward import read as readable
 
@@ -221,7 +222,7 @@ def stream_of(s: SignalSpec, signals: Sequence[Signal], spec: StageSpec, recipe:
 
 def bound(axis: str, spec: PartSpec, ignore: Iterable[str] = (), stage: StageSpec | None = None) -> Bound:
     """The part with its hyper-parameters checked against its signature; what it leaves to the stage, from there."""
-    found: Part = lookup(axis, spec.name)
+    found: Part = find(axis, spec.name)
     hyper = {k: v for k, v in spec.hyper.items() if k not in ignore}
     for key in hyper:
         if key not in found.schema:
@@ -230,7 +231,7 @@ def bound(axis: str, spec: PartSpec, ignore: Iterable[str] = (), stage: StageSpe
     checked = {k: hyper_value(f"{k!r} of {axis} {spec.name!r}", v, keys[k].wanted) for k, v in hyper.items()}
     if stage is not None:
         checked |= {k: attrgetter(at)(stage) for k, at in found.stage.items() if checked.get(k) is None}
-    return bind(axis, spec.name, **checked)
+    return bind(axis, found, **checked)
 
 
 def refuse(plan: Plan, recipe: Recipe) -> None:

@@ -32,6 +32,7 @@ from scalpel.config.schema import (
     ValidateSpec,
 )
 from scalpel.methods import FLOOR
+from scalpel.outside import load_plugins
 
 __all__ = [
     "BudgetSpec",
@@ -75,6 +76,7 @@ def toml(path: Path, what: str = "recipe") -> dict[str, Any]:
 
 def parse(raw: Mapping[str, Any], overrides: Sequence[str] = (), name: str = "run") -> Recipe:
     """A recipe from plain tables. `[train]` is short for a single stage."""
+    load_plugins()  # they may bring methods
     tables: dict[str, Any] = {"name": name, **plain(table_at("the recipe", raw))}
     for override in overrides:
         put(tables, override)

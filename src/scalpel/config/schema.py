@@ -49,7 +49,7 @@ class PartSpec(BaseModel):
     """A part by name with the hyper-parameters that differ from its defaults: "kl" or {name = "kl", beta = 0.1}."""
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
-    name: Name
+    name: Annotated[str, Field(min_length=1, max_length=4096)]  # of a registered part, or path.py:name
 
     @model_validator(mode="before")
     @classmethod
@@ -194,6 +194,12 @@ class StageSpec(Strict):
     # steps; 0 is never; unset: by time, see checkpoint.Saver
     checkpoint_every: Annotated[int, Field(ge=0, le=100_000_000)] | None = None
     log_completions: int = Field(2, ge=0, le=1_000_000)  # prompts a step whose completions go into completions.jsonl
+
+    @property
+    def parts(self) -> list[PartSpec]:
+        """Every part that the stage names."""
+        own = [spec for s in self.signals for spec in (s.source, s.objective, s.select, *s.corrupt, *s.credit) if spec]
+        return [*own, self.scope, *self.anchors, *([self.environment] if self.environment else [])]
 
     @field_validator("method")
     @classmethod

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from scalpel.binding.bind import bound_table, keys_of
+from scalpel.binding.table import bind_table
 from scalpel.data.example import Example, Message
-from scalpel.registry import lookup
+from scalpel.outside import find
 
 
 class Step(NamedTuple):
@@ -45,7 +45,5 @@ class Environment(Protocol):
 
 def make(table: Mapping[str, Any], place: str = "environment") -> Environment:
     """An environment from its table, {name = "calculator", max_turns = 2}."""
-    found = lookup("environment", str(table.get("name")))
-    options = {key: value for key, value in table.items() if key != "name"}
-    made: Environment = found(**bound_table(place, options, keys_of(found)))
+    made: Environment = bind_table("environment", place, table, named="name", find=find)()
     return made

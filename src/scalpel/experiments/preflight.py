@@ -21,8 +21,9 @@ from scalpel.data import chat_template
 from scalpel.data.example import asked
 from scalpel.evaluation.probes import make_probes
 from scalpel.keep import refuse_sets
+from scalpel.outside.files import function_at
 from scalpel.rewards.tables import refuse_rewards
-from scalpel.rewards.user import Users, imported
+from scalpel.rewards.user import Users
 
 log = logging.getLogger("scalpel")
 
@@ -63,7 +64,7 @@ def warn_of_samples_alike(plan: Plan) -> None:
 def refuse_columns(recipe: Recipe, stream: Stream) -> None:
     """Raises ValueError for a user's reward function that needs columns which the data doesn't have."""
     names = [spec if isinstance(spec, str) else str(spec["name"]) for spec in stream.rewards]
-    users = [Users(name, imported(name)) for name in names if ".py:" in name]
+    users = [Users(name, function_at(name)) for name in names if ".py:" in name]
     if users:
         task = tasks.make(recipe.task if stream.task is None else dict(stream.task))
         examples = asked(task, "train", recipe.data.items, recipe.data.seed, 1024)

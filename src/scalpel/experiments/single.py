@@ -36,9 +36,9 @@ from scalpel.evaluation import (
 from scalpel.evaluation.run import ProbeResults
 from scalpel.experiments.data_inventory import inventory
 from scalpel.experiments.pair import halfway, ledgers, probe_base
+from scalpel.outside.modules import begin_run
 from scalpel.pair import Pair
 from scalpel.pair.anatomy import change, table
-from scalpel.rewards.user_modules import begin_run
 from scalpel.runs.atomic import (
     remove,
     whole,

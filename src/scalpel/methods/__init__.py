@@ -11,14 +11,15 @@ from typing import Any
 
 from scalpel.methods import hybrid, own_samples, policy_gradient, preference, revision, shaping, supervised
 from scalpel.methods.row import Row, one
+from scalpel.registry import AXES, register
 
 __all__ = ["FAMILIES", "FLOOR", "ROWS", "Row", "one"]
 
-ROWS: dict[str, Row] = {}
+ROWS: dict[str, Row] = AXES["method"]
 FAMILIES: dict[str, Mapping[str, Row]] = {}  # by the first line of what their file says of itself
 for family in (supervised, own_samples, policy_gradient, shaping, hybrid, preference, revision):
-    assert not ROWS.keys() & family.ROWS.keys(), "a method's name is taken"
-    ROWS |= family.ROWS
+    for name, row in family.ROWS.items():
+        register("method", name)(row)
     FAMILIES[(family.__doc__ or "").split("\n")[0].removesuffix(".")] = family.ROWS
 
 # What a floor adds to a stage that names nothing to steer: text that the base wrote, held by the divergence on it from

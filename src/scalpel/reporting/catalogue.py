@@ -19,7 +19,7 @@ import scalpel.config.plan  # noqa: F401  # registers every part
 from scalpel.config.recipe import SignalSpec, StageSpec
 from scalpel.methods import FAMILIES, ROWS, Row
 from scalpel.part import Part
-from scalpel.registry import AXES
+from scalpel.registry import AXES, ORIGINS
 from scalpel.rewards.judge import JUDGES
 from scalpel.rewards.reward import given
 from scalpel.rewards.shaping import SHAPES
@@ -34,9 +34,10 @@ NAME = re.compile(r"[\w/-]+")
 BLOCK = re.compile(r"(<!-- scalpel methods: (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 
 
-def rows() -> list[tuple[str, ...]]:
-    """One row a method, in the columns of HEADINGS."""
-    return [row_of(name, row) for name, row in ROWS.items()]
+def rows(outside: bool = False) -> list[tuple[str, ...]]:
+    """One row a method, in the columns of HEADINGS: those of the package, or those from outside of it, which say so."""
+    found = [row_of(name, row) for name, row in ROWS.items() if (("method", name) in ORIGINS) is outside]
+    return [(name, f"{title} ({ORIGINS['method', name]})", *rest) for name, title, *rest in found] if outside else found
 
 
 def row_of(name: str, row: Row) -> tuple[str, ...]:
@@ -89,12 +90,19 @@ def value_in_words(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, str) and not NAME.fullmatch(value) else f"{value}"
 
 
+def outside_parts() -> list[tuple[str, str, str]]:
+    """(axis and name, where it comes from, effect) of what plugins and files have registered, methods aside."""
+    entries = [(axis, name, origin, AXES[axis][name]) for (axis, name), origin in ORIGINS.items() if axis != "method"]
+    return [(f"{axis} {name}", origin, effect(getattr(entry, "fn", entry))) for axis, name, origin, entry in entries]
+
+
 def parts() -> list[tuple[str, str, str, str]]:
-    """(axis, name, hyper-parameters with their defaults, effect) of every part."""
+    """(axis, name, hyper-parameters with their defaults, effect) of every part of the package."""
     return [
         (axis, name, spec_in_words({"name": "", **defaults(part)}).strip("()"), effect(part.fn))
         for axis in SHOWN
         for name, part in sorted(AXES[axis].items())
+        if (axis, name) not in ORIGINS
     ]
 
 

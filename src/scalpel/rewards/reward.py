@@ -11,6 +11,7 @@ from torch import Tensor
 
 from scalpel.data.example import Example, Task
 from scalpel.data.trajectory import Trajectory, completion
+from scalpel.outside.files import function_at
 from scalpel.registry import unknown
 from scalpel.rewards import judge, shaping, user, values
 from scalpel.rewards.early import Answers, Early, Heard, hear
@@ -239,7 +240,7 @@ def function(table: Mapping[str, Any], task: Task | None, ask: judge.Ask | None 
     if name == "given":
         return given(task, ask, **{key: value for key, value in table.items() if key != "name"})
     if isinstance(name, str) and ".py:" in name and len(table) == 1:
-        return user.Users(name, user.imported(name))
+        return user.Users(name, function_at(name))
     return by_row(make_verifier(table))
 
 

@@ -14,10 +14,10 @@ from scalpel.binding.bind import (
 )
 from scalpel.binding.bounds import Count, Name, Weight
 from scalpel.binding.plain import shown
+from scalpel.outside.files import function_at
 from scalpel.registry import unknown
 from scalpel.rewards.judge import JUDGES
 from scalpel.rewards.shaping import SHAPES
-from scalpel.rewards.user import imported
 from scalpel.rewards.verifiers import VERIFIERS
 from scalpel.rewards.verifiers import make as make_verifier
 
@@ -44,7 +44,7 @@ def refuse_reward(spec: Any, place: str) -> None:
     elif ".py:" in name:
         bound_table(place, table, ALL)
         with placed(place):
-            imported(name)
+            function_at(name)
     elif name == "given":
         bound_table(place, table, ALL | GIVEN)
         for key in ("of", "where"):

@@ -13,18 +13,18 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from scalpel.data.example import Example
 from scalpel.data.example import named as place
 from scalpel.data.trajectory import Trajectory
+from scalpel.outside import modules
+from scalpel.outside.files import file_of, function_at
+from scalpel.outside.guarded import guarded, settled
 from scalpel.registry import unknown
-from scalpel.rewards import user_modules, values
-from scalpel.rewards.guarded import Failed, guarded, settled
+from scalpel.rewards import values
 from scalpel.rewards.scored import UNREAD
 from scalpel.rewards.waiting import Asked
-from scalpel.runs.files import existing
 
 Function = Callable[..., Any]
 Verifier = Callable[[str, Example], float]
@@ -32,26 +32,6 @@ HANDED = ("prompts", "completions", "completion_ids", "trainer_state", "log_extr
 NAMED = "trajectories"  # is handed to functions that name it only, so that a column may be called so
 NOTHING = Trajectory((), ())
 VARIADIC = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
-
-
-def file_of(spec: str) -> Path:
-    """The file of `path.py:name`."""
-    return existing(spec.rpartition(":")[0]).resolve()
-
-
-def imported(spec: str) -> Function:
-    """The function at `path.py:name`. The file is executed once, whoever asks for it how often."""
-    path, _, name = spec.rpartition(":")
-    file = file_of(spec)
-    try:
-        module = user_modules.module_of(file, lambda execute: guarded("it", "", file, execute))
-    except Failed as error:
-        raise ValueError(f"{path} can't be imported: {error}") from error
-    found = getattr(module, name, None)
-    if not callable(found):
-        functions = [k for k, v in vars(module).items() if inspect.isfunction(v) and v.__module__ == module.__name__]
-        raise ValueError(f"{path}: {unknown('function', name, functions)}")
-    return found
 
 
 @dataclass(frozen=True)
@@ -86,7 +66,7 @@ def call(
     }
     taken = accepted(fn, spec, known)
     count, file = len(examples), file_of(spec)
-    user_modules.asked(file)
+    modules.asked(file)
     given = guarded(f"reward {spec}", f", on {named(examples)}", file, lambda: settled(fn(**taken), count))
     return checked(given, spec, examples)
 
@@ -131,7 +111,7 @@ def checked(given: Any, spec: str, examples: Sequence[Example]) -> list[float | 
 def verifier(spec: str, timeout: float | None = None) -> Verifier:
     """The function as a verifier of single completions, each within its time: its values must lie in [0, 1], None is
     unread."""
-    ask = Asked(spec, Users(spec, imported(spec)), timeout, "verifier")
+    ask = Asked(spec, Users(spec, function_at(spec)), timeout, "verifier")
 
     def verify(completion: str, example: Example) -> float:
         value = ask([example], [completion], {})[0]

@@ -16,8 +16,10 @@ from scalpel.binding.bind import (
     placed,
 )
 from scalpel.binding.plain import shown
+from scalpel.binding.table import table_keys
 from scalpel.data.example import Task
-from scalpel.registry import AXES, lookup, unknown
+from scalpel.outside import find, is_path, load_plugins
+from scalpel.registry import AXES, unknown
 from scalpel.rewards.verifiers import make as make_verifier
 from scalpel.tasks.data import DataTask, data_task
 from scalpel.tasks.instruct import Instructed, Instruction
@@ -56,8 +58,9 @@ def make(spec: Mapping[str, Any], place: str = "task") -> Task:
             verify = options.pop("verify", None)
             task = data_task(name, verifier=None if verify is None else make_verifier(verify), **options)
         else:
-            registered = lookup("task", name)
-            task = registered.at(**options) if options else registered
+            registered = find("task", name)
+            made = registered if callable(registered) else registered.at
+            task = made(**options) if options or made is registered else registered
         instruction = Instruction(**put)
     return task if instruction == Instruction() else Instructed(task, instruction)
 
@@ -88,10 +91,15 @@ def own_keys(name: str, place: str) -> dict[str, Key]:
         return {k: Key(bounded(key.wanted, ANY), None) for k, key in configured(name.removeprefix(PREFIX)).items()}
     if name == "mix":
         return keys_of(mix, without=("make",))
-    if name not in AXES["task"]:
+    if not is_path(name) and name not in AXES["task"]:
+        load_plugins()
+    if not is_path(name) and name not in AXES["task"]:
         every = [*AXES["task"], *FORMS, "mix", *(PREFIX + g for g in generators())]
         raise ValueError(f"{place}: {unknown('task', name, every).partition(': known')[0]}: known are {families()}")
-    task = lookup("task", name)
+    with placed(place):
+        task = find("task", name)
+    if callable(task):
+        return table_keys(task)
     if hasattr(task, "keys"):
         return dict(task.keys())
     return {k: Key(key.wanted, None) for k, key in keys_of(task.at).items()} if hasattr(task, "at") else {}

@@ -12,7 +12,7 @@ from typing import Any
 
 from scalpel.config.recipe import Recipe
 from scalpel.data.example import Example
-from scalpel.rewards.user_modules import modules_beside
+from scalpel.outside.modules import modules_beside
 from scalpel.runs.digests import remembered
 from scalpel.tasks.spool import Rows
 
@@ -49,6 +49,7 @@ def named_files(recipe: Recipe) -> Iterator[tuple[str, Path]]:
         for signal in stage.signals:
             yield from named_in(signal.task or {}, "data")
             yield from named_in(signal.rewards or [], "rewards")
+        yield from named_in([spec.model_dump() for spec in stage.parts], "a part")
         yield from named_in(stage.keep.sets if stage.keep else [], "a keep set")
     yield from named_in(recipe.measure.probes, "a probe")
 

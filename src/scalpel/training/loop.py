@@ -13,8 +13,8 @@ from torch import Tensor
 from scalpel.batch import Batch
 from scalpel.config.recipe import Recipe
 from scalpel.config.schema import BudgetSpec
+from scalpel.outside.guarded import Failed
 from scalpel.part import Bound
-from scalpel.rewards.guarded import Failed
 from scalpel.runs.atomic import write_json
 from scalpel.runs.folder import RunFolder
 from scalpel.runs.signals import Stopped, interruptible

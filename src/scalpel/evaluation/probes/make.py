@@ -12,6 +12,7 @@ from scalpel.binding.table import BoundTable, Maker, Makers, bind_table
 from scalpel.data.example import Task
 from scalpel.evaluation.probes.choose import Choices, read_choices
 from scalpel.evaluation.probes.item import Probe, Role
+from scalpel.outside import find
 from scalpel.registry import unknown
 from scalpel.runs.files import file_names
 
@@ -47,7 +48,7 @@ def make_probes(
 
 def bound_of_kind(axis: str, spec: Any, place: str, unless: str, made_by: Makers) -> BoundTable:
     """A table `{name, kind, …}`, checked, with its task made and its file of choices read."""
-    return bind_table(axis, place, spec, unless=unless, common={"name": Key(Name)}, makers=made_by)
+    return bind_table(axis, place, spec, unless=unless, common={"name": Key(Name)}, makers=made_by, find=find)
 
 
 def makers(make_task: MakeTask, read: Callable[[str], Any] = read_choices) -> Makers:
