@@ -77,7 +77,9 @@ def part_at(axis: str, spec: str) -> Any:
         if other == axis:
             return entry
         raise ValueError(f"{spec} is registered as {other} {called!r}, and can't be used as {axis}")
+    if callable(found) and axis in PARTS:
+        return Part(axis, name, found, needs={"logp"} if axis in SCORED else ())
     if callable(found) or (axis == "task" and hasattr(found, "examples")):
-        return Part(axis, name, found, needs={"logp"} if axis in SCORED else ()) if axis in PARTS else found
+        return found
     known = {*functions(module), *(called for other, called in mine if other == axis)}
     raise ValueError(f"{path}: {unknown('function', name, known)}")

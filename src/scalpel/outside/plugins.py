@@ -11,7 +11,7 @@ left out with a warning, since most recipes need none of it.
 from __future__ import annotations
 
 import logging
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
@@ -30,7 +30,7 @@ def load_plugins() -> dict[str, str]:
         name = point.dist.name if point.dist else point.value
         try:
             with registering(f"plugin {name}"):
-                guarded(f"{point.value} of plugin {name}", "", Path(point.module), lambda point=point: load(point))
+                guarded(f"{point.value} of plugin {name}", "", Path(point.module), partial(load, point))
         except Failed as error:
             failed[name] = str(error)
             log.warning("plugin %s is left out: %s", name, error)
