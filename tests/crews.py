@@ -16,7 +16,7 @@ from scalpel.errors import user_error
 from scalpel.experiments import worker_process, workers
 from scalpel.experiments.workers import WorkerPool, WorkFailed, WorkItem
 from scalpel.runs.progress import Progress
-from scalpel.runs.signals import Stopped, calm, interruptible
+from scalpel.runs.signals import Stopped, interruptible, stop_at_once
 
 worker_process.settle = lambda threads: None
 worker_process.EXPERIMENT = "json"
@@ -98,7 +98,7 @@ def lead(folder, names):
         if "RAISES" in os.environ:
             raise RuntimeError("in the leader")
 
-    with calm(), WorkerPool(2, Progress(quiet=True)) as made:
+    with stop_at_once(), WorkerPool(2, Progress(quiet=True)) as made:
         outcomes = made.run("jobs", jobs, finished)
         print(json.dumps([vars(o) if isinstance(o, WorkFailed) else o for o in outcomes]))
 

@@ -50,7 +50,7 @@ def test_a_card_of_its_own_is_written_anew_whatever_the_folder_was_called_but_no
 @pytest.mark.parametrize("text", ["{}", "[]", "null", "3", '{"abilities": 3}', "{", ""])
 def test_a_file_of_that_name_that_is_no_card_stays(tmp_path, text):
     (tmp_path / "card.json").write_text(text)
-    with pytest.raises(ValueError, match=r"card\.json is no card of this kind"):
+    with pytest.raises(ValueError, match=r"card\.json is not a model card"):
         card(tmp_path)
 
 
@@ -78,7 +78,7 @@ def test_a_merge_goes_into_no_folder_that_holds_something(adapter, tmp_path, mon
         (folder / name).write_text("{}")
     link.symlink_to(tmp_path / "gone")
     refused = {full: "holds files .notes", model: "holds a model .config", link: "link to nothing", adapter: "in"}
-    refused |= {full / "notes.txt": "is a file", Path("."): "the folder that you are in"}
+    refused |= {full / "notes.txt": "is a file", Path("."): "is the current folder"}
     for out, words in refused.items():
         with pytest.raises(ValueError, match=words):
             merge(adapter, out)

@@ -47,7 +47,7 @@ def test_a_file_that_is_gone_or_empty_is_noticed(run, name):
 def test_when_all_are_damaged_another_folder_is_advised(run):
     for path in run.checkpoints():
         (path / "state.json").write_text("{}")
-    with pytest.raises(ValueError, match="begin anew in another folder"):
+    with pytest.raises(ValueError, match="begin a new run in another folder"):
         run.last_checkpoint()
 
 

@@ -141,7 +141,7 @@ def test_what_a_resumed_comparison_reads_is_named(tmp_path: Path, content: bytes
     (tmp_path / "tuning.json").write_bytes(content)
     refused(lambda: Tuning.at(tmp_path / "tuning.json"), "tuning.json")
     (tmp_path / "comparison.json").write_bytes(content if content != b"{}" else b'{"failures": [{"arm": 3}]}')
-    refused(lambda: failures.of(tmp_path), "comparison.json")
+    refused(lambda: failures.recorded(tmp_path), "comparison.json")
 
 
 @pytest.mark.parametrize("content", [*NO_JSON, *NO_OBJECT], ids=lambda content: ascii(content[:12]))

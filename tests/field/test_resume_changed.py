@@ -81,7 +81,7 @@ def test_a_finished_run_says_so_and_stays_and_a_new_one_is_begun_where_nothing_i
     assert "is finished, after 4 steps: nothing was run" in caplog.text
     with pytest.raises(ValueError, match=r"steps: was 4, now 9.*let it end and begin .*start = .*run/model"):
         run_recipe(recipe(at, {"steps": 9}), folder, resume=True)
-    with pytest.raises(ValueError, match="already holds a run: go on with --resume"):
+    with pytest.raises(ValueError, match="already holds a run: continue it with --resume"):
         run_recipe(made, folder)
     assert content(folder) == before
 

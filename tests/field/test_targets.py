@@ -57,7 +57,7 @@ def test_a_file_is_no_target(tmp_path):
 def test_a_run_is_gone_on_with_only_when_that_is_said_and_only_in_its_kind(tmp_path):
     folder = filled(tmp_path / "f", RUN)
     before = content(folder)
-    with pytest.raises(ValueError, match="already holds a run: go on with --resume"), claimed(folder, "run"):
+    with pytest.raises(ValueError, match="already holds a run: continue it with --resume"), claimed(folder, "run"):
         pass
     with pytest.raises(ValueError, match="holds a run, not a comparison"), claimed(folder, "comparison", resume=True):
         pass
@@ -184,7 +184,7 @@ def test_ordinary_names_are_names(name):
 
 
 def test_names_that_differ_in_large_letters_alone_share_a_place():
-    with pytest.raises(ValueError, match="'SFT' differ only in large letters"):
+    with pytest.raises(ValueError, match="'SFT' differ only in case"):
         apart(["sft", "grpo", "SFT"], "arms")
     with pytest.raises(ValueError, match="share a place"):
         file_names(["a/b", "a:b"], "probe")

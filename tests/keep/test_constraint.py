@@ -38,7 +38,7 @@ ALL = Model(a=set(range(40)), b=set(range(40)))
 
 def look(floor: RetentionFloor, model: Model, step: int = 0) -> dict[str, float]:
     """One of 48 looks."""
-    return floor.look(model, step, floor.done + 1 / 48)
+    return floor.evaluate(model, step, floor.progress + 1 / 48)
 
 
 def begun(base=ALL, **options) -> RetentionFloor:
@@ -69,7 +69,7 @@ def test_a_few_items_below_the_floor_may_be_chance_and_move_nothing():
     """Of 40 items 34 are right: that is below 0.9, but 36 would be none too lucky."""
     floor = begun(items=40, memory=1.0)
     seen = look(floor, Model(a=set(range(34)), b=set(range(40))))
-    assert seen["keep/a"] == 0.85 and floor.standings[0].high > 0.9
+    assert seen["keep/a"] == 0.85 and floor.states[0].high > 0.9
     assert seen["keep/strength"] == Dual(0.9).strength
 
 
@@ -111,13 +111,13 @@ def test_many_looks_tell_what_one_cannot():
     floor = begun(items=40, memory=0.05)
     worse = Model(a=set(range(33)), b=set(range(40)))
     strengths = [look(floor, worse)["keep/strength"] for _ in range(80)]
-    assert floor.standings[0].retention == pytest.approx(33 / 40, abs=0.01)
+    assert floor.states[0].retention == pytest.approx(33 / 40, abs=0.01)
     assert strengths[-1] > min(strengths)
 
 
 def test_looks_go_round_the_whole_set():
     floor = begun(items=16)
-    seen = [i for _ in range(5) for i in floor.standings[0].next(16, floor.seed)]
+    seen = [i for _ in range(5) for i in floor.states[0].next(16, floor.seed)]
     assert sorted(seen[:40]) == list(range(40)) and seen[40:] == seen[:40]
 
 

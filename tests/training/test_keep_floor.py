@@ -158,10 +158,10 @@ def test_in_a_second_stage_the_floor_is_still_the_base(at, sets):
 
     def watch(job, stage, progress) -> bool:
         if stage.index == 1 and stage.floor and not progress.step:
-            seen["base"] = stage.floor.standings[0].base
+            seen["base"] = stage.floor.states[0].base
             seen["first"] = watch.first
         elif stage.floor and not progress.step:
-            watch.first = stage.floor.standings[0].base
+            watch.first = stage.floor.states[0].base
         return False
 
     stages = [{"method": "sft", "learning_rate": 0.1, "steps": 3}, {"method": "sft", "steps": 2}]

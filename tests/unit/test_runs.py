@@ -147,7 +147,7 @@ def test_only_the_last_checkpoints_are_kept(tmp_path):
 
 def test_a_run_is_not_written_over(tmp_path):
     RunFolder(tmp_path).log({"step": 1})
-    with pytest.raises(ValueError, match=r"already holds a run: go on with --resume, or choose another"):
+    with pytest.raises(ValueError, match=r"already holds a run: continue it with --resume, or choose another"):
         RunFolder(tmp_path)
     RunFolder(tmp_path, resume=True)
 

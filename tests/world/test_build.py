@@ -138,7 +138,7 @@ def test_an_unfinished_build_goes_on_only_when_told(tmp_path):
     run.mkdir()
     for name, text in (("recipe.toml", ""), ("environment.json", "{}"), ("metrics.jsonl", '{"step": 1}\n')):
         (run / name).write_text(text)
-    with pytest.raises(ValueError, match="already holds a run: go on with --resume"):
+    with pytest.raises(ValueError, match="already holds a run: continue it with --resume"):
         build(tmp_path / "small", "world-300k", steps=1, batch=1, device="cpu", items=1)
 
 

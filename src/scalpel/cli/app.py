@@ -1,4 +1,5 @@
-"""The command line: parse, call, print. What a command does is in api.py."""
+"""The command line: it parses arguments, calls api.py, and prints the results. Commands import what they need when they
+run, since torch and transformers take seconds to import, which `scalpel --help` should not."""
 
 from __future__ import annotations
 
@@ -16,15 +17,16 @@ from typer.core import TyperGroup
 from scalpel import __version__
 from scalpel.errors import FAILED, UserError, user_error
 from scalpel.runs.progress import Progress
-from scalpel.runs.signals import calm
+from scalpel.runs.signals import stop_at_once
 from scalpel.runs.terminal import Terminal, prepare, shown
 from scalpel.runs.visible import visible
 
 out, err = Terminal(), Terminal(stderr=True)
 
 
-class Calm(TyperGroup):
-    """Says an error that the user can mend in one message; `--debug`, anywhere on the line, shows its traceback."""
+class Commands(TyperGroup):
+    """Reports an error that the user can fix in one message, without a traceback; `--debug`, anywhere on the command
+    line, shows the traceback."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         ours = args[: args.index("--")] if "--" in args else args
@@ -35,7 +37,7 @@ class Calm(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         prepare()
         try:
-            with calm():
+            with stop_at_once():
                 return super().invoke(ctx)
         except BaseException as error:
             found = user_error(error)
@@ -46,18 +48,18 @@ class Calm(TyperGroup):
 
 
 def say(found: UserError) -> None:
-    with suppress(OSError):  # where the terminal was closed
+    with suppress(OSError):  # the terminal was closed
         err.print(found.words, style="red" if found.code == 2 else "yellow", markup=False, highlight=False)
 
 
 def tell(words: str) -> None:
-    """A line on stdout, to the letter: the names in it are no markup."""
+    """Prints a line to stdout verbatim: a name in it such as `[a]` must not be read as markup."""
     out.print(words, markup=False, highlight=False)
 
 
 app = typer.Typer(
     name="scalpel",
-    cls=Calm,
+    cls=Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -82,9 +84,9 @@ Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="[key=value]...", help="Over the recipe's keys, as in train.steps=50.")
 ]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="The run folder; runs/<name> unless said.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")]
-Insist = Annotated[bool, typer.Option("--insist", help="With --resume: though files that the run reads have changed.")]
-Checkpoint = Annotated[str, typer.Option("--checkpoint", help="With --resume: an earlier one, as checkpoint-40.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue from the last checkpoint.")]
+Insist = Annotated[bool, typer.Option("--insist", help="With --resume: even if files that the run reads have changed.")]
+Checkpoint = Annotated[str, typer.Option("--checkpoint", help="With --resume: an earlier one, such as checkpoint-40.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, mps or auto.")]
 
 
@@ -111,7 +113,7 @@ def train(
     insist: Insist = False,
     checkpoint: Checkpoint = "",
 ) -> None:
-    """Train one recipe: its stages, with a ledger before and after."""
+    """Train with one recipe, and measure item by item what was gained and lost."""
     from scalpel import api
 
     going_on: dict[str, Any] = {"resume": resume, "insist": insist, "checkpoint": checkpoint}
@@ -137,8 +139,8 @@ def compare(recipe: Recipe, overrides: Overrides = None, out_folder: Out = None,
 @app.command()
 def measure(
     tuned: Annotated[str, typer.Argument(help="A model folder, hub id or name.", show_default=False)],
-    base: Annotated[str, typer.Option(help="What it was made from.", show_default=False)],
-    probes: Annotated[Path, typer.Option(help="A recipe, whose [measure] is taken.", show_default=False)],
+    base: Annotated[str, typer.Option(help="The model that it was tuned from.", show_default=False)],
+    probes: Annotated[Path, typer.Option(help="A recipe with a [measure] table.", show_default=False)],
     out_folder: Annotated[Path | None, typer.Option("--out", "-o", help="Where to write the ledger.")] = None,
     device: Device = "auto",
     dtype: Annotated[Dtype, typer.Option(help="Of the weights.")] = Dtype.float32,
@@ -157,7 +159,7 @@ def measure(
 @app.command()
 def diff(
     base: Annotated[str, typer.Argument(help="A model folder, hub id or name.", show_default=False)],
-    tuned: Annotated[str, typer.Argument(help="What was made from it.", show_default=False)],
+    tuned: Annotated[str, typer.Argument(help="The model that was tuned from it.", show_default=False)],
 ) -> None:
     """Show where the weights changed, by component and layer."""
     from scalpel import api
@@ -183,15 +185,15 @@ def merge(
 @app.command()
 def generate(
     model: Annotated[str, typer.Argument(help="A model folder, hub id or name.", show_default=False)],
-    prompt: Annotated[str | None, typer.Argument(help="Leave it out to talk.", show_default=False)] = None,
+    prompt: Annotated[str | None, typer.Argument(help="Leave it out for a conversation.", show_default=False)] = None,
     system: Annotated[str, typer.Option(help="A system message.")] = "",
-    plain: Annotated[bool, typer.Option("--plain", help="Go on with the text, without chat turns.")] = False,
+    plain: Annotated[bool, typer.Option("--plain", help="Continue the text, without a chat template.")] = False,
     max_tokens: Annotated[int, typer.Option(min=1)] = 256,
-    temperature: Annotated[float, typer.Option(min=0.0, help="0 takes the likeliest token.")] = 0.0,
+    temperature: Annotated[float, typer.Option(min=0.0, help="0 is greedy decoding.")] = 0.0,
     seed: int = 0,
     device: Device = "auto",
 ) -> None:
-    """Let a model write: one answer, or a conversation."""
+    """Generate text with a model: one answer, or a conversation."""
     from scalpel.generation import Chat
 
     chat = Chat(model, system=system, plain=plain, max_tokens=max_tokens, temperature=temperature, device=device)
@@ -199,7 +201,7 @@ def generate(
         sys.stdout.write(shown(chat.ask(prompt, seed)) + "\n")
         return
     if sys.stdin.isatty():
-        err.print("An empty line starts anew, Ctrl-D ends.", style="dim")
+        err.print("An empty line starts a new conversation, Ctrl-D ends.", style="dim")
     for turn, words in enumerate(lines()):
         if words:
             sys.stdout.write(shown(chat.ask(words, seed + turn)) + "\n")
@@ -209,7 +211,7 @@ def generate(
 
 
 def lines() -> Any:
-    """What is typed or piped in, line by line."""
+    """The lines of stdin, typed or piped, without surrounding spaces."""
     while True:
         try:
             yield (input("> ") if sys.stdin.isatty() else input()).strip()
@@ -219,11 +221,11 @@ def lines() -> Any:
 
 @app.command()
 def methods(
-    documents: Annotated[list[Path] | None, typer.Argument(help="Markdown files to bring up to date.")] = None,
+    documents: Annotated[list[Path] | None, typer.Argument(help="Markdown files whose tables are updated.")] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the table as Markdown.")] = False,
     check: Annotated[bool, typer.Option("--check", help="Only say whether the files are up to date.")] = False,
 ) -> None:
-    """List the methods: each a point on the five axes."""
+    """List the published methods, each as a point on the five axes."""
     from scalpel.cli import tables
     from scalpel.outside import load_plugins
     from scalpel.reporting import catalogue
@@ -247,18 +249,18 @@ def claim(
     name: Annotated[str | None, typer.Argument(metavar="[ID]", help="Leave it out to list them.")] = None,
     overrides: Overrides = None,
     out_folder: Annotated[Path | None, typer.Option("--out", "-o", help="runs/claims/<ID> unless said.")] = None,
-    anew: Annotated[bool, typer.Option("--anew", help="Start over, though some or all of it has been run.")] = False,
+    anew: Annotated[bool, typer.Option("--anew", help="Start over, and remove the runs that are there.")] = False,
     claims: Annotated[Path, typer.Option(help="The folder of claims.")] = Path("claims"),
-    page: Annotated[Path | None, typer.Option(help="Bring this page up to date with all results.")] = None,
+    page: Annotated[Path | None, typer.Option(help="Update this page with all results.")] = None,
     check: Annotated[bool, typer.Option("--check", help="Only say whether the page is up to date.")] = False,
 ) -> None:
-    """Put what a paper claims to the test: replicates, doesn't, or not testable here."""
+    """Test a paper's claim: it replicates, it does not, or it can't be tested here."""
     from scalpel import api
     from scalpel import claims as all_claims
     from scalpel.cli import tables
 
     if check and page is None:
-        raise ValueError("--check asks about a page: say which, as in --page docs/claims.md")
+        raise ValueError("--check needs a page: add it, as in --page docs/claims.md")
     if name is not None:
         found = api.claim(name, overrides or (), claims=claims, out=out_folder, anew=anew, progress=Progress())
         out.print(tables.checks_table(found))
@@ -277,7 +279,7 @@ def claim(
 
 @app.command()
 def report(runs: Annotated[list[Path], typer.Argument(help="Run folders.", show_default=False)]) -> None:
-    """Write the report of runs, and print their tables."""
+    """Write the HTML report of runs, and print their tables."""
     from scalpel import api
     from scalpel.reporting import terminal
 
@@ -289,19 +291,19 @@ def report(runs: Annotated[list[Path], typer.Argument(help="Run folders.", show_
 
 @world.command()
 def build(
-    folder: Annotated[Path, typer.Argument(help="Where the model goes.", show_default=False)],
+    folder: Annotated[Path, typer.Argument(help="The folder for the model.", show_default=False)],
     size: Size = Size.large,
     steps: Annotated[int, typer.Option(min=1)] = 40_000,
-    batch: Annotated[int, typer.Option(min=1, help="Documents a step.")] = 256,
+    batch: Annotated[int, typer.Option(min=1, help="Documents per step.")] = 256,
     learning_rate: float = 3e-3,
     seed: int = 0,
     device: Device = "auto",
     items: Annotated[int, typer.Option(min=1, help="Test items of each ability on the card.")] = 500,
-    start: Annotated[Path | None, typer.Option(help="A model that goes on; take another seed.")] = None,
-    more: Annotated[list[str] | None, typer.Option(help="More of a task, as in boxes=4.")] = None,
+    start: Annotated[Path | None, typer.Option(help="A model to continue from; take another seed.")] = None,
+    more: Annotated[list[str] | None, typer.Option(help="Weight of a task in the mixture, as in boxes=4.")] = None,
     resume: Resume = False,
 ) -> None:
-    """Pretrain a model of the world from scratch, and write its card."""
+    """Pretrain a model of the world from scratch, and write its model card."""
     from scalpel.pretraining.build import build as pretrain
     from scalpel.world.corpus import factors
 
@@ -328,9 +330,9 @@ def build(
 def card(
     folder: Annotated[Path, typer.Argument(help="A model of the world.", show_default=False)],
     items: Annotated[int, typer.Option(min=1, help="Test items of each ability.")] = 500,
-    force: Annotated[bool, typer.Option("--force", help="Replace a README.md or card.json that is no card.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite README.md and card.json in any case.")] = False,
 ) -> None:
-    """Measure what a model of the world can do, and write its card."""
+    """Measure the abilities of a model of the world, and write its model card."""
     from scalpel.cli import tables
     from scalpel.pretraining.card import card as measured
 
@@ -345,7 +347,8 @@ def card(
 
 
 def main() -> None:
-    """The program. A fault of ours ends with its traceback, in which the words of others can't steer the terminal."""
+    """The entry point of the program. An error that is a bug of scalpel ends it with a traceback, whose text is
+    escaped: it may quote data that holds terminal escape sequences."""
     try:
         app(prog_name="scalpel")
     except Exception:

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 
 def plain(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]], right: int | None = None) -> Table:
-    """A quiet table; columns from `right` on are numbers. Names never wrap."""
+    """A table with few lines. Columns from index `right` on are numbers, and right-aligned; the first one never
+    wraps."""
     table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for k, heading in enumerate(headings):
         number = right is not None and k >= right
@@ -26,7 +27,7 @@ def plain(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]], ri
 
 
 def methods_table(rows: Sequence[Sequence[str]]) -> Table:
-    """A method and what it is: its title, its point on the axes, its paper."""
+    """One row per method: its title, its point on the axes and its paper."""
     found = []
     for name, title, signals, scope, anchor, settings, paper in rows:
         elsewhere = [f"scope {scope}"] * (scope != "all") + [f"anchor {anchor}"] * (anchor != "–")
@@ -36,7 +37,7 @@ def methods_table(rows: Sequence[Sequence[str]]) -> Table:
 
 
 def change_table(found: Mapping[str, Any]) -> Table:
-    """Component × layer: how far the weights moved, relative to their size."""
+    """The relative weight change ‖ΔW‖/‖W₀‖ by component and layer."""
     layers = [layer or "–" for layer in found["layers"]]
     rows = [
         (escape(component), *(percent(value) for value in cells))
@@ -46,21 +47,22 @@ def change_table(found: Mapping[str, Any]) -> Table:
 
 
 def change_in_words(found: Mapping[str, Any]) -> str:
-    """What stands above the table."""
+    """The sentence above the table of weight changes."""
     total = found["total"]
     return (
         f"‖tuned − base‖ / ‖base‖ is {percent(total['relative'])} over all weights; {percent(total['moved'])} of their "
-        "entries moved. By component and layer:"
+        "entries changed. By component and layer:"
     )
 
 
 def percent(share: float | None) -> str:
-    """Three significant figures, so that small changes show."""
+    """A percentage with three significant digits: weight changes are often far below 1%."""
     return "" if share is None else "0" if share == 0 else f"{100 * share:.3g}%"
 
 
 def ledger_table(ledgers: Sequence[Ledger]) -> Table:
-    """A line a probe: items gained, lost, kept and never known, what came back, and the test's verdict."""
+    """One row per probe: items gained, lost, kept and never known, recovered items, and the verdict of the test.
+    Columns on unread and cut-off answers appear only where there are any."""
     headings: tuple[str, ...] = ("probe", "right", "gained", "lost", "kept", "never", "back", "Δ value", "verdict")
     rows = [ledger_row(ledger) for ledger in ledgers]
     for heading, what in (("unread", "unread"), ("cut off", "cut_off")):
@@ -76,7 +78,7 @@ def ledger_table(ledgers: Sequence[Ledger]) -> Table:
 
 
 def before_and_after(ledger: Ledger, what: str) -> str:
-    """The share of a probe's answers that are `unread` or `cut_off`, before and after; nothing where none is."""
+    """The shares of a probe's answers that are `unread` or `cut_off`, before and after; empty where both are zero."""
     from scalpel.evaluation import summary
 
     shares = summary(ledger).get(what, {})
@@ -98,7 +100,7 @@ def ledger_row(ledger: Ledger) -> tuple[str, ...]:
 
 
 def claims_table(claims: Sequence[Claim]) -> Table:
-    """A line a claim: what it says, and what came of it."""
+    """One row per claim: what it says, the verdict and the time of its run."""
     from scalpel.claims.page import minutes_of, verdict_of
     from scalpel.claims.run import result_of
 
@@ -111,7 +113,7 @@ def claims_table(claims: Sequence[Claim]) -> Table:
 
 
 def checks_table(found: Mapping[str, Any]) -> Table:
-    """A line for each comparison of a claim: both numbers, their difference and what comes of it."""
+    """One row per comparison of a claim: both numbers, their difference, the threshold and the outcome."""
     from scalpel.claims.page import check_row
 
     headings = ("", "", "numbers", "difference", "asked", "outcome")
@@ -120,7 +122,7 @@ def checks_table(found: Mapping[str, Any]) -> Table:
 
 LEDGER_LEGEND = (
     "gained: wrong → right, lost: right → wrong, item by item\n"
-    "back: lost items that a push brings back / tested (the same for items never known, as a control)\n"
-    "unread: answers in which nothing reads as one; cut off: those that the limit on tokens ended\n"
-    "Δ value: change of the log p of the right answer, or of the KL to the base, in nats"
+    "back: lost items that a recovery test brought back / tested (the same for items never known, as a control)\n"
+    "unread: outputs in which the verifier found no answer; cut off: outputs that max_tokens ended\n"
+    "Δ value: change in the log p of the right answer, or in the KL to the base, in nats"
 )

@@ -1,7 +1,7 @@
-"""The floor under what must be kept: a keep set, what is left of it, and a dual variable that follows.
+"""The retention floor: a constraint on how much of what the base gets right the tuned model must still get right.
 
-`sets` says what is kept and scores it, `dual` turns the scores into a strength, `floor` does both along a run,
-`written` has the base write the text on which it is held.
+`sets` defines the keep sets and scores them, `dual` turns the scores into the strength λ of the regulariser,
+`constraint` does both during a run, and `self_generated` has the base write the text that regularises.
 """
 
 from scalpel.keep.constraint import RetentionFloor

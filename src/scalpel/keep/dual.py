@@ -1,31 +1,31 @@
-"""The dual variable of a constraint: how strongly what must be kept is pulled for."""
+"""The dual variable of the retention constraint: the strength of the regulariser that keeps old abilities."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from math import exp
 
-MOST_SHORT = 1.0  # a shortfall counts at most as so many times the loss that is allowed: no more than what is left over
-LEAST_ALLOWED = 0.005  # the loss that a floor of 1 allows, so that errors have a unit
+MOST_SHORT = 1.0  # bound of the error below the floor; above it, the error is at most 1, too (at retention 1)
+LEAST_ALLOWED = 0.005  # the smallest allowed loss, so that a floor of 1 doesn't divide by zero
 
 
 @dataclass
 class Dual:
-    """The multiplier λ of  max gain  subject to  retention ≥ floor: a level that is learnt, and an answer at once.
+    """The multiplier λ of  max gain  subject to  retention ≥ floor: an integral part μ and a proportional part.
 
-        μ ← clip(μ · exp(η s e), least, most),   s the share of the run since the look before
-        λ = clip(μ · exp(κ e), least, most)
-        e = (floor − high) / (1 − floor), at most 1     where even the upper bound of what is left is below the floor
-        e = (floor − retention) / (1 − floor)           where what is likely to be left is above it
-        e = 0                                           where neither: a few items can't tell
+        μ ← clip(μ · exp(η s e), min_strength, max_strength),   s the share of the run since the last evaluation
+        λ = clip(μ · exp(κ e), min_strength, max_strength)
+        e = (floor − high) / (1 − floor), at most 1   if even the upper confidence bound of retention is below the floor
+        e = (floor − retention) / (1 − floor)         if the estimate of retention is above the floor
+        e = 0                                         otherwise: a few items can't decide
         loss = (L_gain + λ · L_keep) / (1 + λ)
 
-    The error is counted in units of the loss that is allowed, and time in runs, so that one `rate` η and one
-    `answer` κ serve every floor, however often it is looked at: along a run the level moves e^η-fold at most. What
-    is answered at once is taken back at once: a dip while the learning rate is high doesn't weigh on the rest of
-    the run, as it does in the level. Dividing by 1 + λ keeps the size of the loss. λ is bounded: optimisers that
-    scale each entry of the gradient to one size, as Adam does, take the step of the gain however small its share,
-    and a share far below the noise of the rest is noise.
+    The error is in units of the allowed loss, and time in units of the run, so that one `integral_gain` η and one
+    `proportional_gain` κ serve every floor, however often it is evaluated: during a run μ changes by a factor of at
+    most e^η. The proportional part is taken back at the next evaluation, so that a dip while the learning
+    rate is high has no lasting effect, as it has in μ. Dividing by 1 + λ keeps the scale of the loss. λ is bounded:
+    optimisers that normalise each entry of the gradient, as Adam does, take a full step for the gain however small
+    its weight is, and a weight far below the gradient noise of the rest leaves only noise.
 
     Source: the method of multipliers with multiplicative updates, Arora, Hazan and Kale 2012 (Theory of Computing
     8, 121-164), section 3; a multiplier that is proportional and integral to the shortfall, Stooke et al. 2020
@@ -33,35 +33,35 @@ class Dual:
     """
 
     floor: float
-    rate: float = 2.4
-    answer: float = 0.7
-    least: float = 0.1
-    most: float = 100.0
+    integral_gain: float = 2.4
+    proportional_gain: float = 0.7
+    min_strength: float = 0.1
+    max_strength: float = 100.0
     strength: float = 20.0  # λ
-    level: float = field(init=False)  # μ
+    level: float = field(init=False)  # μ, the integral part
 
     def __post_init__(self) -> None:
         self.level = self.strength
 
     def follow(self, retention: float, high: float | None = None, share: float = 1.0) -> float:
-        """Moves λ after a look that found `retention` in [0, 1], surely at most `high`, and returns it. `share` is how
-        much of the run has gone by since the look before."""
+        """Updates λ after an evaluation, and returns it. `retention` is the estimate in [0, 1], `high` its upper
+        confidence bound (the estimate itself if None), and `share` the share of the run since the last evaluation."""
         over, short = self.floor - retention, self.floor - (retention if high is None else high)
         error = (short if short > 0 else min(over, 0.0)) / max(1.0 - self.floor, LEAST_ALLOWED)
         error = min(error, MOST_SHORT)
-        self.level = self.bounded(self.level * exp(self.rate * share * error))
-        self.strength = self.bounded(self.level * exp(self.answer * error))
+        self.level = self.bounded(self.level * exp(self.integral_gain * share * error))
+        self.strength = self.bounded(self.level * exp(self.proportional_gain * error))
         return self.strength
 
     def bounded(self, strength: float) -> float:
-        return min(max(strength, self.least), self.most)
+        return min(max(strength, self.min_strength), self.max_strength)
 
     @property
     def gain(self) -> float:
-        """The factor of every loss that is not steered: 1 / (1 + λ)."""
+        """The factor of every loss that the floor doesn't steer: 1 / (1 + λ)."""
         return 1.0 / (1.0 + self.strength)
 
     @property
-    def pull(self) -> float:
-        """The factor of what is steered: λ / (1 + λ)."""
+    def keep(self) -> float:
+        """The factor of every regulariser that the floor steers: λ / (1 + λ)."""
         return self.strength / (1.0 + self.strength)

@@ -1,8 +1,8 @@
-"""Text that a model writes by itself, without a prompt from anywhere: what it knows, in its own words.
+"""Text that a model samples without any prompt: self-generated rehearsal data that needs no data set.
 
-A document goes on from where documents start. A conversation is begun by the model too: the chat template is
-rendered up to where a user speaks, the model writes the question, and then the answer to it; a conversation whose
-answer came to an end goes on for another turn.
+A document is sampled from the start token. In a conversation the model writes both sides: the chat template is rendered
+up to the user's message, the model samples the question and then the answer to it, and a conversation whose answer
+ended by itself continues for another turn.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from scalpel.engine.padded_forward import context
 from scalpel.seeding import derive
 
 Begin = Literal["auto", "document", "chat"]
-HOLE = "\u2402"  # stands where a user would speak
-TURNS = 2  # of a conversation, at most
+HOLE = "\u2402"  # placeholder for the user's message, assumed not to occur in any template
+TURNS = 2  # maximal number of turns of a conversation
 
 
 def write_documents(
@@ -32,9 +32,10 @@ def write_documents(
     begin: Begin = "auto",
     seed: int = 0,
 ) -> list[Tokenized]:
-    """At most n texts, every token that the model wrote trained: `max_tokens` of a document, half as many of a
-    question and of an answer. "auto" writes conversations too where there is a chat template, half of each. What
-    is empty or would not fit the context is left out.
+    """At most n texts, in which every token that the model sampled is trained: at most `max_tokens` in a document, half
+    as many in a question and in an answer. With "auto", half of the texts are conversations if there is a chat
+    template. Texts that are empty or would not fit the context are left out, so there may be fewer than n. Raises
+    ValueError for "chat" without a chat template.
 
     Source: for conversations, Xu et al. 2024 (arXiv 2406.08464), Magpie; for rehearsal on a network's own output,
     Robins 1995 (Connection Science 7, 123-146).
@@ -44,7 +45,7 @@ def write_documents(
     if chats and not user_opening(engine.tokens):
         if begin == "chat":
             raise ValueError(
-                "this model's tokenizer has no chat template, so no conversation can be begun: begin documents"
+                "this model's tokenizer has no chat template, so it can't write conversations: set begin = \"document\""
             )
         chats = 0
     start = engine.tokens.prompt("")
@@ -58,7 +59,7 @@ def write_documents(
 
 @dataclass
 class Talk:
-    """A conversation under way: what was said, its text so far, and whether it may go on."""
+    """A conversation that is being sampled: its messages, its tokens so far, and whether it may continue."""
 
     said: list[Message] = field(default_factory=list)
     text: Tokenized = field(default_factory=lambda: Tokenized([], [], []))
@@ -66,7 +67,7 @@ class Talk:
 
 
 def conversations(engine: Engine, n: int, sampling: Sampling, seed: int) -> list[Tokenized]:
-    """Questions that the model asks itself, with its answers; both are trained, the template is not."""
+    """n conversations in which the model writes both sides. Questions and answers are trained, the template is not."""
     talks = [Talk() for _ in range(n)]
     for turn in range(TURNS):
         going = [talk for talk in talks if talk.open]
@@ -76,7 +77,8 @@ def conversations(engine: Engine, n: int, sampling: Sampling, seed: int) -> list
 
 
 def ask(engine: Engine, talks: Sequence[Talk], sampling: Sampling, seed: int) -> None:
-    """The model says what a user would. A question without words or without an end ends the talk."""
+    """Samples the user's next message. An empty question, or one that was cut off, ends the conversation."""
+    # a user's turn has no stop token of its own, so its end is found by the text that the template writes after it
     closing = user_closing(engine.tokens)
     openings = [user_opening(engine.tokens, talk.said) for talk in talks]
     for talk, opening, sample in spoken(engine, talks, openings, sampling, seed):
@@ -88,7 +90,7 @@ def ask(engine: Engine, talks: Sequence[Talk], sampling: Sampling, seed: int) ->
 
 
 def answer(engine: Engine, talks: Sequence[Talk], sampling: Sampling, seed: int) -> None:
-    """The model answers. An answer without an end ends the talk."""
+    """Samples the assistant's answer. An answer that was cut off ends the conversation."""
     prompts = [engine.tokens.prompt(tuple(talk.said)) for talk in talks]
     for talk, prompt, sample in spoken(engine, talks, prompts, sampling, seed):
         talk.text = continued(talk.text, prompt, sample.ids)
@@ -99,10 +101,10 @@ def answer(engine: Engine, talks: Sequence[Talk], sampling: Sampling, seed: int)
 def spoken(
     engine: Engine, talks: Sequence[Talk], prompts: Sequence[list[int]], sampling: Sampling, seed: int
 ) -> Iterator[tuple[Talk, list[int], Sample]]:
-    """What the model says after each prompt; a talk that would leave the context ends where it is."""
-    room = context(engine.model) - sampling.max_tokens
+    """A sample after each prompt. A conversation that would exceed the context length ends without it."""
+    max_prompt = context(engine.model) - sampling.max_tokens
     for talk, prompt in zip(talks, prompts, strict=True):
-        talk.open = len(prompt) <= room
+        talk.open = len(prompt) <= max_prompt
     fitting = [(talk, prompt) for talk, prompt in zip(talks, prompts, strict=True) if talk.open]
     groups = engine.sample([prompt for _, prompt in fitting], sampling, seed=seed % 2**31)
     for (talk, prompt), group in zip(fitting, groups, strict=True):
@@ -110,8 +112,9 @@ def spoken(
 
 
 def continued(text: Tokenized, prompt: Sequence[int], ids: Sequence[int]) -> Tokenized:
-    """The prompt with what the model wrote behind it. What it had written before stays trained as far as the prompt
-    repeats it; the template may have changed what comes after."""
+    """The prompt followed by the sampled ids, which are trained. Tokens that were sampled earlier stay trained as far
+    as the prompt repeats them: a template may render earlier turns differently (it may drop reasoning), and what the
+    model didn't write must not be trained."""
     alike = [a == b for a, b in zip(text.ids, prompt, strict=False)]
     same = alike.index(False) if False in alike else len(alike)
     train = [*text.train[:same], *[False] * (len(prompt) - same), *[True] * len(ids)]
@@ -119,27 +122,28 @@ def continued(text: Tokenized, prompt: Sequence[int], ids: Sequence[int]) -> Tok
 
 
 def end_of(ids: Sequence[int], closing: Sequence[int]) -> int:
-    """Where the template's words after a user begin in what the model wrote, whole or cut short; else where it ends."""
+    """The index at which the template's text after a user's message begins in the sampled ids, in full or cut off at
+    the end; the length of the ids if it doesn't occur."""
     tails = (k for k in range(len(ids)) if list(ids[k : k + len(closing)]) == list(closing[: len(ids) - k]))
     return next(tails, len(ids)) if closing else len(ids)
 
 
 def user_opening(tokens: Tokens, said: Sequence[Message] = ()) -> list[int]:
-    """The ids after which a user would speak, behind what was said; empty without a chat template."""
+    """The ids of the messages so far, up to where a user's message begins; empty without a chat template."""
     before = around_a_user(tokens, said)[0]
     return tokens.encode(before) if before else []
 
 
 def user_closing(tokens: Tokens) -> list[int]:
-    """The ids that follow a user who has spoken, up to where the assistant is asked to."""
+    """The ids between a user's message and the assistant's answer; empty without a chat template."""
     after = around_a_user(tokens, ())[1]
     return tokens.encode(after) if after else []
 
 
 def around_a_user(tokens: Tokens, said: Sequence[Message]) -> tuple[str, str]:
-    """What the template writes before and after what a user says next; nothing without a chat template."""
+    """The template's text before and after the user's next message; two empty texts without a chat template."""
     if not tokens.chat:
         return "", ""
     before, hole, after = tokens.render([*said, {"role": "user", "content": HOLE}], generate=True).partition(HOLE)
-    assert hole, "a chat template that swallows what the user says"
+    assert hole, "the chat template drops the user's message"
     return before, after

@@ -1,1 +1,1 @@
-"""Pretraining of the miniature world's models, and the card that says what they can do."""
+"""Pretraining of the miniature world's models, and their model card."""

@@ -1,9 +1,9 @@
-"""Pretraining: from a seeded start to a model folder with its card, through the ordinary loop.
+"""Pretraining: from a seeded initialisation to a model folder with its card, through the ordinary training loop.
 
     build("world-1m", size="world-1m", steps=40000, batch=256)
 
-The run folder beside the model (`<out>.run`) holds the start, the metrics and the checkpoints; `resume` goes on
-from there. The same seed, threads and machine give the same weights.
+The run folder beside the model (`<out>.run`) holds the initial weights, the metrics and the checkpoints, from which
+`resume` continues. The same seed, number of threads and machine give the same weights.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Tell = Callable[[Mapping[str, Any]], None]
 
 
 class WorldTokens(Tokens):
-    """The world's tokens without the template engine, which would take longer than the training itself."""
+    """The world's tokens without the chat template engine: rendering by jinja would take longer than the training."""
 
     def demonstration(self, example: Example) -> Tokenized:
         return render(example)
@@ -59,8 +59,9 @@ def build(
 ) -> Path:
     """Pretrains a model of that size on the corpus, writes its folder and its card, and returns the folder.
 
-    `items` is how many test items the card measures of each ability. With `start`, a model of the same size goes on
-    instead; give another seed then, or it reads the same documents again. `more` weighs tasks up in the mixture.
+    `items` is the number of test items per ability on the card. With `start`, training continues from a model of the
+    same size; take another seed then, or it reads the same documents again. `more` maps tasks to factors of their
+    weight in the mixture. Raises ValueError if the folder exists.
     """
     out = Path(out)
     if out.exists():
@@ -69,18 +70,19 @@ def build(
     recipe = pretraining(work / "start", size, steps, batch, learning_rate, seed, device, threads, more)
     with claimed(work, "run", resume=resume) as begun:
         run = RunFolder(work, resume)
+        # the initial weights are written last, so that their folder marks a run that is fully set up
         if not begun or not (work / "start").exists():
             write_text(work / "recipe.toml", write(recipe))
             write_json(work / "environment.json", environment())
             models.save(first(size, seed, start), Tokens(tokenizer()), work / "start")
         job = pretrain(recipe, run, resume=resume, tell=tell)
         folder = finish(recipe, job, out, start, items)
-        shutil.rmtree(work / "start")
+        shutil.rmtree(work / "start")  # only after the model is saved: resuming needs the initial weights
     return folder
 
 
 def finish(recipe: Recipe, job: TrainingRun, out: Path, start: str | Path | None, items: int) -> Path:
-    """The folder of the model, with its card."""
+    """Writes the folder of the model, with its card, and returns it."""
     folder = models.save(job.engine.model.cpu(), job.engine.tokens, out)
     write_json(folder / "pretraining.json", account(recipe, job, start))
     card(folder, items=items)
@@ -88,7 +90,7 @@ def finish(recipe: Recipe, job: TrainingRun, out: Path, start: str | Path | None
 
 
 def first(size: str, seed: int, start: str | Path | None) -> PreTrainedModel:
-    """The weights from which it begins."""
+    """The initial weights: new ones by the seed, or those of `start`. Raises ValueError if that has another shape."""
     if start is None:
         return untrained(size, seed)
     found, new = models.load(start)[0], untrained(size, seed)
@@ -108,7 +110,7 @@ def pretraining(
     threads: int,
     more: Mapping[str, float] = MappingProxyType({}),
 ) -> Recipe:
-    """The recipe of a pretraining run: demonstrations of the corpus, all weights, one pass."""
+    """The recipe of a pretraining run: supervised training of all weights on the corpus, in one epoch."""
     return parse(
         {
             "name": size,
@@ -137,7 +139,7 @@ def pretraining(
 def pretrain(
     recipe: Recipe, run: RunFolder | None, *, resume: bool = False, tell: Tell = lambda record: None
 ) -> TrainingRun:
-    """Runs the recipe through the loop, with the fast rendering in place of the template engine."""
+    """Runs the recipe through the training loop, with fast rendering in place of the chat template."""
 
     def watch(job: TrainingRun, stage: StageRun, progress: RunState) -> bool:
         if not isinstance(job.engine.tokens, WorldTokens):
@@ -148,7 +150,7 @@ def pretrain(
 
 
 def account(recipe: Recipe, job: TrainingRun, start: str | Path | None) -> list[dict[str, Any]]:
-    """What the card says of the pretraining: each pass, the first one first."""
+    """The content of pretraining.json: one table per pretraining run, the first one first."""
     spec, earlier = recipe.stages[0], Path(start) / "pretraining.json" if start else None
     before = read_json(earlier, [dict]) if earlier and earlier.is_file() else []
     last = {

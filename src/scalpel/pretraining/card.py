@@ -1,4 +1,4 @@
-"""The model card: what a pretrained model can do, measured on items that pretraining never showed."""
+"""The model card: the abilities of a pretrained model, measured on items that are not in the pretraining corpus."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ GREEDY, SAMPLED = Sampling(max_tokens=64, temperature=0.0), Sampling(max_tokens=
 
 
 def card(folder: str | Path, *, items: int = 500, force: bool = False) -> dict[str, Any]:
-    """Measures a model of the world and writes card.json and README.md into its folder. What stands there under these
-    names and is no card is replaced only by `force`."""
+    """Measures a model of the world, and writes card.json and README.md into its folder. Files with these names that
+    aren't a card are overwritten only with `force`; otherwise ValueError."""
     folder = Path(folder)
     if not force:
         refuse_other_pages(folder)
@@ -52,31 +52,31 @@ def card(folder: str | Path, *, items: int = 500, force: bool = False) -> dict[s
 
 
 def refuse_other_pages(folder: Path) -> None:
-    """Raises ValueError where README.md or card.json are somebody's own: another model's page, or a card that was
-    edited."""
+    """Raises ValueError if README.md or card.json were not written by this module, or were edited since: the page is
+    made again from card.json and must be equal."""
     readme, numbers = folder / "README.md", folder / "card.json"
     written: Any = None
     with suppress(OSError, ValueError):
         written = json.loads(numbers.read_text(encoding="utf-8"))
     made = ""
-    with suppress(KeyError, TypeError, ValueError, AttributeError):  # it isn't a card
+    with suppress(KeyError, TypeError, ValueError, AttributeError):  # card.json isn't a card
         made = page(folder.name, written)
     if numbers.exists() and not made:
-        raise ValueError(f"{numbers} is no card of this kind, and would be replaced: move it away, or use --force")
+        raise ValueError(f"{numbers} is not a model card, and would be overwritten: move it away, or use --force")
     if readme.exists() and titleless(readme.read_text(encoding="utf-8", errors="replace")) != titleless(made):
         raise ValueError(
-            f"{readme} is not the card that was written from {numbers.name}, and would be replaced: move it away, or "
+            f"{readme} is not the card that was made from {numbers.name}, and would be overwritten: move it away, or "
             "use --force"
         )
 
 
 def titleless(text: str) -> str:
-    """A page without its title, which is the name that the folder had."""
+    """A page without its title, which is the folder's name and changes when the folder is renamed."""
     return text.partition("\n")[2]
 
 
 def ability(engine: Engine, name: str, items: int) -> dict[str, Any]:
-    """Greedy accuracy on test items with its 95% interval, pass@1 at temperature 1, and how steps are written."""
+    """Greedy accuracy on test items with its 95% interval, pass@1 at temperature 1, and the styles of written steps."""
     task: WorldTask = lookup("task", f"world/{name}")
     examples = task.examples("test", items)
     prompts = [engine.tokens.prompt(example.prompt) for example in examples]
@@ -100,13 +100,13 @@ def ability(engine: Engine, name: str, items: int) -> dict[str, Any]:
 
 
 def styles(texts: list[str]) -> dict[str, float]:
-    """The share of each style of steps among completions; the rest is in neither."""
+    """The share of completions in each style of written steps; the rest is in neither style."""
     counts = Counter(map(style_of, texts))
     return {style: counts[style] / len(texts) for style in STYLES}
 
 
 def page(name: str, written: dict[str, Any]) -> str:
-    """The card as a page."""
+    """The card as a Markdown page."""
     lines = [
         f"# {name}",
         "",

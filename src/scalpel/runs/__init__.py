@@ -1,1 +1,1 @@
-"""Run folders and the files in them, written whole or not at all; progress, threads and signals of a process."""
+"""Run folders and their files, which are written atomically; progress, threads and signals of a process."""

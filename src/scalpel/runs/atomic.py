@@ -1,4 +1,4 @@
-"""Files and folders that are written whole or not at all, and what is left of those whose writer was killed."""
+"""Atomic writes of files and folders, and the cleanup of drafts whose writer was killed."""
 
 from __future__ import annotations
 
@@ -15,25 +15,31 @@ from typing import Any
 
 from safetensors import SafetensorError
 
+# `.part` is the new version under way, `.old` the previous one, moved aside; the process id says whose they are
 DRAFT = re.compile(r"\.(?P<name>.+)\.(?P<pid>\d+)\.(part|old)", re.DOTALL)
-UNSYNCED = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EACCES)  # by file systems that have nothing to sync
+UNSYNCED = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EACCES)  # errors of file systems that can't fsync
 
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """A path to write a file or folder at, put in place only when it is complete and on the disk. On any failure
-    nothing is left; a full disk is said in words."""
+    """Yields a draft path to write a file or folder at, which replaces `path` when the block ends without an error.
+
+    On any failure `path` is as before and the draft is removed. Raises OSError that says how much space is free.
+    """
     draft, old = (path.with_name(f".{path.name}.{os.getpid()}.{end}") for end in ("part", "old"))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         clear_drafts(path.parent, path.name)
         mode = ordinary_mode(draft)
         yield draft
+        # fsync before the rename: otherwise a power failure can leave the new name with an empty file behind it
         settle(draft, mode)
+        # A rename replaces a file atomically, but not a folder that isn't empty. So an old folder is moved aside first;
+        # a crash between the two renames leaves `.old` and a complete `.part`, which `clear_drafts` puts in place.
         if path.is_dir():
             os.replace(path, old)
         os.replace(draft, path)
-        sync(path.parent)
+        sync(path.parent)  # the rename itself is an entry of the parent folder
     except (OSError, SafetensorError) as error:
         raise unwritten(path, error) from error
     finally:
@@ -44,7 +50,8 @@ def whole(path: Path) -> Iterator[Path]:
 
 
 def ordinary_mode(at: Path) -> int:
-    """The permissions that a new file gets in that folder. Some writers make theirs readable for the owner alone."""
+    """The permissions that an ordinary new file gets in that folder, by the umask. Some writers create
+    files that only the owner can read."""
     at.touch()
     mode = stat.S_IMODE(at.stat().st_mode)
     at.unlink()
@@ -52,7 +59,7 @@ def ordinary_mode(at: Path) -> int:
 
 
 def settle(draft: Path, mode: int) -> None:
-    """Gives each file of a draft these permissions, and has all of it written to the disk."""
+    """Gives each file of a draft these permissions, and flushes all of it to the disk."""
     inside = sorted(draft.rglob("*"), reverse=True) if draft.is_dir() else []
     for path in (*inside, draft):
         if path.is_file() and not path.is_symlink() and stat.S_IMODE(path.stat().st_mode) != mode:
@@ -61,7 +68,7 @@ def settle(draft: Path, mode: int) -> None:
 
 
 def sync(path: Path) -> None:
-    """Waits until a file, or the names in a folder, are on the disk."""
+    """fsync of a file, or of a folder's entries."""
     if path.is_symlink() or (path.is_dir() and os.name != "posix"):
         return
     handle = os.open(path, os.O_RDONLY)
@@ -82,9 +89,9 @@ def remove(path: Path) -> None:
 
 
 def clear_drafts(folder: Path, name: str | None = None, sole: bool = False) -> None:
-    """Takes away what killed processes left in a folder, of one name or of all; where they were killed between moving
-    the old folder away and the new one in, the new one, which was complete, goes in. Drafts of processes that live
-    stay, unless this one is the `sole` writer there."""
+    """Removes the drafts that killed processes left in a folder, of one name or of all. If a process was killed between
+    the two renames of `whole`, the new version, which is complete then, is put in place. Drafts of running processes
+    stay, unless this process is the `sole` writer there."""
     left = [
         path
         for path in sorted(folder.glob(".*"))
@@ -100,20 +107,22 @@ def clear_drafts(folder: Path, name: str | None = None, sole: bool = False) -> N
 
 
 def dead(pid: int) -> bool:
-    """Whether no other process of this machine has that number. One's own was another's before it was given again."""
+    """Whether no other process of this machine has that id. A draft with this process's own id is a dead one's: the
+    system has reused the number."""
     if pid == os.getpid():
         return True
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):
         return True
-    except PermissionError:
+    except PermissionError:  # it runs, under another user
         pass
     return False
 
 
 def unwritten(path: Path, error: Exception) -> OSError:
-    """The words for a file or folder that could not be written. Safetensors keeps the system's number in its text."""
+    """The error for a file or folder that could not be written. safetensors has the system's error number only in the
+    text of its message."""
     number = error.errno if isinstance(error, OSError) else None
     if number is None and (found := re.search(r"os error (\d+)", str(error))):
         number = int(found[1])
@@ -121,8 +130,8 @@ def unwritten(path: Path, error: Exception) -> OSError:
     return OSError(
         number or errno.EIO,
         f"could not write {path} ({os.strerror(number) if number else error}; "
-        f"{shutil.disk_usage(there).free / 1e9:.1f} GB free): free some space or choose another folder, then go on "
-        "with --resume; what was there before is untouched",
+        f"{shutil.disk_usage(there).free / 1e9:.1f} GB free): free some space or choose another folder, then continue "
+        "with --resume; what was there before is unchanged",
     )
 
 

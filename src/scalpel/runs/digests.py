@@ -1,4 +1,4 @@
-"""Digests of files, by which a run knows whether what it reads is still what it began with."""
+"""Digests of files, by which a resumed run checks that the files it reads have not changed."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pathlib import Path
 from scalpel.runs.atomic import write_text
 
 PIECE = 1 << 22  # bytes read at once
-LARGE = 1 << 26  # bytes of a file beyond which its digest is remembered from run to run
-MOST = 1000  # digests that are remembered
+LARGE = 1 << 26  # bytes from which a file's digest is cached between runs
+MOST = 1000  # digests in the cache
 
 
 def digest(path: Path) -> str:
-    """The digest of a file's bytes."""
+    """The BLAKE2b digest of a file's bytes, in hexadecimal."""
     found = hashlib.blake2b(digest_size=16)
     with path.open("rb") as file:
         while piece := file.read(PIECE):
@@ -25,7 +25,8 @@ def digest(path: Path) -> str:
 
 
 def remembered(path: Path) -> str:
-    """The same; a large file that has kept its place, size and times is taken to be as it was."""
+    """The same, cached for large files: a file with the same path, inode, size and times is taken as unchanged. The
+    time of the last status change (ctime) is among them, since the modification time can be set to anything."""
     about, store = path.stat(), cache()
     if about.st_size < LARGE:
         return digest(path)

@@ -1,4 +1,4 @@
-"""Files and folders: written whole or not at all, and named when they are missing."""
+"""Names of files and folders: which are valid, and which is the nearest to one that is missing."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from pathlib import Path
 
 from scalpel.runs.atomic import whole
 
-LONGEST = 100  # characters of a name
+LONGEST = 100  # characters of a name; file systems allow 255 bytes, of which drafts and endings need some
 RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))}
 
 
 def path_name(name: str, what: str) -> str:
-    """The name, if it may name a folder or a file of a run. Raises ValueError with the reason where it may not."""
+    """The name, if it is valid for a folder or file on every common system. Raises ValueError with the reason if
+    not."""
     reasons = {
         "is empty": not name.strip(),
         "has a / or \\ in it, and would lie in another folder": "/" in name or "\\" in name,
@@ -31,17 +32,18 @@ def path_name(name: str, what: str) -> str:
 
 
 def apart(names: Iterable[str], what: str) -> None:
-    """Raises ValueError if two names would be one on a disk that doesn't tell large letters from small ones."""
+    """Raises ValueError if two names would be the same on a file system that ignores case (macOS, Windows)."""
     seen: dict[str, str] = {}
     for name in names:
         other = seen.setdefault(name.casefold(), name)
         if other is not name:
-            twice = f"are both {name!r}" if other == name else f"{other!r} and {name!r} differ only in large letters"
+            twice = f"are both {name!r}" if other == name else f"{other!r} and {name!r} differ only in case"
             raise ValueError(f"two {what} {twice}, and would share a place on disk: rename one")
 
 
 def file_names(names: Iterable[str], what: str) -> dict[str, str]:
-    """A name on disk for each, in which what a file name can't hold is a dash. ValueError where two would be one."""
+    """A file name for each name, with dashes for characters that a file name can't have. Raises ValueError if two names
+    would get the same one."""
     found = {name: "".join(c if c.isalnum() or c in "-_." else "-" for c in name) for name in names}
     for name in found.values():
         path_name(name, f"the {what}")
@@ -50,7 +52,7 @@ def file_names(names: Iterable[str], what: str) -> dict[str, str]:
 
 
 def put(folder: Path, write: Callable[[Path], None]) -> Path:
-    """Lets `write` fill a folder beside the wanted one, then swaps it in; if anything fails, nothing has changed."""
+    """Writes a folder atomically: `write` fills a draft, which then replaces `folder`; on failure nothing changes."""
     with whole(folder) as fresh:
         fresh.mkdir()
         write(fresh)
@@ -58,7 +60,7 @@ def put(folder: Path, write: Callable[[Path], None]) -> Path:
 
 
 def existing(path: str | Path) -> Path:
-    """The path of a file that is there, or ValueError with the nearest name in its folder."""
+    """The path of an existing file. Raises ValueError with the nearest name in its folder otherwise."""
     file = Path(path).expanduser()
     if file.is_file():
         return file
@@ -68,7 +70,7 @@ def existing(path: str | Path) -> Path:
 
 
 def nearest(path: Path) -> str:
-    """What there is in place of a path that does not exist."""
+    """A hint for a path that doesn't exist: the nearest name, or the names in its folder."""
     there = next(p for p in path.absolute().parents if p.is_dir())
     close = get_close_matches(path.name, [p.name for p in there.iterdir()], n=1, cutoff=0.5)
     return f"did you mean {there / close[0]}?" if close else f"{there} holds {listed(there)}"

@@ -1,4 +1,4 @@
-"""A run folder: recipe, environment, metrics, checkpoints. Everything is written whole or not at all."""
+"""A run folder: recipe, environment, metrics, checkpoints. Files are written atomically, records appended."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from scalpel.runs.digests import digest
 from scalpel.runs.json_files import decoded, read_json, read_text, refuse_other_shape
 
 FILES = ("tensors.safetensors", "state.json")  # of a checkpoint
-STOPPED = "stopped.json"  # why a run broke down, until it has gone on
+STOPPED = "stopped.json"  # why a run failed, until it has been resumed
 KEPT = 2  # checkpoints kept in a run folder
-FULL = 8_000_000  # bytes of completions.jsonl, after which it becomes completions.1.jsonl and a new one is begun
+FULL = 8_000_000  # bytes of completions.jsonl after which it is renamed to completions.1.jsonl
 COMPLETIONS = ("completions.jsonl", "completions.1.jsonl")
 PACKAGES = ("scalpel-lm", "torch", "transformers", "peft", "datasets", "safetensors", "reasoning-gym", "math-verify")
 
 
 def environment() -> dict[str, Any]:
-    """Versions and the machine, as far as they bear on numbers."""
+    """Versions of packages, and the machine, as far as they may change results."""
     versions = {}
     for package in PACKAGES:
         try:
@@ -47,7 +47,10 @@ def environment() -> dict[str, Any]:
 
 
 def flatten(tree: Any, place: str, tensors: dict[str, Tensor]) -> Any:
-    """Nested tables with tensors → plain JSON in which each tensor is named, and the tensors by name."""
+    """Nested tables with tensors → a tree for JSON, which refers to tensors by name; adds the tensors to `tensors`.
+
+    A table becomes a list of pairs, since JSON would turn its integer keys into text.
+    """
     if isinstance(tree, Tensor):
         tensors[place] = tree.detach().cpu().contiguous().clone()
         return {"tensor": place}
@@ -60,7 +63,7 @@ def flatten(tree: Any, place: str, tensors: dict[str, Tensor]) -> Any:
 
 
 def storable(value: Any) -> bool:
-    """Whether JSON gives a value back as it was."""
+    """Whether a value is the same after a round trip through JSON."""
     return value is None or isinstance(value, bool | int | float | str)
 
 
@@ -73,7 +76,8 @@ def unflatten(tree: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Any:
 
 
 def save_state(folder: Path, state: Mapping[str, Any]) -> None:
-    """Saves nested tables of tensors and plain values as safetensors and JSON, atomically, with a digest of each."""
+    """Saves nested tables of tensors and plain values as safetensors and JSON, atomically, with the digest of each
+    file. A digest finds what atomic writes can't prevent: a disk that fails, or a copy that was cut short."""
     tensors: dict[str, Tensor] = {}
     tree = flatten(state, "", tensors)
     with whole(folder) as draft:
@@ -85,7 +89,7 @@ def save_state(folder: Path, state: Mapping[str, Any]) -> None:
 
 
 def load_state(folder: Path) -> dict[str, Any]:
-    """What was saved there. Raises Damaged, which names the file, if it isn't what was written."""
+    """The state that `save_state` saved. Raises Damaged, which names the file, if it isn't what was written."""
     verify(folder)
     try:
         return unflatten(
@@ -97,12 +101,12 @@ def load_state(folder: Path) -> dict[str, Any]:
 
 
 class Damaged(ValueError):
-    """A checkpoint that isn't what was written."""
+    """A checkpoint whose files aren't what was written."""
 
 
 def verify(folder: Path) -> None:
-    """Raises Damaged unless every file of a checkpoint has the digest that was written beside it. Checkpoints of
-    earlier versions have none."""
+    """Raises Damaged unless every file of a checkpoint has its digest from digests.json. Checkpoints of earlier
+    versions have no digests, and are accepted."""
     path = folder / "digests.json"
     if missing := [name for name in FILES if not (folder / name).is_file()]:
         raise Damaged(f"{folder / missing[0]} is missing")
@@ -118,17 +122,19 @@ def verify(folder: Path) -> None:
 
 
 class RunFolder:
-    """One run folder under way."""
+    """The folder of a run that is being written. Raises ValueError if it holds a run that is not to be resumed."""
 
     def __init__(self, folder: Path, resume: bool = False) -> None:
         self.folder = folder
         occupied = folder.exists() and (folder / "metrics.jsonl").exists()
         if occupied and not resume:
-            raise ValueError(f"{folder} already holds a run: go on with --resume, or choose another folder (--out)")
+            raise ValueError(
+                f"{folder} already holds a run: continue it with --resume, or choose another folder (--out)"
+            )
         folder.mkdir(parents=True, exist_ok=True)
         self._metrics = folder / "metrics.jsonl"
-        self.track: Callable[[Mapping[str, Any]], None] = lambda record: None  # gets each record, too
-        clear_drafts(folder / "checkpoints", sole=True)  # by a process that was killed while writing
+        self.track: Callable[[Mapping[str, Any]], None] = lambda record: None  # is called with each record
+        clear_drafts(folder / "checkpoints", sole=True)  # of a process that was killed while writing
 
     def checkpoints(self) -> list[Path]:
         """Complete checkpoints, oldest first."""
@@ -136,25 +142,26 @@ class RunFolder:
         return sorted(found, key=lambda path: int(step_of(path)))
 
     def checkpoint(self, step: int, state: Mapping[str, Any], kept: int = KEPT) -> Path:
-        """Saves a state and how much was recorded until then; drops all but the last few."""
+        """Saves a state with the number of lines in metrics.jsonl, and removes all but the last `kept` checkpoints."""
         path = self.folder / "checkpoints" / f"checkpoint-{step}"
         if self._metrics.exists():
-            sync(self._metrics)  # what it counts must not be lost before it
+            sync(self._metrics)  # before the checkpoint: the lines that it counts must be on disk when it is
         save_state(path, {**state, "lines": self.lines()})
         (self.folder / STOPPED).unlink(missing_ok=True)
         self.drop(self.checkpoints()[:-kept])
         return path
 
     def drop(self, checkpoints: Sequence[Path]) -> None:
-        """Takes checkpoints away, each as a whole."""
+        """Removes checkpoints. Each is renamed to a draft first, so that a crash leaves no half of a checkpoint under a
+        name that resuming would take."""
         for path in checkpoints:
             aside = path.with_name(f".{path.name}.{os.getpid()}.part")
             os.replace(path, aside)
             shutil.rmtree(aside, ignore_errors=True)
 
     def last_checkpoint(self, name: str = "") -> dict[str, Any] | None:
-        """What the last checkpoint holds, or the one of that name. Raises ValueError if it is damaged, and names one
-        before it that is whole."""
+        """The state of the last checkpoint, or of the one with that name; None if there is none. Raises ValueError if
+        it is damaged, and names the last intact one before it."""
         found = self.checkpoints()
         if name and name not in [path.name for path in found]:
             names = ", ".join(path.name for path in found) or "none"
@@ -169,30 +176,32 @@ class RunFolder:
             raise ValueError(f"the checkpoint is damaged: {error}. {instead(found[:-1])}") from error
 
     def note_stop(self, why: str, may_change: Sequence[str] = ()) -> None:
-        """Notes why a run broke down, and which keys may change when it goes on."""
+        """Records why a run failed, and which keys of the recipe may change when it is resumed."""
         write_json(self.folder / STOPPED, {"why": why, "may_change": list(may_change)})
 
     def may_change(self) -> list[str]:
-        """The keys that may change on resume, since the run broke down and advised that."""
+        """The keys of the recipe that may change on resume, as advised when the run failed."""
         path = self.folder / STOPPED
         return list(read_json(path, {"may_change": [str]})["may_change"]) if path.exists() else []
 
     def log(self, record: Mapping[str, Any]) -> None:
-        """Appends a line to metrics.jsonl."""
+        """Appends a line to metrics.jsonl. Without fsync, which would cost a write per step: `checkpoint` syncs, and
+        later lines are recorded again when the run is resumed."""
         with self._metrics.open("a", encoding="utf-8") as lines:
             lines.write(json.dumps(record) + "\n")
         self.track(record)
 
     def last_record(self, kind: str) -> dict[str, Any]:
-        """The last line of a kind in metrics.jsonl."""
+        """The last line of that kind in metrics.jsonl."""
         return self.records(kind)[-1]
 
     def records(self, kind: str) -> list[dict[str, Any]]:
-        """All lines of a kind in metrics.jsonl."""
+        """All lines of that kind in metrics.jsonl."""
         return [record for record in whole_records(self._metrics, {"kind": str}) if record["kind"] == kind]
 
     def show(self, record: Mapping[str, Any], completions: Sequence[Mapping[str, Any]]) -> None:
-        """Appends the completions of that record's step to completions.jsonl. The last ones are always there."""
+        """Appends the completions of the record's step to completions.jsonl. The files are rotated, so that their size
+        is bounded and the last completions are always there."""
         at, before = (self.folder / name for name in COMPLETIONS)
         if at.exists() and at.stat().st_size > FULL:
             os.replace(at, before)
@@ -202,8 +211,8 @@ class RunFolder:
                 lines.writelines(json.dumps({**where, **row}, allow_nan=False) + "\n" for row in completions)
 
     def keep(self, lines: int, step: int) -> None:
-        """Drops what was recorded after the first so many lines, or after that step, since a resumed run records it
-        again."""
+        """Drops all records after the first `lines` lines, and all completions after that step: a resumed run records
+        them again."""
         if self._metrics.exists():
             write_text(self._metrics, "".join(self._lines()[:lines]))
         for path in (self.folder / name for name in COMPLETIONS):
@@ -212,7 +221,7 @@ class RunFolder:
                 write_text(path, "".join(line for line, row in rows if row["step"] <= step))
 
     def lines(self) -> int:
-        """How many lines are recorded."""
+        """The number of complete lines in metrics.jsonl."""
         return len(self._lines())
 
     def _lines(self) -> list[str]:
@@ -224,24 +233,25 @@ def step_of(checkpoint: Path) -> str:
 
 
 def instead(before: Sequence[Path]) -> str:
-    """What to do without a checkpoint that is damaged."""
+    """The advice for a damaged checkpoint: the last intact one before it."""
     for path in reversed(before):
         try:
             load_state(path)
         except Damaged:
             continue
-        return f"The one before, {path}, is whole: `--resume --checkpoint {path.name}` goes on from it"
-    return "There is no other that is whole: begin anew in another folder (--out)"
+        return f"An earlier one, {path}, is intact: `--resume --checkpoint {path.name}` continues from it"
+    return "There is no other that is intact: begin a new run in another folder (--out)"
 
 
 def whole_lines(path: Path) -> list[str]:
-    """The lines of a file; one that was cut short, by a process that was killed, is not among them."""
+    """The complete lines of a file. A last line without its end, from a process that was killed, is left out."""
     found = read_text(path) if path.exists() else ""
-    return [line + "\n" for line in found.split("\n")[:-1]]  # texts may hold other line separators
+    # not str.splitlines(), which also splits at separators such as U+2028 that JSON leaves unescaped within texts
+    return [line + "\n" for line in found.split("\n")[:-1]]
 
 
 def whole_records(path: Path, shape: Any) -> list[dict[str, Any]]:
-    """What those lines hold. Raises ValueError that names the file and the line where one is damaged."""
+    """The records in the complete lines of a file. Raises ValueError that names file and line where one is damaged."""
     records = []
     for number, line in enumerate(whole_lines(path), start=1):
         records.append(decoded(line, f"{path}:{number}"))

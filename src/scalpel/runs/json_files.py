@@ -1,4 +1,5 @@
-"""JSON that a run wrote, read back: a file that was cut short, damaged or changed by hand is named with its fault."""
+"""Reads and writes the JSON files of a run. Errors name the file, and what is wrong in one that was cut short, damaged
+or edited."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from scalpel.runs.atomic import write_text
 Record = TypeVar("Record")
 NUMBER = (int, float)
 OPTIONAL_NUMBER = (int, float, type(None))
-DAMAGED = "the file is damaged, or was changed by hand or by another version: put it back, or make the run again"
+DAMAGED = "the file is damaged, or was changed by hand or by another version: restore it, or run again"
 NAMES = {dict: "an object", list: "a list", str: "text", bool: "true or false", type(None): "null"}
 
 
@@ -21,7 +22,7 @@ def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 
 
 def read_text(path: Path, mend: str = DAMAGED) -> str:
-    """The text of a file. Raises ValueError that names it if it is no text, or a folder."""
+    """The text of a UTF-8 file. Raises ValueError that names it if it is missing, a folder or not UTF-8."""
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -33,7 +34,7 @@ def read_text(path: Path, mend: str = DAMAGED) -> str:
 
 
 def decoded(text: str, where: str, mend: str = DAMAGED) -> Any:
-    """The JSON value of a text that stands there."""
+    """The JSON value of a text. Raises ValueError that names `where` the text is from."""
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
@@ -41,19 +42,20 @@ def decoded(text: str, where: str, mend: str = DAMAGED) -> Any:
         raise ValueError(f"{where} is not JSON ({empty}): {mend}") from None
     except RecursionError:
         raise ValueError(f"{where} is nested too deep: {mend}") from None
-    except ValueError as error:  # integers of thousands of digits
+    except ValueError as error:  # Python refuses integers of more than 4300 digits
         raise ValueError(f"{where} can't be read ({error}): {mend}") from None
 
 
 def read_json(path: Path, shape: Any = object) -> Any:
-    """The file's value, of that shape (see `refuse_other_shape`). Raises ValueError that names the file."""
+    """The value of a JSON file, of that shape (see `refuse_other_shape`). Raises ValueError that names the file."""
     found = decoded(read_text(path), str(path))
     refuse_other_shape(found, shape, str(path))
     return found
 
 
 def read_jsonl(path: Path, shape: Any = dict, mend: str = DAMAGED) -> list[dict[str, Any]]:
-    """One record a line, each of that shape. Raises ValueError that names file and line where one is malformed."""
+    """The records of a JSONL file, each of that shape. Raises ValueError that names file and line of a malformed
+    one."""
     rows = []
     for number, line in enumerate(read_text(path, mend).split("\n"), start=1):
         if line.strip():
@@ -63,12 +65,14 @@ def read_jsonl(path: Path, shape: Any = dict, mend: str = DAMAGED) -> list[dict[
 
 
 def refuse_other_shape(value: Any, shape: Any, where: str, place: str = "", mend: str = DAMAGED) -> None:
-    """Raises ValueError where a value is not of the shape: a type, or a tuple of shapes of which one must fit; a table
-    of keys and their shapes, where a key that ends with a question mark may be missing, and the key `...` stands for
-    all others; a list of one shape, for each of its items."""
+    """Raises ValueError where a value doesn't have the shape. A shape is a type; a tuple of shapes, of which one must
+    fit; a table of keys with their shapes, where a key that ends with a question mark is optional and the key `...`
+    stands for all others; or a list of one shape, that of each of its items. Keys that a table doesn't name are
+    accepted: a later version may have added them."""
     options: tuple[Any, ...] = shape if isinstance(shape, tuple) else (shape,)
     kinds = tuple(type(one) if isinstance(one, dict | list) else one for one in options)
     at = f"{where}: {place or 'its value'}"
+    # bool is a subclass of int, but `true` where a number is wanted is an error
     if not isinstance(value, kinds) or (isinstance(value, bool) and not {bool, object} & set(kinds)):
         must = " or ".join(dict.fromkeys(NAMES.get(k, "a number") for k in kinds))
         raise ValueError(f"{at} is {shown(value)}, but must be {must}: {mend}")
@@ -88,7 +92,7 @@ def refuse_other_shape(value: Any, shape: Any, where: str, place: str = "", mend
 
 
 def record_of(kind: type[Record], row: Mapping[str, Any], path: Path) -> Record:
-    """A dataclass from a row of that file."""
+    """A dataclass from a row of that file. Raises ValueError that names the file if the fields don't fit."""
     try:
         return kind(**row)
     except TypeError as error:

@@ -1,4 +1,5 @@
-"""One process a folder: a lock that goes with the process that holds it, however that ends."""
+"""A lock on a folder, for one process at a time. The operating system releases it when its process ends, in whatever
+way, which a lock by the mere existence of a file would not do."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from pathlib import Path
 
 try:
     import fcntl
-except ImportError:  # a system without it, where nothing is locked
+except ImportError:  # Windows, where nothing is locked
     fcntl = None  # type: ignore[assignment]
 
 log = logging.getLogger("scalpel")
@@ -23,7 +24,8 @@ held: set[int] = set()
 
 
 def forget() -> None:
-    """A copy of this process has not got its locks: they must not outlive the one that took them."""
+    """Closes the handles of locks in a forked child. A flock belongs to the open file, which a child shares, so a child
+    that lives on would hold the lock after its parent has ended."""
     for handle in held:
         with suppress(OSError):
             os.close(handle)
@@ -36,14 +38,18 @@ if hasattr(os, "register_at_fork"):
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Keeps others out of a folder that is there. Raises ValueError that says who is in it."""
+    """Locks an existing folder. Raises ValueError that names the process that holds it.
+
+    The lock file holds the owner's process id, host and time. It stays if the block fails in a folder that a killed
+    process had left: `targets.standing` takes the file as the sign of a killed run.
+    """
     path = folder / NAME
     handle = taken(path)
     if handle is None:
-        log.warning("%s can't be locked on this file system: see that no second process uses it", folder)
+        log.warning("%s can't be locked on this file system: make sure that no second process uses it", folder)
         yield
         return
-    before = os.read(handle, 4096)  # of a process that was killed
+    before = os.read(handle, 4096)  # written by a process that was killed, else empty
     about = {"pid": os.getpid(), "host": platform.node(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
     written(handle, json.dumps(about).encode())
     held.add(handle)
@@ -56,8 +62,9 @@ def locked(folder: Path) -> Iterator[None]:
     else:
         before = b""
     finally:
-        if handle in held:  # else this is a copy of the process
+        if handle in held:  # else this is a forked child, and the lock is its parent's
             held.discard(handle)
+            # removed before it is closed: a file that is removed after the release may be another process's lock
             if not before:
                 path.unlink(missing_ok=True)
             os.close(handle)
@@ -69,7 +76,7 @@ def written(handle: int, about: bytes) -> None:
 
 
 def taken(path: Path) -> int | None:
-    """The locked file, or None where the file system knows no locks."""
+    """The handle of the locked file, or None where the file system doesn't support locks."""
     if fcntl is None:
         return None
     while True:
@@ -85,7 +92,7 @@ def taken(path: Path) -> int | None:
         with suppress(FileNotFoundError):
             if os.fstat(handle).st_ino == path.stat().st_ino:
                 return handle
-        os.close(handle)  # the one before took it away as it went
+        os.close(handle)  # the previous owner removed this file between our open and lock: try the new one
 
 
 def refusal(folder: Path, about: bytes) -> str:

@@ -1,5 +1,5 @@
-"""Progress of long work: bars with rate and time left on a terminal, else a line now and then; always on stderr, so
-that what a command prints can be piped."""
+"""Progress of long work: bars with rate and time left on a terminal, or else a line every few seconds. Always on
+stderr, so that the output of a command can be piped."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rich.progress import Progress as Live
 from scalpel.runs.terminal import Terminal
 
 T = TypeVar("T")
-EVERY = 10.0  # seconds between two lines where there is no terminal
+EVERY = 10.0  # seconds between two lines where stderr is no terminal
 
 
 def numbers_in_words(numbers: dict[str, float]) -> str:
@@ -30,7 +30,7 @@ def count_in_words(n: float) -> str:
 
 
 def rate_in_words(rate: float, unit: str) -> str:
-    """Per second, or seconds for one where that is slow; without a unit, the share a minute."""
+    """`12.0 steps/s`, or `2.5 s/step` below one per second; without a unit the share per minute."""
     if rate <= 0:
         return ""
     if not unit:
@@ -46,7 +46,7 @@ def time_in_words(seconds: float) -> str:
 
 @dataclass
 class Bar:
-    """One piece of work. `advance` says that n more are done, `to` how many are; both may show numbers."""
+    """One progress bar. `advance` adds n done units, `to` sets their number; both may add numbers to be shown."""
 
     what: str
     total: float
@@ -59,7 +59,7 @@ class Bar:
 
     @property
     def of(self) -> str:
-        """How much is done, in units or as a share."""
+        """The progress in units, or as a percentage where there is no unit."""
         if self.unit:
             return f"{count_in_words(self.done)}/{count_in_words(self.total)} {self.unit}"
         return f"{self.done / self.total:.0%}" if self.total else ""
@@ -70,7 +70,7 @@ class Bar:
 
     @property
     def left(self) -> float:
-        """Seconds to go at the rate so far."""
+        """Seconds left at the average rate so far."""
         return (self.total - self.done) / self.rate if self.done else float("inf")
 
     def advance(self, n: float = 1.0, **numbers: float | None) -> None:
@@ -82,7 +82,7 @@ class Bar:
         self.show(self)
 
     def line(self) -> str:
-        """For where there is no terminal."""
+        """The bar as a line of text."""
         left = f"{time_in_words(self.left)} left" if 0 < self.done < self.total else ""
         rate = rate_in_words(self.rate, self.unit)
         return "  ".join(
@@ -91,7 +91,7 @@ class Bar:
 
 
 class Progress:
-    """Bars under way, in a `with` block. `quiet` shows nothing at all."""
+    """The progress bars of a command, for a `with` block. With `quiet` nothing is shown at all."""
 
     def __init__(self, console: Console | None = None, *, quiet: bool = False, every: float = EVERY) -> None:
         self.console = console or Terminal(stderr=True)
@@ -119,18 +119,18 @@ class Progress:
         self.live.stop()
 
     def bar(self, what: str, total: float, unit: str = "steps") -> Bar:
-        """A new bar. Without a unit it shows the share that is done."""
+        """A new bar. Without a unit it shows a percentage."""
         return Bar(what, total, unit, self.show, self.live.add_task(what, total=total, of="", rate="", numbers=""))
 
     def each(self, items: Iterable[T], what: str, total: int, unit: str = "items") -> Iterator[T]:
-        """The items, counted as they are used up."""
+        """Iterates over the items, with a bar that counts them."""
         bar = self.bar(what, total, unit)
         for item in items:
             yield item
             bar.advance()
 
     def say(self, words: str) -> None:
-        """A line beside the bars."""
+        """Prints a line above the bars."""
         if not self.quiet:
             self.console.print(words, markup=False, highlight=False)
 
@@ -142,7 +142,7 @@ class Progress:
             self.say(bar.line())
 
     def draw(self, bar: Bar) -> None:
-        """On the terminal; a bar that is full goes."""
+        """Draws a bar on the terminal; a full one is hidden."""
         rate, numbers = rate_in_words(bar.rate, bar.unit), numbers_in_words(bar.numbers)
         under_way = bar.done < bar.total
         self.live.update(bar.task, completed=bar.done, of=bar.of, rate=rate, numbers=numbers, visible=under_way)

@@ -1,5 +1,4 @@
-"""What users' code prints while it runs: on a terminal it is visible, and can't steer it. In a file or a pipe it stands
-to the letter."""
+"""Escapes the control characters in what users' code prints on a terminal. Output to a file or a pipe is unchanged."""
 
 from __future__ import annotations
 
@@ -18,15 +17,16 @@ NAMES = ("stdout", "stderr")
 
 
 class Screened:
-    """A stream in place of stdout or stderr. All but what is written goes to that itself."""
+    """A wrapper of stdout or stderr that escapes what is written. All other attributes are those of the stream."""
 
     def __init__(self, stream: Any) -> None:
         self.stream = stream
-        self.calls = 0  # of users' code that are under way, in all threads
+        self.calls = 0  # running calls of users' code, in all threads
 
     @property
     def rich_proxied_file(self) -> Any:
-        """Where our own consoles write, whose colours and movements are meant."""
+        """The stream behind, unescaped: rich writes there through this attribute, and its own control sequences are
+        intended."""
         return getattr(self.stream, "rich_proxied_file", self.stream)
 
     def write(self, text: str) -> int:
@@ -40,7 +40,8 @@ class Screened:
             self.write(line)
 
     def is_shown(self) -> bool:
-        """Whether it comes out on a terminal; beside bars it does, though the stream itself may be a file."""
+        """Whether the output appears on a terminal. While bars are shown, rich has put a FileProxy in the stream's
+        place, which prints on the terminal."""
         return isinstance(self.stream, FileProxy) or bool(self.stream.isatty())
 
     def __getattr__(self, name: str) -> Any:
@@ -52,7 +53,10 @@ class Screened:
 
 @contextmanager
 def screened() -> Iterator[None]:
-    """While this lasts, in any thread, what is written to stdout and stderr is made visible on a terminal."""
+    """Within the block, control characters that any thread writes to stdout and stderr are escaped on a terminal.
+
+    sys.stdout is shared by all threads, so calls are counted, and the last one restores the stream.
+    """
     with _lock:
         held = {name: entered(name) for name in NAMES if getattr(sys, name) is not None}
     try:
@@ -61,12 +65,12 @@ def screened() -> Iterator[None]:
         with _lock:
             for name, screen in held.items():
                 screen.calls -= 1
-                if not screen.calls and getattr(sys, name) is screen:  # users' code may have put another in its place
+                if not screen.calls and getattr(sys, name) is screen:  # users' code may have replaced the stream itself
                     setattr(sys, name, screen.stream)
 
 
 def entered(name: str) -> Screened:
-    """The screen before that stream, with one call more under way."""
+    """The wrapper of that stream, installed if it isn't yet, with one more running call."""
     stream = getattr(sys, name)
     screen = stream if isinstance(stream, Screened) else Screened(stream)
     screen.calls += 1

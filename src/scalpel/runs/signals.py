@@ -1,5 +1,5 @@
-"""Signals that ask a process to stop: Ctrl-C, SIGTERM, and SIGHUP, which comes when a terminal is closed. The first is
-a wish that a loop meets at the end of its step; a second one stops at once."""
+"""Signals that ask a process to stop: SIGINT (Ctrl-C), SIGTERM, and SIGHUP, which is sent when a terminal is closed. On
+the first one a training loop finishes its step and writes a checkpoint; a second one stops at once."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from typing import Any
 
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 WORDS = "finishing this step, then writing a checkpoint; Ctrl-C again stops at once"
-led: list[int] | None = None  # in a process that another one leads: the signals by which it was asked to stop
+led: list[int] | None = None  # in a worker process: the stop signals that its parent sent; None in other processes
 
 
 class Stopped(KeyboardInterrupt):
-    """Stopped by a signal; the words are for the user."""
+    """The process was stopped by a signal; the message is for the user. A KeyboardInterrupt, so that `except Exception`
+    in users' code doesn't catch it."""
 
     def __init__(self, words: str = "stopped", number: int = signal.SIGINT) -> None:
         super().__init__(words)
@@ -23,34 +24,36 @@ class Stopped(KeyboardInterrupt):
 
 
 def number_of(error: KeyboardInterrupt) -> int:
-    """The signal behind it."""
+    """The number of the signal that raised the interrupt; SIGINT for Python's own."""
     return getattr(error, "number", signal.SIGINT)
 
 
 @contextmanager
 def interruptible() -> Iterator[list[int]]:
-    """Turns a first signal into a wish that the loop meets at the end of its step; a second one stops at once. A
-    second SIGHUP does not: a terminal that closes may send it twice, and nobody is there to mean it."""
+    """Yields a list to which the first stop signal is added; the loop checks it at the end of each step. A second
+    signal raises Stopped at once, except SIGHUP: a terminal that closes may send it twice, without a user's intent."""
     if led is not None:
         yield led
         return
-    wish: list[int] = []
+    requests: list[int] = []
 
     def handler(number: int, frame: Any) -> None:
-        if wish and number != getattr(signal, "SIGHUP", None):
+        if requests and number != getattr(signal, "SIGHUP", None):
             raise Stopped(number=number)
-        if not wish:
-            wish.append(number)
-            with suppress(OSError, RuntimeError):  # the terminal is gone, or was being written to just now
+        if not requests:
+            requests.append(number)
+            # OSError: the terminal was closed; RuntimeError: the signal arrived within a write to the same stream
+            with suppress(OSError, RuntimeError):
                 print(f"\n{WORDS}", file=sys.stderr)
 
     with handled(handler):
-        yield wish
+        yield requests
 
 
 @contextmanager
-def calm() -> Iterator[None]:
-    """Outside loops every one of these signals stops at once, and what was begun is cleared away."""
+def stop_at_once() -> Iterator[None]:
+    """Within the block, outside of training loops, every stop signal raises Stopped, so that `finally` blocks clean up;
+    by default SIGTERM and SIGHUP would end the process without that."""
 
     def handler(number: int, frame: Any) -> None:
         raise Stopped(number=number)
@@ -61,10 +64,10 @@ def calm() -> Iterator[None]:
 
 @contextmanager
 def handled(handler: Callable[[int, Any], None]) -> Iterator[None]:
-    """The handler for all these signals, in the main thread. Where SIGHUP or SIGTERM is ignored, as under nohup, that
-    stays so."""
+    """Installs the handler for all stop signals within the block. Signals that are ignored, as SIGHUP under nohup, stay
+    ignored. Python allows handlers in the main thread only; in others nothing changes."""
     before = {}
-    with suppress(ValueError):  # not in the main thread: handlers are left alone
+    with suppress(ValueError):  # not in the main thread
         for number in SIGNALS:
             if number == signal.SIGINT or signal.getsignal(number) is not signal.SIG_IGN:
                 before[number] = signal.signal(number, handler)
@@ -72,12 +75,12 @@ def handled(handler: Callable[[int, Any], None]) -> Iterator[None]:
         yield
     finally:
         for number, was in before.items():
-            signal.signal(number, signal.SIG_DFL if was is None else was)
+            signal.signal(number, signal.SIG_DFL if was is None else was)  # None: installed by code that isn't Python
 
 
 def follow(stop: Callable[[], None]) -> None:
-    """In a process that another one leads: only SIGTERM counts, by which the leader asks it to stop. Ctrl-C and a
-    closed terminal reach all processes, and are the leader's to answer. `stop` is called beside."""
+    """Installs the handlers of a worker process: only SIGTERM, which its parent sends, asks it to stop, and calls
+    `stop`. Ctrl-C and a closed terminal signal all processes of the terminal, and the parent alone decides on them."""
     global led
     asked = led = []
 

@@ -1,5 +1,5 @@
-"""Where a run may write: into a folder that is absent or empty, or on in a run of its own kind. What was there before
-is never replaced, and never taken away."""
+"""Where a run may write: into a folder that is absent or empty, or into a run of the same kind that is resumed. Other
+files are never replaced or removed."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ WORDS = {"run": "a run", "comparison": "a comparison", "ledger": "a ledger"}
 
 @contextmanager
 def claimed(folder: Path, kind: Kind, *, resume: bool = False, anew: bool = False) -> Iterator[bool]:
-    """Takes a folder for a run, and says whether there is one to go on with. No other process gets it meanwhile.
+    """Claims a folder for a run, with a lock against other processes. Yields whether it holds a run to resume.
 
-    Raises ValueError, with nothing changed, where the folder is no target. What fails before its first step leaves
-    nothing behind. `anew` clears away the run that is there.
+    Raises ValueError, with nothing changed, if the folder may not be written to. A run that fails before its first step
+    leaves nothing behind. `anew` removes the run that is there.
     """
-    refuse(folder, kind, resume or anew)
+    refuse(folder, kind, resume or anew)  # before the folder is created
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with locked(folder):
-            begun = refuse(folder, kind, resume or anew)
+            begun = refuse(folder, kind, resume or anew)  # again under the lock: another process may have begun a run
             if begun:
                 clear_drafts(folder, sole=True)
             if anew:
@@ -44,14 +44,14 @@ def claimed(folder: Path, kind: Kind, *, resume: bool = False, anew: bool = Fals
                     emptied(folder)
                 raise
     finally:
-        for path in missing:  # where nothing was left in them
-            with suppress(OSError):
+        for path in missing:  # the folders that were created here, innermost first
+            with suppress(OSError):  # it isn't empty: the run is in it
                 path.rmdir()
 
 
 def refuse(folder: Path, kind: Kind, resume: bool) -> bool:
-    """Whether a run of this kind stands there. Raises ValueError where it may not be gone on with, or where something
-    else is."""
+    """Whether the folder holds a run of this kind. Raises ValueError if that is not to be resumed, or if the folder
+    holds something else."""
     if not folder.exists() and not folder.is_symlink():
         return False
     if not folder.is_dir():
@@ -63,24 +63,25 @@ def refuse(folder: Path, kind: Kind, resume: bool) -> bool:
     if found is None:
         holds = "a model" if is_model(folder) else "a ledger" if "ledger" in inside else "files that are no run"
         raise ValueError(
-            f"{folder} holds {holds} ({listed(folder)}), with which nothing is mixed: choose a folder that is absent "
+            f"{folder} holds {holds} ({listed(folder)}), to which no run is added: choose a folder that is absent "
             "or empty (--out)"
         )
     if found != kind:
         raise ValueError(f"{folder} holds {WORDS[found]}, not {WORDS[kind]}: choose another folder (--out)")
     if not resume:
         raise ValueError(
-            f"{folder} already holds {WORDS[kind]}: go on with --resume, or choose another folder (--out), or remove it"
+            f"{folder} already holds {WORDS[kind]}: continue it with --resume, choose another folder (--out), or "
+            "remove it"
         )
     return True
 
 
 def refuse_taken(folder: Path) -> None:
-    """Raises ValueError where no model may be written: only a folder that is absent or empty is a target."""
+    """Raises ValueError unless a model may be written there: the folder must be absent or empty."""
     if folder.is_symlink() and not folder.exists():
         raise ValueError(f"{folder} is a link to nothing: choose a folder that is absent or empty (--out)")
     if folder.resolve() == Path.cwd():
-        raise ValueError(f"{folder} is the folder that you are in, which can't be replaced: name one in it (--out)")
+        raise ValueError(f"{folder} is the current folder, which can't be replaced: name a folder within it (--out)")
     if not folder.exists():
         return
     if not folder.is_dir():
@@ -88,19 +89,20 @@ def refuse_taken(folder: Path) -> None:
     if any(folder.iterdir()):
         holds = "a model" if is_model(folder) else "files"
         raise ValueError(
-            f"{folder} is there already and holds {holds} ({listed(folder)}), with which nothing is mixed: choose a "
+            f"{folder} is there already and holds {holds} ({listed(folder)}), to which no model is added: choose a "
             "folder that is absent or empty (--out), or remove it first"
         )
 
 
 def contents(folder: Path) -> set[str]:
-    """The names in a folder, but for our own lock and drafts."""
+    """The names in a folder, without the lock file and drafts."""
     names = {path.name for path in folder.iterdir()}
     return {name for name in names if name != NAME and not DRAFT.fullmatch(name)}
 
 
 def standing(folder: Path, inside: set[str], kind: Kind) -> Kind | None:
-    """What run of ours is in a folder; one that was killed as it began may be of any kind."""
+    """The kind of run that a folder holds; None if it holds something else. A run that was killed at its very beginning
+    could be of any kind, so it is taken as the kind that is asked for."""
     if is_model(folder):
         return None
     killed = (folder / NAME).exists()
@@ -112,20 +114,20 @@ def standing(folder: Path, inside: set[str], kind: Kind) -> Kind | None:
 
 
 def is_model(folder: Path) -> bool:
-    """Whether a folder itself holds weights; a run keeps its own one level below."""
+    """Whether a folder is a model folder; the model of a run lies one level below."""
     names = ("config.json", "adapter_config.json")
     return any((folder / name).exists() for name in names) or any(folder.glob("*.safetensors.index.json"))
 
 
 def emptied(folder: Path) -> None:
-    """Takes away all that a folder of ours holds, but for its lock."""
+    """Removes everything in a run folder except its lock file, which is held by this process."""
     for path in folder.iterdir():
         if path.name != NAME:
             remove(path)
 
 
 def stepped(folder: Path) -> bool:
-    """Whether something there is worth keeping: a step of a run, learning rates that were tried, a look at the base."""
+    """Whether the folder holds results that took time: a training step, tuning trials, or an evaluation of the base."""
     seen = any((folder / name).exists() for name in ("before.json", "tuning.json"))
     return seen or any(began(record) for record in folder.rglob("metrics.jsonl"))
 
@@ -140,4 +142,4 @@ def trains(line: str) -> bool:
     try:
         return bool(json.loads(line)["kind"] == "train")
     except (ValueError, KeyError, TypeError, RecursionError):
-        return True  # it is damaged: whether it is worth keeping is for the user to say
+        return True  # a damaged line: the user decides whether the run is worth keeping

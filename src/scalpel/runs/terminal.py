@@ -1,4 +1,4 @@
-"""The terminal: consoles that no text of others can steer, and a log that comes out between the bars."""
+"""The terminal: consoles that escape control characters in data, and a log handler that prints above progress bars."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from scalpel.runs.visible import visible
 
 
 class Terminal(Console):
-    """A console whose texts are made visible on their way out, wherever they come from. Only its own styles and
-    movements, which rich makes for it, reach the terminal as such."""
+    """A console that escapes the control characters of all texts. Only the styles and cursor movements that rich itself
+    makes reach the terminal."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(emoji=False, **options)
 
-    def render_str(self, text: str, **options: Any) -> Text:  # first, so that widths are those of what is shown
+    def render_str(self, text: str, **options: Any) -> Text:  # escaped before layout, which needs the shown width
         return super().render_str(visible(text), **options)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
@@ -31,7 +31,8 @@ class Terminal(Console):
 
 
 class LogHandler(logging.Handler):
-    """Writes a record's line where errors go at that moment: bars that are under way stay below it."""
+    """Writes records to the present sys.stderr. While bars are shown, rich has replaced that by a proxy, which prints
+    above them; a StreamHandler would keep the original stream and write through the bars."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
@@ -41,10 +42,11 @@ class LogHandler(logging.Handler):
 
 
 def prepare() -> None:
-    """For a command: no character stops what is printed, and the log is heard, its notes as well as its warnings."""
+    """Prepares a command's output: characters that the terminal lacks are escaped instead of raising an error, and the
+    log is printed from level INFO on."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a terminal of few characters shows the others by number
+            stream.reconfigure(errors="backslashreplace")  # as under LANG=C, where ASCII is all there is
     log = logging.getLogger("scalpel")
     if not any(isinstance(handler, LogHandler) for handler in log.handlers):
         log.addHandler(LogHandler())
@@ -52,5 +54,5 @@ def prepare() -> None:
 
 
 def shown(text: str) -> str:
-    """What a model said, as it is written to stdout: visible on a terminal, to the letter in a file or a pipe."""
+    """A model's text for stdout: with control characters escaped on a terminal, unchanged in a file or a pipe."""
     return visible(text) if sys.stdout.isatty() else text

@@ -1,4 +1,4 @@
-"""How many threads compute: as many as there are physical cores, shared out where several processes run."""
+"""The number of compute threads: one per physical core, divided among worker processes."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ CPUS = Path("/sys/devices/system/cpu")
 
 
 def cores(cpus: Path = CPUS) -> int:
-    """The physical cores that this process may use: two logical ones of a core share its arithmetic units, so a
-    thread on each would gain nothing. Where the system doesn't say, every logical one counts."""
+    """The number of physical cores that this process may use. Two logical cores of one physical core share its
+    arithmetic units, so a thread on each gains nothing. Where the topology is unknown, logical cores count."""
     if not hasattr(os, "sched_getaffinity"):
         return os.cpu_count() or 1
     allowed = os.sched_getaffinity(0)
@@ -23,12 +23,12 @@ def siblings(at: Path) -> str:
 
 
 def settle(threads: int) -> None:
-    """So many threads within an operation. One operation at a time, since a model is a chain of them; and none for the
-    tokenizer, whose own would stand in the way and can't live on in a forked process."""
+    """Sets the number of threads within an operation. Operations run one at a time, since a model is a chain of them;
+    the tokenizer gets no threads, which would compete and don't survive a fork."""
     import torch
 
     torch.set_num_threads(threads)
     if torch.get_num_interop_threads() != 1:
-        with suppress(RuntimeError):  # too late once operations have run in parallel; it does no harm then
+        with suppress(RuntimeError):  # torch refuses this once parallel work has begun; it is harmless then
             torch.set_num_interop_threads(1)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"

@@ -1,8 +1,9 @@
-"""Text of others, as a terminal or a page may show it: what would steer the terminal is shown, not obeyed.
+"""Escapes control characters in texts of data sets and models, so that a terminal or a page shows them instead of
+obeying them.
 
-A data set or a model may write escape sequences, which move the cursor, change the title, or make a link of what looks
-like words; controls that turn the direction of a line, so that it reads otherwise than it is; or half a character,
-which no file can hold. Tabs and ends of lines stay as they are.
+Such texts may hold escape sequences, which move the cursor, change the title or make links; bidirectional controls,
+which reorder a line so that it reads differently (CVE-2021-42574); or lone surrogates, which can't be encoded as UTF-8.
+Tabs and line ends are unchanged.
 """
 
 from __future__ import annotations
@@ -11,16 +12,16 @@ import logging
 import re
 
 STEERING = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f"  # controls: escape, bell, backspace, carriage return, …
-    "\x80-\x9f"  # the same in one byte, as some terminals obey them
-    "\u202a-\u202e\u2066-\u2069"  # turn the direction of what follows
-    "\ud800-\udfff]"  # half a character
+    "[\x00-\x08\x0b-\x1f\x7f"  # C0 controls: escape, bell, backspace, carriage return, …
+    "\x80-\x9f"  # C1 controls, which some terminals obey
+    "\u202a-\u202e\u2066-\u2069"  # bidirectional controls
+    "\ud800-\udfff]"  # lone surrogates
 )
-PICTURES, DELETE = 0x2400, 0x7F  # where Unicode has the signs for controls: ␛ for escape
+PICTURES, DELETE = 0x2400, 0x7F  # the Unicode block of control pictures: ␛ for escape
 
 
 def visible(text: str) -> str:
-    """The text with all that steers replaced by signs: ␛, ␇, \\x9b, \\u202e."""
+    """The text with control characters replaced by visible signs: ␛, ␇, \\x9b, \\u202e."""
     return STEERING.sub(sign, text)
 
 
@@ -34,6 +35,6 @@ def sign(found: re.Match[str]) -> str:
 
 
 def record_visible(record: logging.LogRecord) -> bool:
-    """A filter of the log: makes a record's words visible, whichever handler shows or keeps them."""
+    """A log filter that escapes control characters in a record, for whichever handler shows or stores it."""
     record.msg, record.args = visible(record.getMessage()), ()
     return True

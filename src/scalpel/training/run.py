@@ -220,7 +220,11 @@ class TrainingRun:
             log.warning(words, self.stage_name(index), spec.steps, keep.every)
         sets = make_sets(keep.sets, self.engine.tokens, tasks.make, probes_of(self.recipe), self.recipe.answer_tokens)
         dual = Dual(
-            keep.floor, keep.integral_gain, keep.proportional_gain, most=keep.max_strength, strength=keep.strength
+            keep.floor,
+            keep.integral_gain,
+            keep.proportional_gain,
+            max_strength=keep.max_strength,
+            strength=keep.strength,
         )
         floor = RetentionFloor(sets, dual, keep.every, keep.items, keep.ema, derive(self.recipe.seed, "keep") % 2**31)
         if not saved:
@@ -229,7 +233,7 @@ class TrainingRun:
 
     def update_floor(self, stage: StageRun, step: int, progress: float) -> dict[str, float]:
         """Scores some of the keep set after this step of the stage, where it is due; the floor's strength follows."""
-        return stage.floor.look(self.engine, step, progress) if stage.floor and stage.floor.due(step) else {}
+        return stage.floor.evaluate(self.engine, step, progress) if stage.floor and stage.floor.due(step) else {}
 
     def refers_to_its_start(self, index: int) -> bool:
         """Whether a stage's reference is the model with which it starts."""

@@ -64,7 +64,7 @@ class StageRun:
         grows at the cost of all else."""
         if self.floor is None:
             return 1.0
-        return self.floor.dual.pull if (signal, p) in self.plan.steered else self.floor.dual.gain
+        return self.floor.dual.keep if (signal, p) in self.plan.steered else self.floor.dual.gain
 
     def settle(self) -> None:
         """Notes where the weights that move from now on are: home, for anchors on parameters, and the best weights

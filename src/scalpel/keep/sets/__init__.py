@@ -1,12 +1,13 @@
-"""Keep sets: what must not be lost, ability by ability, scored without a word generated but for the last kind. Each is
-a file here that registers a function as a `keep set`.
+"""Keep sets: the abilities that must not be lost, scored without generation except for the last kind. Each kind is a
+file here that registers a function as a `keep set`.
 
-answers   an item is kept while every token of its answer is the model's first choice
-tokens    the same, token by token, for long texts, of which no model would get every one; only tokens of which the
-          base is `sure`: among several that are as likely the first choice changes with any step, and nothing is lost
+answers   an item is kept while every token of its answer is the model's first choice (teacher forcing)
+tokens    the same token by token, for long texts of which no model predicts every token. Only tokens count to which the
+          base gives a probability of at least `sure`: where several tokens are about equally likely, the first choice
+          flips with any update, and nothing is lost
 choose    a minimal pair or a multiple choice is kept while the right choice is the likeliest
-solved    an item is kept while what the model writes for it, greedily, is right by the task's own measure: where there
-          are several ways to be right
+solved    an item is kept while the model's greedy answer is right by the task's verifier, for tasks with several ways
+          to be right
 """
 
 from scalpel.keep.sets.ability import Ability

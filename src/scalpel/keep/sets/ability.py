@@ -1,4 +1,4 @@
-"""What a keep set is, and the items that it may have: those that the ledger does not measure."""
+"""The interface of a keep set, and the items that it may use: those that the ledger doesn't measure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Item = TypeVar("Item")
 
 
 class Ability(ABC):
-    """Something the base can do, as items of one or more yes-or-no units."""
+    """One keep set: something that the base can do, as items of one or more units, each right or wrong."""
 
     name: str
 
@@ -32,7 +32,7 @@ class Ability(ABC):
 
 
 def examples_of(name: str, task: Task, n: int | None, seed: int, measured: Collection[Hashable]) -> list[Example]:
-    """Items of the task's keep split, less the questions that the ledger asks."""
+    """The items of the task's split `keep`, without the questions `measured` that the ledger's probes ask."""
     examples = asked(task, "keep", n, seed, 256)
     if not examples:
         raise ValueError(f"keep set {name!r}: its task has no items in the split 'keep': give it a share, or a file")
@@ -40,7 +40,7 @@ def examples_of(name: str, task: Task, n: int | None, seed: int, measured: Colle
 
 
 def unmeasured(name: str, items: list[Item]) -> list[Item]:
-    """The items that are left once those of the ledger are out."""
+    """The items, if any are left without those of the ledger; raises ValueError otherwise."""
     if not items:
         raise ValueError(f"keep set {name!r} has no items but those that the ledger measures: add other items")
     return items

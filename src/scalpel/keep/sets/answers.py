@@ -19,7 +19,8 @@ from scalpel.registry import register
 
 @dataclass(frozen=True)
 class Answers(Ability):
-    """Prompts with answers; a unit is an item, or each token of its answer, known by a base that is `sure` of it."""
+    """Prompts with answers. A unit is a whole answer, or with `by_token` each token of it to which the base gives a
+    probability of at least `sure`."""
 
     name: str
     rows: tuple[Row, ...]
@@ -34,6 +35,7 @@ class Answers(Ability):
         return firsts if self.by_token else [[all(first)] for first in firsts]
 
     def known(self, base: Engine) -> list[list[bool]]:
+        # the margin `sure` holds for the base only: a kept token may fall below it as long as it is the first choice
         flags = super().known(base)
         if not self.sure:
             return flags
@@ -46,7 +48,7 @@ def rows_of(name: str, tokens: Tokens, examples: Sequence[Example]) -> tuple[Row
 
 
 def row(tokens: Tokens, example: Example, name: str) -> Row:
-    """Prompt and right answer as ids."""
+    """Prompt and right answer of an example as token ids."""
     if not answered(example)[1]:
         raise ValueError(f"keep set {name!r}: {named(example)} has no completion, answer or assistant's turn")
     return tokens.last(example)

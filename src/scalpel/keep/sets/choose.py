@@ -14,7 +14,7 @@ from scalpel.registry import register
 
 @dataclass(frozen=True)
 class Pairs(Ability):
-    """Choices by log-probability."""
+    """Choices by log-probability; a unit is an item."""
 
     name: str
     probe: Choose

@@ -19,9 +19,9 @@ def make_sets(
     probes: Iterable[Probe] = (),
     max_tokens: int = 64,
 ) -> list[Ability]:
-    """An ability for each table `{name, kind, …}`; `kind` is "answers" unless said. `max_tokens` is how long an answer
-    may be where its table says nothing of it. Items that one of the ledger's `probes` asks too are left out, so that
-    the ledger never measures what steers the training."""
+    """One ability per table `{name, kind, …}`; the default of `kind` is "answers". `max_tokens` is the default of the
+    key of that name. Items that one of the ledger's `probes` asks, too, are left out: training steers by the keep sets,
+    so the ledger must not measure on their items."""
     bound = bound_sets(specs, makers(make_task))
     measured = {question for probe in probes for question in probe.questions()}
     handed = {"tokens": tokens, "measured": measured, "answer_tokens": max_tokens}
@@ -29,7 +29,7 @@ def make_sets(
 
 
 def refuse_sets(specs: Sequence[Mapping[str, Any]], make_task: MakeTask | None = None) -> None:
-    """Refuses tables that can be no keep sets; their tasks and files are looked at where `make_task` is given."""
+    """Raises ValueError for invalid [[keep.sets]] tables; with `make_task`, their tasks and files are checked, too."""
     bound_sets(specs, makers(make_task) if make_task else makers(lambda table: table, lambda path: path))
 
 

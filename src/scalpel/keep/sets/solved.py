@@ -1,4 +1,4 @@
-"""Questions that the model must still solve in its own words, greedily, by the task's own measure."""
+"""Questions that the model must still answer right by greedy decoding, as judged by the task's verifier."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from scalpel.registry import register
 
 @dataclass(frozen=True)
 class Solved(Ability):
-    """Prompts that the model answers in its own words; a unit is an item."""
+    """Prompts that the model answers by greedy decoding; a unit is an item."""
 
     name: str
     probe: Generate
