@@ -18,8 +18,9 @@ binding worked_cases
 runs
 outside
 data errors
-models distributed
+models
 engine
+distributed
 generation rewards pair world methods example
 sources credits environments
 tasks anchors objectives scopes selections
