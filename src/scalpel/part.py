@@ -37,7 +37,13 @@ class HeadTerm:
 @dataclass(frozen=True)
 class OwnedHead(HeadTerm):
     """A number per token that a module of the parts' own reads from the hidden state before it: `name` is the
-    module's in `owns`. Unlike a value it is no expectation of reward, so that both may stand on one batch."""
+    module's in `owns`. Unlike a value it is no expectation of reward, so that both may stand on one batch.
+
+    With `after` it is read from the state at the token itself, which has seen it: what a score of all that is said so
+    far needs, since behind the last token there is none to be predicted.
+    """
+
+    after: bool = False
 
 
 PARTS = ("selection", "source", "corruption", "credit", "objective", "scope", "anchor")  # axes of which they are
@@ -84,6 +90,8 @@ class Part:
                trained tokens of the head terms, or of −log p where there are none
     weigh      for anchors on parameters: f(state, opening, *, …) → the state, when weights begin to move
     owns       name → function (width) → module, for parts that bring parameters of their own
+    scores     which of these modules is the head of the saved model, a linear one without bias: the folder is then a
+               sequence classifier of transformers with one label, and no language model
     gives      for sources: the readable fields that its batches carry
     stage      hyper-parameters whose default, None, stands for a number of the stage: name → field, as in
                {"length": "sampling.max_tokens"}
@@ -111,6 +119,7 @@ class Part:
     follow: Callable[..., Any] | None = None
     weigh: Callable[..., Any] | None = None
     owns: Mapping[str, Callable[[int], torch.nn.Module]] = field(default_factory=dict)
+    scores: str = ""
     gives: frozenset[str] = frozenset()
     asks: Iterable[str] | Callable[..., Iterable[str]] = ()
     stage: Mapping[str, str] = field(default_factory=dict)
@@ -237,6 +246,14 @@ def zero_head(width: int) -> torch.nn.Module:
     head = torch.nn.Linear(width, 1)
     torch.nn.init.zeros_(head.weight)
     torch.nn.init.zeros_(head.bias)
+    return head
+
+
+def score_head(width: int) -> torch.nn.Module:
+    """One number from a hidden state, without bias: what sequence classifiers of transformers call `score`. Its weights
+    are drawn from N(0, 1 / (width + 1))."""
+    head = torch.nn.Linear(width, 1, bias=False)
+    torch.nn.init.normal_(head.weight, std=(width + 1) ** -0.5)
     return head
 
 

@@ -57,7 +57,7 @@ def test_a_run_as_a_user_starts_it_is_the_bare_loop(at, tmp_path, stage):
     logged = [record for record in records(tmp_path / "run") if record["kind"] == "train"]
     assert logged == [{k: v for k, v in step.items() if k != "seconds"} for step in steps]
     saved = load_file(tmp_path / "run" / "model" / "model.safetensors")
-    named = bare.engine.model.state_dict()
+    named = bare.engine.model.state_dict() | bare.owned.named()
     assert saved and all(torch.equal(value, named[key]) for key, value in saved.items())
 
 

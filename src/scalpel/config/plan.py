@@ -144,6 +144,11 @@ class Plan:
         return {name: make for stream in self.streams for p in stream.parts for name, make in p.part.owns.items()}
 
     @property
+    def scores(self) -> str:
+        """The module that is the head of the saved model; empty where that is a language model."""
+        return next((p.part.scores for stream in self.streams for p in stream.parts if p.part.scores), "")
+
+    @property
     def owners(self) -> dict[str, tuple[str, ...]]:
         """For each of these modules the parts that own it, in words."""
         found: dict[str, dict[str, None]] = {name: {} for name in self.owned}

@@ -35,7 +35,7 @@ from scalpel.engine.recompute_layers import lean
 from scalpel.engine.sampler import Sampler
 from scalpel.engine.sampling_request import Request, Sample, Sampling, Stops, check_limits
 from scalpel.engine.vllm_sampler import VllmSampler
-from scalpel.part import HeadTerm, Need, Out, Unit
+from scalpel.part import HeadTerm, Need, Out, OwnedHead, Unit
 
 if TYPE_CHECKING:
     from scalpel.data.tokenizer import Tokens
@@ -143,7 +143,7 @@ class Engine:
         batch = batch.to(self.device)
         if not bool(batch.train_N.any()):
             return nothing(batch.N, self.device, needs)
-        packed, again_n = self.packed(batch)
+        packed, again_n = self.packed(batch, after=any(t.after for t in needs if isinstance(t, OwnedHead)))
         at_n = batch.train_N.nonzero()[:, 0]
         ahead_n = None if ahead_N is None else ahead_N.to(self.device)[at_n]
         with self.autocast():
@@ -153,13 +153,14 @@ class Engine:
         self.pay([model for model, _ in others.values()], packed)
         return spread({need: x_n[again_n] for need, x_n in numbers.items()}, at_n, batch.N)
 
-    def packed(self, batch: Batch) -> tuple[Packed, Tensor | slice]:
+    def packed(self, batch: Batch, after: bool = False) -> tuple[Packed, Tensor | slice]:
         """A batch as it is computed, and where among its asked tokens each trained one is found. Without gradients a
-        token that occurs twice behind the same beginning is asked for once."""
-        at_n, layout, again_n = batch.train_N.nonzero()[:, 0], self.layout(batch), EVERY
-        if not torch.is_grad_enabled():
+        token that occurs twice behind the same beginning is asked for once. `after`: whether the states of the tokens
+        themselves are read, too."""
+        at_n, layout, again_n = batch.train_N.nonzero()[:, 0], self.layout(batch, after), EVERY
+        if not (torch.is_grad_enabled() or after):
             at_n, layout, again_n = distinct(at_n, layout, batch.ids_N)
-        return Packed(batch, at_n, layout, self.tokens.pad_id), again_n
+        return Packed(batch, at_n, layout, self.tokens.pad_id, after), again_n
 
     def beside(self, needs: Iterable[Need], packed: Packed) -> dict[str, tuple[PreTrainedModel, Tensor]]:
         """The other models that head terms need, by role, with their hidden states at the asked tokens. Their heads
@@ -200,10 +201,10 @@ class Engine:
         with self.autocast():
             return head_bytes(self.model, tokens, needs, beside, ahead)
 
-    def layout(self, batch: Batch) -> PrefixTree:
+    def layout(self, batch: Batch, after: bool = False) -> PrefixTree:
         """What must be computed for the trained tokens of a batch; common prefixes once, where the model allows it."""
         worth = WORTH if shares(self.model) else inf
-        return lay_out(batch.shown_N, batch.seq_N, batch.train_N.nonzero()[:, 0], worth)
+        return lay_out(batch.shown_N, batch.seq_N, batch.train_N.nonzero()[:, 0], worth, after=after)
 
     def size(self, batch: Batch) -> int:
         """Tokens of a forward pass over the batch as it is, padding included where it is needed."""

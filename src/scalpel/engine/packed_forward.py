@@ -124,7 +124,9 @@ def hidden_packed(model: PreTrainedModel, input_N: Tensor, layout: PrefixTree, m
     return out.last_hidden_state[0, layout.place_n]
 
 
-def hidden(model: PreTrainedModel, batch: Batch, at_n: Tensor, layout: PrefixTree, pad: int) -> Tensor:
+def hidden(
+    model: PreTrainedModel, batch: Batch, at_n: Tensor, layout: PrefixTree, pad: int, after: bool = False
+) -> Tensor:
     """The same, packed if the model takes it, else in padded rows. ValueError for a batch with content that the
     embedding of ids can't show: leaving it out would train on the wrong input without a word."""
     if batch.content_N is not None and bool(batch.content_N.any()):
@@ -135,7 +137,7 @@ def hidden(model: PreTrainedModel, batch: Batch, at_n: Tensor, layout: PrefixTre
     mix = None if batch.mix_ids_N is None or batch.mix_N is None else (batch.mix_ids_N, batch.mix_N)
     if packs(model) and fits(model, layout.longest):
         return hidden_packed(model, batch.input_N, layout, mix)
-    return hidden_before(model, batch.input_N, batch.seq_N, at_n, pad, mix)
+    return hidden_before(model, batch.input_N, batch.seq_N, at_n, pad, mix, after)
 
 
 def packs(model: PreTrainedModel) -> bool:

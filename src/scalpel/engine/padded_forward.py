@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from scalpel.engine.prefix_tree import read_at
+
 Mix = tuple[Tensor, Tensor]  # ids to blend with what is shown, and their share
 
 
@@ -32,9 +34,16 @@ def rows(input_N: Tensor, seq_N: Tensor, S: int, pad: int) -> tuple[Tensor, Tens
 
 
 def hidden_before(
-    model: PreTrainedModel, input_N: Tensor, seq_N: Tensor, at_n: Tensor, pad: int, mix: Mix | None = None
+    model: PreTrainedModel,
+    input_N: Tensor,
+    seq_N: Tensor,
+    at_n: Tensor,
+    pad: int,
+    mix: Mix | None = None,
+    after: bool = False,
 ) -> Tensor:
-    """Hidden states [n, D] from which the tokens `at_n` are predicted: those of the tokens before them."""
+    """Hidden states [n, D] from which the tokens `at_n` are predicted: those of the tokens before them. With `after`
+    [2n, D]: behind these the states of the tokens themselves."""
     S = int(seq_N.max()) + 1
     padded_SL, p_N = rows(input_N, seq_N, S, pad)
     shown: dict[str, Tensor] = {"input_ids": padded_SL}
@@ -43,7 +52,8 @@ def hidden_before(
         mixed_SL[seq_N, p_N], share_SL[seq_N, p_N] = mix
         shown = blended(model, padded_SL, (mixed_SL, share_SL))
     hidden_SLD = model.base_model(**shown, use_cache=False).last_hidden_state
-    return hidden_SLD[seq_N[at_n], p_N[at_n] - 1]
+    read_n = read_at(at_n, after)
+    return hidden_SLD[seq_N[read_n], p_N[read_n]]
 
 
 def blended(model: PreTrainedModel, ids: Tensor, mix: Mix) -> dict[str, Tensor]:

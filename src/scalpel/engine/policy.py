@@ -34,6 +34,7 @@ class Packed:
     at_n: Tensor
     layout: PrefixTree  # what is computed, common beginnings once
     pad: int  # fills the rows of a model that can't run packed
+    after: bool = False  # whether the states of the asked tokens themselves are read, too: the layout says where
 
     @property
     def target_n(self) -> Tensor:
@@ -65,15 +66,21 @@ class Policy(nn.Module):
 
     def forward(self, packed: Packed, requests: Requests) -> Numbers:
         """The requested numbers [n, …]: a dict of tensors, in which DDP and FSDP2 find what takes a gradient."""
-        h_nD = hidden(self.transformer, packed.batch, packed.at_n, packed.layout, packed.pad)
+        read = hidden(self.transformer, packed.batch, packed.at_n, packed.layout, packed.pad, packed.after)
+        n = len(packed.at_n)
+        h_nD, after_nD = read[:n], read[n:]
         found: Numbers = {HIDDEN: h_nD} if HIDDEN in requests.needs else {}
         if of_the_head(requests.needs):
             asked = (packed.target_n, requests.needs, requests.others, requests.ahead_n)
             found |= head(self.transformer, h_nD, *asked)
-        return found | self.of_owned(requests.needs, h_nD)
+        return found | self.of_owned(requests.needs, h_nD, after_nD)
 
-    def of_owned(self, needs: Iterable[Need], h_nD: Tensor) -> Numbers:
-        found: Numbers = {n: self.owned[n.name](h_nD.float())[:, 0] for n in needs if isinstance(n, OwnedHead)}
+    def of_owned(self, needs: Iterable[Need], h_nD: Tensor, after_nD: Tensor) -> Numbers:
+        """`h_nD` are the states before the asked tokens, `after_nD` those at them."""
+        found: Numbers = {}
+        for need in needs:
+            if isinstance(need, OwnedHead):
+                found[need] = self.owned[need.name]((after_nD if need.after else h_nD).float())[:, 0]
         return found | ({"value": self.owned["value"](h_nD.float())} if "value" in needs else {})
 
     @torch.no_grad()

@@ -237,20 +237,35 @@ def look(node: Node, place: int, above: list[slice], sees_WW: Any) -> int:
     return place
 
 
-def needed(shown_N: Tensor, seq_N: Tensor, at_n: Tensor, S: int = 0) -> tuple[list[list[int]], list[int]]:
+def read_at(at_n: Tensor, after: bool) -> Tensor:
+    """The tokens whose hidden states are read: the one before each of `at_n`; with `after` behind them each itself."""
+    return torch.cat([at_n - 1, at_n]) if after else at_n - 1
+
+
+def needed(
+    shown_N: Tensor, seq_N: Tensor, at_n: Tensor, S: int = 0, after: bool = False
+) -> tuple[list[list[int]], list[int]]:
     """What each sequence shows, as far as the numbers of `at_n` depend on it, and where it begins in the batch."""
     length_S = torch.bincount(seq_N, minlength=S)
     start_S = length_S.cumsum(0) - length_S
-    end_S = torch.zeros_like(length_S).scatter_reduce(0, seq_N[at_n], at_n - start_S[seq_N[at_n]], "amax")
+    end_S = torch.zeros_like(length_S).scatter_reduce(0, seq_N[at_n], at_n + after - start_S[seq_N[at_n]], "amax")
     ids, starts = shown_N.tolist(), start_S.tolist()
     return [ids[start : start + end] for start, end in zip(starts, end_S.tolist(), strict=True)], starts
 
 
-def lay_out(shown_N: Tensor, seq_N: Tensor, at_n: Tensor, worth: float = WORTH, bundle: int = BUNDLE) -> PrefixTree:
+def lay_out(
+    shown_N: Tensor,
+    seq_N: Tensor,
+    at_n: Tensor,
+    worth: float = WORTH,
+    bundle: int = BUNDLE,
+    after: bool = False,
+) -> PrefixTree:
     """The layout of a batch whose tokens `at_n` are asked for; `shown_N` are equal where tokens show the same
-    (`Batch.shown_N`), mostly their ids. A token's number comes from the place before it.
+    (`Batch.shown_N`), mostly their ids. A token's number comes from the place before it; with `after` its own place is
+    asked for as well, and `place_n` has twice as many entries.
     With an infinite `worth` nothing is shared; with `bundle` 0 there are no bundles."""
-    ids, starts = needed(shown_N, seq_N, at_n)
+    ids, starts = needed(shown_N, seq_N, at_n, after=after)
     laid, roots = Laid(), tree(ids, worth, bundle)
     laid.lay_bundles([root for root in roots if root.size <= bundle], bundle)
     for node in roots:
@@ -268,7 +283,7 @@ def lay_out(shown_N: Tensor, seq_N: Tensor, at_n: Tensor, worth: float = WORTH, 
     return PrefixTree(
         torch.tensor(token_M),
         torch.tensor(position_M),
-        place_N[at_n.cpu() - 1],
+        place_N[read_at(at_n.cpu(), after)],
         laid.own(),
         tuple(laid.above),
         tuple((node.start, node.stop) for node, _ in laid.nodes if node.stop > node.start),

@@ -38,9 +38,11 @@ from scalpel.models.files import (
     headers,
     is_adapter,
 )
+from scalpel.models.owned import LANGUAGE, read_owned, scorer
 from scalpel.models.quantised import entry, is_plain, options, plain
 from scalpel.models.smollm2 import NAME as SMOLLM2
 from scalpel.models.smollm2 import converted
+from scalpel.models.state_dict import overwrite
 from scalpel.models.weight_checks import (
     check_finite,
     check_loaded,
@@ -86,13 +88,14 @@ def read(
     with quiet(), explained(spec, "config.json"):
         config = AutoConfig.from_pretrained(source, **asked)
     config, within = text_of(config, source)
-    text_only = within or is_text_of(config, spec)
+    beside = beside_classifier(config, source)
+    text_only = within or (beside is None and is_text_of(config, spec))
     asked |= {"key_mapping": WITHIN} if within else {}
     with quiet(), explained(spec, "tokenizer"):
         tokenizer = AutoTokenizer.from_pretrained(source, **asked)
     asked |= options(config, source)
     quantised = entry(config) is not None
-    with quiet(), explained(spec, "weights"):
+    with quiet(), explained(spec, "weights"), unreported(beside is not None):
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             source,
             config=config,
@@ -103,6 +106,8 @@ def read(
             **asked,
         )
     model, info = loaded
+    if beside is not None:
+        info = put_back(model, info, beside, spec)
     check_loaded(model, info, spec, text_only)
     if within:
         model._weight_conversions = None  # it is saved as the text model that it is, under its own names
@@ -190,7 +195,7 @@ def locate(spec: str | Path) -> str | Path:
 def is_plain_folder(folder: Path) -> bool:
     """Whether a folder's tensors are the model's weights as they stand: no adapter, nothing quantised. Raises
     ValueError where its files are damaged."""
-    if not folder.is_dir() or is_adapter(folder):
+    if not folder.is_dir() or is_adapter(folder) or scorer(folder):
         return False
     check_json(folder)
     check_tensors(folder)
@@ -210,6 +215,25 @@ def text_of(config: Any, source: str | Path) -> tuple[Any, bool]:
     if isinstance(source, Path):  # the whole and its part may differ in what they say of the head
         text.tie_word_embeddings = not any(name.endswith("lm_head.weight") for name, _ in headers(source))
     return text, True
+
+
+def beside_classifier(config: Any, source: str | Path) -> dict[str, torch.Tensor] | None:
+    """Of a reward model that was saved here, what its language model has beside it; None for all other models."""
+    classifies = any(name.endswith("ForSequenceClassification") for name in config.architectures or [])
+    if not classifies or not scorer(source):
+        return None
+    return read_owned(source).get(LANGUAGE, {})
+
+
+def put_back(
+    model: PreTrainedModel, info: dict[str, Any], beside: dict[str, torch.Tensor], spec: str
+) -> dict[str, Any]:
+    """Gives a language model what the classifier's files lack, and takes it from what is missing."""
+    log.info("%s is a reward model: it is opened as the language model beneath, without its score", spec)
+    overwrite(model, beside)
+    missing = {name for name in map(str, info["missing_keys"]) if name not in beside}
+    odd = {name for name in map(str, info["unexpected_keys"]) if name != "score.weight"}
+    return {**info, "missing_keys": missing, "unexpected_keys": odd}
 
 
 def is_text_of(config: Any, spec: str) -> bool:
@@ -263,6 +287,19 @@ def quiet() -> Iterator[None]:
         hub.setLevel(level)
         if were_on:
             hf_logging.enable_progress_bar()
+
+
+@contextmanager
+def unreported(silent: bool) -> Iterator[None]:
+    """Without the table of transformers of tensors that have no place, where it is known which and why."""
+    reports = logging.getLogger("transformers.modeling_utils")
+    level = reports.level
+    try:
+        if silent:
+            reports.setLevel(logging.ERROR)
+        yield
+    finally:
+        reports.setLevel(level)
 
 
 @contextmanager

@@ -18,25 +18,30 @@ from torch import Tensor, nn
 from transformers.utils import cached_file
 
 from scalpel.models.files import header
-from scalpel.models.load import locate
 from scalpel.runs.atomic import write_json
 from scalpel.runs.folder import environment
 from scalpel.runs.json_files import read_json
 
 log = logging.getLogger("scalpel")
+LANGUAGE = "language_model"  # stands for a module's name before what a classifier has no place for
 TENSORS, ABOUT = "owned.safetensors", "owned.json"
-SHAPE = {"scalpel": str, "modules": {...: {"class": str, "width": int, "owned_by": [str], "tensors": {...: [int]}}}}
+MODULE = {"class": str, "width": int, "owned_by": [str], "tensors": {...: [int]}}
+SHAPE = {"scalpel": str, "scores": str, "modules": {...: MODULE}}
 
 
 @dataclass(frozen=True)
 class Owned:
-    """Modules by name, and which parts own each."""
+    """Modules by name, and which parts own each. `scores` names the one that is the head of the saved model, `kept` are
+    tensors of the language model that such a model has no place for."""
 
     modules: Mapping[str, nn.Module]
     parts: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    scores: str = ""
+    kept: Mapping[str, Tensor] = field(default_factory=dict)
 
     def named(self) -> dict[str, Tensor]:
-        return {f"{name}.{key}": x for name, m in self.modules.items() for key, x in m.state_dict().items()}
+        own = {f"{name}.{key}": x for name, m in self.modules.items() for key, x in m.state_dict().items()}
+        return own | {f"{LANGUAGE}.{key}": x for key, x in self.kept.items()}
 
 
 def write_owned(owned: Owned, folder: Path) -> None:
@@ -44,19 +49,26 @@ def write_owned(owned: Owned, folder: Path) -> None:
     if not owned.modules:
         return
     save_file({name: x.detach().cpu().contiguous() for name, x in owned.named().items()}, folder / TENSORS)
-    about = {name: described(module, owned.parts.get(name, ())) for name, module in owned.modules.items()}
-    write_json(folder / ABOUT, {"scalpel": environment().get("scalpel-lm", ""), "modules": about})
+    about = {
+        name: described(type(m).__name__, m.state_dict(), owned.parts.get(name, ()))
+        for name, m in owned.modules.items()
+    }
+    if owned.kept:
+        about[LANGUAGE] = described("", owned.kept, ["the language model"])
+    version = environment().get("scalpel-lm", "")
+    write_json(folder / ABOUT, {"scalpel": version, "scores": owned.scores, "modules": about})
 
 
-def described(module: nn.Module, parts: Iterable[str]) -> dict[str, Any]:
+def described(kind: str, tensors: Mapping[str, Tensor], parts: Iterable[str]) -> dict[str, Any]:
     """What `owned.json` says of a module. Its width is that of the hidden states that it reads."""
-    tensors = {key: list(x.shape) for key, x in module.state_dict().items()}
-    width = next((shape[-1] for shape in tensors.values() if len(shape) > 1), 0)
-    return {"class": type(module).__name__, "width": width, "owned_by": sorted(set(parts)), "tensors": tensors}
+    shapes = {key: list(x.shape) for key, x in tensors.items()}
+    width = next((shape[-1] for shape in shapes.values() if len(shape) > 1), 0)
+    return {"class": kind, "width": width, "owned_by": sorted(set(parts)), "tensors": shapes}
 
 
 def read_owned(place: str | Path) -> dict[str, dict[str, Tensor]]:
-    """The tensors of each module that lies beside the model there; none where a folder holds no such files."""
+    """The tensors of each module that lies beside a model, in a folder or, if `place` is text, on the hub; none where
+    it has no such files."""
     about = found(place, ABOUT)
     if about is None:
         return {}
@@ -79,16 +91,21 @@ def read_owned(place: str | Path) -> dict[str, dict[str, Tensor]]:
     return {name: {key: held[f"{name}.{key}"] for key in one["tensors"]} for name, one in said.items()}
 
 
+def scorer(place: str | Path) -> str:
+    """The name of the module that is the head of the model there; empty where that is a language model."""
+    about = found(place, ABOUT)
+    return str(read_json(about, SHAPE)["scores"]) if about else ""
+
+
 def found(place: str | Path, name: str) -> Path | None:
     """A file of a model's folder, or of a model on the hub, if it has it."""
-    source = locate(place)
-    if isinstance(source, Path):
-        return source / name if (source / name).is_file() else None
+    if isinstance(place, Path):
+        return place / name if (place / name).is_file() else None
     quiet: dict[str, Any] = {
         f"_raise_exceptions_for_{what}": False for what in ("missing_entries", "connection_errors", "gated_repo")
     }
     try:
-        path = cached_file(source, name, **quiet)
+        path = cached_file(place, name, **quiet)
     except (OSError, ValueError):
         return None
     return Path(path) if path else None
@@ -105,7 +122,7 @@ def take_over(modules: Mapping[str, nn.Module], place: str | Path) -> list[str]:
         modules[name].load_state_dict(saved[name])
     if taken:
         log.info("%s: goes on with its modules %s, as they were trained", place, ", ".join(taken))
-    if left := sorted(saved.keys() - modules.keys()):
+    if left := sorted(saved.keys() - modules.keys() - {LANGUAGE}):
         log.info("%s: its modules %s are left out, since no part of this stage owns them", place, ", ".join(left))
     return taken
 

@@ -8,6 +8,7 @@ import torch
 from transformers import PreTrainedModel
 
 from scalpel.data.tokenizer import Tokens
+from scalpel.models.classifier import write_classifier
 from scalpel.models.load import load, quiet
 from scalpel.models.owned import Owned, verify_owned, write_owned
 from scalpel.runs.files import put
@@ -15,16 +16,21 @@ from scalpel.runs.files import put
 
 def save(model: PreTrainedModel, tokens: Tokens, folder: str | Path, owned: Owned | None = None) -> Path:
     """Writes an ordinary model folder, with the modules that parts own beside the weights, reads it back and compares,
-    and only then puts it in place."""
-    owned = owned or Owned({})
+    and only then puts it in place. Where one of these modules is the model's head, it is that of a sequence
+    classifier."""
+    beside = owned or Owned({})
 
     def write(at: Path) -> None:
+        held = beside
         with quiet():
-            model.save_pretrained(at)
-            tokens.tokenizer.save_pretrained(at)
-        write_owned(owned, at)
+            if beside.scores:
+                held = write_classifier(model, tokens, beside, at)
+            else:
+                model.save_pretrained(at)
+                tokens.tokenizer.save_pretrained(at)
+        write_owned(held, at)
         verify_saved(model, tokens, at)
-        verify_owned(owned, at)
+        verify_owned(held, at)
 
     return put(Path(folder), write)
 

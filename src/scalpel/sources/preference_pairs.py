@@ -5,6 +5,9 @@ from typing import Any, Literal
 
 from scalpel.batch import PREFERRED, REJECTED, Batch, Row, lay
 from scalpel.binding.bounds import Few
+from scalpel.data.closed import closed
+from scalpel.data.example import Example, located, place
+from scalpel.data.tokenized import Tokenized
 from scalpel.data.trajectory import Trajectory
 from scalpel.part import part
 from scalpel.rewards.scored import total
@@ -13,15 +16,30 @@ from scalpel.sources.own_columns import Make, from_samples
 from scalpel.sources.sampled import Judged, judged, rendered_row, sample_row, within
 
 Choose = Literal["threshold", "extremes"]
+Trained = Literal["answer", "last"]
 
 
-def given(context: SourceContext) -> list[Row]:
+def rows_of(context: SourceContext, example: Example, group: int, pair: Sequence[Tokenized]) -> list[Row]:
+    """Both rows of a pair as they were rendered; none where one was dropped for its length."""
+    chosen, rejected = (context.fit(row, example) for row in pair)
+    if chosen is None or rejected is None:
+        return []
+    return [rendered_row(chosen, example, group, PREFERRED), rendered_row(rejected, example, group, REJECTED)]
+
+
+def whole(context: SourceContext, example: Example, answers: Sequence[str]) -> list[Tokenized]:
+    """The prompt with each answer, to the very end."""
+    with located(place(example)):
+        return [closed(context.tokens, example.prompt, answer) for answer in answers]
+
+
+def given(context: SourceContext, train: Trained) -> list[Row]:
     rows: list[Row] = []
     for group, example in enumerate(context.examples):
-        chosen, rejected = (context.fit(row, example) for row in context.tokens.pair(example))
-        if chosen is not None and rejected is not None:
-            rows.append(rendered_row(chosen, example, group, PREFERRED))
-            rows.append(rendered_row(rejected, example, group, REJECTED))
+        pair: Sequence[Tokenized] = context.tokens.pair(example)
+        if train == "last":
+            pair = whole(context, example, [str(example.chosen), str(example.rejected)])
+        rows += rows_of(context, example, group, pair)
     return rows
 
 
@@ -38,11 +56,19 @@ def apart(samples: Judged, choose: Choose, threshold: float) -> Sequence[Traject
     return (right[0], wrong[0]) if right and wrong else ()
 
 
-def sampled(context: SourceContext, size: int, threshold: float, choose: Choose, writer: str) -> list[Row]:
+def sampled(
+    context: SourceContext, size: int, threshold: float, choose: Choose, writer: str, train: Trained
+) -> list[Row]:
     rows: list[Row] = []
     prompts, found = judged(context, size, writer)
     for group, (example, prompt, samples) in enumerate(zip(context.examples, prompts, found, strict=True)):
-        for sample, label in zip(apart(samples, choose, threshold), (PREFERRED, REJECTED), strict=False):
+        pair = apart(samples, choose, threshold)
+        if pair and train == "last":
+            rows += rows_of(
+                context, example, group, whole(context, example, [context.tokens.text(s.ids) for s in pair])
+            )
+            continue
+        for sample, label in zip(pair, (PREFERRED, REJECTED), strict=False):
             rows.append(sample_row(prompt, sample, example, group, label=label))
     return rows
 
@@ -60,12 +86,15 @@ def preference_pairs(
     threshold: float = 1.0,
     choose: Choose = "threshold",
     writer: str = "policy",
+    train: Trained = "answer",
 ) -> Batch:
     """Two answers to each prompt, one labelled as preferred and one as rejected; each pair is a group.
 
     `make` "given": the data's own; "samples": the first of `size` samples with a reward of `threshold` or more
     against the first with less, or, to `choose` the "extremes", the best against the worst, prompts where they don't
     differ being skipped; "auto": given where the data has pairs. `writer` is the policy or another role that samples.
+    `train` "answer": the tokens of both answers; "last": both conversations to their very end, as the chat template
+    closes them, and the last token alone, at which a reward model's score is read.
 
     Reads    `chosen` and `rejected`; or prompts and the reward functions.
     Limits   what DPO and its relatives learn from.
@@ -75,4 +104,6 @@ def preference_pairs(
     """
     within("preference-pairs", 2, size=size)
     sampling = from_samples(context, make, lambda e: e.chosen is None or e.rejected is None, "'chosen' or 'rejected'")
-    return lay(sampled(context, size, threshold, choose, writer) if sampling else given(context))
+    if sampling:
+        return lay(sampled(context, size, threshold, choose, writer, train))
+    return lay(given(context, train))

@@ -22,6 +22,8 @@ from scalpel.engine.vllm_sampler import VllmSampler
 from scalpel.evaluation.probes import Probe, make_probes
 from scalpel.keep import Dual, RetentionFloor, make_sets
 from scalpel.models.adapters import adapt
+from scalpel.models.classifier import refuse_unclassifiable
+from scalpel.models.load import locate
 from scalpel.models.owned import Owned, take_over
 from scalpel.models.state_dict import overwrite
 from scalpel.pair import interpolate
@@ -157,8 +159,10 @@ class TrainingRun:
         plan = self.plans[index]
         torch.manual_seed(derive(self.recipe.seed, "owned", index))
         made = {name: make(width_of(self.engine.model, name)).to(self.device) for name, make in plan.owned.items()}
+        if plan.scores:
+            refuse_unclassifiable(self.engine.model)
         if (place := self.models.place_of(plan.spec.start, index)) is not None:
-            take_over(made, place)
+            take_over(made, locate(place))
         if plan.spec.keep_optimiser and self.earlier:
             made |= {name: m for name, m in self.earlier.owned.items() if name in made}
         return nn.ModuleDict(made)
@@ -166,7 +170,8 @@ class TrainingRun:
     @property
     def owned(self) -> Owned:
         """The modules that the parts of the last stage own, which are saved with the model."""
-        return Owned(dict(self.engine.owned.items()), self.plans[-1].owners)
+        last = self.plans[-1]
+        return Owned(dict(self.engine.owned.items()), last.owners, last.scores)
 
     def trainables_changed(self, stage: StageRun, moved: bool) -> None:
         """Notes what moves now: for checkpoints, for the cost of a backward pass, for anchors that weigh it. `moved`:
