@@ -16,6 +16,7 @@ from scalpel.evaluation.probes.choose import (
     read_choices,
 )
 from scalpel.evaluation.probes.drift import Drift
+from scalpel.evaluation.probes.episodes import Episodes
 from scalpel.evaluation.probes.generate import Generate
 from scalpel.evaluation.probes.given import Given
 from scalpel.evaluation.probes.item import ItemResult, Probe, Role
@@ -30,6 +31,7 @@ __all__ = [
     "Choice",
     "Choose",
     "Drift",
+    "Episodes",
     "Generate",
     "Given",
     "ItemResult",

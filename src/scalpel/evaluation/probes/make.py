@@ -10,6 +10,8 @@ from scalpel.binding.bounds import Name
 from scalpel.binding.plain import shown
 from scalpel.binding.table import BoundTable, Maker, Makers, bind_table
 from scalpel.data.example import Task
+from scalpel.environments import Environment
+from scalpel.environments import make as make_environment
 from scalpel.evaluation.probes.choose import Choices, read_choices
 from scalpel.evaluation.probes.item import Probe, Role
 from scalpel.outside import find
@@ -53,7 +55,11 @@ def bound_of_kind(axis: str, spec: Any, place: str, unless: str, made_by: Makers
 
 def makers(make_task: MakeTask, read: Callable[[str], Any] = read_choices) -> Makers:
     """How tasks and choices are made of what a table says of them."""
-    return {Task: Maker(make_task, Annotated[Any, Words("the table of a task")]), Choices: Maker(read, str)}
+    return {
+        Task: Maker(make_task, Annotated[Any, Words("the table of a task")]),
+        Environment: Maker(make_environment, Annotated[Any, Words("the table of an environment")]),
+        Choices: Maker(read, str),
+    }
 
 
 def names_of(specs: Sequence[Any], place: str) -> list[str]:
