@@ -17,9 +17,7 @@ from scalpel.methods import FAMILIES, ROWS
 from scalpel.part import PARTS, READABLE, Part, bind
 from scalpel.registry import AXES, forget
 from scalpel.reporting import catalogue
-from scalpel.rewards.judge import JUDGES
-from scalpel.rewards.shaping import SHAPES
-from scalpel.rewards.verifiers import VERIFIERS
+from scalpel.rewards.tables import KINDS
 from scalpel.training.loop import train
 
 ROOT = Path(__file__).parents[2]
@@ -47,7 +45,7 @@ def test_the_table_has_every_row_and_every_part():
 
 def test_the_table_of_rewards_has_every_name_that_a_recipe_may_say():
     page = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
-    assert all(f"| `{name}` |" in page for name in (*VERIFIERS, *JUDGES, *SHAPES, "given"))
+    assert all(f"| `{name}` |" in page for axis in KINDS for name in AXES[axis])
     lines = {name: (keys, effect) for name, keys, effect in catalogue.rewards()}
     assert lines["given"][0] == "of, where, least=1.0"
     assert lines["pattern"][0] == "pattern, ignore_case=False, timeout=5.0"

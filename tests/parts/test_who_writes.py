@@ -258,7 +258,7 @@ def test_a_judge_is_asked_behind_the_completion_and_its_share_of_yes_is_the_rewa
     ("spec", "words"),
     [
         ({"name": "judge", "rol": "weak"}, "did you mean 'role'"),
-        ({"name": "agreement", "pattern": 3}, "pattern = 3: it must be text"),
+        ({"name": "agreement", "pattern": 3}, "pattern is 3, but must be text"),
     ],
 )
 def test_a_judge_s_options_are_checked(spec: dict[str, Any], words: str) -> None:

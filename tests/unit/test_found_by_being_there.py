@@ -14,6 +14,7 @@ from scalpel.config.recipe import parse
 from scalpel.evaluation.probes import make_probes
 from scalpel.experiments.preflight import refuse_recipe
 from scalpel.registry import AXES, lookup
+from scalpel.rewards.tables import refuse_rewards
 
 GATHER = "from scalpel.registry import gather_parts\ngather_parts(__name__, __path__)\n"
 PROBE = '''
@@ -51,6 +52,10 @@ CODE: dict[str, str] = {
     "anchor": '@part("anchor", "new")\ndef new(out, batch, *, beta: float = 1.0): ...',
     "selection": '@part("selection", "new")\ndef new(draw, *, least: float = 1.0): ...',
     "corruption": '@part("corruption", "new")\ndef new(batch, *, share: float = 1.0): ...',
+    "judge": '@register("judge", "new")\ndef new(ask, *, role: str = "policy"): ...',
+    "shaping": '@register("shaping", "new")\ndef new(seen, *, threshold: float = 0.5): ...',
+    "environment": '@register("environment", "new")\ndef new(*, max_turns: int = 2): ...',
+    "task": '@register("task", "new")\ndef new(*, words: int = 2): ...',
     "verifier": '@register("verifier", "new")\ndef new(completion, example, *, least: float = 1.0): ...',
 }
 IMPORTS = "from scalpel.part import part\nfrom scalpel.registry import register\n"
@@ -100,3 +105,13 @@ def test_a_recipe_uses_a_new_probe_by_its_name_and_keys(laid: str) -> None:
         with pytest.raises(ValueError) as error:
             refuse_recipe(parse(RECIPE, [override]))
         assert words in str(error.value)
+
+
+REWARDS = [("verifier", "least"), ("judge", "role"), ("shaping", "threshold")]
+
+
+@pytest.mark.parametrize(("laid", "key"), REWARDS, indirect=["laid"])
+def test_a_reward_is_known_by_its_name_and_keys(laid: str, key: str) -> None:
+    refuse_rewards([{"name": "new", "weight": 0.5}])
+    with pytest.raises(ValueError, match=rf"data\.rewards\.0: unknown key '{key}x': did you mean '{key}'"):
+        refuse_rewards([{"name": "new", f"{key}x": 1}])

@@ -125,7 +125,7 @@ def test_an_answer_that_is_no_mathematics_is_refused() -> None:
     [
         ("exat", "unknown verifier 'exat': did you mean 'exact'.*or path.py:function"),
         ({"name": "exact", "ignore_cas": True}, "unknown key 'ignore_cas': did you mean 'ignore_case'"),
-        ("pattern", "needs pattern: write"),
+        ("pattern", "has no 'pattern': it must be text"),
         ({"name": "pattern", "pattern": "("}, r"'\(' is no regular expression"),
         ("nowhere.py:f", "no file nowhere.py"),
         ({"name": "x.py:f", "deep": 1}, "takes no options but timeout, but deep came"),

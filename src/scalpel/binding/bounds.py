@@ -28,5 +28,6 @@ BelowOne = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0, le=1e12, allow_inf_nan=False)]
 Weight = Annotated[float, Field(ge=-1e12, le=1e12, allow_inf_nan=False)]
 LearningRate = Annotated[float, Field(gt=0, le=1e30, allow_inf_nan=False)]  # what 32 bits hold
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Temperature = Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)]
 Unbounded = Annotated[float, Field(allow_inf_nan=True)]  # an infinite one is meant: no limit

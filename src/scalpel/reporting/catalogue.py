@@ -20,10 +20,7 @@ from scalpel.config.recipe import SignalSpec, StageSpec
 from scalpel.methods import FAMILIES, ROWS, Row
 from scalpel.part import Part
 from scalpel.registry import AXES, ORIGINS
-from scalpel.rewards.judge import JUDGES
-from scalpel.rewards.reward import given
-from scalpel.rewards.shaping import SHAPES
-from scalpel.rewards.verifiers import VERIFIERS
+from scalpel.rewards.tables import KINDS
 from scalpel.runs.files import existing
 from scalpel.runs.json_files import read_text
 
@@ -108,7 +105,7 @@ def parts() -> list[tuple[str, str, str, str]]:
 
 def rewards() -> list[tuple[str, str, str]]:
     """(name, keys with their defaults, effect) of every reward that has a name."""
-    known = {**VERIFIERS, **JUDGES, **SHAPES, "given": given}
+    known = {name: fn for axis in KINDS for name, fn in AXES[axis].items() if (axis, name) not in ORIGINS}
     return [(name, ", ".join(keys_of(fn)), effect(fn)) for name, fn in sorted(known.items())]
 
 

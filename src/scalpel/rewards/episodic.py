@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from scalpel.data.example import Example
+from scalpel.registry import register
 from scalpel.rewards.seen import ShapingContext
 from scalpel.seeding import derive
 
@@ -50,6 +53,7 @@ def write(store: dict[str, Tensor], key: str, answer_D: Tensor, capacity: int) -
     store[key] = torch.cat([old_nD, answer_D[None]])[-capacity:]
 
 
+@register("shaping", "episodic")
 def episodic(
     seen: ShapingContext,
     *,
@@ -58,7 +62,7 @@ def episodic(
     neighbours: int = 1,
     capacity: int = 100,
     window: int = 100,
-    warmup: int = 0,
+    warmup: Annotated[int, Field(ge=0, le=1_000_000)] = 0,
     threshold: float = 0.5,
 ) -> list[float]:
     """Answers near those that once succeeded are paid, and so are answers unlike those that failed.

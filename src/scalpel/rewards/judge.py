@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from inspect import signature
 from typing import Any
 
+from scalpel.binding.bounds import Pattern
 from scalpel.binding.patterns import found
 from scalpel.data.example import Example, Prompt, like
-from scalpel.registry import unknown
+from scalpel.registry import register
 
 # (role, prompts, answers) → for each prompt how likely the model of that role holds each answer, of them all
 Ask = Callable[[str, Sequence[Prompt], Sequence[str]], list[list[float]]]
@@ -23,6 +23,7 @@ def asking(prompt: Prompt, completion: str, question: str) -> Prompt:
     return like(prompt, (*prompt, {"role": "assistant", "content": completion}, {"role": "user", "content": question}))
 
 
+@register("judge", "judge")
 def judge(
     ask: Ask | None,
     *,
@@ -47,7 +48,8 @@ def judge(
     return score
 
 
-def agreement(ask: Ask | None, *, pattern: str = "") -> Scoring:
+@register("judge", "agreement")
+def agreement(ask: Ask | None, *, pattern: Pattern = "") -> Scoring:
     """1 where a completion says what most of the completions to its prompt say: the whole text, or the group of the
     last match of `pattern`. Of equally many the first one wins; where nothing matches, it has no vote.
 
@@ -63,21 +65,6 @@ def agreement(ask: Ask | None, *, pattern: str = "") -> Scoring:
         return [float(a is not None and a == most[group]) for group, a in zip(handed["groups"], said, strict=True)]
 
     return score
-
-
-JUDGES: dict[str, Callable[..., Scoring]] = {"judge": judge, "agreement": agreement}
-
-
-def make(table: Mapping[str, Any], ask: Ask | None) -> Scoring:
-    """A judge from its table: {name = "judge", role = "judge", question = "…"}."""
-    name, options = table["name"], {k: v for k, v in table.items() if k != "name"}
-    known = [p.name for p in signature(JUDGES[name]).parameters.values() if p.kind is p.KEYWORD_ONLY]
-    for key, value in options.items():
-        if key not in known:
-            raise ValueError(f"reward {name!r}: {unknown('key', key, known)}")
-        if not isinstance(value, str):
-            raise ValueError(f"reward {name!r} has {key} = {value!r}: it must be text")
-    return JUDGES[name](ask, **options)
 
 
 def roles(specs: Sequence[str | Mapping[str, Any]]) -> frozenset[str]:

@@ -9,10 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from scalpel.binding.bounds import Weight
+from scalpel.binding.table import bind_table
 from scalpel.data.example import Example, Task
 from scalpel.data.trajectory import Trajectory, completion
+from scalpel.outside import find
 from scalpel.outside.files import function_at
-from scalpel.registry import unknown
+from scalpel.registry import AXES, register
 from scalpel.rewards import judge, shaping, user, values
 from scalpel.rewards.early import Answers, Early, Heard, hear
 from scalpel.rewards.logged import beside, fits
@@ -203,7 +206,7 @@ def limit(table: dict[str, Any]) -> float | None:
     if "timeout" not in table or table.get("name") == "pattern":
         return None
     name = table.get("name")
-    if name in {*judge.JUDGES, *shaping.SHAPES, "given"}:
+    if name in {*AXES["judge"], *AXES["shaping"]}:
         raise ValueError(
             f"reward {name!r} can't have a timeout, since it asks the model or only counts: leave it out; it is for "
             "'task', verifiers and path.py:function"
@@ -216,7 +219,7 @@ def asked_early(table: dict[str, Any]) -> bool:
     early, name = table.pop("early", False), table.get("name")
     if not isinstance(early, bool):
         raise ValueError(f"reward {name!r} has early = {early!r}: it must be true or false")
-    if early and name in {*judge.JUDGES, *shaping.SHAPES, "given"}:
+    if early and name in {*AXES["judge"], *AXES["shaping"]}:
         raise ValueError(
             f"reward {name!r} can't be asked early, since it may ask the model that samples or need what others earn: "
             "leave out `early`, which is for 'task', verifiers and path.py:function"
@@ -233,31 +236,29 @@ def function(table: Mapping[str, Any], task: Task | None, ask: judge.Ask | None 
         return by_task(task)
     if name == "environment" and len(table) == 1:
         return by_environment
-    if name in judge.JUDGES:
-        return judge.make(table, ask)
-    if name in shaping.SHAPES:
+    if name in AXES["judge"]:
+        return bind_table("judge", "reward", table, named="name", find=find)(task=task, ask=ask)
+    if name in AXES["shaping"]:
         return shaping.make(table)
-    if name == "given":
-        return given(task, ask, **{key: value for key, value in table.items() if key != "name"})
     if isinstance(name, str) and ".py:" in name and len(table) == 1:
         return user.Users(name, function_at(name))
     return by_row(make_verifier(table))
 
 
+@register("judge", "given")
 def given(
-    task: Task | None, ask: judge.Ask | None, *, of: Any = None, where: Any = None, least: float = 1.0, **other: Any
+    task: Task | None,
+    ask: judge.Ask | None,
+    *,
+    of: str | dict[str, Any],
+    where: str | dict[str, Any],
+    least: Weight = 1.0,
 ) -> Any:
     """Reward `of` where reward `where` is `least` or more, else 0: an outcome that counts only where the process behind
     it holds, or steps only where they lead to the right end."""
-    for key in other:
-        raise ValueError(f"reward 'given': {unknown('key', key, ('of', 'where', 'least'))}")
-    if of is None or where is None:
-        raise ValueError(
-            "reward 'given' needs `of` and `where`: write {name = 'given', of = 'task', where = 'equations'}"
-        )
     made = [{"name": inner} if isinstance(inner, str) else inner for inner in (of, where)]
     for inner in made:
-        if not isinstance(inner, Mapping) or inner.get("name") in {*shaping.SHAPES, "given"}:
+        if inner.get("name") in {*AXES["shaping"], "given"}:
             raise ValueError(
                 f"reward 'given' can't hold {inner!r}: `of` and `where` are rewards that judge, by name or table"
             )

@@ -6,17 +6,21 @@ which is in the checkpoints. They don't apply where a completion is only a trial
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from inspect import signature
 from math import cos, pi
 from typing import Any
 
-from scalpel.registry import unknown
-from scalpel.rewards.episodic import episodic
+import scalpel.rewards.episodic  # noqa: F401  (registers it)
+from scalpel.binding.bounds import Count, Weight
+from scalpel.binding.table import bind_table
+from scalpel.registry import lookup, register
 from scalpel.rewards.seen import ShapingContext
 
+NUMBERS = {int: Count, float: Weight}  # bounds of numbers whose annotation gives none
 
+
+@register("shaping", "brevity")
 def brevity(seen: ShapingContext, *, threshold: float = 0.5) -> list[float]:
     """½ for the shortest of a prompt's completions, falling to −½ for the longest; a wrong one gets at most 0.
 
@@ -35,6 +39,7 @@ def brevity(seen: ShapingContext, *, threshold: float = 0.5) -> list[float]:
     return found
 
 
+@register("shaping", "cosine-length")
 def cosine_length(
     seen: ShapingContext,
     *,
@@ -63,11 +68,6 @@ def cosine_length(
     return [grade(n, e >= threshold) for n, e in zip(seen.lengths, seen.earned, strict=True)]
 
 
-SHAPES: dict[str, Callable[..., list[float]]] = {
-    "brevity": brevity, "cosine-length": cosine_length, "episodic": episodic,
-}  # fmt: skip
-
-
 @dataclass(frozen=True)
 class Shape:
     """A shaping reward with its options."""
@@ -76,20 +76,10 @@ class Shape:
     options: Mapping[str, Any]
 
     def __call__(self, seen: ShapingContext) -> list[float]:
-        return SHAPES[self.name](seen, **self.options)
+        return lookup("shaping", self.name)(seen, **self.options)  # type: ignore[no-any-return]
 
 
-def make(table: Mapping[str, Any]) -> Shape:
+def make(table: Mapping[str, Any], place: str = "reward") -> Shape:
     """A shaping reward from its table: {name = "cosine-length", most = 128}."""
-    name, options = str(table["name"]), {k: v for k, v in table.items() if k != "name"}
-    known = {p.name: p.default for p in signature(SHAPES[name]).parameters.values() if p.kind is p.KEYWORD_ONLY}
-    for key, value in options.items():
-        if key not in known:
-            raise ValueError(f"reward {name!r}: {unknown('key', key, known)}")
-        wanted = int if isinstance(known[key], int) else int | float
-        if isinstance(value, bool) or not isinstance(value, wanted):
-            kind = "a whole number" if wanted is int else "a number"
-            raise ValueError(f"reward {name!r} has {key} = {value!r}: it must be {kind}")
-        if wanted is int and value < min(known[key], 1):
-            raise ValueError(f"reward {name!r} has {key} = {value!r}: it must be {min(known[key], 1)} or more")
-    return Shape(name, options)
+    bound = bind_table("shaping", place, table, named="name", numbers=NUMBERS)
+    return Shape(bound.name, bound.arguments)

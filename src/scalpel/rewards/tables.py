@@ -8,22 +8,18 @@ from typing import Any
 from scalpel.binding.bind import (
     Key,
     bound_table,
-    bounded,
-    keys_of,
     placed,
 )
-from scalpel.binding.bounds import Count, Name, Weight
+from scalpel.binding.bounds import Name, Weight
 from scalpel.binding.plain import shown
+from scalpel.binding.table import bind_table
+from scalpel.outside import is_path, load_plugins
 from scalpel.outside.files import function_at
-from scalpel.registry import unknown
-from scalpel.rewards.judge import JUDGES
-from scalpel.rewards.shaping import SHAPES
-from scalpel.rewards.verifiers import VERIFIERS
-from scalpel.rewards.verifiers import make as make_verifier
+from scalpel.registry import AXES, unknown
+from scalpel.rewards.shaping import NUMBERS
 
 ALL = {"name": Key(Name), "weight": Key(Weight, 1.0), "early": Key(bool, False), "timeout": Key(Any, None)}
-GIVEN = {"of": Key(Any), "where": Key(Any), "least": Key(Weight, 1.0)}
-NUMBERS = {int: Count, float: Weight}
+KINDS = ("verifier", "judge", "shaping")  # axes of which rewards are
 
 
 def refuse_rewards(specs: Sequence[Any], place: str = "data.rewards") -> None:
@@ -41,26 +37,21 @@ def refuse_reward(spec: Any, place: str) -> None:
         raise ValueError(f'{place}.name is {shown(name)}, but must be text, as in {{name = "task"}}')
     if name in ("task", "data"):
         bound_table(place, table, ALL)
-    elif ".py:" in name:
+    elif is_path(name):
         bound_table(place, table, ALL)
         with placed(place):
             function_at(name)
-    elif name == "given":
-        bound_table(place, table, ALL | GIVEN)
-        for key in ("of", "where"):
-            refuse_reward(table[key], f"{place}.{key}")
     else:
         refuse_named(name, table, place)
 
 
 def refuse_named(name: str, table: Mapping[str, Any], place: str) -> None:
-    """Refuses the table of a verifier, a judge or what shapes rewards."""
-    every = {**VERIFIERS, **JUDGES, **SHAPES}
-    if name not in every:
-        raise ValueError(f"{place}: {unknown('reward', name, [*every, 'task', 'given'])}, or path.py:function")
-    own = keys_of(every[name], without=("ask", "seen", "completion", "example"))
-    bounds = {key: Key(bounded(k.wanted, NUMBERS), k.default) for key, k in own.items()}
-    bound_table(place, table, ALL | bounds)
-    if name in VERIFIERS:
-        with placed(place):
-            make_verifier({key: value for key, value in table.items() if key in {"name", *own}})
+    """Refuses the table of a verifier, a judge or what shapes rewards; of `given` those of the rewards inside it."""
+    load_plugins()
+    axis = next((axis for axis in KINDS if name in AXES[axis]), None)
+    if axis is None:
+        every = [*(known for axis in KINDS for known in AXES[axis]), "task"]
+        raise ValueError(f"{place}: {unknown('reward', name, every)}, or path.py:function")
+    bound = bind_table(axis, place, table, named="name", common=ALL, numbers=NUMBERS)
+    for key in ("of", "where") if name == "given" else ():
+        refuse_reward(bound.arguments[key], f"{place}.{key}")

@@ -56,7 +56,8 @@ def make(spec: Mapping[str, Any], place: str = "task") -> Task:
             task = mix(make, **options)
         elif name in FORMS:
             verify = options.pop("verify", None)
-            task = data_task(name, verifier=None if verify is None else make_verifier(verify), **options)
+            verifier = None if verify is None else make_verifier(verify, f"{place}.verify")
+            task = data_task(name, verifier=verifier, **options)
         else:
             registered = find("task", name)
             made = registered if callable(registered) else registered.at
