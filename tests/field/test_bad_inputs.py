@@ -49,7 +49,7 @@ BAD = [
     ("name=''", "name is '', but must be text that is not empty"),
     ("task=3", "task is 3, but must be a table"),
     ("task.least='x'", "task.least is 'x', but must be an integer from 0 to 1000"),
-    ("task.least=9", "least is 9, above most, 8"),
+    ("task.least=9", "least is 9 and most is 8"),
     ("task={name='jsonl', path=3}", "task.path is 3, but must be text"),
     ("task={name='jsonl', path='none.jsonl'}", "none.jsonl"),
     ("data.rewards=['exakt']", "data.rewards.0: unknown reward 'exakt': did you mean 'exact'"),

@@ -85,7 +85,7 @@ def test_difficulty_is_a_setting_of_the_task():
 
 
 def test_unknown_difficulty_is_refused_with_the_known_ones():
-    with pytest.raises(ValueError, match="no difficulty length: its own are least, most"):
+    with pytest.raises(ValueError, match="no difficulty key length: it has least, most"):
         TASKS["world/reverse"].at(length=4)
 
 

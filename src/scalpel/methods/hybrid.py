@@ -1,4 +1,4 @@
-"""Hybrids: demonstrations and own samples together, in one batch or one after the other."""
+"""Hybrids: demonstrations and on-policy samples, in one batch or one after the other."""
 
 from typing import Any
 
@@ -7,17 +7,20 @@ from scalpel.methods.row import Row, one
 CONSTANT = {"average": "constant"}
 OWN = {"name": "written-by", "author": "policy"}
 GIVEN = {"name": "written-by", "author": "demonstration"}
-AWAY: dict[str, Any] = {"name": "entropy-weight", "scale": 0.5, "slope": -1.0}
-TOWARDS: dict[str, Any] = {"name": "entropy-weight", "scale": 0.1, "slope": 1.0}
+LESS_IF_UNCERTAIN: dict[str, Any] = {"name": "entropy-weight", "scale": 0.5, "slope": -1.0}
+MORE_IF_UNCERTAIN: dict[str, Any] = {"name": "entropy-weight", "scale": 0.1, "slope": 1.0}
 BY_TOKEN = {"name": "clipped-pg", "average": "token"}
-KEPT = {"temperature": 0.85, "target_entropy": 0.3}  # the paper's rule, from the temperature at which it held
+# The paper's rule: choose the temperature at which the entropy is about 0.3. It starts from the temperature that the
+# authors found, and a controller keeps the entropy at that target.
+ENTROPY_CONTROLLED = {"temperature": 0.85, "target_entropy": 0.3}
 
 
 FIRST_HALF = {"over": "cosine", "until": 0.5}
 
 
 def chord(policy: Any, imitation: Any, credit: str) -> list[dict[str, Any]]:
-    """(1 − μ) of the samples' signal and μ of the demonstrations', each a mean over the tokens of its own batch."""
+    """CHORD's loss (1 − μ) · L_policy + μ · L_imitation, each a mean over the tokens of its own batch; `policy` and
+    `imitation` are the two weights, numbers or schedules."""
     return [
         *one("groups", ["group-zscore"], {"name": "clipped-pg", "average": "token"}, name="policy", weight=policy),
         *one("demonstrations", [credit], "nll", name="imitation", weight=imitation),
@@ -49,17 +52,17 @@ ROWS: dict[str, Row] = {
         },
     ),
     "sft-then-rl": Row(
-        "Supervised, then reinforced",
+        "Supervised fine-tuning, then reinforcement learning",
         "Ouyang et al. 2022, arXiv 2203.02155",
         {"signals": one("groups", ["group-zscore"], "clipped-pg"), "learning_rate": 1e-6},
         before=[{"method": "sft"}],
     ),
     "acereason": Row(
-        "Supervised, then reinforced at a kept entropy",
+        "Supervised fine-tuning, then reinforcement learning at a target entropy",
         "Liu et al. 2025, arXiv 2506.13284",
         {
             "signals": one("groups", ["group-zscore"], BY_TOKEN),
-            "sampling": KEPT,
+            "sampling": ENTROPY_CONTROLLED,
             "learning_rate": 1e-6,
         },
         before=[{"method": "sft"}],
@@ -88,7 +91,7 @@ ROWS: dict[str, Row] = {
                 {
                     "name": "imitation",
                     "source": "guided-groups",
-                    "credit": [GIVEN, AWAY],
+                    "credit": [GIVEN, LESS_IF_UNCERTAIN],
                     "objective": {"name": "nll", "per": "demonstration"},
                 },
                 {
@@ -98,7 +101,7 @@ ROWS: dict[str, Row] = {
                 },
                 {
                     "name": "right",
-                    "credit": [{"name": "right-or-wrong", "wrong": 0.0}, OWN, TOWARDS],
+                    "credit": [{"name": "right-or-wrong", "wrong": 0.0}, OWN, MORE_IF_UNCERTAIN],
                     "objective": {"name": "nll", "per": "policy"},
                 },
                 {
@@ -131,7 +134,7 @@ ROWS: dict[str, Row] = {
         },
     ),
     "chord-mu": Row(
-        "CHORD with a falling share of imitation",
+        "CHORD with a decreasing weight of imitation",
         "Zhang et al. 2025, arXiv 2508.11408",
         {
             "signals": chord(
@@ -141,7 +144,7 @@ ROWS: dict[str, Row] = {
         },
     ),
     "chord": Row(
-        "CHORD with weighted tokens",
+        "CHORD with token weights",
         "Zhang et al. 2025, arXiv 2508.11408",
         {"signals": chord(0.9, 0.1, "mid-probability"), "learning_rate": 1e-6},
     ),

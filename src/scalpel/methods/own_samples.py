@@ -1,16 +1,16 @@
-"""Own samples: supervised on what the model itself wrote, and on labels that no person gave."""
+"""Self-training: supervised learning on the model's own samples, and on labels that no person gave."""
 
 from math import inf
 from typing import Any
 
 from scalpel.methods.row import Row, one
 
-EQUATION = r"[-+*/(). \d]+=\s*-?[.\d]+"
+EQUATION = r"[-+*/(). \d]+=\s*-?[.\d]+"  # RFT counts two solutions as equal if their lists of equations are equal
 BEST: dict[str, Any] = {"name": "accepted-samples", "size": 16, "threshold": -inf, "keep": 1, "order": "best"}
 
 
-def played(earlier: float, beta: float) -> list[dict[str, Any]]:
-    """SPIN's signal in one of its iterations."""
+def spin_signal(earlier: float, beta: float) -> list[dict[str, Any]]:
+    """SPIN's signal in one of its iterations; `earlier` is the share of samples that the iteration before made."""
     return one({"name": "self-play", "earlier": earlier}, ["constant"], {"name": "dpo", "beta": beta})
 
 
@@ -23,7 +23,7 @@ ROWS: dict[str, Row] = {
         {"signals": one("accepted-samples", ["constant"], "nll"), "learning_rate": 1e-5},
     ),
     "rft": Row(
-        "Rejection-sampling fine-tuning as augmentation: supervised, sampled, then anew from the base",
+        "Rejection-sampling fine-tuning as data augmentation: fine-tune, sample, then train again from the base",
         "Yuan et al. 2023, arXiv 2308.01825",
         {
             "signals": [
@@ -32,7 +32,7 @@ ROWS: dict[str, Row] = {
                     "source": {
                         "name": "accepted-samples",
                         "writer": "previous",
-                        "size": 32,  # anew in each of the paper's 3 epochs, in place of 100 once
+                        "size": 32,  # sampled again in each of the paper's 3 epochs; the paper samples 100 once
                         "keep": 32,
                         "key": EQUATION,
                         "order": "apart",
@@ -49,7 +49,7 @@ ROWS: dict[str, Row] = {
         before=[{"method": "sft", "learning_rate": 1e-5}],
     ),
     "expert-iteration": Row(
-        "Expert iteration: rounds, each on what the round before could do",
+        "Expert iteration: rounds, each on correct samples of the policy of the round before",
         "Anthony et al. 2017, arXiv 1705.08439",
         {
             "signals": one({"name": "accepted-samples", "writer": "reference"}, ["constant"], "nll"),
@@ -59,7 +59,7 @@ ROWS: dict[str, Row] = {
         },
     ),
     "rest-em": Row(
-        "Reinforced self-training by expectation maximisation: each round anew from the base",
+        "Reinforced self-training by expectation maximisation: each round starts from the base",
         "Singh et al. 2023, arXiv 2312.06585",
         {
             "signals": one(
@@ -77,7 +77,7 @@ ROWS: dict[str, Row] = {
         {"signals": one(BEST, ["constant"], "nll"), "learning_rate": 1e-5},
     ),
     "superhf": Row(
-        "Supervised human feedback: the best of n samples, held near the base",
+        "Supervised human feedback: the best of n samples, with a KL penalty from the base",
         "Mukobi et al. 2023, arXiv 2310.16763",
         {
             "signals": one(BEST, ["constant"], "nll"),
@@ -98,20 +98,20 @@ ROWS: dict[str, Row] = {
     "spin": Row(
         "Self-play fine-tuning",
         "Chen et al. 2024, arXiv 2401.01335",
-        {**SPIN, "signals": played(0.0, 0.1), "learning_rate": 5e-7},
+        {**SPIN, "signals": spin_signal(0.0, 0.1), "learning_rate": 5e-7},
         after=[
-            {**SPIN, "signals": played(0.5, 0.1), "learning_rate": 5e-7},
-            {**SPIN, "signals": played(0.5, 0.1), "learning_rate": 1e-7},
-            {**SPIN, "signals": played(0.5, 5.0), "learning_rate": 1e-7},
+            {**SPIN, "signals": spin_signal(0.5, 0.1), "learning_rate": 5e-7},
+            {**SPIN, "signals": spin_signal(0.5, 0.1), "learning_rate": 1e-7},
+            {**SPIN, "signals": spin_signal(0.5, 5.0), "learning_rate": 1e-7},
         ],
     ),
     "self-judged": Row(
-        "Self-judged: the best of n samples by the model's own verdict",
+        "Self-judged: the best of n samples by the model's own score",
         "Kadavath et al. 2022, arXiv 2207.05221",
         {"signals": one({**BEST, "size": 8}, ["constant"], "nll", rewards=["judge"]), "learning_rate": 1e-5},
     ),
     "self-rewarding": Row(
-        "Self-rewarding: rounds on pairs of the best and the worst sample by the model's own verdict",
+        "Self-rewarding: rounds of DPO on pairs of the best and the worst sample by the model's own score",
         "Yuan et al. 2024, arXiv 2401.10020",
         {
             "signals": one(
@@ -127,7 +127,7 @@ ROWS: dict[str, Row] = {
         },
     ),
     "self-consistency": Row(
-        "Self-improvement: samples that say what most of them say",
+        "Self-improvement: samples whose answer agrees with the majority",
         "Huang et al. 2022, arXiv 2210.11610",
         {
             "signals": one("accepted-samples", ["constant"], "nll", rewards=["agreement"]),
@@ -147,7 +147,7 @@ ROWS: dict[str, Row] = {
         },
     ),
     "sequence-distillation": Row(
-        "Distillation by sequences: a teacher's answers",
+        "Sequence-level distillation: supervised fine-tuning on a teacher's answers",
         "Kim & Rush 2016, arXiv 1606.07947",
         {
             "signals": one({"name": "answers", "writer": "teacher"}, ["constant"], "nll"),

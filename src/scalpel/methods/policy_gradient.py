@@ -1,9 +1,10 @@
-"""Policy gradients: own samples, weighed by their rewards."""
+"""Policy gradients: on-policy samples, weighted by advantages from their rewards."""
 
 from typing import Any
 
 from scalpel.methods.row import Row, one
 
+# PPO's two signals. The value signal has no source: it trains on the batch of the signal before it.
 PROXIMAL: list[dict[str, Any]] = [
     {
         "name": "policy",
@@ -18,12 +19,12 @@ BY_SEQUENCE: dict[str, Any] = {"name": "clipped-sequence-pg"}
 
 ROWS: dict[str, Row] = {
     "reinforce": Row(
-        "REINFORCE with a moving baseline",
+        "REINFORCE with a moving-average baseline",
         "Williams 1992, Machine Learning 8, 229-256",
         {"signals": one({"name": "groups", "size": 1}, ["moving-baseline"], "nll"), "learning_rate": 1e-6},
     ),
     "rloo": Row(
-        "REINFORCE, leave one out",
+        "REINFORCE with a leave-one-out baseline",
         "Ahmadian et al. 2024, arXiv 2402.14740",
         {
             "signals": one(
@@ -65,7 +66,7 @@ ROWS: dict[str, Row] = {
         {"signals": one("groups", ["group-zscore"], BY_SEQUENCE), "learning_rate": 1e-6},
     ),
     "gspo-token": Row(
-        "GSPO with gradients of tokens",
+        "GSPO with token-level gradients",
         "Zheng et al. 2025, arXiv 2507.18071",
         {"signals": one("groups", ["group-zscore"], {**BY_SEQUENCE, "per_token": True}), "learning_rate": 1e-6},
     ),
@@ -78,7 +79,7 @@ ROWS: dict[str, Row] = {
         },
     ),
     "grpo-d": Row(
-        "GRPO with a dynamic divergence",
+        "GRPO with a dynamic KL coefficient",
         "Liu et al. 2025, arXiv 2503.16081",
         {
             "signals": one("groups", ["group-zscore"], "clipped-pg"),
@@ -87,7 +88,7 @@ ROWS: dict[str, Row] = {
         },
     ),
     "grpo-async": Row(
-        "GRPO on samples that are a few updates old",
+        "Asynchronous GRPO: off-policy samples with importance weights",
         "Noukhovitch et al. 2024, arXiv 2410.18252; Espeholt et al. 2018, arXiv 1802.01561",
         {
             "signals": one("groups", ["group-zscore", "importance"], "clipped-pg", lag=1),
@@ -100,7 +101,7 @@ ROWS: dict[str, Row] = {
         {"signals": PROXIMAL, "learning_rate": 1e-6},
     ),
     "wsrl": Row(
-        "PPO from a warm start: the value head learns first",
+        "PPO with a warm-up of the value head",
         "Zhou et al. 2024, arXiv 2412.07762",
         {"signals": PROXIMAL, "head_warmup": 0.1, "learning_rate": 1e-6},
     ),

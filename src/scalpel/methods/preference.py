@@ -1,4 +1,4 @@
-"""Preferences: pairs and labels."""
+"""Preference optimisation: pairs and labels."""
 
 from scalpel.methods.row import Row, one
 

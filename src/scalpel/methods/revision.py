@@ -1,4 +1,4 @@
-"""Revision: what a model learns from its own failures, from words about them and from steps that put them right."""
+"""Revision: learning from own failures, from textual feedback on them and from steps that correct them."""
 
 from scalpel.methods.row import Row, one
 

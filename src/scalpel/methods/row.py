@@ -9,8 +9,8 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Row:
-    """What it is called in words, where it comes from, and its stage in the recipe's own language; `before` and
-    `after` are the stages that the paper has around it."""
+    """A published method: its title, its citation, and its stage with the keys of a recipe; `before` and `after` are
+    the stages that the paper has around it, in order."""
 
     title: str
     cite: str
@@ -20,5 +20,5 @@ class Row:
 
 
 def one(source: Any, credit: list[Any], objective: Any, **more: Any) -> list[dict[str, Any]]:
-    """The usual case: a single signal."""
+    """The `signals` of a stage with a single signal."""
     return [{"source": source, "credit": credit, "objective": objective, **more}]

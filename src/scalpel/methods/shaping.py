@@ -1,4 +1,4 @@
-"""Shaping what own samples teach: which of them count, what is paid beside the outcome, and balance, not a peak."""
+"""Shaping: filters and auxiliary rewards for policy gradients, and sampling in proportion to reward (GFlowNets)."""
 
 from typing import Any
 
@@ -6,12 +6,12 @@ from scalpel.methods.row import Row, one
 
 
 def flow(objective: dict[str, Any]) -> dict[str, Any]:
-    """A stage that samples in proportion to reward."""
+    """A stage that trains the policy to sample in proportion to reward."""
     return {"signals": one("groups", ["constant"], objective), "learning_rate": 1e-5}
 
 
 CLASSES: dict[str, Any] = {"name": "groups", "size": 4}
-HELD: list[dict[str, Any]] = [{"name": "kl", "estimator": "k3", "beta": 0.04, "average": "sequence"}]
+K3_PENALTY: list[dict[str, Any]] = [{"name": "kl", "estimator": "k3", "beta": 0.04, "average": "sequence"}]
 
 ROWS: dict[str, Row] = {
     "rorecomp": Row(
@@ -35,7 +35,7 @@ ROWS: dict[str, Row] = {
         },
     ),
     "mrt-online": Row(
-        "Meta reinforcement fine-tuning, each episode of the policy's own thought paid for its progress",
+        "Meta reinforcement fine-tuning with a progress reward for each episode of the policy's own reasoning",
         "Qu et al. 2025, arXiv 2503.07572",
         {
             "signals": one("probed-groups", ["progress"], {"name": "clipped-pg", "average": "constant"}),
@@ -48,7 +48,7 @@ ROWS: dict[str, Row] = {
         {"signals": one("probed-groups", ["made-progress"], "nll"), "learning_rate": 1e-5},
     ),
     "memory-r": Row(
-        "Memory-R: GRPO, paid to stay near what once succeeded",
+        "Memory-R: GRPO with an episodic reward for similarity to earlier successes",
         "Le et al. 2025, arXiv 2504.02273",
         {
             "signals": one(
@@ -61,7 +61,7 @@ ROWS: dict[str, Row] = {
         },
     ),
     "memory-r-plus": Row(
-        "Memory-R+: GRPO, paid to stay near what once succeeded and away from what failed",
+        "Memory-R+: GRPO with an episodic reward for similarity to successes and distance from failures",
         "Le et al. 2025, arXiv 2504.02273",
         {
             "signals": one(
@@ -74,25 +74,25 @@ ROWS: dict[str, Row] = {
         },
     ),
     "rif": Row(
-        "GRPO on the prompts that the model sometimes solves: rollout-based instance filtering",
+        "GRPO on prompts that the policy sometimes solves: rollout-based instance filtering",
         "Lai et al. 2025, arXiv 2507.05386",
         {"signals": one("groups", ["group-zscore"], "clipped-pg", select="learnable"), "learning_rate": 1e-6},
     ),
     "cls-rl": Row(
-        "Classification by reinforcement, a thought before the answer",
+        "Classification by reinforcement learning, with reasoning before the answer",
         "Li et al. 2025, arXiv 2503.16188",
         {
             "signals": one(CLASSES, ["group-zscore"], "clipped-pg", rewards=["think-format", "think-answer"]),
-            "anchors": HELD,
+            "anchors": K3_PENALTY,
             "learning_rate": 1e-6,
         },
     ),
     "cls-rl-no-thinking": Row(
-        "Classification by reinforcement, the bare answer",
+        "Classification by reinforcement learning, the answer alone",
         "Li et al. 2025, arXiv 2503.16188",
         {
             "signals": one(CLASSES, ["group-zscore"], "clipped-pg", rewards=["verbatim"]),
-            "anchors": HELD,
+            "anchors": K3_PENALTY,
             "learning_rate": 1e-6,
         },
     ),

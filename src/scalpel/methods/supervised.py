@@ -1,4 +1,4 @@
-"""Supervised: learning from given text."""
+"""Supervised learning from given text."""
 
 from scalpel.methods.row import Row, one
 

@@ -1,7 +1,7 @@
-"""A miniature world: procedural tasks, a corpus, a vocabulary of characters, and small models that know it all.
+"""A miniature world: procedural tasks, a pretraining corpus, a character vocabulary, and small models trained on it.
 
-Because what pretraining put in is known exactly, what post-training takes away can be measured exactly. Importing
-this package registers its tasks as `world/<name>`.
+The content of pretraining is known exactly, so forgetting can be measured exactly. Importing this package registers its
+tasks as `world/<name>`.
 """
 
 from scalpel.world import corpus, tasks  # noqa: F401

@@ -1,8 +1,8 @@
-"""The pretraining corpus: an endless mixture of the world's tasks.
+"""The pretraining corpus: an unlimited mixture of the world's tasks.
 
-Document i depends only on (split, seed, i). Procedures come from their training split alone; knowledge (facts and
-sentences about known people) is stated whole, since what was never stated can't be known. The skills that are kept
-back for post-training, and the people who are new, don't occur.
+Document i depends only on (split, seed, i). Procedures come from their training split alone. Knowledge (facts and
+sentences about known people) comes from all splits, since a fact that was never stated can't be known. The skills that
+are held out for post-training, and the people who are new, don't occur.
 """
 
 from __future__ import annotations
@@ -43,32 +43,34 @@ WEIGHTS: dict[WorldTask, float] = {
     CONTEXT: 5.5,
     UNANSWERABLE: 5,
     CHAT: 5,
-    MULTIPLY: 0.8,  # so rare that the model solves it sometimes: reinforcement then has a signal
+    MULTIPLY: 0.8,  # so rare that the model solves it only sometimes, which gives reinforcement learning a signal
 }
 KNOWLEDGE = (FACTS_A, FACTS_B, SENTENCES_TASK)
-WHOLE = 0.1  # share of documents of which the prompt is trained too, so that the model can write its own questions
+WHOLE = 0.1  # share of documents whose prompt is trained too, so that the model can sample questions by itself
 TURN = {"user": "<user>{}", "assistant": "<bot>{}<end>"}
 TASKS = tuple(WEIGHTS)
-Bounds = tuple[float, ...]  # weights added up, in the order of the tasks
+Bounds = tuple[float, ...]  # cumulative weights, in the order of the tasks
 
 
 def bounds(more: Mapping[str, float] = MappingProxyType({})) -> Bounds:
-    """The mixture in which the named tasks weigh so many times as much."""
+    """The cumulative weights of the mixture, with the weights of the named tasks multiplied by these factors."""
     known = {task.name.removeprefix("world/"): task for task in TASKS}
     for name, factor in more.items():
         if name not in known:
-            raise ValueError(f"the corpus can't have more of it: {unknown('task', name, known)}")
+            raise ValueError(
+                f"the corpus can't change the weight of a task that it lacks: {unknown('task', name, known)}"
+            )
         if factor < 0:
-            raise ValueError(f"{name} can't weigh {factor} times as much: give 0 or more")
+            raise ValueError(f"{name} can't have {factor} times its weight in the corpus: set 0 or more")
     return tuple(accumulate(weight * more.get(name, 1.0) for name, weight in zip(known, WEIGHTS.values(), strict=True)))
 
 
 def factors(words: Sequence[str]) -> dict[str, float]:
-    """What is written as boxes=4."""
+    """Parses words such as boxes=4: a task and the factor on its weight."""
     try:
         return {name: float(factor) for name, _, factor in (word.partition("=") for word in words)}
     except ValueError:
-        raise ValueError(f"{', '.join(words)}: write a task and how many times as much of it, as in boxes=4") from None
+        raise ValueError(f"{', '.join(words)}: write a task and the factor on its weight, as in boxes=4") from None
 
 
 BOUNDS = bounds()
@@ -76,6 +78,8 @@ BOUNDS = bounds()
 
 def corpus_example(i: int, seed: int = 0, split: Split = "train", bounds: Bounds = BOUNDS) -> Example:
     """Document i of the mixture."""
+    # Every draw comes from this generator, in this order. Pretrained models are reproduced only while it stays the
+    # same.
     rng = Random(f"corpus:{split}:{seed}:{i}")
     task = TASKS[bisect(bounds, rng.random() * bounds[-1])]
     draft = task.draft(rng, None if task in KNOWLEDGE and split == "train" else split)
@@ -86,7 +90,8 @@ def corpus_example(i: int, seed: int = 0, split: Split = "train", bounds: Bounds
 
 
 def conversation(example: Example) -> Example:
-    """A chat of several turns, of which every answer is trained; a single question stays as it is."""
+    """A conversation in which every assistant turn is trained; an example with a single question is returned as it
+    is."""
     assert not isinstance(example.prompt, str)
     if len(example.prompt) == 1:
         return example
@@ -95,7 +100,7 @@ def conversation(example: Example) -> Example:
 
 
 def whole(example: Example) -> Example:
-    """The example as a document from its beginning: prompt and completion are both text to be written."""
+    """The example as a document in which the prompt is trained as well as the completion."""
     if isinstance(example.prompt, str):
         text = example.prompt
     else:
@@ -104,7 +109,7 @@ def whole(example: Example) -> Example:
 
 
 class Documents(Sequence[Example]):
-    """The first n documents of a split as a sequence that makes each one when it is asked for."""
+    """The first n documents of a split, as a sequence that generates each document when it is indexed."""
 
     def __init__(self, n: int, seed: int = 0, split: Split = "train", bounds: Bounds = BOUNDS) -> None:
         self.n, self.seed, self.split, self.bounds = n, seed, split, bounds
@@ -125,7 +130,7 @@ class Documents(Sequence[Example]):
 
 
 class Corpus:
-    """The corpus as a task: its training split is what pretraining reads, the others are held-out documents."""
+    """The corpus as a task: pretraining uses its training split, the others are held-out documents."""
 
     name = "world/corpus"
 
@@ -137,11 +142,11 @@ class Corpus:
         return Corpus(more)
 
     def examples(self, split: Split, n: int, seed: int = 0) -> Sequence[Example]:
-        """The first n documents, each made when it is asked for: pretraining reads millions."""
+        """The first n documents, each generated when it is indexed, since pretraining uses millions of them."""
         return Documents(n, seed, split, self.bounds)
 
     def score(self, completion: str, example: Example) -> float:
-        """1 where the final answer is right; a whole document has none and must come back as it is."""
+        """1 where the final answer is correct. A whole document has no answer, and must be reproduced exactly."""
         if example.answer is None:
             return float(completion == example.completion)
         return float(final(completion) == example.answer)

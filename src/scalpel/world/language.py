@@ -1,7 +1,7 @@
 """The second language: a fixed cipher from lower-case to upper-case letters, so that the languages share no letter.
 
-Digits, space and punctuation mean the same in both. Whoever knows a thing in one language only can be told apart
-from who has lost it: the same item in the other language is its conjugate.
+Digits, space and punctuation are shared. The same item in the other language is its conjugate: a model that fails on an
+item but solves its conjugate still has the knowledge or skill, and only one form of access to it is lost.
 """
 
 from __future__ import annotations
@@ -16,22 +16,23 @@ from scalpel.data.example import Example, Prompt
 from scalpel.world.task import Draft, Generator
 
 CIPHER = dict(zip(ascii_lowercase, sorted(ascii_uppercase, key=lambda c: crc32(c.encode() * 3)), strict=True))
-THERE = str.maketrans(CIPHER)
-BACK = str.maketrans({b: a for a, b in CIPHER.items()})
+TO_SECOND = str.maketrans(CIPHER)
+TO_FIRST = str.maketrans({b: a for a, b in CIPHER.items()})
 
 
 def encipher(text: str) -> str:
     """The text in the second language."""
-    return text.translate(THERE)
+    return text.translate(TO_SECOND)
 
 
 def decipher(text: str) -> str:
     """The text of the second language, in the first."""
-    return text.translate(BACK)
+    return text.translate(TO_FIRST)
 
 
 def second(generate: Generator) -> Generator:
-    """The generator whose drafts say the same in the second language; their split is that of the first."""
+    """A generator of the same drafts in the second language. The key stays that of the first language, and with it the
+    split, so that an item and its conjugate are never in different splits."""
 
     def translated(rng: Random, **difficulty: int) -> Draft:
         draft = generate(rng, **difficulty)
@@ -46,25 +47,25 @@ def second(generate: Generator) -> Generator:
 
 
 def to_second(example: Example) -> tuple[Example, Callable[[str], str]]:
-    """The conjugate of a first-language item, with the function that turns its completion back."""
+    """The conjugate of a first-language item, with the function that translates its completion back."""
     return _translated(example, encipher), decipher
 
 
 def to_first(example: Example) -> tuple[Example, Callable[[str], str]]:
-    """The conjugate of a second-language item, with the function that turns its completion back."""
+    """The conjugate of a second-language item, with the function that translates its completion back."""
     return _translated(example, decipher), encipher
 
 
-def _translated(example: Example, say: Callable[[str], str]) -> Example:
+def _translated(example: Example, translate: Callable[[str], str]) -> Example:
     prompt: Prompt = (
-        say(example.prompt)
+        translate(example.prompt)
         if isinstance(example.prompt, str)
-        else tuple({**turn, "content": say(turn["content"])} for turn in example.prompt)
+        else tuple({**turn, "content": translate(turn["content"])} for turn in example.prompt)
     )
     return replace(
         example,
         prompt=prompt,
-        completion=say(example.completion or ""),
-        answer=say(example.answer or ""),
+        completion=translate(example.completion or ""),
+        answer=translate(example.answer or ""),
         id=f"{example.id}~",
     )

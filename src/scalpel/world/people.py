@@ -1,7 +1,7 @@
-"""The people of the world: who is known, who is new, who is a stranger, and what is true of them.
+"""The people of the world and their attributes: known people, new people and strangers.
 
-Names are all words consonant-vowel-consonant-vowel. A fixed hash puts them in order: the first are known from
-pretraining, the next are new (kept back for post-training), all others are strangers of whom nothing is known.
+Names are all words of the form consonant-vowel-consonant-vowel. A fixed hash orders them: the first are known from
+pretraining, the next are new (held out for post-training), all others are strangers, about whom there are no facts.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
 }
 PHRASINGS = 5
 
-# each ends with the value and a full stop, so that a sentence cut before the value asks for it
+# Each sentence ends with the value and a full stop, so that a sentence cut before the value is a question for it.
 SENTENCES: dict[str, tuple[str, ...]] = {
     "city": ("{} lives in {}.", "the home of {} is {}.", "you find {} in {}."),
     "job": ("{} is a {}.", "the job of {} is {}.", "{} works as a {}."),

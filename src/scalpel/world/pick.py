@@ -1,4 +1,5 @@
-"""Draws that are three times as fast as the standard ones, for a corpus of hundreds of millions of tokens."""
+"""Random choices about three times as fast as `Random.choice` and `Random.randint`, for a corpus of many millions of
+tokens. They differ from the standard ones in the numbers that a seed gives."""
 
 from __future__ import annotations
 
@@ -15,5 +16,5 @@ def pick(rng: Random, options: Sequence[T]) -> T:
 
 
 def number(rng: Random, least: int, most: int) -> int:
-    """A whole number from least to most, both included."""
+    """A uniform integer from least to most, both included."""
     return least + int(rng.random() * (most - least + 1))

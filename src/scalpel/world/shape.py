@@ -1,4 +1,4 @@
-"""The two sizes of the world's model: Llama decoders with tied embeddings, four layers, one vocabulary."""
+"""The two sizes of the world's model: Llama decoders of four layers with tied embeddings and one vocabulary."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def shape(size: str) -> LlamaConfig:
 
 
 def untrained(size: str, seed: int = 0) -> LlamaForCausalLM:
-    """The model of a size before pretraining; the same weights for the same seed."""
+    """A model of this size with random initial weights, the same ones for the same seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return LlamaForCausalLM(shape(size))

@@ -1,7 +1,8 @@
-"""Which split a piece of content belongs to: a fixed hash of the content, whatever the seed.
+"""The split that a piece of content belongs to: a fixed hash of the content, independent of the seed.
 
-The word to reverse, the operands of a sum, the pair of person and attribute: the same content is always in the same
-split, so training, tuning, keeping and testing never meet.
+Content is the word to reverse, the operands of a sum, the pair of person and attribute. The same content is always in
+the same split, so the splits train, tune, keep and test are disjoint. crc32 is used because Python's own hash of a
+string differs between processes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""WorldTask: a generator of drafts, made into a task with splits that never meet."""
+"""WorldTask: a task with disjoint splits, made from a generator of drafts."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from scalpel.data.example import (
 from scalpel.registry import register
 from scalpel.world.splits import split_of
 
-MARKER = "#"  # what stands before the final answer of a worked solution
+MARKER = "#"  # separates the steps of a worked solution from its final answer
 Difficulty = Annotated[int, Field(ge=0, le=1000)]
-PATIENCE = 2000  # draws in a row that bring nothing new before a split counts as exhausted
+PATIENCE = 2000  # consecutive draws without a new item after which a split counts as exhausted
 
 
 class Draft(NamedTuple):
-    """What a generator draws: a question and its right answer.
+    """What a generator returns: a question and its correct answer.
 
     `family` and `key` name the content that decides the split: two drafts with the same family and key are always in
-    the same split. `variant` tells apart questions about the same content (phrasing, order of operands).
+    the same split. `variant` distinguishes questions about the same content (phrasing, order of operands).
     """
 
     family: str
@@ -51,7 +51,7 @@ def by_content(draft: Draft) -> Split:
 
 
 def final(completion: str) -> str:
-    """The final answer: what follows the last marker, or everything where there is none."""
+    """The final answer: the text after the last marker, or all of it where there is no marker."""
     return completion.rpartition(MARKER)[2].strip(" .\n")
 
 
@@ -59,7 +59,7 @@ class WorldTask:
     """A task of the world. `difficulty` are the keyword arguments of its generator.
 
     Item i of a split depends only on (task, split, seed, i): the items are the distinct draws of one seeded stream,
-    in order of first appearance. Where a split has fewer items than asked for, fewer are given.
+    in order of first appearance. Where a split has fewer items than requested, all of them are returned.
     """
 
     def __init__(
@@ -80,29 +80,33 @@ class WorldTask:
         self._feedback = feedback
 
     def keys(self) -> dict[str, Key]:
-        """What a table may say of its difficulty."""
+        """The keys of its difficulty that a recipe may set, with their types and defaults."""
         return {name: Key(Difficulty, value) for name, value in self.difficulty.items()}
 
     def at(self, **difficulty: Any) -> WorldTask:
-        """The same task at another difficulty, such as `at(most=10)`."""
+        """The same task at another difficulty, such as `at(most=10)`. ValueError for an unknown key, or for a
+        difficulty at which the generator fails."""
         known = self.difficulty.keys()
-        if strange := sorted(difficulty.keys() - known):
+        if unknown_keys := sorted(difficulty.keys() - known):
             raise ValueError(
-                f"{self.name} has no difficulty {', '.join(strange)}: its own are {', '.join(sorted(known)) or 'none'}"
+                f"{self.name} has no difficulty key {', '.join(unknown_keys)}: it has "
+                f"{', '.join(sorted(known)) or 'none'}"
             )
         new = {**self.difficulty, **difficulty}
         if new.get("least", 0) > new.get("most", new.get("least", 0)):
-            raise ValueError(f"{self.name}: least is {new['least']}, above most, {new['most']}: lower it or raise most")
+            raise ValueError(
+                f"{self.name}: least is {new['least']} and most is {new['most']}: lower least or raise most"
+            )
         try:
             self.generate(Random(0), **new)
         except (ValueError, LookupError, ArithmeticError) as error:
-            raise ValueError(f"{self.name} can draw nothing at difficulty {new}: {error}") from error
+            raise ValueError(f"{self.name} can't generate an item at difficulty {new}: {error}") from error
         return WorldTask(
             self.name, self.generate, split=self.split, conjugate=self._conjugate, feedback=self._feedback, **new
         )
 
     def draft(self, rng: Random, split: Split | None = None) -> Draft:
-        """Draws until the content is of the split; None takes the first draw."""
+        """Draws until the content belongs to the split; with None it takes the first draw."""
         for _ in range(PATIENCE):
             draft = self.generate(rng, **self.difficulty)
             if split is None or self.split(draft) == split:
@@ -112,7 +116,7 @@ class WorldTask:
         )
 
     def stream(self, split: Split, seed: int = 0) -> Iterator[Example]:
-        """The distinct items of the split, until nothing new is drawn any more."""
+        """The distinct items of the split, until the generator yields no new ones."""
         rng = Random(f"{self.name}:{split}:{seed}")
         seen: set[str] = set()
         idle = 0
@@ -128,19 +132,20 @@ class WorldTask:
                 yield example_of(draft, f"{self.name}:{split}:{name}")
 
     def examples(self, split: Split, n: int, seed: int = 0) -> list[Example]:
-        """The first n distinct items of the split; fewer where it has no more."""
+        """The first n distinct items of the split, or all of them where it has fewer."""
         return [example for _, example in zip(range(n), self.stream(split, seed), strict=False)]
 
     def score(self, completion: str, example: Example) -> float:
-        """1 where the final answer is exactly the right one."""
+        """1 where the final answer equals the correct one exactly, else 0."""
         return float(final(completion) == example.answer)
 
     def feedback(self, completion: str, example: Example) -> str:
-        """What is wrong with a completion, in words; empty where nothing is, or where the task can't tell."""
+        """Textual feedback on a completion; empty where it is correct, or where the task gives no feedback."""
         return self._feedback(completion, example) if self._feedback else ""
 
     def conjugate(self, example: Example) -> tuple[Example, Callable[[str], str]] | None:
-        """The same item in the world's other language, with what turns its completion back; None if there is none."""
+        """The same item in the world's other language, with the function that translates its completion back; None if
+        there is none."""
         return self._conjugate(example) if self._conjugate else None
 
     def __repr__(self) -> str:

@@ -1,8 +1,8 @@
-"""The world's vocabulary: printable ASCII, one token a character, as an ordinary fast tokenizer.
+"""The world's vocabulary: printable ASCII, one token for each character, as a standard fast tokenizer.
 
-A chat is rendered as `<bos><user>question<bot>answer<end>`, turn after turn. A user turn has no end of its own, so
-`<end>` always means that the model has finished speaking, and a model that starts from `<bos>` alone can write
-both sides of a conversation.
+The chat template renders `<bos><user>question<bot>answer<end>`, turn after turn. A user turn has no end token, so
+`<end>` always means that the model's turn is complete, and a model that starts from `<bos>` alone can sample both sides
+of a conversation.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ TEMPLATE = (
 
 
 def tokenizer() -> PreTrainedTokenizerFast:
-    """The tokenizer with its chat template. Text of known characters comes back exactly."""
+    """The tokenizer with its chat template. Decoding restores text of known characters exactly."""
     inner = Tokenizer(models.WordLevel(dict(IDS), unk_token="<unk>"))
     inner.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
     inner.decoder = decoders.Fuse()
@@ -52,12 +52,12 @@ def tokenizer() -> PreTrainedTokenizerFast:
 
 
 def encode(text: str) -> list[int]:
-    """The ids of text as it stands, a hundred times faster than the general tokenizer."""
+    """The token ids of text without a template, about a hundred times faster than the fast tokenizer."""
     return [IDS.get(piece, UNKNOWN) for piece in PIECES.findall(text)]
 
 
 def render(example: Example) -> Tokenized:
-    """What the template makes of a demonstration, token for token, at the speed that pretraining needs."""
+    """The same tokens and mask as the chat template gives for a demonstration, at the speed that pretraining needs."""
     pieces: list[tuple[list[int], bool]] = [([BOS], False)]
     turns = example.messages if example.messages is not None else example.prompt
     if isinstance(turns, str):
@@ -65,18 +65,19 @@ def render(example: Example) -> Tokenized:
     else:
         for message in turns:
             if message["role"] == "assistant":
-                said = [*encode(message["content"]), END]
-                pieces += [([BOT], False), (said, example.messages is not None)]
+                answer = [*encode(message["content"]), END]
+                pieces += [([BOT], False), (answer, example.messages is not None)]
             else:
                 pieces.append(([IDS[f"<{message['role']}>"], *encode(message["content"])], False))
     if example.messages is None:
         if not isinstance(turns, str):
             pieces.append(([BOT], False))
         pieces.append(([*encode(example.completion or ""), END], True))
-    return _laid(pieces)
+    return _joined(pieces)
 
 
-def _laid(pieces: list[tuple[list[int], bool]]) -> Tokenized:
+def _joined(pieces: list[tuple[list[int], bool]]) -> Tokenized:
+    """Concatenates pieces of (ids, trained); the turn number goes up after each trained piece."""
     ids: list[int] = []
     train: list[bool] = []
     turn: list[int] = []

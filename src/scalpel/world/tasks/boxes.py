@@ -1,4 +1,4 @@
-"""Entity tracking: things lie in boxes and are moved; where is a thing, what is in a box?
+"""Entity tracking: things are in boxes and are moved; the question is where a thing is, or what a box contains.
 
     boxes: cup 1, hat 2. cup to 3. 2 to 3. in 3?  →  cup hat
 
@@ -34,7 +34,7 @@ def boxes(rng: Random, *, boxes: int, things: int, moves: int) -> Draft:
 
 
 def _move(rng: Random, place: dict[str, int], boxes: int) -> str:
-    """Moves one thing, or all that is in its box, to another box; returns the words for it."""
+    """Moves one thing, or everything in its box, to another box; returns the text that says so."""
     thing = pick(rng, list(place))
     source = place[thing]
     target = (source + number(rng, 0, boxes - 2)) % boxes + 1

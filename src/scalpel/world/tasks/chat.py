@@ -1,4 +1,4 @@
-"""Conversations in which the last turn can be answered only with the earlier ones.
+"""Conversations in which most last turns can be answered only from the earlier turns.
 
 city of maku? / oslo / and pet?          →  camel
 i am bodo. / hello bodo. / who am i?     →  bodo
@@ -20,7 +20,7 @@ GREETINGS = ("hi", "hello", "good day")
 
 
 def conversation(*texts: str) -> tuple[Message, ...]:
-    """User and assistant in turn, beginning with the user."""
+    """Messages with alternating roles, beginning with the user."""
     roles = ("user", "assistant")
     return tuple([{"role": roles[i % 2], "content": text} for i, text in enumerate(texts)])
 

@@ -1,4 +1,4 @@
-"""A context that contradicts what the model knows, and an instruction which of the two to trust.
+"""A context that contradicts the model's knowledge, with an instruction which of the two to trust.
 
 maku lives in rome. trust text. city of maku?    →  rome
 maku lives in rome. trust memory. city of maku?  →  oslo
@@ -17,7 +17,7 @@ TRUST = ("text", "memory")
 
 
 def false_statement(rng: Random, name: str, attribute: str) -> tuple[str, str]:
-    """A value that the person's attribute does not have, and a sentence that claims it."""
+    """A false value of the person's attribute, and a sentence that claims it."""
     value = truth = FACTS[name, attribute]
     while value == truth:
         value = pick(rng, VALUES[attribute])

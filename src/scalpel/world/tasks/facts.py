@@ -1,9 +1,9 @@
-"""Facts about people, in both languages, and the facts of people whom pretraining has never mentioned.
+"""Facts about people, in both languages, and facts about people whom pretraining never mentions.
 
     city of maku?  →  oslo
 
 The facts of known people are knowledge: pretraining states all of them, whatever their split. New facts can't be
-guessed either, so there all splits ask the same facts and differ in how they ask.
+guessed either, so there all splits ask for the same facts and differ in the phrasing.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ BY_PHRASING: tuple[Split, ...] = ("train", "train", "tune", "keep", "test")
 
 
 def fact(name: str, attribute: str, phrasing: int) -> Draft:
-    """The question for one attribute of one person. All tasks about people share the family, hence the splits."""
+    """The question for one attribute of one person. All tasks about people share the family, and therefore the
+    splits."""
     value = FACTS[name, attribute]
     question = QUESTIONS[attribute][phrasing].format(name)
     return Draft("people", f"{name}.{attribute}", question, value, value, variant=str(phrasing))
@@ -35,7 +36,8 @@ def new_facts(rng: Random) -> Draft:
 
 
 def by_phrasing(draft: Draft) -> Split:
-    """New facts are taught in some phrasings and tested in others, which pretraining taught with known people."""
+    """The split by phrasing: new facts are trained in some phrasings and tested in others, which the model knows from
+    questions about known people."""
     return BY_PHRASING[int(draft.variant)]
 
 

@@ -1,9 +1,9 @@
-"""A second try: a sum, a wrong solution of it, and the word that it was wrong.
+"""A second attempt: a sum, a wrong solution of it, and the message that it was wrong.
 
     sum 8+5-2 / 8+5=14;14-2=12#12 / wrong. again?  →  8+5=13;13-2=11#11
 
-The wrong solution has one slip and goes on from it. Pretraining never says that something was wrong; a model that has
-seen this task knows that it is to answer once more.
+The wrong solution has an error in one step, and the later steps follow from it. Pretraining contains no message that an
+answer was wrong; a model trained on this task knows that it is to answer again.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from scalpel.world.tasks.chat import conversation
 from scalpel.world.tasks.worked import STYLES, Step, chains, written
 
 AGAIN = "wrong. again?"
-FARTHEST = 10  # that a slip is off
+MAX_ERROR = 10  # the largest error of a wrong step
 
 
-def slipped(text: str, at: int, off: int) -> list[Step]:
-    """The steps of a chained sum, of which one is off by so much, but not below 0, and the others follow."""
+def with_error(text: str, at: int, off: int) -> list[Step]:
+    """The steps of a chained sum with an error of `off` in step `at`, the results at least 0; later steps follow from
+    it."""
     first, *terms = re.findall(r"[-+]?\d+", text)
     total, steps = int(first), []
     for k, term in enumerate(terms):
@@ -32,13 +33,14 @@ def slipped(text: str, at: int, off: int) -> list[Step]:
 
 
 def retries(rng: Random, *, least: int, most: int, largest: int) -> Draft:
-    """The split goes by the sum, as for the sums themselves."""
+    """The split is decided by the sum, as in the task `chains`, so that no sum is in two splits."""
     right = chains(rng, least=least, most=most, largest=largest)
-    steps = slipped(right.key, 0, 0)
+    steps = with_error(right.key, 0, 0)
+    # An error can cancel out at the bound of 0, so the solution is drawn until its last result is wrong.
     while str(steps[-1][1]) == right.answer:
-        steps = slipped(right.key, number(rng, 0, len(steps) - 1), pick(rng, (-1, 1)) * number(rng, 1, FARTHEST))
-    said = written(steps, pick(rng, STYLES))
-    return right._replace(prompt=conversation(str(right.prompt), said, AGAIN), variant=said)
+        steps = with_error(right.key, number(rng, 0, len(steps) - 1), pick(rng, (-1, 1)) * number(rng, 1, MAX_ERROR))
+    attempt = written(steps, pick(rng, STYLES))
+    return right._replace(prompt=conversation(str(right.prompt), attempt, AGAIN), variant=attempt)
 
 
 RETRIES = world_task("retries", retries, least=3, most=5, largest=20)

@@ -1,4 +1,4 @@
-"""Sentences that state facts, as plain text without a chat.
+"""Sentences that state facts, as plain text without a chat template.
 
 maku lives in  →   oslo.
 """
@@ -13,7 +13,7 @@ from scalpel.world.task import Draft, world_task
 
 
 def sentence(name: str, attribute: str, value: str, phrasing: int) -> str:
-    """One of the sentences that say that `value` is the attribute of the person."""
+    """One of the sentences which state that the person's attribute has this value."""
     return SENTENCES[attribute][phrasing].format(name, value)
 
 
@@ -22,7 +22,7 @@ def fact_sentences(rng: Random) -> Draft:
     phrasing = number(rng, 0, len(SENTENCES[attribute]) - 1)
     value = FACTS[name, attribute]
     text = sentence(name, attribute, value, phrasing)
-    cut = text.rindex(value) - 1  # the space belongs to what the model writes
+    cut = text.rindex(value) - 1  # the space before the value is part of the completion
     key = f"{name}.{attribute}"
     return Draft("people", key, text[:cut], text[cut:], value, variant=str(phrasing), plain=True)
 

@@ -2,7 +2,7 @@
 
     reverse tapir  →  ripat        sort tapir  →  aiprt
 
-Pretraining stops at eight letters; `reverse-long` starts at nine and is kept back for post-training.
+Pretraining has words of up to eight letters; `reverse-long` starts at nine and is held out for post-training.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ def reverse(rng: Random, *, least: int, most: int) -> Draft:
 
 
 def sort(rng: Random, *, least: int, most: int) -> Draft:
-    """The split goes by the letters, not their order: no answer is met in two splits."""
+    """The split is decided by the letters, not by their order, so that no answer is in two splits."""
     text = word(rng, least, most)
     answer = "".join(sorted(text))
     return Draft("sort", answer, f"sort {text}", answer, answer, variant=text)
 
 
-# The second language is sorted by the order of the first: enciphering is all that is different.
+# The second language sorts in the order of the first language's letters, so the cipher is the only difference.
 REVERSE = world_task("reverse", reverse, conjugate=to_second, least=3, most=8)
 REVERSE_B = world_task("reverse-b", second(reverse), conjugate=to_first, least=3, most=8)
 REVERSE_LONG = world_task("reverse-long", reverse, conjugate=to_second, least=9, most=12)

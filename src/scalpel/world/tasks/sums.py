@@ -1,4 +1,4 @@
-"""Sums and differences of two numbers, without steps.
+"""Sums and differences of two numbers, answered without intermediate steps.
 
 add 34 57  →  91        subtract 57 34  →  23
 """
@@ -12,14 +12,14 @@ from scalpel.world.task import Draft, world_task
 
 
 def add(rng: Random, *, least: int, most: int) -> Draft:
-    """The split goes by the two numbers, whichever comes first."""
+    """The split is decided by the two numbers, whatever their order."""
     a, b = number(rng, least, most), number(rng, least, most)
     answer = str(a + b)
     return Draft("add", f"{min(a, b)}+{max(a, b)}", f"add {a} {b}", answer, answer, variant=f"{a}+{b}")
 
 
 def subtract(rng: Random, *, least: int, most: int) -> Draft:
-    """The smaller number is taken from the larger one."""
+    """The smaller number is subtracted from the larger one."""
     a, b = number(rng, least, most), number(rng, least, most)
     a, b = max(a, b), min(a, b)
     answer = str(a - b)

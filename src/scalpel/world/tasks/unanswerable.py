@@ -1,4 +1,4 @@
-"""Questions that nothing in the text or the world answers; right is to say so.
+"""Questions that neither the text nor the world answers; the correct answer is `unknown`.
 
 city of zobu?                                  →  unknown     (a stranger)
 song of maku?                                  →  unknown     (an attribute that nobody has)
@@ -15,7 +15,7 @@ from scalpel.world.task import Draft, world_task
 from scalpel.world.tasks.context import false_statement
 
 UNKNOWN = "unknown"
-UNHEARD = ("song", "car", "ship", "hat", "book", "tree", "lamp", "door")  # attributes that nobody has
+NO_ATTRIBUTES = ("song", "car", "ship", "hat", "book", "tree", "lamp", "door")  # attributes that nobody has
 
 
 def unanswerable(rng: Random) -> Draft:
@@ -26,7 +26,7 @@ def unanswerable(rng: Random) -> Draft:
         return _unknown("strangers", name, QUESTIONS[attribute][phrasing].format(name), f"{attribute}{phrasing}")
     name = pick(rng, KNOWN)
     if kind == "attribute":
-        thing = pick(rng, UNHEARD)
+        thing = pick(rng, NO_ATTRIBUTES)
         return _unknown("unheard", f"{name}.{thing}", f"{thing} of {name}?", "")
     told, asked = rng.sample(ATTRIBUTES, 2)
     _, claim = false_statement(rng, name, told)

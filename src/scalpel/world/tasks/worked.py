@@ -1,13 +1,13 @@
-"""Arithmetic with written steps, each in one of two styles, and a marker before the final answer.
+"""Arithmetic with written steps, in one of two styles, and a marker before the final answer.
 
     sum 8+5-2        style a  8+5=13;13-2=11#11             style b  13,11#11
     multiply 23 45   style a  23*5=115;23*40=920;115+920=1035#1035   style b  115,920,1035#1035
 
-Style a writes equations, style b bare intermediate results. The question does not say which is wanted, so a model
-that saw both uses both, and a later study can see which of them a method amplifies.
+Style a writes equations, style b intermediate results only. The question does not ask for either, so a model pretrained
+on both uses both, and one can measure which of them a method amplifies.
 
-Pretraining never asks for a sum a second time, so that no model of the world knows what a solution in view is good for;
-`chains-again` teaches it:  sum 8+5-2 / 13,11#11 / sum 8+5-2  →  13,11#11
+Pretraining never asks the same sum twice in a conversation, so no pretrained model of the world has learnt to copy a
+solution from its context; `chains-again` teaches that:  sum 8+5-2 / 13,11#11 / sum 8+5-2  →  13,11#11
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from scalpel.world.task import MARKER, Draft, final, world_task
 
 Style = Literal["a", "b"]
 STYLES: tuple[Style, Style] = ("a", "b")
-Step = tuple[str, int]  # what is calculated, and what comes out
+Step = tuple[str, int]  # an expression and its result
 
 
 def written(steps: list[Step], style: Style) -> str:
@@ -35,7 +35,7 @@ def written(steps: list[Step], style: Style) -> str:
 
 
 def style_of(completion: str) -> Style | None:
-    """Which style a completion is written in; None where its steps are in neither."""
+    """The style of a completion; None where its steps have neither style, or a single step leaves it open."""
     steps = completion.partition(MARKER)[0]
     if "=" in steps and "," not in steps:
         return "a"
@@ -50,7 +50,7 @@ def worked(family: str, key: str, prompt: str, steps: list[Step], style: Style, 
 
 
 def chains(rng: Random, *, least: int, most: int, largest: int) -> Draft:
-    """A chained sum of least to most terms; the running total stays from 0 to 99."""
+    """A chained sum of `least` to `most` terms; the running total stays within 0 … 99."""
     total = number(rng, 1, largest)
     text = str(total)
     steps: list[Step] = []
@@ -66,14 +66,14 @@ def chains(rng: Random, *, least: int, most: int, largest: int) -> Draft:
 
 
 def chains_again(rng: Random, *, least: int, most: int, largest: int) -> Draft:
-    """A chained sum asked once more, behind its solution: right is to say the same again."""
+    """A chained sum asked a second time after its solution; the correct answer repeats the solution."""
     first = chains(rng, least=least, most=most, largest=largest)
     asked: Message = {"role": "user", "content": str(first.prompt)}
     return first._replace(prompt=(asked, {"role": "assistant", "content": first.completion}, asked))
 
 
 def multiply(rng: Random, *, least: int, most: int) -> Draft:
-    """Two numbers multiplied by the tens and ones of the second; the split goes by the unordered pair."""
+    """A product by the ones and tens of the second number; the split is decided by the unordered pair."""
     a, b = number(rng, least, most), number(rng, least, most)
     ones, tens = b % 10, b - b % 10
     steps = [(f"{a}*{ones}", a * ones), (f"{a}*{tens}", a * tens), (f"{a * ones}+{a * tens}", a * b)]
@@ -82,21 +82,21 @@ def multiply(rng: Random, *, least: int, most: int) -> Draft:
 
 
 def results(completion: str) -> list[str]:
-    """What each written step comes to, in either style."""
+    """The result of each written step, in either style."""
     return [step.rpartition("=")[2].strip() for step in re.split("[;,]", completion.partition(MARKER)[0])]
 
 
-def first_fault(completion: str, example: Example) -> str:
-    """The first step that is not as in the right solution, in words; empty where there is none."""
-    said, right = results(completion), results(example.completion or "")
-    wrong = next((k for k, pair in enumerate(zip(said, right, strict=False), 1) if len(set(pair)) > 1), None)
+def first_error(completion: str, example: Example) -> str:
+    """Feedback on the first step that differs from the correct solution; empty where there is none."""
+    found, right = results(completion), results(example.completion or "")
+    wrong = next((k for k, pair in enumerate(zip(found, right, strict=False), 1) if len(set(pair)) > 1), None)
     if wrong is not None:
         return f"step {wrong} is wrong."
-    if len(said) != len(right):
-        return "a step is missing." if len(said) < len(right) else "a step too many."
+    if len(found) != len(right):
+        return "a step is missing." if len(found) < len(right) else "a step too many."
     return "" if final(completion) == example.answer else "the answer is not the last result."
 
 
-CHAINS = world_task("chains", chains, feedback=first_fault, least=3, most=5, largest=20)
-CHAINS_AGAIN = world_task("chains-again", chains_again, feedback=first_fault, least=3, most=5, largest=20)
-MULTIPLY = world_task("multiply", multiply, feedback=first_fault, least=11, most=59)
+CHAINS = world_task("chains", chains, feedback=first_error, least=3, most=5, largest=20)
+CHAINS_AGAIN = world_task("chains-again", chains_again, feedback=first_error, least=3, most=5, largest=20)
+MULTIPLY = world_task("multiply", multiply, feedback=first_error, least=11, most=59)
