@@ -95,8 +95,8 @@ def test_empty_answers_and_pairs_of_one_text_are_said(caplog: pytest.LogCaptureF
     rows += [{"prompt": "c", "chosen": "x", "rejected": "x"}]
     with caplog.at_level(logging.INFO, "scalpel"):
         fresh.survey([Example(**row, where=f"x:{i}") for i, row in enumerate(rows, 1)])  # type: ignore[arg-type]
-    assert "2 rows have an empty answer, of which only the end is trained (first: x:1)" in caplog.text
-    assert "1 pairs have the same text as chosen and as rejected" in caplog.text and "x:3" in caplog.text
+    assert "2 rows have an empty answer, of which only the stop token is trained (first: x:1)" in caplog.text
+    assert "1 pairs have equal chosen and rejected texts" in caplog.text and "x:3" in caplog.text
 
 
 @pytest.mark.parametrize("label", [3, "spam", 0, 0.5, [1, 2]])

@@ -34,8 +34,8 @@ def test_shares_of_unread_and_cut_off_answers_stand_in_the_table_where_there_are
 
 
 def test_the_date_that_a_template_writes_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
-    chat_template.opened.cache_clear()
+    chat_template.fixed_time.cache_clear()
     template = chat_template.compiled("{{ strftime_now('%Y') }}")
     with caplog.at_level(logging.INFO, "scalpel"):
         years = {template.render() for _ in range(3)}
-    assert len(years) == 1 and caplog.text.count("is held at") == 1
+    assert len(years) == 1 and caplog.text.count("it is fixed at") == 1

@@ -9,7 +9,7 @@ import pytest
 from scalpel import tasks
 from scalpel.config.recipe import parse
 from scalpel.config.row_shares import share_out, uses
-from scalpel.data.example import asked
+from scalpel.data.example import items_of
 from scalpel.evaluation import make_probes
 
 
@@ -46,7 +46,7 @@ def test_what_one_role_asks_is_used_whole() -> None:
     assert shares(recipe(probes=[probe("b.jsonl")])) == [{"train": 1.0}, {"test": 1.0}]
     made = parse(recipe(probes=[probe("b.jsonl")]))
     task = tasks.make(made.task)
-    assert len(asked(task, "train", made.data.items, 0, 1024)) == 200
+    assert len(items_of(task, "train", made.data.items, 0, 1024)) == 200
     (ready,) = make_probes(made.measure.probes, "", tasks.make)
     assert len(ready.items()) == 200  # type: ignore[attr-defined]
 
@@ -139,4 +139,4 @@ def test_tables_that_are_none_are_left_for_others_to_refuse(odd: dict[str, Any])
 def test_tasks_that_make_their_items_keep_a_number() -> None:
     made = parse({"model": "m", "task": {"name": "world/sort"}, "train": {"method": "sft"}})
     assert "shares" not in made.task and made.data.items is None
-    assert len(asked(tasks.make(made.task), "train", made.data.items, 0, 24)) == 24
+    assert len(items_of(tasks.make(made.task), "train", made.data.items, 0, 24)) == 24

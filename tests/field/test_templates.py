@@ -15,7 +15,7 @@ import tiny
 from families import FAMILIES, Family
 from scalpel import tasks
 from scalpel.data import chat_template
-from scalpel.data.example import Example, Turns, like
+from scalpel.data.example import Example, Turns, with_arguments_of
 from scalpel.data.tokenized import Tokenized
 from scalpel.data.tokenizer import Tokens
 
@@ -58,7 +58,7 @@ def checked(tokens: Tokens, messages: tuple, turns: int = 1) -> list[str]:
     rows = tokens.demonstrations(Example(messages=messages))
     whole = [(tuple(r.ids[:n]), r.ids[n:]) for r in rows for n in range(len(r)) if r.train[n] and not r.train[n - 1]]
     spoken = [i for i, m in enumerate(messages) if m["role"] == "assistant" and m.get("weight", 1)]
-    asked = [tuple(tokens.prompt(like(messages, messages[:i]))) for i in spoken]
+    asked = [tuple(tokens.prompt(with_arguments_of(messages, messages[:i]))) for i in spoken]
     assert [before for before, _ in whole] == asked and len(asked) == turns
     texts = []
     for row in rows:
@@ -102,7 +102,7 @@ def test_a_thought_is_trained_or_refused(name: str) -> None:
         assert "the coast" in text and "</think>" in text and text.index("the coast") < text.index(SAID)
         assert text.count("</think>") == 1
     else:
-        with pytest.raises(ValueError, match="closed one"):
+        with pytest.raises(ValueError, match="closed reasoning block"):
             tokens.demonstrations(Example(messages=(*ASKED, answer(THOUGHT))))
     field = (*ASKED, answer(SAID, reasoning_content="the coast"))
     if family.fields:
@@ -152,7 +152,7 @@ def test_a_message_of_weight_0_is_context_only() -> None:
 
 def test_a_template_that_renders_itself_otherwise_each_time_is_refused_with_both_texts() -> None:
     dice = "{{ range(99999) | random }}" + tiny.CHAT
-    with pytest.raises(ValueError, match=r"(?s)a.jsonl:3: .*generating: .*training: .*model.chat_template"):
+    with pytest.raises(ValueError, match=r"(?s)a.jsonl:3: .*generation: .*training: .*model.chat_template"):
         Tokens(tiny.tokenizer(dice)).demonstration(Example(prompt=ASKED, completion=SAID, where="a.jsonl:3"))
 
 
@@ -168,7 +168,7 @@ def test_what_is_not_used_or_not_shown_is_named_once_with_its_number(caplog: pyt
     said = [record.getMessage() for record in caplog.records]
     for key in ("name", "tools", "chat_template_kwargs.mood"):
         assert said.count(f"3 rows have {key}, which the chat template doesn't use (first: f:0)") == 1
-    assert sum("3 answers lose white space to the chat template" in text for text in said) == 1
+    assert sum("strips or changes white space of 3 answers" in text for text in said) == 1
 
 
 @pytest.mark.parametrize(
@@ -216,7 +216,7 @@ def test_a_template_and_its_arguments_are_saved_with_the_tokenizer(tmp_path: Pat
     tokens.tokenizer.save_pretrained(tmp_path / "saved")
     again = Tokens(type(tokens.tokenizer).from_pretrained(tmp_path / "saved"))
     assert again.prompt(ASKED) == tokens.prompt(ASKED) and again.stop_ids == tokens.stop_ids
-    with pytest.raises(ValueError, match="sets quiet, which the chat template never asks for"):
+    with pytest.raises(ValueError, match="sets quiet, which the chat template never reads"):
         plain.templated(None, {"quiet": True})
     with pytest.raises(ValueError, match="names no file"):
         plain.templated(str(tmp_path / "other.jinja"))

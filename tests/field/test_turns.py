@@ -96,7 +96,7 @@ def test_a_context_that_moves_is_that_of_generation_and_said(caplog: pytest.LogC
         (row,) = tokens.demonstrations(Example(messages=talk))
     whole = "<s>[INST]Be brief.\n\nCapital of Peru?[/INST]Lima.</s>"
     assert tokens.tokenizer.decode(row.ids) == whole and row.trained == 6
-    assert "1 answers stand behind another context" in caplog.text
+    assert "1 answers have another context" in caplog.text
 
 
 def test_stops_inside_an_answer_and_foreign_thoughts_are_said(caplog: pytest.LogCaptureFixture) -> None:
@@ -109,7 +109,7 @@ def test_stops_inside_an_answer_and_foreign_thoughts_are_said(caplog: pytest.Log
         )
         trained(tokens_of(marked, ML, "<|im_end|>"), ASKED, said(THOUGHT))
     assert "1 answers have the stop token '<|im_end|>' in their middle" in caplog.text
-    assert "1 answers have thoughts that end with </think>" in caplog.text
+    assert "1 answers have reasoning that ends with </think>" in caplog.text
 
 
 def test_a_generation_prompt_that_is_always_written_is_no_stop_and_one_that_never_is_is_said(
@@ -121,7 +121,7 @@ def test_a_generation_prompt_that_is_always_written_is_no_stop_and_one_that_neve
     assert trained(always, ASKED, said("Lima.")) == "\nLima.<|im_end|>"
     with caplog.at_level("INFO", "scalpel"):
         assert trained(tokens_of(turns, ML), ASKED, said("Lima.")) == "<|im_start|>assistant\nLima.<|im_end|>"
-    assert caplog.text.count("begin with what opens a turn") == 1
+    assert caplog.text.count("begin with the header of a turn") == 1
 
 
 def test_of_several_named_templates_the_default_is_taken_or_one_asked_for() -> None:
@@ -129,7 +129,7 @@ def test_of_several_named_templates_the_default_is_taken_or_one_asked_for() -> N
     alone = Tokens(tiny.tokenizer({"chat": one}, additional_special_tokens=list(ML)))  # type: ignore[arg-type]
     assert alone.render((ASKED,)) == "<|im_start|>user\nCapital of Peru?<|im_end|>\n"
     two = Tokens(tiny.tokenizer({"a": one, "b": other}, additional_special_tokens=list(ML)))  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="templates a, b and none that is called default"):
+    with pytest.raises(ValueError, match="templates a, b and none with the name default"):
         two.prompt((ASKED,))
     assert two.completion("x", "y")
 
@@ -145,7 +145,7 @@ def test_white_space_that_control_tokens_take_is_kept_or_said(caplog: pytest.Log
     assert trained(tokens, ASKED, said("    x = 1")) == "    x = 1<|fin|>"
     with caplog.at_level("INFO", "scalpel"):
         tokens.survey([Example(messages=(ASKED, said("x\n")), where="f:1")])
-    assert "1 answers lose white space to the tokenizer (first: f:1)" in caplog.text
+    assert "1 answers lose white space in the tokenizer (first: f:1)" in caplog.text
 
 
 def test_characters_that_a_tokenizer_changes_or_does_not_know_are_said(caplog: pytest.LogCaptureFixture) -> None:
@@ -158,8 +158,8 @@ def test_characters_that_a_tokenizer_changes_or_does_not_know_are_said(caplog: p
     with caplog.at_level("INFO", "scalpel"):
         Tokens(lower).survey([Example(messages=(ASKED, said("Lima")), where="f:1")])
         Tokens(letters).survey([Example(prompt="axb", completion="c", where="g:1")])
-    assert "1 answers come back otherwise from the tokenizer (first: f:1)" in caplog.text
-    assert "1 prompts have characters that the tokenizer doesn't know (first: g:1)" in caplog.text
+    assert "1 answers differ from their text after encoding and decoding (first: f:1)" in caplog.text
+    assert "1 prompts have characters that the tokenizer lacks (first: g:1)" in caplog.text
 
 
 def spoken(tokens: Tokens, text: str) -> str:
@@ -198,4 +198,4 @@ def test_rendered_text_has_one_beginning_and_one_end(caplog: pytest.LogCaptureFi
         for asked, answer in (("<s>ab", "c</s>"), ("", "<s>abc</s>"), ("ab", "c")):
             row = tokens.demonstration(Example(prompt=asked, completion=answer))
             assert tokens.tokenizer.decode(row.ids) == "<s>abc</s>" and row.train[-1]
-    assert caplog.text.count("which the tokenizer puts there as well") == 1
+    assert caplog.text.count("which the tokenizer adds as well") == 1

@@ -12,7 +12,7 @@ from scalpel.batch import DEMONSTRATION, ENVIRONMENT, POLICY, Batch
 from scalpel.config.plan import assemble
 from scalpel.config.recipe import parse
 from scalpel.data.example import Example
-from scalpel.data.prompts import asked_again, behind, seen_before
+from scalpel.data.prompts import asked_again, seen_before, with_prefix
 from scalpel.data.tokenizer import Tokens
 from scalpel.data.trajectory import Trajectory, completion
 from scalpel.part import bind
@@ -21,7 +21,7 @@ from scalpel.sources.context import SourceContext
 from scalpel.sources.interventions import ASK
 from scalpel.sources.steps import cuts, spaced
 from scalpel.world.task import final
-from scalpel.world.tasks.worked import CHAINS, first_fault
+from scalpel.world.tasks.worked import CHAINS, first_error
 from scalpel.world.vocabulary import tokenizer
 
 SUM = Example("sum 1+2+3>", "1+2=3;3+3=6#6", "6", id="sum")
@@ -36,7 +36,7 @@ def policy() -> material.Engine:
 
 
 def scripted(speak: Speak, *examples: Example, asked: list[str] | None = None, **changes: Any) -> SourceContext:
-    """A draw whose policy answers as `speak` says; right is what ends in the answer, and first_fault has the words."""
+    """A draw whose policy answers as `speak` says; right is what ends in the answer, and first_error has the words."""
     tokens = policy().tokens
 
     def said(prompt: list[int], text: str) -> Trajectory:
@@ -51,7 +51,7 @@ def scripted(speak: Speak, *examples: Example, asked: list[str] | None = None, *
 
     def judged(example: Example, sample: Trajectory) -> SampleRewards:
         text = tokens.text(sample.ids)
-        return SampleRewards([float(final(text) == example.answer)], first_fault(text, example))
+        return SampleRewards([float(final(text) == example.answer)], first_error(text, example))
 
     def reward(examples, samples):
         return [[judged(e, s) for s in group] for e, group in zip(examples, samples, strict=True)]
@@ -77,12 +77,12 @@ def test_the_world_names_the_first_wrong_step_in_either_style():
     a = replace(SUM, completion="8+5=13;13-2=11#11", answer="11")
     b = replace(a, completion="13,11#11")
     for example in (a, b):
-        assert first_fault("8+5=13;13-2=11#11", example) == first_fault("13,11#11", example) == ""
-        assert first_fault("8+5=14;14-2=12#12", example) == "step 1 is wrong."
-        assert first_fault("13,12#12", example) == "step 2 is wrong."
-        assert first_fault("13#13", example) == "a step is missing."
-        assert first_fault("13,11,9#9", example) == "a step too many."
-        assert first_fault("13,11#12", example) == "the answer is not the last result."
+        assert first_error("8+5=13;13-2=11#11", example) == first_error("13,11#11", example) == ""
+        assert first_error("8+5=14;14-2=12#12", example) == "step 1 is wrong."
+        assert first_error("13,12#12", example) == "step 2 is wrong."
+        assert first_error("13#13", example) == "a step is missing."
+        assert first_error("13,11,9#9", example) == "a step too many."
+        assert first_error("13,11#12", example) == "the answer is not the last result."
 
 
 def test_every_demonstration_of_the_world_is_without_fault_at_any_difficulty():
@@ -101,8 +101,8 @@ def test_marks_are_the_rewards_with_words_beside_them():
 
 def test_words_go_before_what_is_asked_last_and_turns_behind_it():
     system = {"role": "system", "content": "be kind"}
-    assert behind("good. ", "ab") == "good. ab"
-    assert behind("good. ", (system, *ASKED))[1]["content"] == "good. sum 1+2+3"
+    assert with_prefix("good. ", "ab") == "good. ab"
+    assert with_prefix("good. ", (system, *ASKED))[1]["content"] == "good. sum 1+2+3"
     assert asked_again("q>", "a", "again") == "q>a\nagain\n"
     assert [m["content"] for m in asked_again(ASKED, "7", "again")] == ["sum 1+2+3", "7", "again"]
     assert seen_before("q>", "a") == "q>a\nq>"

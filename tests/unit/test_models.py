@@ -140,7 +140,7 @@ def test_a_missing_chat_template_is_told_when_messages_come(folder: Path) -> Non
     (folder / "chat_template.jinja").unlink()
     _, tokens = load(folder)
     assert tokens.prompt("plain")
-    with pytest.raises(ValueError, match="no chat template: take the instruction-tuned version"):
+    with pytest.raises(ValueError, match="no chat template: use the instruction-tuned version"):
         tokens.prompt(QUESTION)
 
 

@@ -159,11 +159,11 @@ def test_answers_that_a_tokenizer_changes_are_named(caplog: pytest.LogCaptureFix
     made._tokenizer.normalizer = __import__("tokenizers").normalizers.Replace("two", "2")
     with caplog.at_level("INFO", "scalpel"):
         Tokens(made).survey([Example(prompt="one", completion=said, where=f"a:{said}") for said in ("two", "three")])
-    assert "1 answers come back otherwise from the tokenizer (first: a:two)" in caplog.text
+    assert "1 answers differ from their text after encoding and decoding (first: a:two)" in caplog.text
 
 
 def test_templates_that_render_training_otherwise_are_refused_with_both_texts() -> None:
-    with pytest.raises(ValueError, match=r"(?s)d.csv:7: .*differently when training.*generating: .*bot.*training:"):
+    with pytest.raises(ValueError, match=r"(?s)d.csv:7: .*differently for training.*generation: .*bot.*training:"):
         Tokens(tiny.tokenizer(UNLIKE), [5]).demonstration(Example(prompt=USER, completion="ho", where="d.csv:7"))
 
 

@@ -1,1 +1,1 @@
-"""Rows as examples, and examples as tokens: chat templates, the tokenizer, sequences with the trained tokens marked."""
+"""Data rows as examples, and examples as token sequences with a loss mask: chat templates and the tokenizer."""

@@ -1,8 +1,8 @@
-"""Channels: what an assistant says in parts with headers, as gpt-oss does, read as a thought and an answer.
+"""Channels: assistant turns made of parts with headers, as in gpt-oss, decoded to a reasoning block and an answer.
 
-Such a part is a header, `<|message|>` and a content up to the next control token:
-`<|channel|>analysis<|message|>…<|end|><|start|>assistant<|channel|>final<|message|>…`. Without their control tokens,
-headers and contents would run together, and no answer would be right.
+A part is a header, `<|message|>` and a content up to the next control token:
+`<|channel|>analysis<|message|>…<|end|><|start|>assistant<|channel|>final<|message|>…`. If the control tokens were only
+dropped, headers and contents would run together, and verifiers would read no answer correctly.
 """
 
 from __future__ import annotations
@@ -16,19 +16,20 @@ ANSWER = re.compile(r"(?:\A|\s|assistant)(?:final|to=user)?\Z")
 
 
 def read(ids: Sequence[int], message: int, control: Collection[int], decode: Callable[[Sequence[int]], str]) -> str:
-    """The text: thoughts in `<think>…</think>`, answers as they are, and all else behind its header."""
+    """The decoded text: reasoning in `<think>…</think>`, answers unchanged, and other parts after their header. A part
+    that was cut off has no closing tag."""
     text = ""
     for header, content, ended in parts(ids, message, control):
-        head, said = decode(header), decode(content)
+        head, body = decode(header), decode(content)
         if THOUGHT.search(head.strip()):
-            text += f"<think>\n{said}" + ("\n</think>\n\n" if ended else "")
+            text += f"<think>\n{body}" + ("\n</think>\n\n" if ended else "")
         else:
-            text += said if ANSWER.search(head.strip()) else head + said
+            text += body if ANSWER.search(head.strip()) else head + body
     return text
 
 
 def parts(ids: Sequence[int], message: int, control: Collection[int]) -> list[tuple[list[int], list[int], bool]]:
-    """(header, content, whether it has ended) of each part."""
+    """(header, content, whether a control token ends it) of each part."""
     found: list[tuple[list[int], list[int], bool]] = []
     header: list[int] = []
     content: list[int] | None = None

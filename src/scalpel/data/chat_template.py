@@ -1,15 +1,14 @@
-"""A chat template, rendered within limits.
+"""Rendering of chat templates, with limits on time and size.
 
-Templates come with models from anywhere. They run in the sandbox of transformers, which keeps them from doing anything
-but writing text, and it is its environment that is used here; but a sandbox lets a loop go on for ever. A signal would
-interrupt the main thread only, and a thread that is stopped from outside may be stopped anywhere, so the limit is built
-in: when a template is compiled, each loop, macro and block gets a call at its beginning that looks at the clock of its
-own thread, and products, powers and joined texts are refused beyond a size before they are made. What a template does
-without a loop is bounded by the size of what it is given. So a rendering ends by itself, in any thread, in `SECONDS` of
-computing at most; nothing has to be killed.
+Templates are untrusted code that comes with a model. They run in the sandboxed Jinja environment of transformers, which
+restricts them to producing text; but a sandbox doesn't stop an endless loop. A signal would interrupt the main thread
+only, and killing a thread from outside can leave shared state inconsistent. So the limit is compiled in: each loop,
+macro and block gets a call at its beginning that checks the CPU time of its thread, and products, powers and
+concatenations are refused above a size before they are computed. Code without a loop is bounded by the size of its
+input. So a rendering ends by itself, in any thread, after at most `SECONDS` of CPU time.
 
-The time that a template may ask for (`strftime_now`) is that at which it was first asked for, so that a conversation is
-rendered alike for training and for generation, over midnight too.
+The time that a template may ask for (`strftime_now`) is fixed at the first request, so that training and generation
+render a conversation identically, also past midnight.
 """
 
 from __future__ import annotations
@@ -32,35 +31,35 @@ from scalpel.runs.files import nearest
 
 log = logging.getLogger("scalpel")
 
-SECONDS = 10.0  # of computing, a rendering
-LARGE = 50_000_000  # characters or entries
-POWER = 10_000  # bits of a power
-OFTEN = 200  # turns of a loop, or pieces of text, between two looks at the clock
-LONG = 100_000  # characters or entries, of which each takes a look of its own
-TURN, JOIN = "scalpel_turn", "scalpel_join"  # by which a compiled template calls back
+SECONDS = 10.0  # CPU time of one rendering
+LARGE = 50_000_000  # characters or entries of a value
+POWER = 10_000  # bits of the result of a power
+OFTEN = 200  # iterations, or pieces of text, between two checks of the clock
+LONG = 100_000  # characters or entries above which a value gets a check of its own
+TURN, JOIN = "scalpel_turn", "scalpel_join"  # names under which a compiled template calls the functions below
 
 LIMIT = threading.local()
 
 
 class TemplateLimit(Exception):
-    """A template that takes too long, or too much."""
+    """A template exceeded its limit on time or size."""
 
 
 def render(source: str, messages: Sequence[Mapping[str, Any]], **variables: Any) -> str:
-    """The template's text for these messages; ValueError, in words, where it can't be had."""
+    """The template's text for these messages; ValueError where the template is invalid, raises or exceeds a limit."""
     LIMIT.until, LIMIT.turns = thread_time() + SECONDS, 0
     try:
-        written: list[str] = []
+        pieces: list[str] = []
         size = 0
         for piece in compiled(source).generate(messages=messages, **variables):
-            written.append(piece)
+            pieces.append(piece)
             size += len(piece)
             bounded(size, "its text")
-        return "".join(written)
+        return "".join(pieces)
     except TemplateSyntaxError as error:
         raise ValueError(f"the chat template is no valid Jinja: line {error.lineno}: {error.message}") from error
     except TemplateLimit as error:
-        raise ValueError(f"the chat template {error}: it can't be meant; take another (model.chat_template)") from error
+        raise ValueError(f"the chat template {error}: use another one (model.chat_template)") from error
     except TemplateError as error:
         roles = ", ".join(str(m.get("role")) for m in messages)
         raise ValueError(f"the chat template refuses a conversation of roles {roles}: {error}") from error
@@ -92,9 +91,9 @@ def compiled(source: str) -> Template:
 
 @cache
 def environment() -> Environment:
-    """That of transformers, with the limits built in."""
+    """The Jinja environment of transformers, with the limits compiled in."""
     made: Any = _compile_jinja_template("").environment.overlay()
-    made.globals = {**made.globals, TURN: turn, JOIN: joined, "strftime_now": lambda form: opened().strftime(form)}
+    made.globals = {**made.globals, TURN: turn, JOIN: joined, "strftime_now": lambda form: fixed_time().strftime(form)}
     made._parse = partial(guarded, made)
     made.intercepted_binops = frozenset({"*", "**", "+"})
     made.binop_table = {**made.binop_table, "*": product, "**": power, "+": added}
@@ -107,18 +106,18 @@ def guarded(made: Environment, source: str, name: str | None, filename: str | No
 
 
 class Guard(NodeTransformer):
-    """Puts the calls back into a template."""
+    """Inserts the calls that check the limits into the syntax tree of a template."""
 
     def __init__(self, environment: Environment) -> None:
         self.environment = environment
 
-    def begun(self, node: Any) -> nodes.Node:
+    def with_check(self, node: Any) -> nodes.Node:
         self.generic_visit(node)
         call = nodes.ExprStmt(self.called(TURN, [], node.lineno), lineno=node.lineno, environment=self.environment)
         node.body.insert(0, call)
         return node  # type: ignore[no-any-return]
 
-    visit_For = visit_Macro = visit_CallBlock = begun
+    visit_For = visit_Macro = visit_CallBlock = with_check
 
     def visit_Concat(self, node: nodes.Concat) -> nodes.Node:
         self.generic_visit(node)
@@ -130,17 +129,18 @@ class Guard(NodeTransformer):
 
 
 @cache
-def opened() -> datetime:
-    """The time that templates are given, said once, since another process gives another."""
+def fixed_time() -> datetime:
+    """The time that templates get, logged once, since another process renders another one."""
     now = datetime.now()
     log.info(
-        "the chat template writes the date or time: it is held at %s until this command ends", f"{now:%Y-%m-%d %H:%M}"
+        "the chat template writes the date or time: it is fixed at %s until this command ends",
+        f"{now:%Y-%m-%d %H:%M}",
     )
     return now
 
 
 def turn() -> str:
-    """Called at each turn of a loop, and where a macro begins."""
+    """Called at each iteration of a loop, and at the beginning of a macro."""
     LIMIT.turns += 1
     if LIMIT.turns % OFTEN == 0 and thread_time() > LIMIT.until:
         raise TemplateLimit(f"takes more than {SECONDS:g} s for one conversation")
@@ -150,7 +150,7 @@ def turn() -> str:
 def bounded(size: int, what: str) -> None:
     if size > LARGE:
         raise TemplateLimit(f"makes {what} larger than {LARGE:,}")
-    LIMIT.turns += 1  # the clock was two fifths of the time of a rendering when each piece looked at it
+    LIMIT.turns += 1  # reading the clock for each piece took two fifths of the time of a rendering
     if (size > LONG or LIMIT.turns % OFTEN == 0) and thread_time() > LIMIT.until:
         raise TemplateLimit(f"takes more than {SECONDS:g} s for one conversation")
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from scalpel.data.example import Prompt, like
-from scalpel.data.tokenized import Tokenized, laid
+from scalpel.data.example import Prompt, with_arguments_of
+from scalpel.data.tokenized import Tokenized, joined
 from scalpel.data.tokenizer import Tokens
 
 
@@ -14,8 +14,8 @@ def closed(tokens: Tokens, prompt: Prompt, completion: str) -> Tokenized:
     if isinstance(prompt, str):
         ids = [*tokens.prompt(prompt), *tokens.completion(completion, prompt)]
     else:
-        ids = tokens.encode(tokens.render(like(prompt, (*prompt, {"role": "assistant", "content": completion}))))
-    return laid([(ids[:-1], False), (ids[-1:], True)])
+        ids = tokens.encode(tokens.render(with_arguments_of(prompt, (*prompt, {"role": "assistant", "content": completion}))))
+    return joined([(ids[:-1], False), (ids[-1:], True)])
 
 
 def last_ids(tokens: Tokens) -> set[int]:

@@ -1,4 +1,4 @@
-"""Example: what one row of a data set becomes, in the column names that TRL users know."""
+"""Example: one row of a data set, with the column names that TRL uses."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, Self
 
-# {"role": …, "content": text} and whatever else the template may know: tool_calls, reasoning_content, name, weight, …
+# {"role": …, "content": text} and any other key that a template may read: tool_calls, reasoning_content, name, weight,
+# …
 Message = Mapping[str, Any]
 Prompt = str | tuple[Message, ...]  # plain text, or chat messages that the model's template renders
 Split = Literal["train", "tune", "keep", "test"]
@@ -16,7 +17,7 @@ SPLITS: tuple[Split, ...] = ("train", "tune", "keep", "test")
 
 
 class Turns(tuple[Message, ...]):
-    """Messages with what the chat template gets beside them: schemas of tools, and arguments of its own."""
+    """Messages together with the tool schemas and the keyword arguments that the chat template gets."""
 
     tools: tuple[Mapping[str, Any], ...]
     options: Mapping[str, Any]
@@ -32,27 +33,28 @@ class Turns(tuple[Message, ...]):
         return made
 
 
-def beside(prompt: object) -> tuple[tuple[Mapping[str, Any], ...], Mapping[str, Any]]:
-    """The tools and the template's arguments that come with a prompt; none with a plain one."""
+def template_arguments(prompt: object) -> tuple[tuple[Mapping[str, Any], ...], Mapping[str, Any]]:
+    """The tools and the template's keyword arguments that belong to a prompt; empty for a prompt without any."""
     return (prompt.tools, prompt.options) if isinstance(prompt, Turns) else ((), {})
 
 
-def like(prompt: object, messages: Iterable[Message]) -> tuple[Message, ...]:
-    """Other messages with the tools and arguments of this prompt."""
-    tools, options = beside(prompt)
+def with_arguments_of(prompt: object, messages: Iterable[Message]) -> tuple[Message, ...]:
+    """Other messages with the tools and the template's keyword arguments of this prompt. Plain tuples lose them, so any
+    function that builds a new prompt from an old one must go through this."""
+    tools, options = template_arguments(prompt)
     return Turns(messages, tools, options) if tools or options else tuple(messages)
 
 
 @dataclass(frozen=True)
 class Example:
-    """One item.
+    """One item of a data set or task.
 
-    A prompt as text is fed as it stands; a prompt as messages goes through the chat template.
-    `completion` is a demonstration, `chosen`/`rejected` a preference pair, `label` an unpaired
-    verdict on `completion`, `answer` what a verifier compares with. `messages` is a whole
-    conversation of which every assistant turn is trained, but those of `weight` 0. `tools` are the
-    schemas that the template gets; messages carry them along (`Turns`). `columns` holds all other
-    columns of the row; they reach reward functions by name.
+    A prompt as text is tokenised without a chat template; a prompt as messages goes through the chat template.
+    `completion` is a demonstration, `chosen`/`rejected` a preference pair, `label` an unpaired preference for or
+    against `completion`, `answer` the reference answer that a verifier compares with. `messages` is a whole
+    conversation of which every assistant turn is trained, except those of `weight` 0. `tools` are the schemas that the
+    template gets; messages hold them too (`Turns`). `columns` holds all other columns of the row; reward functions get
+    them by name.
     """
 
     prompt: Prompt = ""
@@ -65,29 +67,29 @@ class Example:
     tools: tuple[Mapping[str, Any], ...] = ()
     id: str = ""  # stable and unique within a task: the ledger compares items by it
     columns: Mapping[str, Any] = field(default_factory=dict)
-    where: str = field(default="", compare=False)  # "data.jsonl:17", for what is said about it
+    where: str = field(default="", compare=False)  # "data.jsonl:17", for messages about the row
 
 
 def named(example: Example, otherwise: object = "") -> str:
-    """An example for a message: where it stands, else its id, else what the caller calls it."""
+    """How a message names an example: its file and line, else its id, else what the caller calls it."""
     return example.where or f"example {example.id or otherwise!r}"
 
 
-def asked(task: Task, split: Split, n: int | None, seed: int, otherwise: int) -> Sequence[Example]:
-    """The first n items of a split. Unless n is given, all rows of a data set, and `otherwise` items of a task that
-    makes them as they are asked for."""
+def items_of(task: Task, split: Split, n: int | None, seed: int, otherwise: int) -> Sequence[Example]:
+    """The first n items of a split. Where n is None: all rows of a data set, and `otherwise` items of a task that
+    generates them."""
     size = getattr(task, "size", None)
     return task.examples(split, (size(split) if size else otherwise) if n is None else n, seed)
 
 
 def place(example: Example) -> str:
-    """The row's file and line, or its id; empty where it has neither."""
+    """The row's file and line, or its id; empty if it has neither."""
     return named(example) if example.where or example.id else ""
 
 
 @contextmanager
 def located(where: str) -> Iterator[None]:
-    """Says where a row stands in what is raised about it."""
+    """Prefixes a ValueError with the place of the row, unless its message begins with it already."""
     try:
         yield
     except ValueError as error:
@@ -95,14 +97,14 @@ def located(where: str) -> Iterator[None]:
 
 
 def answered(example: Example) -> tuple[Prompt, str]:
-    """The prompt and the target text: the completion, else the answer; of a conversation the last assistant turn, or
-    its tool calls as JSON. The text is empty where there is none."""
+    """The prompt and the target text: the completion, else the answer; for a conversation its last assistant turn, or
+    that turn's tool calls as JSON. The text is empty where there is none."""
     if example.messages is None:
         return example.prompt, example.completion or example.answer or ""
     last = max((i for i, turn in enumerate(example.messages) if turn["role"] == "assistant"), default=0)
     turn = example.messages[last] if last else {}
-    said = turn.get("content") or (json.dumps(turn["tool_calls"], ensure_ascii=False) if turn.get("tool_calls") else "")
-    return like(example.messages, example.messages[:last]), said
+    text = turn.get("content") or (json.dumps(turn["tool_calls"], ensure_ascii=False) if turn.get("tool_calls") else "")
+    return with_arguments_of(example.messages, example.messages[:last]), text
 
 
 class Task(Protocol):
@@ -111,7 +113,7 @@ class Task(Protocol):
     name: str
 
     def examples(self, split: Split, n: int, seed: int = 0) -> Sequence[Example]:
-        """The first n items of the split; fewer where the task has no more. Splits never meet."""
+        """The first n items of the split, or all of them where it has fewer. Splits are disjoint."""
         ...
 
     def score(self, completion: str, example: Example) -> float:

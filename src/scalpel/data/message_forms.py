@@ -1,4 +1,5 @@
-"""Messages in the forms that chat templates want: thoughts under all names, calls as tables or text, texts as parts."""
+"""Messages in the forms that chat templates expect: reasoning under each of its names, tool-call arguments as tables or
+as JSON text, contents as text or as a list of parts."""
 
 from __future__ import annotations
 
@@ -15,7 +16,8 @@ def without(message: Mapping[str, Any], keys: Collection[str]) -> dict[str, Any]
 
 
 def ready(message: Message) -> dict[str, Any]:
-    """A message as templates know it: a thought under each name that they have for it, no weight, no null content."""
+    """A message as templates expect it: the reasoning under each key that templates read, no weight, no null
+    content."""
     found = {k: v for k, v in message.items() if k != "weight" and v is not None}
     thought = reasoning.reasoning(message)
     named = {"thinking": thought, **found, "reasoning_content": thought} if thought else found
@@ -23,7 +25,7 @@ def ready(message: Message) -> dict[str, Any]:
 
 
 def in_parts(message: Mapping[str, Any]) -> dict[str, Any]:
-    """The message with its content as a list of one text."""
+    """The message with its content as a list of one text part."""
     return {**message, "content": [{"type": "text", "text": message["content"]}]}
 
 
@@ -32,7 +34,7 @@ def arguments(message: Mapping[str, Any]) -> list[Any]:
 
 
 def tabled(message: Mapping[str, Any]) -> bool:
-    """Whether a message has tool calls whose arguments are JSON objects, not text."""
+    """Whether a message has tool calls whose arguments are tables rather than JSON text."""
     return any(isinstance(a, Mapping) for a in arguments(message))
 
 
@@ -55,7 +57,8 @@ def as_json(message: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_messages(messages: Sequence[Message], generate: bool) -> None:
-    """Raises ValueError unless these are messages with role and content that ask for what is wanted."""
+    """Raises ValueError unless these are messages with a role and a content, in an order that the template can render;
+    with `generate` the last one must not be the assistant's."""
     for i, m in enumerate(messages):
         if not (isinstance(m, dict) or hasattr(m, "keys")) or "role" not in m:
             raise ValueError(f"message {i} is {m!r}: a message is a table with 'role' and 'content'")
@@ -68,6 +71,6 @@ def check_messages(messages: Sequence[Message], generate: bool) -> None:
         raise ValueError("a conversation must begin with a user or system message, before the assistant's first")
     if generate and messages[-1]["role"] == "assistant":
         raise ValueError(
-            "what the assistant is to answer ends with an assistant message: put that text into 'completion', or, "
-            "where two messages of the assistant follow each other in a conversation, join them"
+            "a prompt ends with an assistant message, so there is nothing to answer: put that text into 'completion', "
+            "or, where a conversation has two assistant messages in a row, join them"
         )

@@ -1,4 +1,4 @@
-"""What is said once, with the number of rows that it is true of."""
+"""Log messages about rows, each logged once with the number of rows that it applies to."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ log = logging.getLogger("scalpel")
 
 
 class Notes:
-    """Remarks about rows. Each is said at its first row; while rows are surveyed, at the end, with their number.
+    """Remarks about rows. Each is logged at its first row, or at the end of a survey of the data, with their number.
 
-    A remark is a text with {n}, the number of rows, {m}, what they come to, and {first}, where the first one stands.
+    A remark is a text with the fields {n}, the number of rows, {m}, the sum of their amounts, and {first}, the place of
+    the first one.
     """
 
     def __init__(self) -> None:
@@ -22,12 +23,12 @@ class Notes:
         self.first: dict[str, str] = {}
         self.last: dict[str, str] = {}
         self.said: set[str] = set()
-        self.where = ""  # the row that is at hand
+        self.where = ""  # the place of the current row
         self.surveying = False
 
     def add(self, remark: str, amount: int = 0) -> None:
         if self.where and self.last.get(remark) == self.where:
-            return  # a row counts once, however often it is looked at
+            return  # a row counts once, however often it is rendered
         self.last[remark] = self.where
         self.rows[remark] += 1
         self.amounts[remark] += amount
@@ -45,7 +46,7 @@ class Notes:
 
     @contextmanager
     def at(self, where: str) -> Iterator[None]:
-        """Within, remarks are about this row."""
+        """Within it, remarks are counted for this row."""
         before, self.where = self.where, where
         try:
             yield
@@ -54,7 +55,7 @@ class Notes:
 
     @contextmanager
     def survey(self) -> Iterator[None]:
-        """Within, remarks are counted; at the end they are said."""
+        """Within it, remarks are counted; at the end they are logged."""
         self.surveying = True
         try:
             yield

@@ -1,9 +1,9 @@
-"""Text that spells a control token stays text.
+"""Control tokens that are spelt out in data are tokenised as ordinary text.
 
-A tokenizer finds "</s>" or "<|im_end|>" in any text, so data that quotes one would end a turn in its middle. Here each
-such place is broken by a mark before the text is rendered or encoded, and the mark's own tokens are left out
-afterwards. Text without such places is encoded as ever, and what a template writes itself is untouched. Marks of
-thinking that are control tokens are read as such in what the assistant says: there they are meant.
+A tokenizer finds "</s>" or "<|im_end|>" in any text, so data that quotes one would end a turn in its middle. Here a
+mark is inserted into each such place before the text is rendered or encoded, and the mark's own tokens are removed
+afterwards. Text without such places is encoded as usual, and the control tokens of the template itself are unchanged.
+Reasoning delimiters that are control tokens keep their meaning in assistant messages, where they are intended.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-MARK = "\U0010f5a7"  # for private use, and so rare that no tokenizer has joined its bytes with others
+MARK = "\U0010f5a7"  # from a private use area, so rare that no tokenizer has merged its bytes with others
 THINKING = re.compile(r"think|thought|reason|inner_(?:prefix|suffix)|<\|channel>|<channel\|>", re.IGNORECASE)
 UNTOUCHED = ("role", "weight", "type")
 
 
 class Spelt:
-    """Breaks the control tokens of a tokenizer where data spells them; `found` is told of each."""
+    """Inserts a mark into control tokens that are spelt out in data; `found` is called with each of them."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, found: Callable[[str], None], off: bool = False) -> None:
         control = {t.content for t in tokenizer.added_tokens_decoder.values() if t.special}
@@ -30,19 +30,19 @@ class Spelt:
         self.but_thoughts = None if off else pattern({t for t in control if not THINKING.search(t)})
 
     def text(self, text: str, thoughts: bool = False) -> str:
-        """The text with the mark in each control token; with `thoughts`, those of thinking are let through."""
+        """The text with a mark in each control token; with `thoughts`, reasoning delimiters are left unchanged."""
         own = self.but_thoughts if thoughts else self.all
         if own is None or not own.search(text):
             return text
         if MARK in text:
-            raise ValueError(f"a text holds U+{ord(MARK):X}, which is used here to mark control tokens: take it out")
+            raise ValueError(f"a text contains U+{ord(MARK):X}, which is reserved to mark control tokens: remove it")
         while place := own.search(text):
             self.found(place[0])
             text = text[: place.start() + 1] + MARK + text[place.start() + 1 :]
         return text
 
     def message(self, message: Mapping[str, Any]) -> dict[str, Any]:
-        """A message with all of its texts broken where they must be."""
+        """A message with marks in all of its texts that need them."""
         thoughts = message.get("role") == "assistant"
         return {k: v if k in UNTOUCHED else self.value(v, thoughts) for k, v in message.items()}
 
@@ -55,12 +55,12 @@ class Spelt:
 
 
 def pattern(tokens: set[str]) -> re.Pattern[str] | None:
-    """Finds any of them, the longest first. One character can't be broken by a mark inside it."""
+    """A pattern for any of the tokens, the longest first. A token of one character can't hold a mark inside it."""
     long = sorted((t for t in tokens if len(t) > 1), key=len, reverse=True)
     return re.compile("|".join(map(re.escape, long))) if long else None
 
 
 def unmarked(text: str, ids: Sequence[int], offsets: Sequence[tuple[int, int]]) -> list[int]:
-    """The ids without those that stand for marks alone."""
+    """The ids without those that encode marks alone."""
     own = [a < b and not text[a:b].strip(MARK) for a, b in offsets]
     return [i for i, mark in zip(ids, own, strict=True) if not mark]

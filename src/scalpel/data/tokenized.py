@@ -1,4 +1,4 @@
-"""Tokenized: an example as tokens, each marked as trained or not, and what is done when it is too long."""
+"""Tokenized: an example as token ids with a loss mask, and truncation to a maximum length."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ Policy = Literal["error", "drop", "keep_start", "keep_end"]
 
 @dataclass(frozen=True)
 class Tokenized:
-    """The tokens of one sequence. `turn` counts assistant turns: the first answer and all before it are turn 0."""
+    """The tokens of one sequence and their loss mask `train`. `turn` numbers assistant turns: the first answer and all
+    tokens before it are turn 0."""
 
     ids: list[int]
     train: list[bool]
@@ -22,12 +23,13 @@ class Tokenized:
 
     @property
     def trained(self) -> int:
-        """How many tokens carry loss; a first token has nothing before it and never does."""
+        """The number of tokens with a loss. The first token has no context to be predicted from, so it never has
+        one."""
         return sum(self.train[1:])
 
 
-def laid(pieces: Sequence[tuple[list[int], bool]]) -> Tokenized:
-    """Untrained and trained stretches end to end; a turn ends with a trained one."""
+def joined(pieces: Sequence[tuple[list[int], bool]]) -> Tokenized:
+    """Concatenates pieces of (ids, trained). A trained piece ends its turn."""
     ids: list[int] = []
     train: list[bool] = []
     turn: list[int] = []
@@ -41,11 +43,12 @@ def laid(pieces: Sequence[tuple[list[int], bool]]) -> Tokenized:
 
 
 def truncate(rendered: Tokenized, max_length: int, policy: Policy = "error") -> Tokenized | None:
-    """At most `max_length` tokens, or None if it is dropped: by the policy, or since no trained token is left."""
+    """The sequence with at most `max_length` tokens; None if it is dropped, by the policy or because no trained token
+    is left."""
     if policy not in get_args(Policy):
         raise ValueError(f"unknown truncation {policy!r}: known are {', '.join(get_args(Policy))}")
     if max_length < 2:
-        raise ValueError(f"max_length {max_length} leaves no token to train: a first token never is; take 2 or more")
+        raise ValueError(f"max_length {max_length} leaves no token to train, since the first never is: set 2 or more")
     if len(rendered) <= max_length:
         return rendered if rendered.trained else None
     if policy == "error":

@@ -1,9 +1,10 @@
-"""Tokens: text to ids and back, so that training and generation see the same ids.
+"""Tokens: text to ids and back, so that training and generation use the same ids.
 
-A prompt as text is encoded as it stands. A prompt as messages goes through the model's chat template (`Renderer`). No
-template is judged when a model is opened: what a row needs of it decides. A conversation is one sequence where each
-generation prompt goes on from the turns before it, to the token; else it is one sequence a turn, each with the context
-that the model meets when it is asked to speak there.
+A prompt as text is tokenised without a chat template. A prompt as messages goes through the model's chat template
+(`Renderer`). A template isn't judged when the model is loaded; errors come from rows that it can't render. A
+conversation is one sequence if the template has the prefix property: each generation prompt continues the ids of the
+turns before it. Otherwise it is one sequence for each assistant turn, with the context that the model gets when it
+generates that turn.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ from scalpel.data.example import (
     Message,
     Prompt,
     answered,
-    like,
     located,
     named,
     place,
+    with_arguments_of,
 )
 from scalpel.data.notes import Notes
 from scalpel.data.reasoning import gist
@@ -32,44 +33,45 @@ from scalpel.data.special_tokens import MARK, Spelt, unmarked
 from scalpel.data.tokenized import (
     Policy,
     Tokenized,
-    laid,
+    joined,
     truncate,
 )
 from scalpel.data.turn_ends import Ends, bare, found_end
 
 __all__ = ["Policy", "Tokenized", "Tokens", "truncate"]
 
-REMEMBERED = 200_000  # rendered demonstrations
-SURVEYED = 20_000  # rows that are looked at before the first step, of more than that
+REMEMBERED = 200_000  # tokenised examples that are kept in memory
+SURVEYED = 20_000  # rows that are tokenised before the first step, at most
 SPLIT = (
-    "{n} conversations are {m} sequences, one a turn{first}, since the chat template renders earlier turns otherwise "
-    "when a conversation goes on; each answer is trained behind what the model meets when it is to give it"
+    "{n} conversations are {m} sequences, one for each turn{first}, since the chat template renders earlier turns "
+    "differently as a conversation continues; each answer is trained after the context in which it is generated"
 )
-NO_STOP = "the chat template writes no stop behind {n} answers{first}: %s is put there, at which the model stops"
+NO_STOP = "the chat template writes no stop token after {n} answers{first}: %s is appended, at which the model stops"
 INNER = (
-    "{n} answers have the stop token %s in their middle, as the chat template writes them{first}: what is generated "
-    "ends there, so give what is before it and what is behind it as two messages"
+    "{n} answers have the stop token %s in their middle, as the chat template writes them{first}: generation would "
+    "stop there, so split the text before and after it into two messages"
 )
-EATEN = "{n} answers lose white space to the tokenizer{first}: its control tokens take what is beside them"
-TWICE = "{n} texts begin with %s, which the tokenizer puts there as well{first}: it stands once"
+EATEN = "{n} answers lose white space in the tokenizer{first}: its control tokens strip adjacent white space"
+TWICE = "{n} texts begin with %s, which the tokenizer adds as well{first}: only one is kept"
 SPELT = (
-    "{n} rows spell the control token %s{first}: it is read as text there; where such text is meant as control tokens, "
+    "{n} rows spell out the control token %s{first}: it is tokenised as text; if such text is meant as control tokens, "
     'set model.control_tokens = "read", or give messages'
 )
 UNUSED = "{n} rows have %s, which the chat template doesn't use{first}"
-EMPTY = "{n} rows have an empty answer, of which only the end is trained{first}"
-SAME = "{n} pairs have the same text as chosen and as rejected, from which nothing is learnt{first}"
-UNSHOWN = "{n} rows have a message of role %s that the chat template doesn't show{first}"
+EMPTY = "{n} rows have an empty answer, of which only the stop token is trained{first}"
+SAME = "{n} pairs have equal chosen and rejected texts, so they have no gradient{first}"
+UNSHOWN = "{n} rows have a message of role %s that the chat template doesn't render{first}"
 UNLIKE = (
-    "{n} answers come back otherwise from the tokenizer{first}: it changes or doesn't know some of their characters"
+    "{n} answers differ from their text after encoding and decoding{first}: the tokenizer changes or lacks some of "
+    "their characters"
 )
-UNKNOWN = "{n} prompts have characters that the tokenizer doesn't know{first}: they are read as %s"
+UNKNOWN = "{n} prompts have characters that the tokenizer lacks{first}: they become %s"
 
 
 class Tokens:
     """A tokenizer with its chat template and the tokens at which the model stops.
 
-    `control_tokens` "read" takes text in data that spells a control token for that token.
+    With `control_tokens` "read", a control token that is spelt out in data is tokenised as that token.
     """
 
     def __init__(
@@ -78,7 +80,7 @@ class Tokens:
         self.tokenizer, self.given = tokenizer, tuple(stop_ids)
         self.core = getattr(tokenizer, "backend_tokenizer", None)
         if self.core is not None:
-            self.core.no_truncation()  # its file may ask for either; lengths are our affair
+            self.core.no_truncation()  # the tokenizer's file may set either; lengths are handled here
             self.core.no_padding()
         added = tokenizer.added_tokens_decoder
         self._eating = {i for i, token in added.items() if token.rstrip}
@@ -93,7 +95,7 @@ class Tokens:
         self.stop_ids = frozenset([*known, *self.ends.of_turns(known)])
         if not self.stop_ids:
             raise ValueError(
-                "this tokenizer has no end-of-sequence token, so nothing would ever stop the model: set eos_token "
+                "this tokenizer has no end-of-sequence token, so generation would never stop: set eos_token "
                 "in its tokenizer_config.json, or eos_token_id in the model's generation_config.json"
             )
         self.end_id = min(self.stop_ids) if eos is None else eos
@@ -106,7 +108,7 @@ class Tokens:
     def templated(
         self, path: str | None = None, options: Mapping[str, Any] | None = None, control_tokens: str = "text"
     ) -> Tokens:
-        """The same tokenizer with a chat template from a file and arguments that it is always given. Both are saved
+        """The same tokenizer with a chat template from a file and keyword arguments for every rendering. Both are saved
         with the tokenizer."""
         if path is None and not options and control_tokens == "text":
             return self
@@ -117,8 +119,8 @@ class Tokens:
         made = Tokens(self.tokenizer, self.given, control_tokens=control_tokens)
         if strange := made.renderer.strange_options():
             raise ValueError(
-                f"model.chat_template_kwargs sets {', '.join(strange)}, which the chat template never asks for: see "
-                "its text for those that it knows"
+                f"model.chat_template_kwargs sets {', '.join(strange)}, which the chat template never reads: see its "
+                "source for the arguments that it has"
             )
         return made
 
@@ -129,24 +131,24 @@ class Tokens:
 
     @property
     def pad_id(self) -> int:
-        """The padding token; where there is none, the end token (padding is never trained nor attended to)."""
+        """The padding token, or the end token if there is none (padding is neither trained nor attended to)."""
         return first(self.tokenizer.pad_token_id, self.end_id)
 
     @property
     def mask_id(self) -> int:
-        """What a hidden token is shown as: the mask token, else pad, else unknown, else the end token."""
+        """The id that replaces a masked token: the mask token, else pad, else unknown, else the end token."""
         t = self.tokenizer
         return first(t.mask_token_id, t.pad_token_id, t.unk_token_id, self.end_id)
 
     def prompt(self, prompt: Prompt) -> list[int]:
-        """The ids after which the model is asked to speak.
+        """The ids of a prompt, with the generation prompt of the chat template.
 
-        An empty text gives the one token from which a document starts: the beginning token, else the end token.
+        An empty text gives the token with which a document starts: the beginning-of-sequence token, else the end token.
         """
         return self._asked(prompt)[1]
 
     def completion(self, text: str, prompt: Prompt) -> list[int]:
-        """The ids that the model should produce after that prompt, up to and with the stop token."""
+        """The ids that the model should generate after that prompt, up to and with the stop token."""
         return self._answered(text, prompt, *self._asked(prompt))
 
     def demonstration(self, example: Example) -> Tokenized:
@@ -155,18 +157,20 @@ class Tokens:
         rows = self.demonstrations(example)
         if len(rows) > 1:
             raise ValueError(
-                f"{place(example) or 'this conversation'} is {len(rows)} sequences, one a turn: the chat template "
-                "renders earlier turns otherwise when a conversation goes on.\n"
+                f"{place(example) or 'this conversation'} is {len(rows)} sequences, one for each turn: the chat "
+                "template renders earlier turns differently as a conversation continues.\n"
                 f"  the first: {self.marked(rows[0])!r}\n  the second: {self.marked(rows[1])!r}\n"
                 "Train on single turns where one sequence is needed."
             )
         return rows[0]
 
     def demonstrations(self, example: Example) -> list[Tokenized]:
-        """The sequences of an example in which every assistant turn is trained, but those of weight 0.
+        """The sequences of an example in which every assistant turn is trained, except those of weight 0.
 
-        An example is rendered once: later epochs find it in a memo, which holds it so that its identity is safe.
+        An example is tokenised once: later epochs find it in a memo.
         """
+        # The memo is keyed by identity, since hashing an example costs more than tokenising a short one. It holds the
+        # example itself, too, so that a freed example can't pass its id on to another one.
         known = self._rendered.get(id(example))
         if known is None:
             if len(self._rendered) >= REMEMBERED:
@@ -181,8 +185,8 @@ class Tokens:
             return self.conversations(example.messages)
         if example.completion is None:
             raise ValueError(
-                "neither completion nor messages, so there is nothing to imitate: add a column 'completion', or take "
-                "a source that samples its own answers"
+                "neither completion nor messages, so there is no demonstration: add a column 'completion', or take a "
+                "source that samples from the policy"
             )
         if not isinstance(example.prompt, str):
             self._note_unused(example.prompt)
@@ -198,7 +202,8 @@ class Tokens:
             return self._joined(example.prompt, example.chosen), self._joined(example.prompt, example.rejected)
 
     def last(self, example: Example) -> tuple[list[int], list[int]]:
-        """The prompt and the right thing to say behind it: its completion or answer, or a conversation's last turn."""
+        """The ids of the prompt and of the reference answer: its completion or answer, or a conversation's last
+        turn."""
         asked, text = answered(example)
         with self.notes.at(where := place(example)), located(where):
             if example.messages is None:
@@ -207,21 +212,21 @@ class Tokens:
             return self.prompt(asked), self._answered(turn, asked, *self._asked(asked))
 
     def conversation(self, messages: Sequence[Message]) -> Tokenized:
-        """A conversation that is one sequence; ValueError where it takes several."""
-        return self.demonstration(Example(messages=like(messages, messages)))
+        """A conversation as one sequence; ValueError where it takes several."""
+        return self.demonstration(Example(messages=with_arguments_of(messages, messages)))
 
     def conversations(self, messages: Sequence[Message]) -> list[Tokenized]:
-        """Every assistant turn trained with its stop token, but those of weight 0; all else is context. Ends at the
-        last trained answer."""
+        """Sequences in which every assistant turn is trained with its stop token, except those of weight 0; all other
+        tokens are context. The last sequence ends with the last trained answer."""
         turns = [i for i, m in enumerate(messages) if m.get("role") == "assistant" and m.get("weight", 1)]
         if not turns:
             spoken = any(m.get("role") == "assistant" for m in messages)
             why = "in which no assistant turn is trained (weight 0)" if spoken else "without an assistant turn"
             raise ValueError(f"a conversation {why} has nothing to train: add the answer, or leave the row out")
         found: list[list[tuple[list[int], bool]]] = []
-        done: list[int] = []  # the ids that the last sequence covers
+        done: list[int] = []  # the ids of the last sequence so far; the next turn joins it only if it continues these
         for i in turns:
-            before = like(messages, messages[:i])
+            before = with_arguments_of(messages, messages[:i])
             text, ids = self._asked(before)
             if not messages[i].get("content") and not any(
                 messages[i].get(key) for key in ("tool_calls", *reasoning.FIELDS)
@@ -235,12 +240,12 @@ class Tokens:
             done = [*ids, *answer]
         if len(found) > 1:
             self.notes.add(SPLIT, len(found))
-        return [laid(pieces) for pieces in found]
+        return [joined(pieces) for pieces in found]
 
     def survey(self, examples: Sequence[Example], trained: bool = True) -> None:
-        """Looks at rows before the first step, so that what is to be said of them is said with its number, and a row
-        that can't be rendered is refused: all of them, or as many as `SURVEYED`, spread evenly. `trained`: whether
-        their answers are learnt, and not their prompts only asked."""
+        """Tokenises rows before the first step, so that remarks are logged with the number of rows, and a row that
+        can't be rendered raises: all rows, or `SURVEYED` of them, evenly spaced. `trained`: whether the answers are
+        trained, rather than the prompts being sampled from only."""
         few = (
             [examples[i * len(examples) // SURVEYED] for i in range(SURVEYED)] if len(examples) > SURVEYED else examples
         )
@@ -257,21 +262,21 @@ class Tokens:
                         self._asked(example.prompt)
 
     def text(self, ids: Sequence[int]) -> str:
-        """What a completion says: up to its stop token, control tokens dropped, but for the marks of thinking."""
+        """The text of a completion up to its stop token, without control tokens other than reasoning delimiters."""
         end = next((i for i, x in enumerate(ids) if x in self.stop_ids), len(ids))
-        said = ids[:end]
-        if self._message is not None and self._message in said:
-            return channels.read(said, self._message, self.ends.control, self._plain)
-        if self._thinking.isdisjoint(said):
-            return self._plain(said)
+        ids = ids[:end]
+        if self._message is not None and self._message in ids:
+            return channels.read(ids, self._message, self.ends.control, self._plain)
+        if self._thinking.isdisjoint(ids):
+            return self._plain(ids)
         silent = {*self.ends.control, self.tokenizer.bos_token_id} - self._thinking
-        return self._decode([i for i in said if i not in silent])
+        return self._decode([i for i in ids if i not in silent])
 
     def _plain(self, ids: Sequence[int]) -> str:
         return self._decode(ids, skip_special_tokens=True)
 
     def marked(self, rendered: Tokenized) -> str:
-        """The whole text with the trained stretches marked: ⟦…⟧."""
+        """The whole text with the trained parts marked: ⟦…⟧."""
         pieces = []
         flags = [False, *rendered.train[1:]]  # a first token is never trained
         for trained, run in groupby(zip(rendered.ids, flags, strict=True), key=lambda x: x[1]):
@@ -280,20 +285,20 @@ class Tokens:
         return "".join(pieces)
 
     def render(self, messages: Sequence[Message], generate: bool = False) -> str:
-        """The chat template's text; with `generate`, up to where the assistant is asked to speak."""
+        """The chat template's text; with `generate`, followed by the generation prompt."""
         return self.renderer.text(messages, generate)
 
     def encode(self, text: str) -> list[int]:
-        """The ids of a text that the template has written, control tokens read as such."""
+        """The ids of a text that the template has rendered, control tokens included."""
         return self._encode(text)
 
     def _note_unused(self, messages: Sequence[Message]) -> None:
-        """Notes what of these messages the chat template doesn't use."""
+        """Notes the keys and roles of these messages that the chat template doesn't use."""
         for key in self.renderer.unused(messages):
             self.notes.add(UNUSED % key)
         last = max((i for i, m in enumerate(messages) if m.get("role") == "assistant"), default=len(messages))
         if last == len(messages) or last > 0:
-            before = like(messages, messages[:last])
+            before = with_arguments_of(messages, messages[:last])
             if before[-1].get("role") != "assistant":
                 for role in self.renderer.unshown(before, self.render(before, generate=True)):
                     self.notes.add(UNSHOWN % repr(role))
@@ -302,7 +307,7 @@ class Tokens:
         if not completion:
             self.notes.add(EMPTY)
         text, ids = self._asked(prompt)
-        return laid([(ids, False), (self._answered(completion, prompt, text, ids), True)])
+        return joined([(ids, False), (self._answered(completion, prompt, text, ids), True)])
 
     def _asked(self, prompt: Prompt) -> tuple[str, list[int]]:
         """The prompt as text and as ids."""
@@ -314,20 +319,20 @@ class Tokens:
         ids = ids if text == prompt else self._encode(text, ends=True)
         ended = text.endswith(tuple(self.stop_texts))
         if ids and ids[-1] in self.stop_ids and not ended:
-            ids.pop()  # some tokenizers close every text, but a prompt is to be continued
+            ids.pop()  # some tokenizers append the end token to every text, but a prompt is continued
         ids = [*ids[:1], *self._once(ids[:1], ids[1:])]
         return text, self._known(ids) or [first(self.tokenizer.bos_token_id, self.end_id)]
 
     def _once(self, before: list[int], ids: list[int]) -> list[int]:
-        """The ids without a beginning token where one stands before them: text that was rendered already has its own,
-        and the tokenizer puts one there too."""
+        """The ids without a second beginning-of-sequence token: text that was rendered already has one, and the
+        tokenizer adds one too."""
         if before and before[0] == self.tokenizer.bos_token_id and ids[:1] == before:
             self.notes.add(TWICE % repr(self.tokenizer.bos_token))
             return ids[1:]
         return ids
 
     def _known(self, ids: list[int]) -> list[int]:
-        """The ids of a prompt. While rows are surveyed, it is noted where some stand for what is unknown."""
+        """The ids of a prompt. During a survey, unknown tokens among them are noted."""
         t = self.tokenizer
         unknown = {t.unk_token_id} - {None, t.bos_token_id, t.pad_token_id, *self.stop_ids}
         if self.notes.surveying and not unknown.isdisjoint(ids):
@@ -355,17 +360,17 @@ class Tokens:
         return [*self._compared(text, self._continued(asked, ids, text)), stop]
 
     def _continued(self, before: str, own: list[int], text: str) -> list[int]:
-        """The ids of `text` behind a prompt whose ids are `own` and fixed, as they are when the model generates.
+        """The ids of `text` after a prompt whose ids are `own` and fixed, as they are when the model generates.
 
-        They are the rest of the joined text's ids where those begin with the prompt's (so a tokenizer that treats
-        the start of a text in its own way doesn't do so in the middle), else the text's ids alone.
+        They are the rest of the ids of prompt and text together, if those begin with the prompt's ids (so a tokenizer
+        that treats the start of a text specially doesn't do so in the middle), else the ids of the text alone.
         """
-        joined = self._encode(before + text)
-        eaten = bool(own) and own[-1] in self._eating and text[:1].isspace()  # the token before it takes white space
-        return joined[len(own) :] if joined[: len(own)] == own and not eaten else self._encode(text)
+        both = self._encode(before + text)
+        eaten = bool(own) and own[-1] in self._eating and text[:1].isspace()  # the token before it strips white space
+        return both[len(own) :] if both[: len(own)] == own and not eaten else self._encode(text)
 
     def _compared(self, text: str, ids: list[int]) -> list[int]:
-        """The ids of an answer's text. While rows are surveyed, those are noted whose text isn't what they say."""
+        """The ids of an answer's text. During a survey, it is noted if decoding them doesn't restore the text."""
         if self.notes.surveying:
             back = self._decode(ids)
             if gist(back) != gist(text):
@@ -375,10 +380,10 @@ class Tokens:
         return ids
 
     def _encode(self, text: str, ends: bool = False) -> list[int]:
-        """The ids; with `ends`, those that the tokenizer puts around a text too."""
+        """The ids; with `ends`, including those that the tokenizer adds at both ends of a text."""
         if self.core is None:
             return list(self.tokenizer(text, add_special_tokens=ends, return_attention_mask=False)["input_ids"])
-        found = self.core.encode(text, add_special_tokens=ends)  # the same ids, without the wrapper's cost
+        found = self.core.encode(text, add_special_tokens=ends)  # the same ids as from the wrapper, faster
         return unmarked(text, found.ids, found.offsets) if MARK in text else list(found.ids)
 
     def _decode(self, ids: Sequence[int], skip_special_tokens: bool = False) -> str:
@@ -390,5 +395,5 @@ class Tokens:
 
 
 def first(*ids: int | None) -> int:
-    """The first that is not None."""
+    """The first id that is not None."""
     return next(i for i in ids if i is not None)

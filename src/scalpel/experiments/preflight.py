@@ -18,7 +18,7 @@ from scalpel.binding.plain import shown
 from scalpel.config.plan import Plan, Stream, assemble, bound
 from scalpel.config.recipe import PartSpec, Recipe, StageSpec
 from scalpel.data import chat_template
-from scalpel.data.example import asked
+from scalpel.data.example import items_of
 from scalpel.evaluation.probes import make_probes
 from scalpel.keep import refuse_sets
 from scalpel.outside.files import function_at
@@ -67,7 +67,7 @@ def refuse_columns(recipe: Recipe, stream: Stream) -> None:
     users = [Users(name, function_at(name)) for name in names if ".py:" in name]
     if users:
         task = tasks.make(recipe.task if stream.task is None else dict(stream.task))
-        examples = asked(task, "train", recipe.data.items, recipe.data.seed, 1024)
+        examples = items_of(task, "train", recipe.data.items, recipe.data.seed, 1024)
         for function in users:
             function.suits(examples)
 

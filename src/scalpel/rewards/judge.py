@@ -8,7 +8,7 @@ from typing import Any
 
 from scalpel.binding.bounds import Pattern
 from scalpel.binding.patterns import found
-from scalpel.data.example import Example, Prompt, like
+from scalpel.data.example import Example, Prompt, with_arguments_of
 from scalpel.registry import register
 
 # (role, prompts, answers) → for each prompt how likely the model of that role holds each answer, of them all
@@ -20,7 +20,9 @@ def asking(prompt: Prompt, completion: str, question: str) -> Prompt:
     """The question put behind what was said: in a conversation the user asks."""
     if isinstance(prompt, str):
         return f"{prompt}{completion}\n{question}\n"
-    return like(prompt, (*prompt, {"role": "assistant", "content": completion}, {"role": "user", "content": question}))
+    return with_arguments_of(
+        prompt, (*prompt, {"role": "assistant", "content": completion}, {"role": "user", "content": question})
+    )
 
 
 @register("judge", "judge")

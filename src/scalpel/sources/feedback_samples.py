@@ -2,7 +2,7 @@
 
 from scalpel.batch import ENVIRONMENT, POLICY, Batch, Row, lay
 from scalpel.binding.bounds import Few
-from scalpel.data.prompts import behind
+from scalpel.data.prompts import with_prefix
 from scalpel.part import part
 from scalpel.rewards.scored import said, total
 from scalpel.sources.context import SourceContext
@@ -38,7 +38,7 @@ def feedback_samples(
     Source   Wang et al. 2023 (arXiv 2305.10314), section 2; the authors' code trains the problem's tokens, too.
     """
     within("feedback-samples", 1, size=size)
-    asked = [behind(good, e.prompt) if asked_good else e.prompt for e in context.examples]
+    asked = [with_prefix(good, e.prompt) if asked_good else e.prompt for e in context.examples]
     samples, rewards = context.rewarded([context.tokens.prompt(prompt) for prompt in asked], size)
     rows: list[Row] = []
     for group, example in enumerate(context.examples):
@@ -47,7 +47,7 @@ def feedback_samples(
                 continue  # nothing rewarded it, so it is neither
             words = said(earned) if feedback else ""
             mark = good if total(earned) >= threshold else bad
-            told = behind(mark + (words + close if words else ""), example.prompt)
+            told = with_prefix(mark + (words + close if words else ""), example.prompt)
             if (row := context.fit(joined(context.tokens.prompt(told), sample.ids), example)) is not None:
                 author = [POLICY if trained else ENVIRONMENT for trained in row.train]
                 rows.append(Row(row.ids, row.train, author, row.turn, group, rewards=earned, columns=example.columns))

@@ -3,7 +3,7 @@
 import re
 
 from scalpel.batch import Batch, Row, lay
-from scalpel.data.example import Example, Prompt, like
+from scalpel.data.example import Example, Prompt, with_arguments_of
 from scalpel.data.trajectory import Trajectory
 from scalpel.part import part
 from scalpel.rewards.scored import total
@@ -24,7 +24,7 @@ def retold(template: str, example: Example) -> Prompt:
     if isinstance(example.prompt, str):
         return filled(example.prompt)
     *before, last = example.prompt
-    return like(example.prompt, (*before, {**last, "content": filled(last["content"])}))
+    return with_arguments_of(example.prompt, (*before, {**last, "content": filled(last["content"])}))
 
 
 def right(places: list[int], found: list[list[Trajectory]], rewards: list[list[list[float]]], least: float) -> dict:

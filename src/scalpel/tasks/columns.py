@@ -28,8 +28,8 @@ from scalpel.data.example import (
     Example,
     Message,
     Prompt,
-    beside,
-    like,
+    template_arguments,
+    with_arguments_of,
 )
 from scalpel.registry import unknown
 from scalpel.tasks.messages import SAYING, conversation, shown
@@ -105,15 +105,15 @@ def example(row: Mapping[str, Any], where: str, columns: Mapping[str, str] | Non
         pair: dict[str, Any] = {}
         if paired(row):
             pair = dict(zip(("prompt", "chosen", "rejected"), preference(row, where), strict=True))
-        return Example(messages=messages, tools=beside(messages)[0], **pair, **common)
+        return Example(messages=messages, tools=template_arguments(messages)[0], **pair, **common)
     if "chosen" in row or "rejected" in row:
         prompt, chosen, rejected = preference(row, where)
         said = said_of(row["completion"], f"{where}: completion") if "completion" in row else None
-        common |= {"prompt": prompt, "tools": beside(prompt)[0]}
+        common |= {"prompt": prompt, "tools": template_arguments(prompt)[0]}
         return Example(completion=said, chosen=chosen, rejected=rejected, **common)
     if "prompt" in row:
         prompt = prompt_of(row["prompt"], f"{where}: prompt", row)
-        return Example(prompt=prompt, tools=beside(prompt)[0], **demonstrated(row, prompt, where), **common)
+        return Example(prompt=prompt, tools=template_arguments(prompt)[0], **demonstrated(row, prompt, where), **common)
     if "text" in row:
         return Example(completion=text(row["text"], f"{where}: text"), **common)
     raise ValueError(
@@ -211,7 +211,7 @@ def demonstrated(row: Mapping[str, Any], prompt: Prompt, where: str) -> dict[str
     if turns[0]["role"] != "assistant":
         raise ValueError(f"{what} begins with a message of role {turns[0]['role']}: it must be the assistant's")
     shown_only = [{**m, "weight": 0} if m["role"] == "assistant" else m for m in prompt]
-    return {"messages": like(prompt, (*shown_only, *turns))}
+    return {"messages": with_arguments_of(prompt, (*shown_only, *turns))}
 
 
 def said_of(value: Any, what: str) -> str:
@@ -248,7 +248,11 @@ def preference(row: Mapping[str, Any], where: str) -> tuple[Prompt, str, str]:
         a, b = conversation(chosen, f"{where}: chosen", row), conversation(rejected, f"{where}: rejected")
         shared = sum(1 for _ in takewhile(lambda ab: ab[0] == ab[1], zip(a, b, strict=False)))
         what = f"{where}: after their common beginning, "
-        parts = like(a, a[:shared]), said_of(a[shared:], what + "chosen"), said_of(b[shared:], what + "rejected")
+        parts = (
+            with_arguments_of(a, a[:shared]),
+            said_of(a[shared:], what + "chosen"),
+            said_of(b[shared:], what + "rejected"),
+        )
     if not parts[0]:
         raise ValueError(f"{where}: chosen and rejected have no common beginning: add a column 'prompt'")
     return parts

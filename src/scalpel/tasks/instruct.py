@@ -12,7 +12,7 @@ from scalpel.data.example import (
     Prompt,
     Split,
     Task,
-    like,
+    with_arguments_of,
 )
 from scalpel.rewards.scored import UNREAD
 from scalpel.tasks.spool import Rows
@@ -56,7 +56,7 @@ class Instruction:
             )
         if self.system and messages[0]["role"] != "system":
             messages = ({"role": "system", "content": self.system}, *messages)
-        return like(prompt, messages)
+        return with_arguments_of(prompt, messages)
 
     def completion(self, completion: str, answer: str | None) -> str:
         """The demonstration with its answer marked, if it isn't already."""

@@ -20,7 +20,7 @@ from scalpel.data.example import (
     Example,
     Prompt,
     Task,
-    asked,
+    items_of,
 )
 from scalpel.data.next_turn import say_prefix_faults
 from scalpel.data.tokenized import Tokenized
@@ -102,7 +102,7 @@ class Rollout:
         key = repr((spec, chosen))
         if key not in self._data:
             task = self.task if spec is None else tasks.make(dict(spec))
-            examples = asked(task, "train", self.recipe.data.items, self.recipe.data.seed, 1024)
+            examples = items_of(task, "train", self.recipe.data.items, self.recipe.data.seed, 1024)
             if not examples:
                 raise ValueError(f"task {task.name!r} has no training items")
             memory = self.remembered.setdefault(key, {})

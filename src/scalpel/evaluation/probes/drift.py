@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Self
 from weakref import WeakKeyDictionary
 
 from scalpel.binding.bounds import Count, Seed, Tokens
-from scalpel.data.example import Prompt, Split, Task, asked
+from scalpel.data.example import Prompt, Split, Task, items_of
 from scalpel.evaluation.probes.choose import row
 from scalpel.evaluation.probes.item import (
     ItemResult,
@@ -123,5 +123,5 @@ def drift(
 ) -> Drift:
     """Compares with the base on neutral text: `texts`, or what the base writes after `prompts` or a task's prompts."""
     if task is not None:
-        prompts = (*prompts, *(example.prompt for example in asked(task, split, n, seed, 64)))
+        prompts = (*prompts, *(example.prompt for example in items_of(task, split, n, seed, 64)))
     return Drift(name, texts, prompts, max_tokens, seed, role)

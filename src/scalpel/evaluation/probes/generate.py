@@ -14,7 +14,7 @@ from scalpel.data.example import (
     Example,
     Split,
     Task,
-    asked,
+    items_of,
 )
 from scalpel.evaluation.probes.item import (
     Answer,
@@ -59,7 +59,7 @@ class Generate:
             raise ValueError(f"probe {self.name!r}: max_tokens = {self.max_tokens}; it needs at least 1")
 
     def items(self) -> list[Example]:
-        return chosen(self.name, asked(self.task, self.split, self.n, self.seed, 200), self.ids)
+        return chosen(self.name, items_of(self.task, self.split, self.n, self.seed, 200), self.ids)
 
     def only(self, ids: Collection[str]) -> Self:
         return replace(self, ids=frozenset(ids))

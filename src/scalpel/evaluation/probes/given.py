@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Self
 
 from scalpel.binding.bounds import Count, Seed
-from scalpel.data.example import Example, Split, Task, answered, asked, named
+from scalpel.data.example import Example, Split, Task, answered, items_of, named
 from scalpel.evaluation.probes.item import (
     ItemResult,
     Role,
@@ -68,4 +68,4 @@ def mean(values: Iterable[float]) -> float:
 @register("probe", "given")
 def given(name: str, role: Role, *, task: Task, n: Count | None = None, split: Split = "test", seed: Seed = 0) -> Given:
     """Scores text that it is given."""
-    return Given(name, tuple(asked(task, split, n, seed, 200)), role)
+    return Given(name, tuple(items_of(task, split, n, seed, 200)), role)

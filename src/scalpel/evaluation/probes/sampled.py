@@ -30,7 +30,7 @@ from scalpel.data.example import (
     Example,
     Split,
     Task,
-    asked,
+    items_of,
 )
 from scalpel.evaluation.probes.generate import right_answer
 from scalpel.evaluation.probes.item import (
@@ -127,7 +127,7 @@ class Sampled:
         return UNITS[self.of]
 
     def items(self) -> list[Example]:
-        return chosen(self.name, asked(self.task, self.split, self.n, self.seed, 100), self.ids)
+        return chosen(self.name, items_of(self.task, self.split, self.n, self.seed, 100), self.ids)
 
     def only(self, ids: Collection[str]) -> Self:
         return replace(self, ids=frozenset(ids))

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Hashable, Sequence
 from typing import TypeVar
 
-from scalpel.data.example import Example, Task, asked
+from scalpel.data.example import Example, Task, items_of
 from scalpel.engine import Engine
 from scalpel.evaluation.probes.item import question
 
@@ -33,7 +33,7 @@ class Ability(ABC):
 
 def examples_of(name: str, task: Task, n: int | None, seed: int, measured: Collection[Hashable]) -> list[Example]:
     """The items of the task's split `keep`, without the questions `measured` that the ledger's probes ask."""
-    examples = asked(task, "keep", n, seed, 256)
+    examples = items_of(task, "keep", n, seed, 256)
     if not examples:
         raise ValueError(f"keep set {name!r}: its task has no items in the split 'keep': give it a share, or a file")
     return unmeasured(name, [example for example in examples if question(example) not in measured])
