@@ -109,7 +109,7 @@ def test_a_thought_is_trained_or_refused(name: str) -> None:
         (text,) = checked(tokens, field)
         assert text.index("the coast") < text.index(SAID)
     else:
-        with pytest.raises(ValueError, match="reasoning_content|closed one"):
+        with pytest.raises(ValueError, match="reasoning_content|closed reasoning block"):
             tokens.demonstrations(Example(messages=field))
 
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from scalpel.batch import ENVIRONMENT, TEMPLATE
-from scalpel.data.example import Message, Prompt, like
+from scalpel.data.example import Message, Prompt, with_arguments_of
 from scalpel.data.reasoning import gist
 from scalpel.data.special_tokens import MARK
 from scalpel.data.tokenizer import Tokens
@@ -43,7 +43,7 @@ def grown(prompt: Prompt, said: Message, replies: Sequence[Message]) -> Prompt:
     """The prompt of the next turn."""
     if isinstance(prompt, str):
         return f"{prompt}{said['content']}" + "".join(f"\n{reply['content']}" for reply in replies) + "\n"
-    return like(prompt, (*prompt, said, *replies))
+    return with_arguments_of(prompt, (*prompt, said, *replies))
 
 
 def text_between(
@@ -52,7 +52,10 @@ def text_between(
     """What the template writes behind the end of the answer, up to where the assistant speaks again; None where the
     text so far is not the beginning of the longer one, or doesn't show all that was said."""
     asked, content = tokens.render(prompt, generate=True), str(said["content"])
-    whole, after = tokens.render(like(prompt, (*prompt, said))), like(prompt, (*prompt, said, *replies))
+    whole, after = (
+        tokens.render(with_arguments_of(prompt, (*prompt, said))),
+        with_arguments_of(prompt, (*prompt, said, *replies)),
+    )
     longer = tokens.render(after, generate=True)
     if not whole.startswith(asked):
         return None
