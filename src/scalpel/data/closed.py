@@ -14,7 +14,9 @@ def closed(tokens: Tokens, prompt: Prompt, completion: str) -> Tokenized:
     if isinstance(prompt, str):
         ids = [*tokens.prompt(prompt), *tokens.completion(completion, prompt)]
     else:
-        ids = tokens.encode(tokens.render(with_arguments_of(prompt, (*prompt, {"role": "assistant", "content": completion}))))
+        ids = tokens.encode(
+            tokens.render(with_arguments_of(prompt, (*prompt, {"role": "assistant", "content": completion})))
+        )
     return joined([(ids[:-1], False), (ids[-1:], True)])
 
 
