@@ -166,7 +166,7 @@ CLAIMS: dict[str, Callable[[Case], bool]] = {  # what may only be said where it 
     r"\bnets\b|[Nn]et is|its net": lambda c: c.both,
     r"\barms?\b": lambda c: not c.view.alone,
     r"At the same skill|told apart": lambda c: len(c.rows) > 1,
-    r"No look along the way saw": lambda c: c.gain and not c.risen,
+    r"No evaluation during training found": lambda c: c.gain and not c.risen,
     r"dotted line": lambda c: len(c.rows) > 1 and c.both,
     r"resample items and seeds": lambda c: c.seeds > 1,
     r"came back": lambda c: any(row["recovery"] and row["recovery"]["lost"]["tested"] for row in c.rows),

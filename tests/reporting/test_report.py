@@ -73,7 +73,7 @@ def floored(at: Path, **seen: int) -> Path:
 def test_a_floor_has_a_section_where_there_is_one(tmp_path, html):
     folder = floored(tmp_path, looks=20, below=5, since=40)
     words = plain(write(folder).read_text(encoding="utf-8"))
-    assert "The floor" in words and "1 of 1 seeds" in words and "25% of looks" in words and "step 40" in words
+    assert "The floor" in words and "1 of 1 seeds" in words and "25% of evaluations" in words and "step 40" in words
     assert "10% of the FLOPs" in words
     assert "The floor" not in plain(html)
 
@@ -101,7 +101,7 @@ def test_the_page_says_what_the_comparison_says(html, compared):
     for sentence in found["verdict"]["words"]:
         assert sentence in words
     assert "ppo gave no result: it gave <NaN>" in words
-    assert "Each run was given 5G FLOPs." in words
+    assert "The budget of each run was 5G FLOPs." in words
     assert 'name = "first"' in words and "2.13.0" in words
     assert "286 MiB" in words and "1 min 15 s" in words and "0.001 of 0.0003 (40%), 0.001 (60%); 7G FLOPs" in words
 
@@ -216,13 +216,15 @@ def test_a_bare_run_says_what_it_lacks(tmp_path):
         (folder / name).unlink()
     words = plain(write(folder).read_text(encoding="utf-8"))
     assert "No weight change was recorded" in words and "holds no recipe" in words
-    assert "No probe looked at a run along the way" in words and "No step was recorded" in words
+    assert "No probe was evaluated during training" in words and "No step was recorded" in words
     assert "Suppressed or erased" not in words
 
 
 def test_arms_that_never_rose_have_no_level_in_common(tmp_path):
     folder = write_comparison(tmp_path / "flat", {"sft": Truth(0.0, 0.1), "dft": Truth(0.0, 0.2)})
-    assert "No look along the way saw an arm above the base" in plain(write(folder).read_text(encoding="utf-8"))
+    assert "No evaluation during training found an arm above the base" in plain(
+        write(folder).read_text(encoding="utf-8")
+    )
 
 
 def test_nothing_half_written_is_left(compared, html):
@@ -242,7 +244,7 @@ def test_a_comparison_that_speaks_of_other_arms_is_refused(tmp_path):
     folder = write_comparison(tmp_path, ARMS)
     found = comparison(load(folder)[:1])
     write_json(folder / "comparison.json", found)
-    with pytest.raises(ValueError, match="speaks of prefix-rft, but the folder holds prefix-rft, sft"):
+    with pytest.raises(ValueError, match="has the arms prefix-rft, but the folder holds prefix-rft, sft"):
         view(folder)
     write_json(folder / "comparison.json", found | {"format": 9})
     with pytest.raises(ValueError, match="has format 9"):

@@ -1,4 +1,4 @@
-"""What a run or a comparison showed, in the terminal and as one page. Both are made from the run folder alone."""
+"""Reports of a run or a comparison, in the terminal and as an HTML page. Both are made from the run folder alone."""
 
 from scalpel.reporting.console import terminal
 from scalpel.reporting.page import write

@@ -1,6 +1,6 @@
-"""The tables of methods and parts, as Markdown for the documents and as rows for the terminal.
+"""The generated tables of methods, parts and rewards, as Markdown for the documentation and as rows for the terminal.
 
-A document marks where a table stands, and `fill` puts the present one there:
+A document marks the place of a table, and `fill` updates it:
 
     <!-- scalpel methods: rows -->
     <!-- end -->
@@ -26,13 +26,13 @@ from scalpel.runs.json_files import read_text
 
 SHOWN = ("selection", "source", "corruption", "credit", "objective", "scope", "anchor")
 HEADINGS = ("method", "title", "source × credit × objective", "scope", "anchor", "settings", "paper")
-POINT = ("name", "method", "signals", "scope", "anchors", "learning_rate")  # keys of a stage that stand elsewhere
+POINT = ("name", "method", "signals", "scope", "anchors", "learning_rate")  # keys that have a column of their own
 NAME = re.compile(r"[\w/-]+")
 BLOCK = re.compile(r"(<!-- scalpel methods: (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 
 
 def rows(outside: bool = False) -> list[tuple[str, ...]]:
-    """One row a method, in the columns of HEADINGS: those of the package, or those from outside of it, which say so."""
+    """One row per method, with the columns of HEADINGS: methods of the package, or those of other packages, marked."""
     found = [row_of(name, row) for name, row in ROWS.items() if (("method", name) in ORIGINS) is outside]
     return [(name, f"{title} ({ORIGINS['method', name]})", *rest) for name, title, *rest in found] if outside else found
 
@@ -48,15 +48,15 @@ def row_of(name: str, row: Row) -> tuple[str, ...]:
 
 
 def settings(stage: StageSpec) -> str:
-    """`learning rate 1e-06, sampling(temperature=0.7)`: all that the row says besides its point."""
+    """`learning rate 1e-06, sampling(temperature=0.7)`: the settings of a method beside its point on the axes."""
     said = {k: v for k, v in stage.model_dump(exclude_unset=True).items() if k not in POINT}
     more = [spec_in_words({"name": k, **v}) if isinstance(v, dict) else f"{k}={v}" for k, v in said.items()]
     return ", ".join([f"learning rate {stage.learning_rate:g}", *more])
 
 
 def signal_in_words(signal: SignalSpec) -> str:
-    """`groups × group-zscore × clipped-pg`; what stands on the batch of the signal before has no source. How it is
-    rewarded, and how often and how late a batch is used, stands behind."""
+    """`groups × group-zscore × clipped-pg`. A signal on the batch of the previous signal has no source. Rewards,
+    updates per batch and lag follow in brackets."""
     source = [spec_in_words(spec.model_dump()) for spec in (signal.select, signal.source) if spec]
     corrupt = [spec_in_words(spec.model_dump()) for spec in signal.corrupt]
     credits = [spec_in_words(spec.model_dump()) for spec in signal.credit]
@@ -81,7 +81,7 @@ def spec_in_words(spec: Mapping[str, Any]) -> str:
 
 
 def value_in_words(value: Any) -> str:
-    """A schedule by its ends, and text that is no plain name as TOML has it."""
+    """A value as text: a schedule by its ends, and text other than a plain name in quotes."""
     if isinstance(value, Mapping):
         return f"{value['from']:g}→{value['to']:g}"
     return json.dumps(value, ensure_ascii=False) if isinstance(value, str) and not NAME.fullmatch(value) else f"{value}"
@@ -94,7 +94,7 @@ def outside_parts() -> list[tuple[str, str, str]]:
 
 
 def parts() -> list[tuple[str, str, str, str]]:
-    """(axis, name, hyper-parameters with their defaults, effect) of every part of the package."""
+    """(axis, name, hyperparameters with their defaults, effect) of every part of the package."""
     return [
         (axis, name, spec_in_words({"name": "", **defaults(part)}).strip("()"), effect(part.fn))
         for axis in SHOWN
@@ -104,20 +104,20 @@ def parts() -> list[tuple[str, str, str, str]]:
 
 
 def rewards() -> list[tuple[str, str, str]]:
-    """(name, keys with their defaults, effect) of every reward that has a name."""
+    """(name, keys with their defaults, effect) of every named reward."""
     known = {name: fn for axis in KINDS for name, fn in AXES[axis].items() if (axis, name) not in ORIGINS}
     return [(name, ", ".join(keys_of(fn)), effect(fn)) for name, fn in sorted(known.items())]
 
 
 def keys_of(fn: Callable[..., Any]) -> list[str]:
-    """`least=1.0`; the bare name of what must be given."""
+    """`least=1.0`; only the name for a key without a default."""
     keys = [p for p in inspect.signature(fn).parameters.values() if p.kind is p.KEYWORD_ONLY]
     asked = (inspect.Parameter.empty, None)
     return [p.name if p.default in asked else f"{p.name}={value_in_words(p.default)}" for p in keys]
 
 
 def defaults(part: Part) -> dict[str, Any]:
-    """What each key is unless said; of one that follows the stage, the key of the stage."""
+    """The default of each key; for one that follows the stage, the name of the stage's key."""
     return {key: part.stage.get(key, parameter.default) for key, parameter in part.schema.items()}
 
 
@@ -139,7 +139,7 @@ def rows_block() -> str:
 
 
 def parts_block() -> str:
-    """A table an axis."""
+    """One table per axis."""
     found = []
     for axis in SHOWN:
         table = [(f"`{name}`", f"`{keys}`" if keys else "–", effect) for a, name, keys, effect in parts() if a == axis]
@@ -153,7 +153,7 @@ def rewards_block() -> str:
 
 
 def families_block() -> str:
-    """A line a family: what it is about, and its methods."""
+    """One row per family, with its methods."""
     table = [(family, ", ".join(f"`{name}`" for name in found)) for family, found in FAMILIES.items()]
     return markdown(("family", "methods"), table)
 
@@ -164,12 +164,12 @@ BLOCKS: dict[str, Callable[[], str]] = {
 
 
 def filled(text: str) -> str:
-    """The document with its tables as they are now."""
+    """The document with up-to-date tables."""
     return BLOCK.sub(lambda found: found[1] + BLOCKS[found[2]]() + found[4], text)
 
 
 def fill(path: Path, check: bool = False) -> bool:
-    """Whether the document's tables were up to date; unless `check`, they are now."""
+    """Updates the document's tables, unless `check`. Returns whether they were up to date."""
     text = read_text(existing(path), mend="give a Markdown file")
     if not BLOCK.search(text):
         raise ValueError(

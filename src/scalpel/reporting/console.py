@@ -1,4 +1,4 @@
-"""The report in the terminal: one table, and the verdict in words."""
+"""The report in the terminal: the table of arms, and the verdict in words."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from scalpel.reporting.view import View, made_from, view
 
 
 def terminal(folder: str | Path, console: Console) -> None:
-    """Prints the table of arms, then what it says in words."""
+    """Prints the table of arms and the verdict."""
     with made_from(folder):
         printed(view(folder), console)
 
@@ -42,7 +42,7 @@ def printed(shown: View, console: Console) -> None:
 
 
 def arms_table(shown: View) -> Table:
-    """One row an arm; the one to take is bold, and intervals stand below their values."""
+    """One row per arm, with intervals below the values; the arm to take is bold."""
     table = Table(title=f"{escape(shown.name)}: gained, forgotten, spent", title_justify="left", pad_edge=False)
     table.add_column(shown.one)
     for heading in ("gain", "forgotten", "worst hit", "net", "FLOPs", "time"):
@@ -52,7 +52,7 @@ def arms_table(shown: View) -> Table:
     for name in shown.comparison["failed"]:
         table.add_row(escape(name), "no result", *[""] * 5, style="dim")
     table.caption = (
-        "Points, with 95% intervals. Forgotten: share lost of what the base knew. Net: gain − price × forgotten. "
+        "Points, with 95% intervals. Forgotten: lost share of what the base knew. Net: gain − price × forgotten. "
         "–: not measured."
     )
     table.caption_justify = "left"
@@ -77,7 +77,7 @@ def cells(row: dict[str, Any]) -> list[str]:
 
 
 def ranged(found: Mapping[str, float] | None, words: Callable[[float], str]) -> str:
-    """A value with its interval beneath; a dash where it was not measured."""
+    """A value with its interval below; a dash where it was not measured."""
     if found is None:
         return "–"
     interval = Interval(**found)

@@ -1,4 +1,5 @@
-"""The figures of the page, as plotly figures without colours of their own theme: page.js adds those."""
+"""The figures of the HTML report as plotly figures. The colours of axes and text are added by page.js, since they
+depend on the reader's light or dark mode."""
 
 from __future__ import annotations
 
@@ -15,11 +16,11 @@ from scalpel.reporting.labels import place
 from scalpel.reporting.view import View
 from scalpel.runs.visible import visible
 
-# Middle tones that stand out on white and on black; symbols tell arms apart without colour.
+# Colours of medium lightness, legible on white and on black; symbols tell arms apart without colour vision.
 COLOURS = ("#3b82c4", "#d97b29", "#34976b", "#c2527a", "#8869c9", "#9b8424", "#2a9fae", "#b4553d")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "triangle-down")
 DASHES = ("solid", "dash", "dot", "dashdot")
-WIDTH, HEIGHT = 865.0, 372.0  # pixels of the scatter within its axes
+WIDTH, HEIGHT = 865.0, 372.0  # pixels of the scatter plot within its axes, on a page of the usual width
 
 
 def style(index: int) -> tuple[str, str, str]:
@@ -29,7 +30,7 @@ def style(index: int) -> tuple[str, str, str]:
 
 
 def scatter(view: View) -> go.Figure:
-    """Gain over forgetting, both with intervals. Up and to the left is better."""
+    """A scatter plot of gain over forgetting, both with intervals. Up and to the left is better."""
     figure = go.Figure(layout=layout(height=430))
     rows = view.rows
     if len(rows) > 1:
@@ -65,7 +66,7 @@ def named(row: Mapping[str, Any]) -> str:
 
 
 def sides_of_names(rows: Sequence[dict[str, Any]], across: Sequence[float], up: Sequence[float]) -> list[str]:
-    """On which side of its point each arm's name stands, on a page of the usual width."""
+    """The side of its point on which each arm's name is written."""
     points = [
         (
             WIDTH * (100 * Series(row["forgetting"]).mean - across[0]) / (across[1] - across[0]),
@@ -77,10 +78,10 @@ def sides_of_names(rows: Sequence[dict[str, Any]], across: Sequence[float], up: 
 
 
 def padded(values: Sequence[float]) -> list[float]:
-    """An axis that holds the values, with room for labels above."""
+    """The range of an axis that holds the values, with a margin for labels at the top."""
     low, high = min(values), max(values)
-    room = 0.12 * max(10.0, high - low)
-    return [low - room / 2, high + room]
+    margin = 0.12 * max(10.0, high - low)
+    return [low - margin / 2, high + margin]
 
 
 class Series:
@@ -105,25 +106,25 @@ class Series:
 
 
 def reach(rows: Sequence[dict[str, Any]]) -> float:
-    """The greatest forgetting on the axis, in percent."""
+    """The greatest upper bound of forgetting, in percent; at least 10, so that noise near zero isn't magnified."""
     return max(10.0, *(100 * row["forgetting"]["high"] for row in rows))
 
 
 def add_level_of_net(figure: go.Figure, best: dict[str, Any], price: float, right: float) -> None:
-    """The line on which every arm would be worth as much as the best one."""
+    """Adds the line of equal net: an arm on it is worth as much as the best one."""
     net = 100 * best["net"]["mean"]
     figure.add_scatter(
         x=[0, right],
         y=[net, net + price * right],
         mode="lines",
         line={"width": 1, "dash": "dot", "color": "#999999"},
-        hovertemplate=f"as good as {named(best)}<extra></extra>",
+        hovertemplate=f"the same net as {named(best)}<extra></extra>",
         name="level",
     )
 
 
 def curves(view: View) -> list[tuple[str, go.Figure]]:
-    """A panel for each probe along training: (what it shows, figure). Probes never looked at have none."""
+    """The learning curves: one (title, figure) per probe. A probe without an evaluation during training has none."""
     along = axis(view.arms)
     panels = []
     for probe, title, key, scale in panel_keys(view):
@@ -138,7 +139,8 @@ def curves(view: View) -> list[tuple[str, go.Figure]]:
 
 
 def panel_keys(view: View) -> list[tuple[str, str, str, float]]:
-    """(probe, title, which metric, scale): accuracy of targets, what is kept of abilities, the value of the rest."""
+    """(probe, title, metric, scale) of each panel: accuracy of targets, kept share of old abilities, value of
+    others."""
     targets, abilities = view.comparison["targets"], view.comparison["abilities"]
     rest = [t for t in view.arms[0].tables.values() if t.probe not in (*targets, *abilities) and not t.judged]
     return [
@@ -149,7 +151,7 @@ def panel_keys(view: View) -> list[tuple[str, str, str, float]]:
 
 
 def axis(arms: Sequence[ArmResults]) -> str:
-    """FLOPs where every look along the way recorded them, steps otherwise."""
+    """The key of the horizontal axis: FLOPs if every evaluation recorded them, else steps."""
     lines = [line for arm in arms for run in arm.runs for line in run.probes]
     return "flops" if lines and all("flops" in line for line in lines) else "step"
 
@@ -157,14 +159,14 @@ def axis(arms: Sequence[ArmResults]) -> str:
 def add_runs(
     figure: go.Figure,
     arm: ArmResults,
-    look: tuple[str, str, str],
+    drawn_as: tuple[str, str, str],
     along: str,
     key: str,
     scale: float,
     along_training: bool = False,
 ) -> None:
-    """One line for each seed of an arm: through what the probes saw, or what training itself recorded."""
-    colour, symbol, dash = look
+    """Adds one line per seed of an arm: of a probe's metric, or with `along_training` of a metric of training steps."""
+    colour, symbol, dash = drawn_as
     for run in arm.runs:
         records = run.train if along_training else run.probes
         lines = sorted((line for line in records if finite(line.get(key))), key=lambda line: line["step"])
@@ -181,7 +183,7 @@ def add_runs(
 
 
 def finite(value: Any) -> bool:
-    """Whether a record holds a number that can be drawn; a loss may be NaN, and a reward missing."""
+    """Whether a value of a record can be drawn: a loss may be NaN, and a reward may be missing."""
     return isinstance(value, int | float) and isfinite(value)
 
 
@@ -196,7 +198,8 @@ TRAINING = (
 
 
 def training(view: View) -> list[tuple[str, go.Figure]]:
-    """What each step recorded: loss, reward where there is one, learning rate and the norm of the gradient."""
+    """Panels of training metrics by step: loss, reward if there is one, learning rate, gradient norm, and the shares of
+    unread and cut-off samples if there are any."""
     panels = []
     for title, key, scale in TRAINING:
         figure = go.Figure(layout=layout(height=230))
@@ -210,9 +213,10 @@ def training(view: View) -> list[tuple[str, go.Figure]]:
 
 
 def floors(view: View) -> list[tuple[str, go.Figure]]:
-    """Under a floor, look by look: what is left of the ability of which least is left, and how strongly is pulled."""
+    """Panels of the retention floor: the retained share of the worst ability, and the strength of the regulariser, at
+    each evaluation of the keep sets."""
     panels = []
-    for title, key, scale in (("least left, %", "keep/worst", 100.0), ("strength λ", "keep/strength", 1.0)):
+    for title, key, scale in (("lowest retention, %", "keep/worst", 100.0), ("strength λ", "keep/strength", 1.0)):
         figure = go.Figure(layout=layout(height=230))
         for index, arm in enumerate(view.arms):
             add_runs(figure, arm, style(index), "step", key, scale, along_training=True)
@@ -226,7 +230,7 @@ def floors(view: View) -> list[tuple[str, go.Figure]]:
 
 
 def heat_maps(view: View) -> list[tuple[str, go.Figure]]:
-    """Weight change of each arm, component × layer, all on one scale."""
+    """The weight change of each arm by component and layer, on one colour scale for all arms."""
     found = [(row["name"], row["weights"]) for row in view.rows if row["weights"]]
     cells = [cell for _, table in found for line in table["relative"] for cell in line if cell is not None]
     top = 100 * max(cells, default=0.0) or 1.0
@@ -234,7 +238,7 @@ def heat_maps(view: View) -> list[tuple[str, go.Figure]]:
 
 
 def heat_map(table: dict[str, Any], top: float) -> go.Figure:
-    """‖ΔW‖/‖W₀‖ in percent, rows from the input down to the output."""
+    """A heat map of ‖ΔW‖/‖W₀‖ in percent, with components from input (top) to output (bottom)."""
     layers = [layer or "rest" for layer in table["layers"]]
     narrow = len(layers) <= 12
     figure = go.Figure(layout=layout(height=70 + 26 * len(table["components"])))
@@ -260,7 +264,7 @@ def heat_map(table: dict[str, Any], top: float) -> go.Figure:
 
 
 def in_percent(share: float) -> str:
-    """Two figures, and no exponent where the weights more than doubled."""
+    """A percentage with two significant digits, without an exponent where it is 100 or more."""
     return f"{100 * share:.2g}" if share < 0.995 else f"{100 * share:.0f}"
 
 

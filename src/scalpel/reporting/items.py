@@ -1,4 +1,4 @@
-"""Items lost, gained, kept and never known, with what the model said before and after."""
+"""The list of lost, gained, kept and never-known items, with the model's outputs before and after."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from scalpel.evaluation.results import ArmResults, RunResults
 from scalpel.evaluation.unread import NAMES
 from scalpel.reporting.view import View
 
-SHOWN: dict[Verdict, int] = {"lost": 12, "gained": 6, "kept": 4, "never": 4}  # items of an arm
+SHOWN: dict[Verdict, int] = {"lost": 12, "gained": 6, "kept": 4, "never": 4}  # items per arm that are listed
 COUNTED: dict[Verdict, str] = {"lost": "lost", "gained": "gained", "kept": "kept", "never": "never known"}
-LONGEST = 600  # characters of a text
+LONGEST = 600  # characters of a text that are shown
 
 
 def items(view: View) -> str:
@@ -36,7 +36,7 @@ def count(run: RunResults, verdict: Verdict) -> int:
 
 
 def group(run: RunResults, verdict: Verdict, most: int) -> str:
-    """Some items of one verdict, in turn from each probe, so that none crowds out the others."""
+    """The first items of one verdict, taken from the probes in turn, so that a large probe doesn't hide the others."""
     found = [[(ledger, entry) for entry in ledger.of(verdict)] for ledger in run.ledgers.values()]
     mixed = [pair for pair in chain.from_iterable(zip_longest(*found)) if pair is not None]
     if not mixed:
@@ -61,7 +61,7 @@ def row(ledger: Ledger, entry: Entry) -> str:
 
 
 def how(ledger: Ledger, entry: Entry) -> str:
-    """By which pushes an item came back."""
+    """The recovery tests that brought an item back."""
     pushes: Sequence[tuple[bool | None, str]] = (
         (entry.recovered_within_k, f"within {ledger.k} samples"),
         (entry.recovered_halfway, "halfway"),
@@ -81,12 +81,12 @@ def said(words: str, right: bool | None) -> str:
 
 
 def lacking(entry: Entry, side: str) -> str:
-    """Whether the verifier found no answer in it, or the limit cut it off."""
+    """Marks an output that is unread or cut off."""
     kinds = [words for kind, words in NAMES.items() if getattr(entry, f"{kind}_{side}", False)]
     return f"<small>{', '.join(kinds)}</small>" if kinds else ""
 
 
 def text(words: str) -> str:
-    """Somebody's words, escaped and not too long."""
+    """A text of a model or data set, escaped and truncated."""
     cut = words if len(words) <= LONGEST else f"{words[:LONGEST]}… ({len(words)} characters)"
     return f"<span class=said>{escape(cut)}</span>" if cut.strip() else "<span class=said><em>(nothing)</em></span>"

@@ -1,4 +1,4 @@
-"""Where the names of points in a scatter plot stand, so that they hide neither points nor each other."""
+"""Places the labels of points in a scatter plot, so that they hide neither points nor each other."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from math import inf
 from random import Random
 from typing import NamedTuple
 
-LETTER, LINE = 8.4, 18.0  # pixels that a letter and a line of the labels take
-MARK = 12.0  # pixels across a point
-ORDERS = 50  # in which the names are placed, of which the best is taken
+LETTER, LINE = 8.4, 18.0  # width of a letter and height of a line of the labels, in pixels
+MARK = 12.0  # diameter of a point in pixels
+ORDERS = 50  # orders of placement that are tried
 POSITIONS = ("top right", "bottom right", "middle right", "top left", "bottom left", "middle left")
 
 
@@ -22,7 +22,7 @@ class Box(NamedTuple):
     top: float
 
     def shared(self, other: Box) -> float:
-        """The area that both cover."""
+        """The area of the intersection."""
         wide = min(self.right, other.right) - max(self.left, other.left)
         high = min(self.top, other.top) - max(self.bottom, other.bottom)
         return max(wide, 0.0) * max(high, 0.0)
@@ -33,10 +33,11 @@ class Box(NamedTuple):
 
 
 def place(points: Sequence[tuple[float, float]], names: Sequence[str], size: tuple[float, float]) -> list[str]:
-    """For each point, in pixels from the lower left of a plot of that `size`, on which side its name should stand.
+    """For each point, in pixels from the lower left of a plot of that `size`, the side for its label.
 
-    One after the other, each takes the first of the sides on which the least of points, of names before it and of
-    what is outside the plot lies under it. Who comes first matters: of some orders the best is taken.
+    A greedy search: labels are placed one after the other, each on the side where it overlaps the least with points,
+    with labels before it and with the outside of the plot. The result depends on the order, so several random orders
+    are tried, and the best is taken. The seed is fixed, so that a report is always the same.
     """
     rng, order = Random(0), list(range(len(points)))
     best, least = [POSITIONS[0]] * len(points), inf
@@ -51,7 +52,7 @@ def place(points: Sequence[tuple[float, float]], names: Sequence[str], size: tup
 def in_order(
     order: Sequence[int], points: Sequence[tuple[float, float]], names: Sequence[str], whole: Box
 ) -> tuple[list[str], int]:
-    """A side for each point, chosen in that order, and how much is hidden, in pixels."""
+    """The side for each point when labels are placed in that order, and the hidden area in square pixels."""
     taken = [Box(x - MARK / 2, y - MARK / 2, x + MARK / 2, y + MARK / 2) for x, y in points]
     sides, total = [POSITIONS[0]] * len(points), 0
     for k in order:
@@ -64,7 +65,7 @@ def in_order(
 
 
 def label(x: float, y: float, name: str, side: str) -> Box:
-    """The box of a name on that side of a point."""
+    """The box of a label on that side of a point."""
     across, along = side.split()
     left = x + MARK / 2 if along == "right" else x - MARK / 2 - LETTER * len(name)
     bottom = {"top": y + MARK / 2, "middle": y - LINE / 2, "bottom": y - MARK / 2 - LINE}[across]

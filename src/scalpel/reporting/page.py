@@ -1,4 +1,4 @@
-"""The page: one file that opens offline, with its figures, its style and the plotting library inside."""
+"""The HTML report: one file that opens offline, with its figures, its style and the plotting library inside."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def write(folder: str | Path) -> Path:
 
 
 def page(shown: View) -> str:
-    """The whole page. Figures are data; page.js draws them in the reader's colours, light or dark."""
+    """The whole page. Figures are embedded as JSON; page.js draws them in the reader's colours, light or dark."""
     drawn = Figures()
     parts = [
         section("Why", sections.verdict(shown)),
@@ -62,25 +62,25 @@ def page(shown: View) -> str:
 
 
 class Figures:
-    """The figures of a page by their id."""
+    """The figures of a page, by the id of their element."""
 
     def __init__(self) -> None:
         self.found: dict[str, Any] = {}
 
     def place(self, figure: go.Figure, label: str) -> str:
-        """Takes a figure in and returns the element in which it will be drawn."""
+        """Adds a figure, and returns the HTML element in which it will be drawn."""
         id = f"figure-{len(self.found)}"
         self.found[id] = drawable(figure.to_plotly_json())
         height, label = figure.layout.height, escape(label)
         return f'<div class=figure id={id} role=img aria-label="{label}" style="min-height:{height}px"></div>'
 
     def json(self) -> str:
-        """For a script element: “<” is written as an escape, so that no text can end the element."""
+        """JSON for a script element. “<” is escaped, since a text with “</script>” would end the element."""
         return json.dumps(self.found, allow_nan=False).replace("<", "\\u003c")
 
 
 def drawable(value: Any) -> Any:
-    """A figure's data as JSON has it: what is no number is left out of the drawing."""
+    """A figure's data for JSON, which has no NaN or infinity: those become null, and plotly leaves a gap."""
     if isinstance(value, dict):
         return {key: drawable(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
@@ -97,15 +97,15 @@ def section(title: str, body: str) -> str:
 
 
 def gain_and_forgetting(shown: View, drawn: Figures) -> tuple[str, str]:
-    """Title and body: gain over forgetting where both were measured, the tables in any case."""
+    """Title and body of the main section: the scatter plot if gain and forgetting were measured, and the tables."""
     tables = f"{sections.arms(shown)}<h3>Every probe</h3>{sections.probes(shown)}"
     if not all(row["gain"] and row["forgetting"] for row in shown.rows):
         measured = any(row["gain"] or row["forgetting"] for row in shown.rows)
         return "What was measured", tables if measured else sections.probes(shown)
     picture = drawn.place(figures.scatter(shown), "Points gained on the target over the share of old abilities lost")
-    caption = "Up is more learnt, left is less forgotten; bars are 95% intervals. "
+    caption = "Higher is more learnt, further left is less forgotten; bars are 95% intervals. "
     if len(shown.rows) > 1:
-        caption += "On the dotted line an arm would be worth as much as the best one."
+        caption += "An arm on the dotted line has the same net as the best one."
     return "Gain against forgetting", f"{picture}<p class=note>{caption}</p>{tables}"
 
 
@@ -122,19 +122,19 @@ def floor(shown: View, drawn: Figures) -> str:
 def along(shown: View, drawn: Figures) -> str:
     panels = figures.curves(shown)
     if not panels:
-        return "<p class=note>No probe looked at a run along the way.</p>"
+        return "<p class=note>No probe was evaluated during training.</p>"
     counts = {line.get("items") for arm in shown.arms for run in arm.runs for line in run.probes}
     most = counts.pop() if len(counts) == 1 else None
-    note = f"<p class=note>Every point asks the same items of a probe, its first {most} at most.</p>" if most else ""
+    note = f"<p class=note>Every point is measured on the same items of a probe: its first {most}.</p>" if most else ""
     return legend(shown) + grid("panels", panels, drawn) + note
 
 
 def training(shown: View, drawn: Figures) -> str:
-    """What the steps recorded."""
+    """The panels of training metrics."""
     panels = figures.training(shown)
     if not panels:
         return "<p class=note>No step was recorded.</p>"
-    note = "<p class=note>One point a step, on the batch of that step; from metrics.jsonl.</p>"
+    note = "<p class=note>One point per step, from the batch of that step; the numbers are in metrics.jsonl.</p>"
     return legend(shown) + grid("panels", panels, drawn) + note
 
 
@@ -147,8 +147,8 @@ def weights(shown: View, drawn: Figures) -> str:
     if not maps:
         return "<p class=note>No weight change was recorded.</p>"
     wide = any(len(row["weights"]["layers"]) > 12 for row in shown.rows if row["weights"])
-    over = "" if shown.alone else "mean over seeds, one scale for all arms; "
-    note = f"‖ΔW‖/‖W₀‖ in percent; {over}“rest” is what belongs to no layer."
+    over = "" if shown.alone else "mean over seeds, one colour scale for all arms; "
+    note = f"Relative weight change ‖ΔW‖/‖W₀‖ in percent; {over}“rest” holds the weights that belong to no layer."
     return f"<p class=note>{note}</p>{grid('maps wide-maps' if wide else 'maps', maps, drawn)}"
 
 
@@ -158,6 +158,6 @@ def grid(kind: str, panels: list[tuple[str, go.Figure]], drawn: Figures) -> str:
 
 
 AT_SAME_SKILL = (
-    "<p class=note>A method that learnt less has also forgotten less. Here each arm is taken where it first "
-    "reaches the same share of the target, between two looks along the way (which may take fewer items).</p>"
+    "<p class=note>A method that learnt less has also forgotten less. So arms are compared where each first reaches "
+    "the same accuracy on the target, interpolated between two evaluations during training (which may use fewer items).</p>"
 )

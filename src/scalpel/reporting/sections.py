@@ -1,4 +1,4 @@
-"""The sections of the page as HTML. Whatever a model, a recipe or a data set wrote is escaped here."""
+"""The sections of the HTML report. Every text from a model, a recipe or a data set is escaped here."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from scalpel.evaluation.unread import beneath
 from scalpel.reporting.figures import style
 from scalpel.reporting.view import View
 
-Cell = tuple[str, str] | str  # what a cell says, and small beneath it
+Cell = tuple[str, str] | str  # the text of a cell, and a second line in small print
 
 
 def verdict(view: View) -> str:
-    """The verdict in words, before any number."""
+    """The verdict in words, before any table."""
     found = view.comparison["verdict"]
     words = "".join(f"<li>{escape(text)}</li>" for text in found["words"])
     return f"<ul class=words>{words}</ul><p class=note>{escape(view.comparison['rule'])}</p>"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[Cell]], strong: str | None = None) -> str:
-    """A table whose first column names its rows; the row called `strong` stands out."""
+    """A table whose first column names its rows; the row named `strong` is emphasised."""
     top = "".join(f"<th scope=col>{escape(text)}</th>" for text in head)
     body = "".join(
         f"<tr{' class=strong' if row[0] == strong else ''}><th scope=row>{cell(row[0])}</th>"
@@ -50,7 +50,7 @@ def cell(value: Cell) -> str:
 
 
 def arms(view: View) -> str:
-    """Gain, forgetting and net of each arm, with intervals; a dash where it was not measured."""
+    """Gain, forgetting and net of each arm, with intervals; a dash where one was not measured."""
     rows = [
         (
             row["name"],
@@ -79,11 +79,11 @@ def ranged(found: Mapping[str, float] | None, plus: bool = False) -> Cell:
 
 
 def probes(view: View) -> str:
-    """Every probe under every arm: what was right before and after, and what the change allows to be said."""
+    """Every probe under every arm: accuracy before and after, with the verdict on the change."""
     by_arm = {row["name"]: {probe["probe"]: probe for probe in row["probes"]} for row in view.rows}
     first = next(iter(by_arm.values()))
     if not first:
-        return "<p class=note>The recipe has no probes: nothing was asked before and after.</p>"
+        return "<p class=note>The recipe has no probes: nothing was measured before and after.</p>"
     rows: list[list[Cell]] = []
     for name, probe in first.items():
         kind = "target" if probe["role"] == "target" else probe["kind"]
@@ -100,7 +100,8 @@ def before(probe: Mapping[str, Any]) -> Cell:
 
 
 def after(probe: Mapping[str, Any]) -> Cell:
-    """After training; beneath, the verdict, or the range of the change where there is no right and wrong."""
+    """The result after training, with the verdict, or with the interval of the change if there is no right and
+    wrong."""
     if "after" in probe:
         return percent(probe["after"]), "; ".join(filter(None, (probe["verdict"], beneath(probe, "after"))))
     if not probe["value"]:
@@ -114,27 +115,29 @@ def figure(value: float) -> str:
 
 
 def matched(view: View) -> str:
-    """Forgetting of each arm where it first reaches a level of the target. Nothing for a single arm."""
+    """Forgetting of each arm at matched target accuracy. Empty for a single arm."""
     found = view.comparison["matched"]
     if len(view.arms) == 1:
         return ""
     if not found:
-        return f"<p class=note>{unmatched(view)}, so there is no level at which to set arms side by side.</p>"
+        return f"<p class=note>{unmatched(view)}, so there is no accuracy at which arms could be compared.</p>"
     names = [row["name"] for row in view.rows]
     rows = [[f"{percent(row['level'])} right", *(at(row["arms"][name]) for name in names)] for row in found]
     return table(("target", *names), rows)
 
 
 def unmatched(view: View) -> str:
-    """Why no level is shared."""
+    """Why there is no level of target accuracy at which arms could be compared."""
     targets, abilities = view.comparison["targets"], view.comparison["abilities"]
     if not targets or not abilities:
         return f"{'Forgetting' if targets else 'Gain'} was not measured"
     paths = [path(run, targets, abilities) for arm in view.arms for run in arm.runs]
     if not any(paths):
-        return "No run was measured along the way"
+        return "No run was evaluated during training"
     risen = any(here.target > points[0].target for points in paths for here in points)
-    return "The arms rose too little above the base" if risen else "No look along the way saw an arm above the base"
+    if risen:
+        return "The arms rose too little above the base"
+    return "No evaluation during training found an arm above the base"
 
 
 def at(found: Mapping[str, Any]) -> Cell:
@@ -148,7 +151,7 @@ def at(found: Mapping[str, Any]) -> Cell:
 
 
 def recovered(view: View) -> str:
-    """Suppressed or erased, beside the control."""
+    """The recovered shares of lost items, with those of the control."""
     rows: list[list[Cell]] = []
     for row in view.rows:
         found = row["recovery"]
@@ -156,10 +159,10 @@ def recovered(view: View) -> str:
             rows.append([row["name"], *(share(found, push) for push in ("any", "within_k", "halfway", "conjugate"))])
     if not rows:
         return ""
-    head = (view.one, "came back at all", "within k samples", "halfway to the base", "in a conjugate form")
+    head = (view.one, "came back in any test", "within k samples", "halfway to the base", "in a conjugate form")
     note = (
-        "Lost items that some push brings back are suppressed, the others erased. Beneath each share stands the "
-        "control: the same push on items that the base never knew. What does not exceed it is guessing."
+        "Lost items that some recovery test brings back are suppressed, the others erased. Below each share is the "
+        "control: the same test on items that the base never knew. A share that does not exceed it may be guessing."
     )
     return f"<h3>Suppressed or erased</h3>{table(head, rows)}<p class=note>{note}</p>"
 
@@ -175,7 +178,7 @@ def share(found: Mapping[str, Any], push: str) -> Cell:
 
 
 def floors(view: View) -> str:
-    """What became of each arm's floor, and what watching it cost."""
+    """The retention floor of each arm at the end and during training, with the cost of its evaluations."""
     rows: list[list[Cell]] = []
     for row in view.rows:
         if found := row.get("floor"):
@@ -185,33 +188,33 @@ def floors(view: View) -> str:
                 [
                     row["name"],
                     percent(found["floor"]),
-                    (f"{found['held']} of {found['of']} seeds", f"surely not in {found['broken']}"),
+                    (f"{found['held']} of {found['of']} seeds", f"violated beyond chance in {found['broken']}"),
                     (percent(found["least"]["left"]), found["least"]["ability"]) if found["least"] else "–",
                     held_from(found),
-                    "–" if found["below"] is None else f"{percent(found['below'])} of looks",
+                    "–" if found["below"] is None else f"{percent(found['below'])} of evaluations",
                     (share, duration(found["seconds"])),
                 ]
             )
     if not rows:
         return ""
-    head = (view.one, "floor", "held at the end", "least left", "held from", "below it on the way", "looking cost")
+    head = (view.one, "floor", "held at the end", "lowest retention", "held from", "below it in", "cost of evaluations")
     note = (
-        "Shares of what the base gets right in the keep set, whose items the ledger doesn't measure. At the end the "
-        "whole keep set is scored, on the way a few items of each ability; it held from the step after which none of "
-        "these looks was sure of the contrary, in any seed. What it cost in gain is told by a run without it."
+        "Shares of what the base gets right in the keep sets, whose items the ledger doesn't measure. At the end the "
+        "whole keep sets are scored, during training a few items of each. “Held from” is the step after which no "
+        "evaluation found a violation beyond chance, in any seed. A run without the floor shows its cost in gain."
     )
     return f"{table(head, rows, view.take)}<p class=note>{note}</p>"
 
 
 def held_from(found: Mapping[str, Any]) -> str:
-    """From which step on it held; without a look nobody knows."""
+    """The step after which the floor held; a dash if it was never evaluated during training."""
     if found["below"] is None:
         return "–"
-    return "not at the last look" if found["since"] is None else f"step {found['since']}"
+    return "not at the last evaluation" if found["since"] is None else f"step {found['since']}"
 
 
 def cost(view: View) -> str:
-    """What each arm spent, and how its learning rate was found."""
+    """The cost of each arm, and how its learning rate was chosen."""
     rows = []
     for row in view.rows:
         spent = row["cost"]
@@ -230,10 +233,10 @@ def cost(view: View) -> str:
     head = (view.one, "tokens trained", "tokens sampled", "FLOPs", "time", "peak memory", "learning rate", "steps")
     budget = view.comparison["budget"]
     unit = {"flops": "FLOPs"}.get(budget["unit"], budget["unit"]) if budget else ""
-    text = f"Each run was given {quantity(budget['amount'])} {unit}. " if budget else ""
+    text = f"The budget of each run was {quantity(budget['amount'])} {unit}. " if budget else ""
     text += "" if view.alone else "Means over seeds. "
     if any(row["grid"] for row in view.rows):
-        text += "Beneath a learning rate: those tried on the tuning items, and what trying them cost."
+        text += "Below a learning rate: the grid that was tried on tuning items, and the cost of the trials."
     return f"{table(head, rows, view.take)}<p class=note>{escape(text)}</p>"
 
 
@@ -244,7 +247,7 @@ def plain(value: Any) -> str:
 
 
 def grid(row: Mapping[str, Any]) -> str:
-    """The learning rates that were tried, with the target accuracy that each reached, and the FLOPs of trying."""
+    """The learning rates that were tried, with the target accuracy of each, and the FLOPs of all trials."""
     tried = row["grid"] or []
     rates = ", ".join(f"{plain(one['learning_rate'])} ({percent(one['accuracy'])})" for one in tried)
     spent = (row["tuning_cost"] or {}).get("flops")
@@ -252,14 +255,14 @@ def grid(row: Mapping[str, Any]) -> str:
 
 
 def again(view: View) -> str:
-    """What is needed to run it again."""
+    """What is needed to repeat the run: the recipe and the versions."""
     versions = table(("what", "version"), [(key, plain(value)) for key, value in view.environment.items()])
     recipe = f"<pre>{escape(view.recipe)}</pre>" if view.recipe else "<p class=note>The folder holds no recipe.</p>"
     return f"<div class=again>{recipe}{versions if view.environment else ''}</div>"
 
 
 def legend(view: View) -> str:
-    """Arms and their colours, for all panels at once."""
+    """The legend of arms and their colours, for all panels of a section."""
     return "<p class=legend>" + "".join(
         f'<span><i style="background:{style(index)[0]}"></i>{escape(arm.name)}</span>'
         for index, arm in enumerate(view.arms)

@@ -1,4 +1,4 @@
-"""All that a report shows, gathered from a run folder."""
+"""The content of a report, read from a run folder."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ COMPARISON = {
 
 @dataclass(frozen=True)
 class View:
-    """The arms as they were run, the comparison's numbers, and what is needed to run it again."""
+    """The arms of a run folder, the numbers of their comparison, the recipe and the environment."""
 
     folder: Path
     arms: tuple[ArmResults, ...]
@@ -37,17 +37,17 @@ class View:
 
     @property
     def rows(self) -> list[dict[str, Any]]:
-        """The comparison's row of each arm."""
+        """One row per arm, as in comparison.json."""
         return self.comparison["arms"]
 
     @property
     def alone(self) -> bool:
-        """Whether this is one run: nothing was compared."""
+        """Whether this is a single run, without a comparison: texts must not speak of arms then."""
         return len(self.arms) == 1 and len(self.arms[0].runs) == 1 and not self.comparison["failed"]
 
     @property
     def one(self) -> str:
-        """What a row of a table is."""
+        """The heading of the first column."""
         return "run" if self.alone else "arm"
 
     @property
@@ -57,14 +57,14 @@ class View:
 
 @contextmanager
 def made_from(folder: str | Path) -> Iterator[None]:
-    """Where a value in a run folder is not what this version writes there, the folder is named."""
+    """Turns errors from malformed values in a run folder into a ValueError that names the folder."""
     try:
         yield
     except (KeyError, TypeError, AttributeError, IndexError) as error:
         raise ValueError(
             f"the report of {folder} can't be made: a value in its comparison.json, or another of its files, is not "
-            f"what this version writes there ({type(error).__name__}: {error}). Put the file back, or make the run "
-            "again; where nobody changed it, this is a fault of scalpel, and --debug shows its place"
+            f"what this version writes there ({type(error).__name__}: {error}). Restore the file, or run again; if "
+            "nobody changed it, this is a bug of scalpel, and --debug shows its place"
         ) from error
     except ValueError as error:
         if Path(folder).name in str(error):
@@ -73,20 +73,22 @@ def made_from(folder: str | Path) -> Iterator[None]:
 
 
 def view(folder: str | Path) -> View:
-    """Reads a run folder. Where it has no comparison.json (a single training run), the numbers are made now."""
+    """Reads a run folder. Without a comparison.json (for a single training run) the numbers are computed here. Raises
+    ValueError if comparison.json has another format or other arms than the folder."""
     folder = Path(folder)
     arms = load(folder)
     path = folder / "comparison.json"
     found = read_json(path, dict) if path.is_file() else comparison(arms)
     if found.get("format") != FORMAT:
         raise ValueError(
-            f"{path} has format {found.get('format')!r}, this version reads {FORMAT}; make it again from the arms"
+            f"{path} has format {found.get('format')!r}, but this version reads {FORMAT}: resume the comparison to "
+            "write it again"
         )
     refuse_other_shape(found, COMPARISON, str(path))
     names = [row["name"] for row in found["arms"]]
     if sorted(names) != sorted(arm.name for arm in arms):
         raise ValueError(
-            f"{path} speaks of {', '.join(names)}, but the folder holds {', '.join(arm.name for arm in arms)}; "
+            f"{path} has the arms {', '.join(names)}, but the folder holds {', '.join(arm.name for arm in arms)}: "
             "finish the comparison with --resume, which writes it again"
         )
     recipe, environment = folder / "recipe.toml", folder / "environment.json"
