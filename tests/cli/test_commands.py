@@ -85,7 +85,7 @@ def test_train_without_out_runs_under_the_recipes_name(scalpel):
 
 def test_diff_shows_no_change_for_a_model_and_itself_and_some_for_another(scalpel):
     same, other = scalpel("diff", "model", "model"), scalpel("diff", "model", "tuned")
-    assert "is 0 over all weights; 0 of their entries moved" in " ".join(same.out.split())
+    assert "is 0 over all weights; 0 of their entries changed" in " ".join(same.out.split())
     assert other.code == 0 and "down" in other.out and "is 0 over" not in " ".join(other.out.split())
 
 
@@ -166,7 +166,7 @@ def test_world_card_measures_a_model_of_the_world(scalpel, monkeypatch):
 
 def test_what_is_asked_for_goes_to_stdout_and_all_else_to_stderr(scalpel):
     shown = scalpel("diff", "model", "tuned")
-    assert "of their entries moved" in " ".join(shown.out.split()) and shown.err == ""
+    assert "of their entries changed" in " ".join(shown.out.split()) and shown.err == ""
     trained = scalpel("train", "recipe.toml", "train.steps=1")
     assert "tokens are trained" in trained.said and "tokens are trained" not in trained.out
 

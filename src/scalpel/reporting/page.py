@@ -159,5 +159,5 @@ def grid(kind: str, panels: list[tuple[str, go.Figure]], drawn: Figures) -> str:
 
 AT_SAME_SKILL = (
     "<p class=note>A method that learnt less has also forgotten less. So arms are compared where each first reaches "
-    "the same accuracy on the target, interpolated between two evaluations during training (which may use fewer items).</p>"
+    "the same accuracy on the target, between two evaluations during training (which may use fewer items).</p>"
 )
