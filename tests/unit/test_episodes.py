@@ -157,6 +157,28 @@ def test_an_environments_table_is_bound_as_parts_are():
         make({"name": "calculator", "max_turns": 0})
 
 
+OWN = """
+from dataclasses import dataclass
+from scalpel.environments import Step
+
+@dataclass(frozen=True, kw_only=True)
+class Once:
+    max_turns: int = 2
+    role: str = "tool"
+    def reset(self, example):
+        return None
+    def step(self, state, said):
+        return Step(state, reward=float(len(said)))
+"""
+
+
+def test_an_environment_may_stand_in_a_file_of_ones_own(tmp_path, tokens):
+    (tmp_path / "once.py").write_text(OWN)
+    made = make({"name": f"{tmp_path}/once.py:Once", "max_turns": 3})
+    ((episode,),) = play(made, tokens, scripted(tokens, ["abc"])[0], [ASKED], 1, 0, 512)
+    assert made.max_turns == 3 and episode.reward == 3.0 and episode.finished
+
+
 def recipe(method: str, **environment):
     train = {"method": method, "environment": {"name": "calculator", **environment}}
     return parse({"model": "world-1m", "task": {"name": "world/calculator"}, "train": train})

@@ -6,8 +6,13 @@ import pytest
 
 import tiny
 from scalpel.batch import ENVIRONMENT, TEMPLATE
+from scalpel.data.example import Example
 from scalpel.data.next_turn import next_turn, prefix_faults, say_prefix_faults
 from scalpel.data.tokenizer import Tokens
+from scalpel.data.trajectory import completion
+from scalpel.environments import play
+from scalpel.environments.calculator import Calculator
+from scalpel.sources.sampled import trajectory_rows
 from scalpel.world.vocabulary import IDS, tokenizer
 
 CHAT = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{{ eos_token }}\n{% endfor %}"
@@ -106,3 +111,26 @@ def test_a_role_that_the_template_refuses_is_refused_with_a_way_out():
     tokens = templated("{% if messages[-1].role == 'tool' %}{{ raise_exception('no tools') }}{% endif %}" + CHAT)
     with pytest.raises(ValueError, match='set `role` of the environment to another one, such as "user"'):
         prefix_faults(tokens, "tool")
+
+
+@pytest.mark.parametrize(("template", "sequences"), [(CHAT, 1), (FORGETFUL, 2)])
+def test_an_episode_is_a_sequence_a_turn_where_the_template_forgets_thoughts_all_in_one_group(template, sequences):
+    tokens, asked = templated(template), Example(ASKED)
+    turns = ["<think>\none\n</think>\n\n=1+1", "2"]
+    said, seen = iter(turns), []
+
+    def sample(prompts, n, seed):
+        seen.extend(list(prompt) for prompt in prompts)
+        return [[completion(prompt, tokens.completion(next(said), ASKED)) for prompt in prompts]]
+
+    ((episode,),) = play(Calculator(), tokens, sample, [asked], 1, 0, 512)
+    rows = trajectory_rows(episode, asked, 7, [0.5])
+    assert len(rows) == sequences and {(row.group, *row.rewards) for row in rows} == {(7, 0.5)}
+    trained = [[i for i, t in zip(row.ids, row.train, strict=True) if t] for row in rows]
+    assert [i for ids in trained for i in ids] == [i for text in turns for i in tokens.completion(text, ASKED)]
+    # each turn stands behind what the model was shown when it was sampled
+    if sequences == 2:
+        assert [row.ids[: -len(ids)] for row, ids in zip(rows, trained, strict=True)] == seen
+        assert "</think>" not in tokens.tokenizer.decode(seen[1])
+    else:
+        assert rows[0].ids[: len(seen[1])] == seen[1] and "</think>" in tokens.tokenizer.decode(seen[1])
