@@ -1,1 +1,1 @@
-"""A table of a recipe, bound to the function that it is for, and the kinds of values that a recipe knows."""
+"""Tables of a recipe, bound to the registered functions that they configure; types of values; schedules."""

@@ -1,4 +1,4 @@
-"""A table of a recipe, bound to the function that it is for: the function's arguments are the table's schema.
+"""Tables of a recipe, bound to functions: the arguments of a function are the schema of its table.
 
 Their annotations are what the values must be, checked strictly (true is no number, a number no text), with bounds by
 `Annotated[…, Field(gt=0)]`; their defaults are what a key that is left out stands for. Every fault is a ValueError that
@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_ori
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
-from scalpel.binding.plain import plain, short, shown
+from scalpel.binding.plain import short, shown, toml_value
 from scalpel.registry import unknown
 
 REQUIRED = inspect.Parameter.empty
@@ -31,7 +31,7 @@ NAMED: dict[Any, str] = {
 
 @dataclass(frozen=True)
 class Key:
-    """What a key may be, and what it is where it is left out."""
+    """The type of a key's value, and its default."""
 
     wanted: Any = Any
     default: Any = REQUIRED
@@ -44,8 +44,8 @@ class Words(NamedTuple):
 
 
 def keys_of(*functions: Callable[..., Any], without: Collection[str] = ()) -> dict[str, Key]:
-    """The keys of a table that goes to these functions: their keyword-only arguments, all arguments where they have
-    none; less what is handed to them otherwise."""
+    """The keys of a table for these functions: the keyword-only arguments of each, or all its arguments where it has no
+    keyword-only ones. Arguments in `without` are no keys, since the program passes them."""
     return {name: key for fn in functions for name, key in _keys(fn).items() if name not in without}
 
 
@@ -73,7 +73,7 @@ def hints_of(fn: Callable[..., Any]) -> dict[str, Any]:
 
 
 def bound_table(place: str, table: Any, keys: Mapping[str, Key]) -> dict[str, Any]:
-    """The table with its values as the keys want them."""
+    """The table with its values checked and converted. ValueError for unknown keys, missing keys and wrong values."""
     if not isinstance(table, Mapping):
         raise ValueError(f"{short(place)} is {shown(table)}, but must be a table")
     for key in table:
@@ -86,10 +86,10 @@ def bound_table(place: str, table: Any, keys: Mapping[str, Key]) -> dict[str, An
 
 
 def checked_value(place: str, value: Any, wanted: Any) -> Any:
-    """The value as the annotation wants it; a list where it wants a tuple."""
+    """The value, checked against the annotation; a list becomes a tuple where the annotation is one."""
     if bare(wanted) is Any:
         return value
-    value = plain(value, place)
+    value = toml_value(value, place)
     try:  # as JSON, which has lists and no tuples, so that a list fits either and all else is strict
         return adapter(wanted).validate_json(json.dumps(value), strict=True)
     except ValidationError as error:
@@ -109,7 +109,7 @@ def _adapter(wanted: Any) -> TypeAdapter[Any]:
 
 
 def bounded(wanted: Any, numbers: Mapping[Any, Any]) -> Any:
-    """The annotation with bounds on the numbers that have none: `numbers` says which, a kind for int and for float."""
+    """The annotation with bounds for the number types that have none: `numbers` maps int and float to bounded types."""
     if get_origin(wanted) in (Union, UnionType):
         return Union[tuple(bounded(a, numbers) for a in get_args(wanted))]  # noqa: UP007  (made of what it holds)
     return numbers.get(wanted, wanted) if isinstance(wanted, type) else wanted
@@ -117,8 +117,8 @@ def bounded(wanted: Any, numbers: Mapping[Any, Any]) -> Any:
 
 @contextmanager
 def placed(place: str, known: str = "") -> Iterator[None]:
-    """Puts the place before what is wrong there, where the words don't begin with it; or in the stead of the name by
-    which that place is `known` to what looks at it alone."""
+    """Adds the key to the message of a ValueError, unless the message begins with it. `known` is the name by which the
+    called code knows that key: the key replaces it."""
     try:
         yield
     except ValueError as error:
@@ -131,7 +131,7 @@ def placed(place: str, known: str = "") -> Iterator[None]:
 
 
 def fault(place: str, value: Any, wanted: Any, error: ValidationError) -> str:
-    """The words for the first of a value's faults: at the place inside it where one is wrong, if there is a single."""
+    """The message for the first fault of a value. It names the entry inside the value where that is at fault."""
     found = error.errors()[0]
     for step in found["loc"]:
         inner = inside(wanted, step)
@@ -144,14 +144,14 @@ def fault(place: str, value: Any, wanted: Any, error: ValidationError) -> str:
 
 
 def has(value: Any, step: int | str) -> bool:
-    """Whether a value has such an entry."""
+    """Whether a list or table has this entry."""
     if isinstance(value, list):
         return isinstance(step, int) and step < len(value)
     return isinstance(value, dict) and step in value
 
 
 def inside(wanted: Any, step: int | str) -> Any:
-    """What an entry of a list or table must be; None where the annotation doesn't say in a single way."""
+    """The annotation of an entry of a list or table; None where it isn't unique."""
     wanted = bare(wanted)
     origin, args = get_origin(wanted), get_args(wanted)
     if origin in (Union, UnionType):
@@ -169,7 +169,7 @@ def bare(wanted: Any) -> Any:
 
 
 def described(wanted: Any) -> str:
-    """What a value must be, in words: "an integer of 1 or more"."""
+    """The annotation in words: "an integer of 1 or more"."""
     origin, args = get_origin(wanted), get_args(wanted)
     if origin is Annotated and (words := next((m for m in args[1:] if isinstance(m, Words)), None)):
         return words.text
@@ -196,7 +196,7 @@ def plural(words: str) -> str:
 
 
 def within(words: str, metadata: Sequence[Any]) -> str:
-    """The words with the bounds behind them."""
+    """The words, followed by the bounds."""
     rules = [rule for m in metadata for rule in (m.metadata if isinstance(m, FieldInfo) else [m])]
     found = {name: getattr(r, name) for r in rules for name in ("ge", "gt", "le", "lt") if hasattr(r, name)}
     if any(getattr(rule, "min_length", 0) for rule in rules):

@@ -1,4 +1,4 @@
-"""The kinds of numbers and texts that a recipe knows, with the bounds beyond which a value can't be meant."""
+"""Types of numbers and texts in a recipe, with bounds: a value outside of them is certainly a mistake."""
 
 from __future__ import annotations
 

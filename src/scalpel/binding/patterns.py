@@ -1,4 +1,4 @@
-"""Regular expressions with a time limit: some expressions take years on some texts, and models write all kinds."""
+"""Regular expressions with a time limit: backtracking can take years on some texts, and models write any text."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _slow: set[str] = set()  # expressions of which it was said
 
 
 def search(expression: str, text: str, seconds: float = SECONDS) -> regex.Match[str] | None:
-    """The first match; None where there is none, or none was found in time."""
+    """The first match; None if there is none, or the time limit ran out."""
     try:
         return compiled(expression).search(text, timeout=seconds)
     except TimeoutError:
@@ -23,7 +23,7 @@ def search(expression: str, text: str, seconds: float = SECONDS) -> regex.Match[
 
 
 def every(expression: str, text: str, seconds: float = SECONDS) -> list[regex.Match[str]] | None:
-    """All matches in order; None where not all were found in time."""
+    """All matches in order; None if the time limit ran out."""
     try:
         return list(compiled(expression).finditer(text, timeout=seconds))
     except TimeoutError:
@@ -41,7 +41,7 @@ def whole(expression: str, text: str, seconds: float = SECONDS) -> bool:
 
 
 def last(expression: str, text: str, seconds: float = SECONDS) -> regex.Match[str] | None:
-    """The last match; None where there is none, or not all were found in time."""
+    """The last match; None if there is none, or the time limit ran out."""
     matches = every(expression, text, seconds)
     return matches[-1] if matches else None
 
@@ -53,7 +53,7 @@ def found(expression: str, text: str, seconds: float = SECONDS) -> str | None:
 
 
 def too_slow(expression: str, text: str, seconds: float) -> None:
-    """Says once that an expression takes too long, on what, and what to do about it."""
+    """Warns once per expression that its search ran out of time, with the text and a way to rewrite it."""
     if expression not in _slow:
         _slow.add(expression)
         log.warning(
@@ -66,7 +66,7 @@ def too_slow(expression: str, text: str, seconds: float) -> None:
 
 @cache
 def compiled(expression: str) -> regex.Pattern[str]:
-    """The expression, ready. ValueError for one that Python's own `re` refuses, too: what it means is the same."""
+    """The compiled expression. ValueError for one that Python's `re` refuses too, so that both read it alike."""
     try:
         re.compile(expression)
         return regex.compile(expression)

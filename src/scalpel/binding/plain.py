@@ -1,4 +1,4 @@
-"""Tables as TOML has them, of plain values only: whatever else may be handed over is refused by its place."""
+"""Values as TOML has them: tables, lists, texts, numbers and booleans. Anything else is refused with its key."""
 
 from __future__ import annotations
 
@@ -13,18 +13,20 @@ DEEPEST = 24  # tables and lists within each other
 WIDEST = 2**63  # TOML's integers have 64 bits
 
 
-def plain(value: Any, place: str = "", deep: int = 0) -> Any:
-    """The value with its tables and lists copied. Raises ValueError that names the place of what no recipe can hold."""
+def toml_value(value: Any, place: str = "", deep: int = 0) -> Any:
+    """A copy of the value as TOML would hold it. Raises ValueError with the key of anything that TOML can't hold."""
     here = place or "the recipe"
     if deep > DEEPEST:
         raise ValueError(f"{short(here)} is nested more than {DEEPEST} deep: no table of a recipe is")
     if isinstance(value, Mapping):
-        inside = {key_of(k, here): plain(v, f"{place}.{k}" if place else str(k), deep + 1) for k, v in value.items()}
+        inside = {
+            key_of(k, here): toml_value(v, f"{place}.{k}" if place else str(k), deep + 1) for k, v in value.items()
+        }
         return {k: v for k, v in inside.items() if v is not None}  # as TOML says it: the key is left out
     if isinstance(value, list | tuple):
         if any(v is None for v in value):
             raise ValueError(f"{short(here)} holds a None, which no recipe holds: leave it out")
-        return [plain(v, f"{place}.{i}" if place else str(i), deep + 1) for i, v in enumerate(value)]
+        return [toml_value(v, f"{place}.{i}" if place else str(i), deep + 1) for i, v in enumerate(value)]
     if isinstance(value, str):
         return text(value, here)
     if value is None or isinstance(value, bool):
@@ -51,7 +53,7 @@ def key_of(key: Any, here: str) -> str:
 
 
 def text(value: str, here: str) -> str:
-    """Text that can be written to a file: without NUL and without halves of characters."""
+    """Text that can be written to a file as UTF-8: without NUL characters and lone surrogates."""
     if "\0" in value:
         raise ValueError(f"{short(here)} holds a NUL character: {shown(value)}; leave it out")
     try:
@@ -72,12 +74,12 @@ def whole(value: int, here: str) -> int:
 
 
 def short(place: str, most: int = 120) -> str:
-    """A place in a message; a key may be as long as a file."""
+    """A key for a message, cut where it is long: a key may be as long as a file."""
     return place if len(place) <= most else f"{place[:most]}…"
 
 
 def shown(value: Any, most: int = 80) -> str:
-    """A value in a message."""
+    """A value for a message, cut where it is long."""
     try:
         words = repr(value)
     except (ValueError, RecursionError):  # an integer of thousands of digits has no words

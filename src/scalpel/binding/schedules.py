@@ -1,4 +1,4 @@
-"""What a hyper-parameter may be: a value of its annotation's kind, or a schedule of a number along the run."""
+"""Values of hyper-parameters: a value of the annotated type, or a schedule of a number along the run."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ UNTIL = Annotated[float, Field(gt=0, le=1)]  # the share of the run
 
 
 def hyper_value(what: str, value: Any, wanted: Any) -> Any:
-    """The value as the annotation wants it. Where a number is wanted a schedule fits, too, if both its ends do."""
+    """The value, checked against the annotation. A real number may also be a schedule, if both its ends are valid."""
     if isinstance(value, Mapping) and {"from", "to"} & set(value):
         return checked_schedule(what, value, wanted)
     return checked_value(what, value, bounded(wanted, SOBER))
 
 
 def checked_schedule(what: str, value: Mapping[str, Any], wanted: Any) -> dict[str, Any]:
-    """A schedule {from, to, over, until}, whose two ends are numbers of the wanted kind."""
+    """A schedule {from, to, over, until} whose two ends are numbers of the annotated type."""
     for key in sorted(set(value) - set(ENDS)):
         raise ValueError(f"{what} is a schedule: {unknown('key', key, ENDS)}")
     if not {"from", "to"} <= set(value):

@@ -48,14 +48,14 @@ def changes(saved: str, recipe: Recipe) -> list[Change]:
     there, since that version had none, have their default."""
     raw = tomllib.loads(saved)
     try:
-        then = plain(parse(raw))
+        then = as_tables(parse(raw))
     except ValueError:  # of another version, with keys that are none any more
         then = raw
-    before, after = named(then), named(plain(recipe))
+    before, after = named(then), named(as_tables(recipe))
     return list(differences(before, after, ""))
 
 
-def plain(recipe: Recipe) -> dict[str, Any]:
+def as_tables(recipe: Recipe) -> dict[str, Any]:
     return recipe.model_dump(mode="json", exclude_none=True, by_alias=True)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import tomli_w
 
-from scalpel.binding.plain import plain, shown
+from scalpel.binding.plain import shown, toml_value
 from scalpel.config.faults import validated
 from scalpel.config.merge import merge, over_row
 from scalpel.config.override import put
@@ -77,10 +77,10 @@ def toml(path: Path, what: str = "recipe") -> dict[str, Any]:
 def parse(raw: Mapping[str, Any], overrides: Sequence[str] = (), name: str = "run") -> Recipe:
     """A recipe from plain tables. `[train]` is short for a single stage."""
     load_plugins()  # they may bring methods
-    tables: dict[str, Any] = {"name": name, **plain(table_at("the recipe", raw))}
+    tables: dict[str, Any] = {"name": name, **toml_value(table_at("the recipe", raw))}
     for override in overrides:
         put(tables, override)
-    tables = renamed(plain(tables))
+    tables = renamed(toml_value(tables))
     if "train" in tables:
         if "stages" in tables:
             raise ValueError("a recipe has either one [train] or a list of [[stages]], not both")

@@ -1,5 +1,5 @@
-"""Users' code, called so that whatever it does is said and nothing of a run is lost: it may raise anything, leave by
-`sys.exit` or `os._exit`, be asynchronous, or give its values one by one."""
+"""Calls of users' code that keep the run alive: the code may raise anything, call `sys.exit` or `os._exit`, be
+asynchronous, or yield its values one by one. Every failure becomes a `Failed` with the line of the user's file."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ _owner = os.getpid()
 
 
 class Failed(ValueError):
-    """Users' code failed: the state of the run before it is good."""
+    """Users' code failed. The state of the run from before the call is intact."""
 
 
 class Left(BaseException):
-    """Users' code called os._exit, which would have ended the process without a word."""
+    """Users' code called os._exit, which would have ended the process without a message."""
 
 
 def _stay(status: int) -> Any:
-    """os._exit, but for users' code that is called here: a process that it forked may leave, this one goes on."""
+    """Replaces os._exit while users' code runs: this process continues, but one that the code forked may exit."""
     if getattr(_guards, "depth", 0) and os.getpid() == _owner:
         raise Left(status)
     _leave(status)
@@ -43,7 +43,7 @@ def _stay(status: int) -> Any:
 
 @contextmanager
 def staying() -> Iterator[None]:
-    """While this lasts os._exit doesn't end this process where this thread calls it."""
+    """Within this context a call of os._exit in this thread raises instead of ending the process."""
     global _owner
     _owner = os.getpid()
     os._exit = _stay
@@ -55,8 +55,8 @@ def staying() -> Iterator[None]:
 
 
 def guarded(what: str, where: str, file: Path, run: Callable[[], T]) -> T:
-    """What `run` gives. Failed where the user's code ends otherwise, with the line of its file; a real Ctrl-C goes on
-    as it is."""
+    """The result of `run`. Raises Failed, with the line of the user's file, if the user's code raises or exits; a real
+    Ctrl-C is passed on."""
     try:
         with staying(), undisturbed(), screened():
             return run()
@@ -69,8 +69,8 @@ def guarded(what: str, where: str, file: Path, run: Callable[[], T]) -> T:
 
 
 def users(error: BaseException) -> bool:
-    """Whether the user's code made it: not a Ctrl-C, which breaks in anywhere, and nothing that a handler of this
-    package raises on a signal."""
+    """Whether the user's code raised the error. A Ctrl-C, which can interrupt any line, and errors that this package
+    raises in signal handlers are not the user's."""
     if isinstance(error, Exception | Left):
         return True
     last = last_of(error.__traceback__)
@@ -88,7 +88,7 @@ def last_of(trace: TracebackType | None) -> TracebackType | None:
 
 
 def ended(error: BaseException) -> str:
-    """What it did, in words."""
+    """The error in words."""
     if isinstance(error, Left):
         return f"called os._exit({error.args[0]!r}), which would have ended the whole run"
     if isinstance(error, SystemExit):
@@ -101,7 +101,7 @@ def ended(error: BaseException) -> str:
 
 
 def at(error: BaseException, file: Path) -> str:
-    """Where in the user's file it happened; else in which other file that is no part of Python or of this package."""
+    """The line of the user's file that raised the error, or else that of a file outside Python and this package."""
     if isinstance(error, SyntaxError) and error.lineno:
         return f" at {Path(error.filename or file).name}:{error.lineno}"
     frames = [(Path(f.filename), f.lineno) for f in traceback.extract_tb(error.__traceback__)]
@@ -113,8 +113,8 @@ def at(error: BaseException, file: Path) -> str:
 
 
 def settled(given: Any, count: int) -> Any:
-    """What a function gave once it is there: awaited where it must be, gathered where it comes one by one. Of an
-    endless one no more is taken than shows that it is too many."""
+    """The result of a function, awaited if it is a coroutine, collected if it is an iterator. At most one value more
+    than `count` is taken, so that an endless iterator is recognised."""
     if inspect.isasyncgen(given):
         given = awaited(gathered(given, count))
     elif inspect.isawaitable(given):
@@ -134,7 +134,7 @@ async def gathered(given: AsyncIterator[Any], count: int) -> list[Any]:
 
 
 def awaited(given: Awaitable[T]) -> T:
-    """Its result, from an event loop of its own: in this thread, or beside one that is running in it already."""
+    """Its result, from a new event loop: in this thread, or in a new one if a loop is running in this one already."""
 
     async def wait() -> T:
         return await given

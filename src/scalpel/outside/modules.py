@@ -1,7 +1,7 @@
-"""Users' files as modules, with those that they import from beside them: which these are, and each imported once.
+"""Users' files as modules: each is executed once, together with the modules that it imports from its own folder.
 
-A file is imported again only where it, or one beside it, has changed, or where a new run begins after its functions
-were asked: no run begins with what another one left in it.
+A file is executed again only if it, or a module that it imports from its folder, has changed, or if a new run begins
+after its functions were called: the state of its globals must not leak from one run into the next.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from types import ModuleType
 
 from scalpel.runs.digests import digest
 
-Execute = Callable[[Callable[[], None]], None]  # runs what it is given, as users' code is run
+Execute = Callable[[Callable[[], None]], None]  # calls its argument under the guards for users' code
 
 
 @dataclass
 class Loaded:
-    """A file's module, as of which bytes, and whether any of its functions was asked since."""
+    """A file's module, the digests of the files that it was made from, and whether a function of it was called."""
 
     module: ModuleType
     digests: list[str]
@@ -30,11 +30,11 @@ class Loaded:
 
 
 _loaded: dict[Path, Loaded] = {}
-_folders: list[str] = []  # of users' files, as they stand on the path
+_folders: list[str] = []  # of users' files, in their order on sys.path
 
 
 def modules_beside(file: Path) -> list[Path]:
-    """The files in its folder and below that a file imports, wherever in it, and those that these import."""
+    """The modules in the file's own folder that it imports, directly or through one another."""
     found, todo = dict[Path, None](), [file]
     while todo:
         for path in places(file.parent, todo.pop()):
@@ -45,7 +45,7 @@ def modules_beside(file: Path) -> list[Path]:
 
 
 def places(root: Path, file: Path) -> Iterator[Path]:
-    """Where that which a file imports would lie: absolute names under the root, others beside the file itself."""
+    """Paths at which the imported modules may lie: absolute names below the root, relative ones beside the file."""
     for level, names in imports(file):
         start = Path(*file.parts[:-level]) if level else root
         if level:
@@ -56,8 +56,8 @@ def places(root: Path, file: Path) -> Iterator[Path]:
 
 
 def imports(file: Path) -> Iterator[tuple[int, list[str]]]:
-    """What a file imports: how many dots stand before the name, and the name's parts. None of a file that is no
-    Python, which is said when it is imported."""
+    """The imports of a file: the number of leading dots, and the parts of the name. None for a file that can't be
+    parsed, which is an error when it is executed."""
     try:
         tree = ast.parse(file.read_bytes())
     except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
@@ -79,7 +79,7 @@ def called(node: ast.Call) -> str:
 
 
 def module_of(file: Path, execute: Execute) -> ModuleType:
-    """The module of a file, executed unless it was already, and nothing has changed since."""
+    """The module of a file. It is executed unless that was done before and no file has changed since."""
     beside = modules_beside(file)
     digests = [digest(path) for path in (file, *beside)]
     known = _loaded.get(file)
@@ -90,7 +90,8 @@ def module_of(file: Path, execute: Execute) -> ModuleType:
 
 
 def loaded(file: Path, beside: list[Path], execute: Execute) -> ModuleType:
-    """The module anew, with what it imports from its folder, though another folder has files of the same names."""
+    """Executes the file as a new module. Its own folder comes first for its imports, so that files of the same name in
+    other users' folders don't shadow them."""
     spec = spec_from_file_location(f"scalpel_user_{file.stem}", file)
     assert spec is not None and spec.loader is not None, f"{file} ends with .py"
     module, loader = module_from_spec(spec), spec.loader
@@ -104,8 +105,8 @@ def loaded(file: Path, beside: list[Path], execute: Execute) -> ModuleType:
 
 
 def forget_modules(folder: Path, beside: list[Path]) -> None:
-    """Lets what is to be imported from that folder be looked for again: it was imported before, as it was then, or is
-    known as a file of another user's folder."""
+    """Removes modules of this folder from sys.modules, and modules of the same names from other users' folders, so that
+    they are imported anew."""
     names = {".".join(path.relative_to(folder).with_suffix("").parts).removesuffix(".__init__") for path in beside}
     for name in names:
         place = getattr(sys.modules.get(name), "__file__", None)
@@ -115,12 +116,12 @@ def forget_modules(folder: Path, beside: list[Path]) -> None:
 
 
 def asked(file: Path) -> None:
-    """Notes that a function of this file was asked, and may remember it."""
+    """Records that a function of this file was called, which may have changed its globals."""
     if file in _loaded:
         _loaded[file].asked = True
 
 
 def begin_run() -> None:
-    """Forgets all files of which a function was asked, by a run before this one."""
+    """Forgets all files whose functions an earlier run has called, so that they are executed again."""
     for file in [file for file, known in _loaded.items() if known.asked]:
         del _loaded[file]

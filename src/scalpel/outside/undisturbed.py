@@ -1,5 +1,5 @@
-"""The state of PyTorch that a run computes with, put back after users' code has been called: a reward that switches
-gradients off or changes the default type would else change what is learnt, and nothing would say so."""
+"""Restores PyTorch's global state after a call of users' code: a reward function that switched gradients off or changed
+the default dtype would otherwise change the training without any message."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _before: dict[str, Any] = {}
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Afterwards gradients, default type and number of threads are as they were before."""
+    """Restores the gradient mode, the default dtype and the number of threads at the end of the context."""
     torch = sys.modules.get("torch")
     if torch is None:
         yield
@@ -39,7 +39,7 @@ def begin(torch: Any) -> None:
 
 
 def end(torch: Any) -> None:
-    """The last call that ends puts back what the first one found."""
+    """The last call to end restores the state that the first one found."""
     global _inside
     with _lock:
         _inside -= 1
