@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,7 @@ import tiny
 from scalpel.config.merge import merge
 from scalpel.config.plan import assemble
 from scalpel.config.recipe import Recipe, parse
+from scalpel.methods import ROWS
 from scalpel.runs.folder import RunFolder
 from scalpel.seeding import derive
 from scalpel.tasks.split import SHARES
@@ -19,6 +23,7 @@ from scalpel.training.loop import train
 from scalpel.training.run import TrainingRun
 from scalpel.training.stage import StageRun
 
+DOCUMENT = Path(__file__).parents[1] / "docs" / "metrics.md"  # of every name that a run may log
 REWARD = '''
 def spread(completions, **columns):
     """Between 0 and 1, by the letters that came: random models get some of it."""
@@ -88,3 +93,22 @@ def ran(recipe: Recipe, folder: Path, **more: Any) -> tuple[dict[str, torch.Tens
 
 def equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def all_stages() -> list[Mapping[str, Any]]:
+    """The stages of every method."""
+    return [stage for row in ROWS.values() for stage in (*row.before, row.stage, *row.after)]
+
+
+def metric_names(records: Iterable[Mapping[str, Any]]) -> set[str]:
+    """The names in records, those of signals and of reward functions removed, as the document has them."""
+    signals = sorted({signal["name"] for stage in all_stages() for signal in stage.get("signals", ()) if "name" in signal})
+    plain = [re.sub(rf"^({'|'.join(signals)}|keep(?=/kl))/", "", key) for record in records for key in record]
+    return {re.sub(r"^rewards/[^/]+/", "rewards/<function>/", key) for key in plain}
+
+
+@cache
+def documented_metrics() -> frozenset[str]:
+    """The names in the first column of the document's tables."""
+    lines = [line.split("|")[1] for line in DOCUMENT.read_text(encoding="utf-8").splitlines() if line.startswith("| `")]
+    return frozenset(name for line in lines for name in re.findall(r"`([^`]+)`", line))

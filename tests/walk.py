@@ -22,6 +22,7 @@ from transformers.utils import logging
 
 from scalpel import api, tasks
 from scalpel.claims.origin import commit
+from scalpel.config.merge import merge
 from scalpel.config.recipe import Recipe, parse
 from scalpel.device import peak_memory
 from scalpel.evaluation.number_words import duration, listed, memory
@@ -88,25 +89,24 @@ def relative(at: Path, model: str) -> str:
     return str(api.train(made, ["stages.0.learning_rate=1e-4"], out=at / "relative") / "model")
 
 
-def recipe(row: str, at: Path, model: str, steps: int, beside: str = "") -> Recipe:
+def recipe(row: str, at: Path, model: str, steps: int, beside: str = "", **over: Any) -> Recipe:
     """The row with its own settings on that material; small batches, since it is to run and not to teach. `beside`
-    plays the roles, the model itself if unsaid."""
+    plays the roles, the model itself if unsaid; `over` are tables that go over these."""
     own = at / f"{row}.jsonl"
-    return parse(
-        {
-            "name": row,
-            "model": {"path": model},
-            "models": dict.fromkeys(ROLES, beside or model),
-            "task": {
-                "name": "jsonl",
-                "path": str(own if own.exists() else at / "rows.jsonl"),
-                "shares": {"train": 0.7, "tune": 0.1, "keep": 0.1, "test": 0.1},
-                "verify": {"name": "pattern", "pattern": LAST_NUMBER},
-            },
-            "data": {"items": 64, "rewards": [f"{at / 'reward.py'}:near"]},
-            "train": {"method": row, "steps": steps, "batch": 2, "sampling": {"max_tokens": 24}},
-        }
-    )
+    table = {
+        "name": row,
+        "model": {"path": model},
+        "models": dict.fromkeys(ROLES, beside or model),
+        "task": {
+            "name": "jsonl",
+            "path": str(own if own.exists() else at / "rows.jsonl"),
+            "shares": {"train": 0.7, "tune": 0.1, "keep": 0.1, "test": 0.1},
+            "verify": {"name": "pattern", "pattern": LAST_NUMBER},
+        },
+        "data": {"items": 64, "rewards": [f"{at / 'reward.py'}:near"]},
+        "train": {"method": row, "steps": steps, "batch": 2, "sampling": {"max_tokens": 24}},
+    }
+    return parse(merge(table, over))
 
 
 def walked(row: str, at: Path, model: str, steps: int, beside: str = "") -> dict[str, Any]:
@@ -115,8 +115,8 @@ def walked(row: str, at: Path, model: str, steps: int, beside: str = "") -> dict
     found: dict[str, Any] = {"row": row, "commit": commit(), "error": ""}
     try:
         made = recipe(row, at, model, steps, beside)
-        job = train(made, tell=lambda record: records.append(dict(record)))
-        found["peak_memory_bytes"] = peak_memory(job.device)
+        run = train(made, tell=lambda record: records.append(dict(record)))
+        found["peak_memory_bytes"] = peak_memory(run.device)
     except Exception as error:  # any fault is a finding here: it goes into the table
         found["error"] = f"{type(error).__name__}: {error}".splitlines()[0]
     clock = [0.0, *(record["seconds"] for record in records)]
