@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import cache
 from itertools import combinations, product
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,6 +17,7 @@ from transformers.utils import logging
 from running import prepare, tables
 from scalpel.config.plan import assemble
 from scalpel.config.recipe import Recipe
+from scalpel.config.schema import StageSpec
 from scalpel.methods import ROWS
 from scalpel.registry import AXES
 from scalpel.training.checkpoint import RunState
@@ -88,16 +90,21 @@ def stage_of(picked: dict[str, str], bare: dict[str, str]) -> dict[str, Any]:
     return {"signals": [signal, *value], "scope": spec("scope", at["scope"]), "anchors": anchors}
 
 
+@cache
+def plain_recipe(at: Path) -> Recipe:
+    """What is around a stage; read once, since thousands of stages are tried."""
+    return tables(at, {"method": "sft"})
+
+
 def completed(at: Path, picked: dict[str, str]) -> tuple[dict[str, Any] | None, str]:
     """A stage with these points that assembles, the other axes filled as plainly as can be; or why there is none."""
     free = {axis: points(axis) for axis in ("source", "credit", "objective") if axis not in picked}
     free = {axis: sorted(names, key=lambda n: n not in ("constant", "nll", "groups")) for axis, names in free.items()}
-    why = ""
+    why, recipe = "", plain_recipe(at)
     for choice in product(*free.values()):
         stage = stage_of(picked, {"scope": "all", **dict(zip(free, choice, strict=True))})
-        recipe = tables(at, stage)
         try:
-            assemble(recipe.stages[0], recipe)
+            assemble(StageSpec.model_validate(stage), recipe)
         except ValueError as error:
             why = why or str(error)
             continue

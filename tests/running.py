@@ -102,7 +102,9 @@ def all_stages() -> list[Mapping[str, Any]]:
 
 def metric_names(records: Iterable[Mapping[str, Any]]) -> set[str]:
     """The names in records, those of signals and of reward functions removed, as the document has them."""
-    signals = sorted({signal["name"] for stage in all_stages() for signal in stage.get("signals", ()) if "name" in signal})
+    signals = sorted(
+        {signal["name"] for stage in all_stages() for signal in stage.get("signals", ()) if "name" in signal}
+    )
     plain = [re.sub(rf"^({'|'.join(signals)}|keep(?=/kl))/", "", key) for record in records for key in record]
     return {re.sub(r"^rewards/[^/]+/", "rewards/<function>/", key) for key in plain}
 

@@ -7,10 +7,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from points import SETTINGS
+from points import SETTINGS, plain_recipe, spec
 from running import tables
 from scalpel.batch import Batch
 from scalpel.config.plan import assemble
+from scalpel.config.schema import StageSpec
 from scalpel.methods import ROWS
 from scalpel.registry import AXES
 from scalpel.training.run import TrainingRun
@@ -98,16 +99,16 @@ def fitting(job: TrainingRun, objective: str, credit: str) -> dict | None:
     """A stage of one signal with the first source that both can learn from, plain ones first, and a value head if it
     takes one."""
     for source in sorted(set(AXES["source"]) - {"accepted-samples"}, key=lambda name: (name not in PLAIN, name)):
-        signals = [{"source": source, "credit": [credit], "objective": objective}]
+        signals = [{"source": spec("source", source), "credit": [credit], "objective": objective}]
         if objective != "value":
             signals.append({"objective": "value"})
         for n in (1, len(signals)):
-            recipe = tables(job.at, {"signals": signals[:n], "batch": 4})
+            stage = {"signals": signals[:n], "batch": 3}
             try:
-                assemble(recipe.stages[0], recipe)
+                assemble(StageSpec.model_validate(stage), plain_recipe(job.at))
             except ValueError:
                 continue
-            return {"signals": signals[:n], "batch": 4}
+            return stage
     return None
 
 

@@ -1,4 +1,4 @@
-"""The walk over all methods, with a table as its result; `tests/method_battery.py` takes every method on its material."""
+"""The walk over all methods and its table; `tests/method_battery.py` takes every method on its material."""
 
 import json
 from math import isfinite
