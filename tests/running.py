@@ -68,15 +68,15 @@ def tables(at: Path, train: dict[str, Any] | list[dict[str, Any]], kind: str = "
     return parse(merge(raw, over))
 
 
-def opened(job: TrainingRun, stage: dict[str, Any]) -> StageRun:
-    """The stage, entered in a job over that material."""
-    recipe = tables(job.at, stage)  # type: ignore[attr-defined]
-    job.plans = [assemble(recipe.stages[0], recipe)]
-    return job.enter(0)
+def opened(run: TrainingRun, stage: dict[str, Any]) -> StageRun:
+    """The stage, entered in a run over that material."""
+    recipe = tables(run.at, stage)  # type: ignore[attr-defined]
+    run.plans = [assemble(recipe.stages[0], recipe)]
+    return run.enter(0)
 
 
-def weights(job: TrainingRun) -> dict[str, torch.Tensor]:
-    return {name: p.detach().clone() for name, p in job.engine.model.named_parameters()}
+def weights(run: TrainingRun) -> dict[str, torch.Tensor]:
+    return {name: p.detach().clone() for name, p in run.engine.model.named_parameters()}
 
 
 def records(folder: Path) -> list[dict[str, Any]]:
@@ -87,8 +87,8 @@ def records(folder: Path) -> list[dict[str, Any]]:
 
 def ran(recipe: Recipe, folder: Path, **more: Any) -> tuple[dict[str, torch.Tensor], list[dict[str, Any]]]:
     """Runs it in a folder and gives final weights and records."""
-    job = train(recipe, RunFolder(folder, more.get("resume", False)), **more)
-    return weights(job), records(folder)
+    run = train(recipe, RunFolder(folder, more.get("resume", False)), **more)
+    return weights(run), records(folder)
 
 
 def equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:

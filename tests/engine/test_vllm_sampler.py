@@ -185,18 +185,18 @@ def test_a_recipe_trains_on_its_samples_and_hands_weights_over_after_each_step(a
 
 
 def test_a_scope_with_weights_of_its_own_is_refused(at, vllm):
-    job = TrainingRun(tables(at, {"method": "reinforce", "sampler": "vllm", "scope": "lora"}))
+    run = TrainingRun(tables(at, {"method": "reinforce", "sampler": "vllm", "scope": "lora"}))
     with pytest.raises(ValueError, match="can't follow a scope that puts modules of its own .* here model.*'own'"):
-        job.enter(0)
+        run.enter(0)
 
 
 def test_stages_with_different_shares_of_one_vllm_are_refused(at, vllm):
     stage = {"method": "reinforce", "sampler": "vllm"}
-    job = TrainingRun(tables(at, [stage, {**stage, "sampler_memory": 0.5}]))
-    job.leave(job.enter(0))
-    assert job.engine.served is None
+    run = TrainingRun(tables(at, [stage, {**stage, "sampler_memory": 0.5}]))
+    run.leave(run.enter(0))
+    assert run.engine.served is None
     with pytest.raises(ValueError, match="give them the same sampler_memory"):
-        job.enter(1)
+        run.enter(1)
 
 
 def test_without_vllm_it_is_refused_before_anything_is_loaded(at, monkeypatch):

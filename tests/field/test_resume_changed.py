@@ -135,9 +135,9 @@ def test_recipes_are_compared_by_what_they_mean(at):
 def test_the_learning_rate_may_be_lowered_where_the_run_broke_down_and_said_so(at, tmp_path):
     folder = tmp_path / "run"
 
-    def spoil(job, stage, progress) -> bool:
-        if progress.global_step == 2:
-            next(iter(job.engine.model.parameters())).register_hook(lambda g: g * float("inf"))
+    def spoil(run, stage, state) -> bool:
+        if state.global_step == 2:
+            next(iter(run.engine.model.parameters())).register_hook(lambda g: g * float("inf"))
         return False
 
     with pytest.raises(NonFiniteLoss, match="lower the learning rate, which may change"):

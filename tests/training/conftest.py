@@ -12,8 +12,8 @@ def at(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def job(at) -> TrainingRun:
-    """A job into which a test opens stages of its own (`running.opened`)."""
+def run(at) -> TrainingRun:
+    """A training run into which a test opens stages of its own (`running.opened`)."""
     made = TrainingRun(tables(at, {"method": "sft"}))
     made.at = at
     return made

@@ -18,11 +18,11 @@ STEADY = {"method": "sft", "steps": 6, "checkpoint_every": 2}
 def poison(step: int, value: float = float("nan")):
     """A watcher that spoils one weight after that step, as an update that overflowed would."""
 
-    def watch(job, stage, progress) -> bool:
-        if progress.global_step == step:
+    def watch(run, stage, state) -> bool:
+        if state.global_step == step:
             with torch.no_grad():
-                next(iter(job.engine.model.parameters())).view(-1)[-1] = value
-                job.engine.model.model.norm.weight[0] = value
+                next(iter(run.engine.model.parameters())).view(-1)[-1] = value
+                run.engine.model.model.norm.weight[0] = value
         return False
 
     return watch
@@ -31,13 +31,13 @@ def poison(step: int, value: float = float("nan")):
 def test_a_loss_that_is_no_number_stops_the_run_names_the_batch_and_keeps_the_last_good_checkpoint(at, tmp_path):
     recipe = tables(at, STEADY)
     expected, log = ran(recipe, tmp_path / "whole")
-    run = RunFolder(tmp_path / "a")
+    folder = RunFolder(tmp_path / "a")
     with pytest.raises(NonFiniteLoss) as error:
-        train(recipe, run, watch=poison(3))
+        train(recipe, folder, watch=poison(3))
     words = str(error.value)
     assert "step 4: the loss is nan on a batch of 4 sequences that begins with" in words
     assert "lower the learning rate" in words and "checkpoint-2, and --resume goes on from it" in words
-    assert [p.name for p in run.checkpoints()] == ["checkpoint-2"]
+    assert [p.name for p in folder.checkpoints()] == ["checkpoint-2"]
     found, lines = ran(recipe, tmp_path / "a", resume=True)
     assert equal(found, expected) and lines == log
 
@@ -46,17 +46,17 @@ def test_a_gradient_that_overflows_leaves_the_weights_before_the_step_and_saves_
     recipe = tables(at, STEADY)
     before: list = []
 
-    def watch(job, stage, progress) -> bool:
-        if progress.global_step == 3:
-            before.append(weights(job))
-            name, p = next(iter(job.engine.model.named_parameters()))
+    def watch(run, stage, state) -> bool:
+        if state.global_step == 3:
+            before.append(weights(run))
+            name, p = next(iter(run.engine.model.named_parameters()))
             p.register_hook(lambda g: g * float("inf"))
         return False
 
-    run = RunFolder(tmp_path / "a")
+    folder = RunFolder(tmp_path / "a")
     with pytest.raises(NonFiniteLoss, match=r"step 4: the gradient norm is (nan|inf).*checkpoint-3"):
-        train(recipe, run, watch=watch)
-    saved = run.last_checkpoint()["weights"]
+        train(recipe, folder, watch=watch)
+    saved = folder.last_checkpoint()["weights"]
     assert all(torch.equal(saved[name], before[0][name]) for name in saved)
 
 
@@ -104,17 +104,17 @@ def test_an_empty_batch_may_be_held_and_resumed(at, tmp_path, reuse):
 
 
 def test_a_full_disk_stops_the_run_in_words_and_leaves_the_last_checkpoint(at, tmp_path, monkeypatch):
-    run, own = RunFolder(tmp_path / "a"), run_folder.save_file
+    folder, own = RunFolder(tmp_path / "a"), run_folder.save_file
 
     def full(tensors, path) -> None:
-        if run.checkpoints():
+        if folder.checkpoints():
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         own(tensors, path)
 
     monkeypatch.setattr(run_folder, "save_file", full)
     recipe = tables(at, STEADY)
     with pytest.raises(OSError, match=r"could not write .*checkpoint-4 .*No space left.*--resume"):
-        train(recipe, run)
+        train(recipe, folder)
     assert sorted(p.name for p in (tmp_path / "a" / "checkpoints").iterdir()) == ["checkpoint-2"]
     monkeypatch.undo()
     expected, log = ran(recipe, tmp_path / "whole")

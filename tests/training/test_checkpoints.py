@@ -41,27 +41,27 @@ def test_writing_takes_at_most_a_fiftieth_of_a_long_run_whatever_it_costs(at, mo
     stage = type("Stage", (), {"spec": tables(at, PLAIN).stages[0]})
     for seconds in (0.01, 5.0, 90.0):
         clock = Clock(monkeypatch)
-        run = Slow(clock, seconds)
-        saver = Saver(run)  # type: ignore[arg-type]
+        folder = Slow(clock, seconds)
+        saver = Saver(folder)  # type: ignore[arg-type]
         while clock.now < 50_000:
             clock.now += 1.0  # a step
             if saver.due(None, 1):
                 saver.save(None, stage, checkpoint.RunState())  # type: ignore[arg-type]
-        assert run.written >= 10
-        assert seconds * run.written <= 0.02 * clock.now + seconds
+        assert folder.written >= 10
+        assert seconds * folder.written <= 0.02 * clock.now + seconds
 
 
 def test_a_run_of_less_than_a_minute_writes_none_and_one_of_more_does(at, tmp_path, monkeypatch):
     clock = Clock(monkeypatch)
     for name, step, expected in (("short", 8.0, 0), ("long", 11.0, 1)):
-        run = RunFolder(tmp_path / name)
+        folder = RunFolder(tmp_path / name)
 
-        def watch(job, stage, progress, step=step) -> bool:
+        def watch(run, stage, state, step=step) -> bool:
             clock.now += step
             return False
 
-        train(tables(at, PLAIN), run, watch=watch)
-        assert len(run.checkpoints()) == expected
+        train(tables(at, PLAIN), folder, watch=watch)
+        assert len(folder.checkpoints()) == expected
 
 
 def at_each_step(monkeypatch) -> None:
@@ -77,19 +77,19 @@ def test_a_run_that_fails_goes_on_from_where_it_was(at, tmp_path, monkeypatch):
         if record["step"] == 4:
             raise InterruptedError
 
-    run = RunFolder(tmp_path / "cut")
+    folder = RunFolder(tmp_path / "cut")
     with pytest.raises(InterruptedError):
-        train(tables(at, PLAIN), run, tell=fail)
-    assert [path.name for path in run.checkpoints()] == ["checkpoint-3"]  # of these only the last is kept
+        train(tables(at, PLAIN), folder, tell=fail)
+    assert [path.name for path in folder.checkpoints()] == ["checkpoint-3"]  # of these only the last is kept
     found, lines = ran(tables(at, PLAIN), tmp_path / "cut", resume=True)
     assert lines == log and equal(found, expected)
 
 
 def test_zero_is_never(at, tmp_path, monkeypatch):
     at_each_step(monkeypatch)
-    run = RunFolder(tmp_path / "a")
-    train(tables(at, {**PLAIN, "checkpoint_every": 0}), run)
-    assert not run.checkpoints()
+    folder = RunFolder(tmp_path / "a")
+    train(tables(at, {**PLAIN, "checkpoint_every": 0}), folder)
+    assert not folder.checkpoints()
 
 
 @pytest.mark.parametrize(("every", "left"), [(None, []), (3, ["checkpoint-3", "checkpoint-6"])])
@@ -108,9 +108,9 @@ def test_a_full_disk_does_not_stop_a_run_that_never_asked_for_a_checkpoint(at, t
     at_each_step(monkeypatch)
     expected, _ = ran(tables(at, PLAIN), tmp_path / "whole")
     monkeypatch.setattr(run_folder, "save_file", full)
-    run = RunFolder(tmp_path / "a")
+    folder = RunFolder(tmp_path / "a")
     with caplog.at_level(logging.WARNING, "scalpel"):
-        job = train(tables(at, PLAIN), run)
-    assert equal({n: p.detach() for n, p in job.engine.model.named_parameters()}, expected)
+        run = train(tables(at, PLAIN), folder)
+    assert equal({n: p.detach() for n, p in run.engine.model.named_parameters()}, expected)
     assert "no checkpoint after step 1, the run goes on: " in caplog.text and "No space left" in caplog.text
     assert not list((tmp_path / "a" / "checkpoints").iterdir())

@@ -85,7 +85,7 @@ def test_a_resumed_run_shows_each_step_once(at, tmp_path):
         train(
             made,
             RunFolder(tmp_path / "cut"),
-            watch=lambda job, stage, progress: progress.global_step == 3 and stop({"step": 3}),
+            watch=lambda run, stage, state: state.global_step == 3 and stop({"step": 3}),
         )
     with (tmp_path / "cut" / "completions.jsonl").open("a") as file:
         file.write('{"step": 4, "cut sh')
@@ -114,13 +114,13 @@ def test_values_of_any_kind_become_json():
 def test_micro_batches_share_one_round_of_sampling(at, reuse, steps):
     sampled, passes, made = [], [], []
 
-    def watch(job, stage, progress) -> bool:
-        if progress.global_step == 0:
-            draw, forward = job.engine.sample, job.engine.forward
-            job.engine.sample = lambda *a, **k: sampled.append(len(made)) or draw(*a, **k)
-            job.engine.forward = lambda *a, **k: passes.append(len(made)) or forward(*a, **k)
+    def watch(run, stage, state) -> bool:
+        if state.global_step == 0:
+            draw, forward = run.engine.sample, run.engine.forward
+            run.engine.sample = lambda *a, **k: sampled.append(len(made)) or draw(*a, **k)
+            run.engine.forward = lambda *a, **k: passes.append(len(made)) or forward(*a, **k)
         else:
-            made.append(progress.global_step)
+            made.append(state.global_step)
         return False
 
     signals = {"0": {"updates_per_batch": reuse, "objective": {"average": "token"}}}

@@ -51,23 +51,23 @@ def reward(tmp_path, code: str, early: bool = True):
     return {"name": f"{tmp_path / name}.py:{name}", "early": early}
 
 
-def entered(job, spec, method="grpo"):
-    recipe = tables(job.at, {"method": method}, data={"rewards": [spec]})
-    job.plans = [assemble(stage, recipe) for stage in recipe.stages[:1]]
-    return job.enter(0)
+def entered(run, spec, method="grpo"):
+    recipe = tables(run.at, {"method": method}, data={"rewards": [spec]})
+    run.plans = [assemble(stage, recipe) for stage in recipe.stages[:1]]
+    return run.enter(0)
 
 
-def drawn(job, spec, method="grpo"):
+def drawn(run, spec, method="grpo"):
     """A step's batch, sampled one prompt at a time."""
-    stage = entered(job, spec, method)
-    job.engine.sample_rows = 8
+    stage = entered(run, spec, method)
+    run.engine.sample_rows = 8
     try:
-        return job.rollout.draw(stage, stage.streams[0], 0, 0, 0.0)
+        return run.rollout.draw(stage, stage.streams[0], 0, 0, 0.0)
     finally:
-        job.engine.sample_rows = 256
+        run.engine.sample_rows = 256
 
 
-def test_a_reward_is_asked_while_later_prompts_are_still_sampled(job, tmp_path, monkeypatch):
+def test_a_reward_is_asked_while_later_prompts_are_still_sampled(run, tmp_path, monkeypatch):
     spec, writing = reward(tmp_path, WAITS), Sampler.write
 
     def write(self, logits_RV):
@@ -78,14 +78,14 @@ def test_a_reward_is_asked_while_later_prompts_are_still_sampled(job, tmp_path, 
         return writing(self, logits_RV)
 
     monkeypatch.setattr(Sampler, "write", write)
-    assert drawn(job, spec).S == 4 * 8
+    assert drawn(run, spec).S == 4 * 8
     assert sys.modules["scalpel_user_waits"].prompts_a_call == [1] * 4
 
 
-def test_each_completion_is_judged_once_by_the_sources_that_sample_for_their_own_examples(job, tmp_path):
+def test_each_completion_is_judged_once_by_the_sources_that_sample_for_their_own_examples(run, tmp_path):
     paraphrased = 2  # of an answer that is cut off, so that each example has two that are judged
     for method, size in (("grpo", 4 * 8), ("leti", 4 * 8), ("s3ft", 4 * paraphrased), ("prefix-rft", 4 * 8)):
-        drawn(job, reward(tmp_path, COUNTS), method)
+        drawn(run, reward(tmp_path, COUNTS), method)
         asked = sys.modules["scalpel_user_counts"].asked
         assert len(asked) == size, method
         asked.clear()
@@ -106,14 +106,14 @@ def test_weights_and_records_are_those_of_rewards_asked_late(at, tmp_path, metho
     assert "upper" in lines[0]["extra"] and any(line["rewards"]["logs"] is None for line in lines)
 
 
-def test_a_failure_comes_out_with_its_words_and_leaves_no_thread(job, tmp_path):
+def test_a_failure_comes_out_with_its_words_and_leaves_no_thread(run, tmp_path):
     with pytest.raises(ValueError, match=r"fails\.py:fails raised KeyError: .* at fails\.py:3, on rows \S+$"):
-        drawn(job, reward(tmp_path, FAILS))
+        drawn(run, reward(tmp_path, FAILS))
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("scalpel-reward")]
 
 
-def test_an_estimate_asks_no_reward(job, tmp_path):
-    assert estimate(job, entered(job, reward(tmp_path, FAILS))).sampled_a_step > 0
+def test_an_estimate_asks_no_reward(run, tmp_path):
+    assert estimate(run, entered(run, reward(tmp_path, FAILS))).sampled_a_step > 0
 
 
 def test_equal_completions_and_an_example_that_comes_twice_are_not_confused():

@@ -23,9 +23,9 @@ def estimated(at, stage: dict, folder):
     """The estimate at the start of a run, and the last record of the run itself."""
     found = []
 
-    def watch(job, run, progress) -> bool:
-        if progress.global_step == 0:
-            found.append(estimate(job, run))
+    def watch(run, stage, state) -> bool:
+        if state.global_step == 0:
+            found.append(estimate(run, stage))
         return False
 
     train(tables(at, stage), RunFolder(folder), watch=watch)
@@ -85,27 +85,27 @@ def test_a_budget_is_turned_into_steps(at, tmp_path):
 def test_estimating_changes_nothing_of_the_run(at, tmp_path, method):
     stage = {"method": method, **STEPS, "steps": 3}
     plain, log = ran(tables(at, stage, "gpt2"), tmp_path / "plain")
-    watch = lambda job, run, progress: bool(progress.global_step == 0 and estimate(job, run) is None)  # noqa: E731
+    watch = lambda run, stage, state: bool(state.global_step == 0 and estimate(run, stage) is None)  # noqa: E731
     watched, lines = ran(tables(at, stage, "gpt2"), tmp_path / "watched", watch=watch)
     assert equal(plain, watched) and log == lines
 
 
 def entered(at, **stage):
-    job = TrainingRun(tables(at, {"method": "sft", **stage}))
-    return job, job.enter(0)
+    run = TrainingRun(tables(at, {"method": "sft", **stage}))
+    return run, run.enter(0)
 
 
 def test_memory_by_hand_where_everything_moves(at):
-    job, stage = entered(at, anchors=["l2", "kl"])
-    found = estimate(job, stage).memory
-    weights_ = 4.0 * sum(p.numel() for p in job.engine.model.parameters())
+    run, stage = entered(at, anchors=["l2", "kl"])
+    found = estimate(run, stage).memory
+    weights_ = 4.0 * sum(p.numel() for p in run.engine.model.parameters())
     assert (found.weights, found.others, found.gradients) == (weights_, weights_, weights_)
     assert found.states == 2 * weights_ and found.copies == weights_  # Adam's two moments; home
 
 
 def test_memory_by_hand_where_a_few_entries_move(at):
-    job, stage = entered(at, scope={"name": "lift", "share": 0.1})
-    found = estimate(job, stage).memory
+    run, stage = entered(at, scope={"name": "lift", "share": 0.1})
+    found = estimate(run, stage).memory
     entries = sum(m.value.numel() for m in stage.scope.trainables)
     whole = sum(m.weight.numel() for m in stage.scope.trainables)
     assert found.states == 8.0 * entries  # only what moves has states
@@ -123,9 +123,9 @@ def test_activations_grow_with_the_micro_batch_and_not_with_the_batch(at):
 @pytest.mark.parametrize(("method", "kept"), [("sft", 0), ("dpo", 1)])
 def test_logits_are_counted_as_the_head_that_runs_makes_them(at, monkeypatch, method, kept):
     """None are kept for the backward pass where the slope is known ahead."""
-    job, stage = entered(at, method=method, batch=16)
-    n, V = int(job.rollout.draw(stage, stage.streams[0], 0, 0, 0.0).train_N.sum()), len(job.engine.model.lm_head.weight)
-    said = lambda: estimate(job, stage).memory.activations / (4 * V * n)  # noqa: E731  # in whole logits
+    run, stage = entered(at, method=method, batch=16)
+    n, V = int(run.rollout.draw(stage, stage.streams[0], 0, 0, 0.0).train_N.sum()), len(run.engine.model.lm_head.weight)
+    said = lambda: estimate(run, stage).memory.activations / (4 * V * n)  # noqa: E731  # in whole logits
     found = []
     for chunk, most in ((n, 2**28), (8, 2**28), (8, 0)):
         monkeypatch.setattr(fused_head, "sizes", lambda readout, chunk=chunk: (chunk, 2))
@@ -138,17 +138,17 @@ def test_logits_are_counted_as_the_head_that_runs_makes_them(at, monkeypatch, me
 
 
 def test_where_layers_run_twice_activations_are_less(at):
-    job, stage = entered(at, batch=16)
-    once = estimate(job, stage).memory.activations
-    job.engine.keep_within(0.0)
-    assert estimate(job, stage).memory.activations < once
+    run, stage = entered(at, batch=16)
+    once = estimate(run, stage).memory.activations
+    run.engine.keep_within(0.0)
+    assert estimate(run, stage).memory.activations < once
 
 
 def test_room_is_what_is_free_less_what_the_first_steps_take(at, monkeypatch):
-    job, stage = entered(at)
-    needed = estimate_memory(job, stage, 0.0).needed
+    run, stage = entered(at)
+    needed = estimate_memory(run, stage, 0.0).needed
     monkeypatch.setattr("scalpel.training.memory.free_bytes", lambda device: 1.2 * (needed + 1000.0))
-    assert room_of(job, stage) == pytest.approx(1000.0)
+    assert room_of(run, stage) == pytest.approx(1000.0)
 
 
 @pytest.mark.parametrize(("said", "room"), [(True, 0.0), (False, inf)])
@@ -157,10 +157,10 @@ def test_the_recipe_may_say_whether_layers_run_twice(at, said, room):
 
 
 def test_activations_are_what_autograd_holds(at):
-    job, stage = entered(at, batch=16)
-    batch = job.rollout.draw(stage, stage.streams[0], 0, 0, 0.0)
+    run, stage = entered(at, batch=16)
+    batch = run.rollout.draw(stage, stage.streams[0], 0, 0, 0.0)
     held: dict[int, int] = {}
-    weights = {p.untyped_storage().data_ptr() for p in job.engine.model.parameters()}
+    weights = {p.untyped_storage().data_ptr() for p in run.engine.model.parameters()}
 
     def keep(x):
         if x.untyped_storage().data_ptr() not in weights:
@@ -168,21 +168,21 @@ def test_activations_are_what_autograd_holds(at):
         return x
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
-        out = job.engine.forward(batch)
-    said = estimate(job, stage).memory.activations
+        out = run.engine.forward(batch)
+    said = estimate(run, stage).memory.activations
     assert 0.8 * sum(held.values()) < said < 5 * sum(held.values()) and out.logp_N.requires_grad
 
 
 def test_running_out_of_memory_says_what_to_change_and_where_to_go_on(at, tmp_path, monkeypatch):
     recipe = tables(at, {"method": "sft", "checkpoint_every": 2})
 
-    def watch(job, stage, progress) -> bool:
-        if progress.global_step == 2:
+    def watch(run, stage, state) -> bool:
+        if state.global_step == 2:
 
             def full(*args, **kwargs):
                 raise torch.OutOfMemoryError("CUDA out of memory")
 
-            monkeypatch.setattr(job.engine, "forward", full)
+            monkeypatch.setattr(run.engine, "forward", full)
         return False
 
     with pytest.raises(MemoryError, match=r"step 3 ran out of memory: lower micro_tokens .*checkpoint-2"):
@@ -199,7 +199,7 @@ def test_another_error_is_left_alone(at, monkeypatch):
 
 
 def test_an_estimate_reads_as_a_sentence_and_leaves_no_gradients(at):
-    job, stage = entered(at, **STEPS)
-    words = estimate(job, stage).words
+    run, stage = entered(at, **STEPS)
+    words = estimate(run, stage).words
     assert words.startswith("about ") and "for 12 steps" in words and "tokens are trained" in words
-    assert all(p.grad is None for p in job.engine.model.parameters())
+    assert all(p.grad is None for p in run.engine.model.parameters())

@@ -54,8 +54,8 @@ def test_what_the_base_writes_counts_whoever_asks_first(at, sets, tmp_path):
 
 
 def test_a_source_is_told_how_far_the_model_has_moved_on_each_of_its_texts(at, sets, tmp_path):
-    job = train(recipe(at, sets, batch=5))
-    (source,) = [stream.source for stream in job.plans[0].streams if stream.source.part.name == "self-written"]
+    run = train(recipe(at, sets, batch=5))
+    (source,) = [stream.source for stream in run.plans[0].streams if stream.source.part.name == "self-written"]
     moved = source.memory.state["moved"]
     assert moved.shape == (12,) and bool((moved >= 0).all()) and 5 <= int((moved > 0).sum()) <= 12
 
@@ -71,9 +71,9 @@ def test_the_factors_of_a_step_are_those_of_the_dual_variable(at, sets):
 
     def moved(keep, anchors):
         stage = {"optimizer": "sgd", "steps": 1, "clip": 0.0, "learning_rate": 0.5, "warmup": 0.0, "anchors": anchors}
-        job = train(recipe(at, sets, {**stage, "schedule": "constant", "scope": "all"}, every=100, **keep))
-        base = TrainingRun(job.recipe).engine.model.state_dict()
-        return {k: x - base[k] for k, x in job.engine.model.state_dict().items()}
+        run = train(recipe(at, sets, {**stage, "schedule": "constant", "scope": "all"}, every=100, **keep))
+        base = TrainingRun(run.recipe).engine.model.state_dict()
+        return {k: x - base[k] for k, x in run.engine.model.state_dict().items()}
 
     gain = moved({"floor": 0.0}, [])
     both = moved({"floor": 0.95, "steer": ["l2"], "strength": 3.0}, [{"name": "l2", "strength": 0.5}])
@@ -114,9 +114,9 @@ def test_whatever_a_stage_refers_to_the_floor_holds_to_the_base(at, sets):
         """The models beside the policy in a second stage, and whether they are the base."""
         seen = {}
 
-        def watch(job, run, progress) -> bool:
-            base = dict(job.models.base().named_parameters())
-            others = job.engine.others if run.index else {}
+        def watch(run, stage, state) -> bool:
+            base = dict(run.models.base().named_parameters())
+            others = run.engine.others if stage.index else {}
             seen.update(
                 {role: equal(dict(policy.transformer.named_parameters()), base) for role, policy in others.items()}
             )
@@ -143,9 +143,9 @@ def test_what_the_base_writes_for_a_later_stage_is_paid_for_once(at, sets, tmp_p
 
 
 def test_a_floor_at_which_no_look_is_taken_is_said(at, sets, caplog):
-    job = train(recipe(at, sets, {"steps": 2}, every=5))
+    run = train(recipe(at, sets, {"steps": 2}, every=5))
     assert "nothing follows the floor of sft: it takes 2 steps, but keep.every" in caplog.text
-    assert job.floors[0]["looks"] == 0
+    assert run.floors[0]["looks"] == 0
 
 
 def interrupt() -> None:
@@ -156,11 +156,11 @@ def test_in_a_second_stage_the_floor_is_still_the_base(at, sets):
     """What counts is what the base had, not what an earlier stage left."""
     seen = {}
 
-    def watch(job, stage, progress) -> bool:
-        if stage.index == 1 and stage.floor and not progress.step:
+    def watch(run, stage, state) -> bool:
+        if stage.index == 1 and stage.floor and not state.step:
             seen["base"] = stage.floor.states[0].base
             seen["first"] = watch.first
-        elif stage.floor and not progress.step:
+        elif stage.floor and not state.step:
             watch.first = stage.floor.states[0].base
         return False
 

@@ -39,12 +39,12 @@ def test_what_is_declared_steady_is(bound):
         torch.testing.assert_close(slope(bound, -5 * torch.rand_like(nowhere_N), batch), here_N)
 
 
-def passed(job: TrainingRun, stream, batch: Batch, accumulation: int = 1) -> dict:
-    tally = StepMetrics()
-    loss = backward(job.engine, stream, batch, 0.5, accumulation, tally)
-    gradients = {n: p.grad.clone() for n, p in job.engine.model.named_parameters() if p.grad is not None}
-    job.engine.model.zero_grad(set_to_none=True)
-    return {"loss": loss, **tally.means(), **gradients}
+def passed(run: TrainingRun, stream, batch: Batch, accumulation: int = 1) -> dict:
+    step_metrics = StepMetrics()
+    loss = backward(run.engine, stream, batch, 0.5, accumulation, step_metrics)
+    gradients = {n: p.grad.clone() for n, p in run.engine.model.named_parameters() if p.grad is not None}
+    run.engine.model.zero_grad(set_to_none=True)
+    return {"loss": loss, **step_metrics.means(), **gradients}
 
 
 STEADY = {
@@ -57,17 +57,17 @@ STEADY = {
 
 @pytest.mark.parametrize("accumulation", [1, 3])
 @pytest.mark.parametrize("stage", STEADY.values(), ids=STEADY)
-def test_a_step_with_gradients_made_ahead_is_the_plain_step(job, stage, accumulation, monkeypatch):
-    running = opened(job, stage)
+def test_a_step_with_gradients_made_ahead_is_the_plain_step(run, stage, accumulation, monkeypatch):
+    running = opened(run, stage)
     stream = running.plan.streams[0]
-    batch = prepare(job.engine, stream, job.rollout.draw(running, running.streams[0], 0, 0, 0.5), 0.5)
+    batch = prepare(run.engine, stream, run.rollout.draw(running, running.streams[0], 0, 0, 0.5), 0.5)
     batch = rewarded(batch)
     again, made = fused_head.gradients, []
     monkeypatch.setattr(fused_head, "gradients", lambda *args: made.append(1) or again(*args))
-    found = passed(job, stream, batch, accumulation)
+    found = passed(run, stream, batch, accumulation)
     assert not made, "the expectation did not come true"
     monkeypatch.setattr(head, "reason", lambda *args: "the test wants it")
-    expected = passed(job, stream, batch, accumulation)
+    expected = passed(run, stream, batch, accumulation)
     assert found.keys() == expected.keys()
     for name, x in expected.items():
         torch.testing.assert_close(torch.as_tensor(found[name]), torch.as_tensor(x), rtol=1e-4, atol=1e-6, msg=name)
@@ -90,14 +90,14 @@ UNSTEADY = {
 
 
 @pytest.mark.parametrize("stage", UNSTEADY.values(), ids=UNSTEADY)
-def test_nothing_is_said_where_the_slope_depends_on_the_outputs(job, stage):
-    recipe = tables(job.at, stage)
+def test_nothing_is_said_where_the_slope_depends_on_the_outputs(run, stage):
+    recipe = tables(run.at, stage)
     stream = assemble(recipe.stages[0], recipe).streams[0]
     assert slope_ahead(stream, material.batch(), 0.0, None) is None
 
 
-def test_a_later_update_on_the_same_samples_is_not_steady(job):
-    recipe = tables(job.at, {"method": "grpo"})
+def test_a_later_update_on_the_same_samples_is_not_steady(run):
+    recipe = tables(run.at, {"method": "grpo"})
     stream, batch = assemble(recipe.stages[0], recipe).streams[0], material.batch()
     assert steady(stream, replace(batch, old_N=None), 0.0)
     assert not steady(stream, replace(batch, old_N=torch.zeros(batch.N)), 0.0)

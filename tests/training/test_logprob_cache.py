@@ -27,15 +27,15 @@ class Counted:
     def __init__(self) -> None:
         self.steps = [0]
 
-    def watch(self, job, stage, progress) -> bool:
-        if progress.global_step == 0:
-            own = job.engine.score
+    def watch(self, run, stage, state) -> bool:
+        if state.global_step == 0:
+            own = run.engine.score
 
             def score(batch, role="policy", **more):
                 self.steps[-1] += batch.S * (role == "reference")
                 return own(batch, role, **more)
 
-            job.engine.score = score
+            run.engine.score = score
         else:
             self.steps.append(0)
         return False
@@ -71,9 +71,9 @@ def test_what_is_shown_otherwise_each_time_is_scored_each_time(at):
 def test_what_the_policy_writes_is_not_kept(at):
     kept, counted = [], Counted()
 
-    def watch(job, stage, progress) -> bool:
+    def watch(run, stage, state) -> bool:
         kept.append(len(stage.reference.logp_n))
-        return counted.watch(job, stage, progress)
+        return counted.watch(run, stage, state)
 
     train(tables(at, {"method": "grpo", "batch": 24, "steps": 3, **KL}), watch=watch)
     assert kept == [0] * 4 and all(n == 24 * 8 for n in counted.steps[:3])
@@ -91,7 +91,7 @@ def test_a_resumed_run_finds_the_numbers_that_it_would_have_had(at, tmp_path):
         train(recipe, RunFolder(tmp_path / "cut"), tell=stop)
     known = []
 
-    def watch(job, stage, progress) -> bool:
+    def watch(run, stage, state) -> bool:
         known.append(len(stage.reference.logp_n))
         return False
 

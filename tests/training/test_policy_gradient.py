@@ -91,8 +91,8 @@ def test_samples_are_as_old_as_the_lag_says_and_the_correction_sees_it(at, lag):
 def test_what_parts_own_learns_first_and_the_policy_stands_still_meanwhile(at):
     heads, models = [], []
 
-    def watch(job, stage, progress) -> bool:
-        models.append(weights(job))
+    def watch(run, stage, state) -> bool:
+        models.append(weights(run))
         heads.append({name: p.detach().clone() for name, p in stage.owned.named_parameters()})
         return False
 
@@ -102,9 +102,9 @@ def test_what_parts_own_learns_first_and_the_policy_stands_still_meanwhile(at):
     assert all(any(not torch.equal(a[n], b[n]) for n in a) for a, b in zip(heads, heads[1:], strict=False))
 
 
-def test_a_warm_start_of_nothing_is_refused_before_a_model_is_loaded(job):
+def test_a_warm_start_of_nothing_is_refused_before_a_model_is_loaded(run):
     with pytest.raises(ValueError, match="head_warmup is 0.5, but no part .* leave it out, or add a signal with"):
-        opened(job, {"method": "grpo", "head_warmup": 0.5})
+        opened(run, {"method": "grpo", "head_warmup": 0.5})
 
 
 def test_the_warm_start_is_a_row_that_differs_from_ppo_by_nothing_else():
@@ -122,21 +122,21 @@ def test_the_warm_start_is_a_row_that_differs_from_ppo_by_nothing_else():
     ],
     ids=["its own text", "its own answers", "given data", "old data"],
 )
-def test_elastic_weights_are_weighed_before_the_first_step_on_any_source(job, keys):
+def test_elastic_weights_are_weighed_before_the_first_step_on_any_source(run, keys):
     anchor = {"name": "elastic", "texts": 3, **keys}
-    stage = opened(job, {"method": "sft", "anchors": [anchor]})
+    stage = opened(run, {"method": "sft", "anchors": [anchor]})
     (bound,) = stage.plan.on_parameters
     fisher = bound.memory.state
     assert fisher.keys() == {m.name for m in stage.scope.trainables}
     assert all(bool((f >= 0).all()) and bool(torch.isfinite(f).all()) for f in fisher.values())
     assert sum(float(f.sum()) for f in fisher.values()) > 0
-    assert all(p.grad is None for p in job.engine.model.parameters())
+    assert all(p.grad is None for p in run.engine.model.parameters())
 
 
 def test_what_begins_to_move_later_is_weighed_then_and_what_was_weighed_stays(at):
     seen: list[dict] = []
 
-    def watch(job, stage, progress) -> bool:
+    def watch(run, stage, state) -> bool:
         seen.append(dict(stage.plan.on_parameters[0].memory.state))
         assert {m.name for m in stage.scope.trainables} <= seen[-1].keys()
         return False
@@ -150,14 +150,14 @@ def test_what_begins_to_move_later_is_weighed_then_and_what_was_weighed_stays(at
 def test_elastic_weights_hold_what_answers_depend_on_more_than_the_rest(at):
     moved = {}
     for name, strength in (("free", 0.0), ("held", 1e3)):
-        job = train(
+        run = train(
             tables(
                 at, {"method": "sft", "steps": 8, "anchors": [{"name": "elastic", "strength": strength, "texts": 32}]}
             )
         )
         home = {n: p.detach() for n, p in tiny.model().named_parameters()}
-        moved[name] = {n: (p - home[n]).abs() for n, p in weights(job).items()}
-        fisher = job.plans[0].on_parameters[0].memory.state
+        moved[name] = {n: (p - home[n]).abs() for n, p in weights(run).items()}
+        fisher = run.plans[0].on_parameters[0].memory.state
     weighed = torch.cat([f.flatten() for f in fisher.values()])
     free, held = (torch.cat([moved[name][n].flatten() for n in fisher]) for name in ("free", "held"))
     top = weighed >= weighed.quantile(0.9)
@@ -165,15 +165,15 @@ def test_elastic_weights_hold_what_answers_depend_on_more_than_the_rest(at):
     assert float((held / free.clamp(min=1e-9))[top].median()) < float((held / free.clamp(min=1e-9))[~top].median())
 
 
-def test_texts_that_there_are_none_of_are_said_with_the_alternatives(job):
+def test_texts_that_there_are_none_of_are_said_with_the_alternatives(run):
     anchor = {"name": "elastic", "source": {"name": "accepted-samples", "threshold": 9.0}, "texts": 2}
     with pytest.raises(ValueError, match="gave none: set more `texts`, another `source`.* or take anchor 'l2'"):
-        opened(job, {"method": "sft", "anchors": [anchor]})
+        opened(run, {"method": "sft", "anchors": [anchor]})
 
 
-def test_a_source_of_elastic_weights_that_is_unknown_is_refused_with_the_nearest(job):
+def test_a_source_of_elastic_weights_that_is_unknown_is_refused_with_the_nearest(run):
     with pytest.raises(ValueError, match="self-writen.*did you mean 'self-written'"):
-        opened(job, {"method": "sft", "anchors": [{"name": "elastic", "source": "self-writen"}]})
+        opened(run, {"method": "sft", "anchors": [{"name": "elastic", "source": "self-writen"}]})
 
 
 def test_a_value_head_is_as_wide_as_what_the_model_s_head_reads():

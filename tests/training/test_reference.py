@@ -37,9 +37,9 @@ def second_model(monkeypatch):
 @pytest.mark.parametrize("name", STAGES)
 def test_the_run_is_the_same_as_with_a_second_model(at, tmp_path, name, kind, second_model):
     recipe = tables(at, STAGES[name], kind)
-    job = train(recipe, RunFolder(tmp_path / "off"))
-    assert job.engine.off.keys() == {"reference"} and "reference" not in job.engine.others
-    found = weights(job)
+    run = train(recipe, RunFolder(tmp_path / "off"))
+    assert run.engine.off.keys() == {"reference"} and "reference" not in run.engine.others
+    found = weights(run)
     log = RunFolder(tmp_path / "off", True).records("train")
     second_model()
     expected, plain = ran(recipe, tmp_path / "two")
@@ -51,11 +51,11 @@ def test_the_run_is_the_same_as_with_a_second_model(at, tmp_path, name, kind, se
 
 
 def opened(at, stage: dict, **over) -> tuple[TrainingRun, StageRun]:
-    job = TrainingRun(tables(at, stage, **over))
-    return job, job.enter(0)
+    run = TrainingRun(tables(at, stage, **over))
+    return run, run.enter(0)
 
 
-def moved(job: TrainingRun, stage: StageRun) -> None:
+def moved(run: TrainingRun, stage: StageRun) -> None:
     with torch.no_grad():
         for m in stage.scope.trainables:
             m.value.add_(0.1 * torch.randn_like(m.value))
@@ -66,14 +66,14 @@ def test_gradients_are_those_beside_a_second_model(at, second_model):
     for way in range(2):
         if way:
             second_model()
-        job, stage = opened(at, {**ANCHORED, "anchors": [{"name": "kl", "estimator": "exact-forward"}]})
+        run, stage = opened(at, {**ANCHORED, "anchors": [{"name": "kl", "estimator": "exact-forward"}]})
         torch.manual_seed(0)
-        moved(job, stage)
-        stream, batch = stage.plan.streams[0], job.rollout.draw(stage, stage.streams[0], 0, 0, 0.5)
-        tally = StepMetrics()
-        loss = backward(job.engine, stream, batch, 0.5, 2, tally)
+        moved(run, stage)
+        stream, batch = stage.plan.streams[0], run.rollout.draw(stage, stage.streams[0], 0, 0, 0.5)
+        step_metrics = StepMetrics()
+        loss = backward(run.engine, stream, batch, 0.5, 2, step_metrics)
         grads = {m.name: m.value.grad for m in stage.scope.trainables}
-        found.append((loss, tally.means()["kl"], grads))
+        found.append((loss, step_metrics.means()["kl"], grads))
         assert all(m.value.requires_grad for m in stage.scope.trainables)
     (loss, kl, grads), (loss2, kl2, grads2) = found
     assert (loss, kl) == pytest.approx((loss2, kl2), rel=1e-5) and kl > 1e-3
@@ -82,25 +82,25 @@ def test_gradients_are_those_beside_a_second_model(at, second_model):
 
 
 def test_switched_off_it_is_the_base_bit_for_bit_and_switched_on_what_it_was(at):
-    job, stage = opened(at, {**LORA, "method": "dpo"})
-    base = Engine(job.models.load(job.recipe.model)[0], job.engine.tokens)
-    moved(job, stage)
-    batch = job.rollout.draw(stage, stage.streams[0], 0, 0, 0.5)
-    before = job.engine.score(batch).logp_N
-    job.engine.model.train()
-    reference = prepare(job.engine, stage.plan.streams[0], batch, 0.5).reference_N
-    assert job.engine.model.training
+    run, stage = opened(at, {**LORA, "method": "dpo"})
+    base = Engine(run.models.load(run.recipe.model)[0], run.engine.tokens)
+    moved(run, stage)
+    batch = run.rollout.draw(stage, stage.streams[0], 0, 0, 0.5)
+    before = run.engine.score(batch).logp_N
+    run.engine.model.train()
+    reference = prepare(run.engine, stage.plan.streams[0], batch, 0.5).reference_N
+    assert run.engine.model.training
     assert reference is not None and torch.equal(reference, base.score(batch).logp_N)
-    assert torch.equal(job.engine.score(batch).logp_N, before) and not torch.equal(before, reference)
+    assert torch.equal(run.engine.score(batch).logp_N, before) and not torch.equal(before, reference)
 
 
 def test_the_memory_of_a_second_model_is_saved(at, second_model):
-    job, stage = opened(at, ANCHORED)
-    assert estimate_memory(job, stage, 0.0).others == 0.0
+    run, stage = opened(at, ANCHORED)
+    assert estimate_memory(run, stage, 0.0).others == 0.0
     second_model()
-    job, stage = opened(at, ANCHORED)
-    memory = estimate_memory(job, stage, 0.0)
-    assert memory.others == bytes_of(job.models.load(job.recipe.model)[0].parameters())
+    run, stage = opened(at, ANCHORED)
+    memory = estimate_memory(run, stage, 0.0)
+    assert memory.others == bytes_of(run.models.load(run.recipe.model)[0].parameters())
 
 
 def test_an_adapter_on_the_head_can_not_be_switched_off_since_the_head_is_read_apart():
@@ -111,15 +111,15 @@ def test_an_adapter_on_the_head_can_not_be_switched_off_since_the_head_is_read_a
 
 @pytest.mark.parametrize("scope", ["all", "hft", "components", "lift"])
 def test_weights_that_move_themselves_take_a_second_model(at, scope):
-    job, _ = opened(at, {**ANCHORED, "scope": scope})
-    assert not job.engine.off and "reference" in job.engine.others
+    run, _ = opened(at, {**ANCHORED, "scope": scope})
+    assert not run.engine.off and "reference" in run.engine.others
 
 
 def test_another_model_as_reference_is_loaded(at):
     teacher = str(at / "teacher")
     for stage, more in (({**ANCHORED, "reference": teacher}, {}), (ANCHORED, {"models": {"reference": teacher}})):
-        job, _ = opened(at, stage, **more)
-        assert not job.engine.off and "reference" in job.engine.others
+        run, _ = opened(at, stage, **more)
+        assert not run.engine.off and "reference" in run.engine.others
 
 
 def test_a_later_stage_is_its_own_reference_only_where_it_starts_there(at):
@@ -127,16 +127,16 @@ def test_a_later_stage_is_its_own_reference_only_where_it_starts_there(at):
     later["start"] = {**ANCHORED, "reference": "start"}
     found = {}
     for name, second in later.items():
-        job = TrainingRun(tables(at, [ANCHORED, second]))
-        job.leave(job.enter(0))
-        job.enter(1)
-        found[name] = set(job.engine.off)
+        run = TrainingRun(tables(at, [ANCHORED, second]))
+        run.leave(run.enter(0))
+        run.enter(1)
+        found[name] = set(run.engine.off)
     assert found == {"start": {"reference"}, "base": set()}
-    job = TrainingRun(tables(at, [ANCHORED, {**ANCHORED, "start": "base"}]))
-    job.plans = [assemble(spec, job.recipe) for spec in job.recipe.stages]
-    job.leave(job.enter(0))
-    job.enter(1)
-    assert set(job.engine.off) == {"reference"}
+    run = TrainingRun(tables(at, [ANCHORED, {**ANCHORED, "start": "base"}]))
+    run.plans = [assemble(spec, run.recipe) for spec in run.recipe.stages]
+    run.leave(run.enter(0))
+    run.enter(1)
+    assert set(run.engine.off) == {"reference"}
 
 
 def test_the_switch_survives_resuming(at, tmp_path):

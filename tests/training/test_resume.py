@@ -153,7 +153,7 @@ def test_ctrl_c_without_a_run_folder_says_that_nothing_was_saved(at, capsys):
 
 def test_a_stage_that_was_ended_early_stays_ended_on_resume(at, tmp_path):
     made = recipe(at, "sft with dropout")
-    until = lambda job, stage, progress: progress.global_step == 4  # noqa: E731
+    until = lambda run, stage, state: state.global_step == 4  # noqa: E731
     expected = weights(train(made, RunFolder(tmp_path / "a"), watch=until))
     again = weights(train(made, RunFolder(tmp_path / "a", True), resume=True, watch=until))
     assert equal(expected, again)
@@ -179,10 +179,10 @@ def test_columns_of_a_held_batch_come_back(at, tmp_path):
     made = recipe(at, "ppo, each batch thrice")
     seen: list = []
 
-    def watch(job, stage, progress) -> bool:
+    def watch(run, stage, state) -> bool:
         if stage.streams[0].held is not None:
             seen.append([json.loads(json.dumps(row)) for row in stage.streams[0].held.columns])
-        return progress.global_step == 4
+        return state.global_step == 4
 
     train(made, RunFolder(tmp_path / "a"), watch=watch)
     held = RunFolder(tmp_path / "a", True).last_checkpoint()["stage"]["streams"][0]["held"]["columns"]

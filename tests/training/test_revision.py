@@ -41,9 +41,9 @@ def test_what_a_reward_function_says_reaches_the_source_that_asks_for_it(at, tmp
     (tmp_path / "words.py").write_text(WORDS)
     seen = []
 
-    def watch(job, stage, progress) -> bool:
-        batch = job.rollout.draw(stage, stage.streams[0], 0, 0, 0.0)
-        texts = [job.engine.tokens.tokenizer.decode(batch.ids_N[batch.seq_N == s].tolist()) for s in range(batch.S)]
+    def watch(run, stage, state) -> bool:
+        batch = run.rollout.draw(stage, stage.streams[0], 0, 0, 0.0)
+        texts = [run.engine.tokens.tokenizer.decode(batch.ids_N[batch.seq_N == s].tolist()) for s in range(batch.S)]
         seen.extend(texts)
         return True
 

@@ -36,9 +36,9 @@ def test_without_chance_another_seed_only_changes_the_order(at):
 
 
 def opened(at, seed: int, stage: dict) -> TrainingRun:
-    job = TrainingRun(tables(at, stage, seed=seed))
-    job.enter(0)
-    return job
+    run = TrainingRun(tables(at, stage, seed=seed))
+    run.enter(0)
+    return run
 
 
 def test_adapters_are_created_from_the_seed_alone(at):
@@ -53,8 +53,8 @@ def test_adapters_are_created_from_the_seed_alone(at):
 def test_value_heads_are_created_from_the_seed_alone(at):
     heads = []
     for seed in (0, 0, 1):
-        job = opened(at, seed, {"method": "ppo"})
-        heads.append({n: p.detach().clone() for n, p in job.engine.owned.named_parameters()})
+        run = opened(at, seed, {"method": "ppo"})
+        heads.append({n: p.detach().clone() for n, p in run.engine.owned.named_parameters()})
         torch.rand(3)
     assert equal(heads[0], heads[1])
 
@@ -62,23 +62,23 @@ def test_value_heads_are_created_from_the_seed_alone(at):
 def test_the_order_of_the_data_does_not_depend_on_the_method(at):
     drawn = []
     for method in ("sft", "dft"):
-        job = TrainingRun(tables(at, {"method": method}))
-        drawn.append(job.rollout.draw(running := job.enter(0), running.streams[0], 2, 2, 0.5).ids_N)
+        run = TrainingRun(tables(at, {"method": method}))
+        drawn.append(run.rollout.draw(running := run.enter(0), running.streams[0], 2, 2, 0.5).ids_N)
     assert torch.equal(*drawn)
 
 
 def test_each_stage_sees_the_data_in_an_order_of_its_own(at):
-    job = TrainingRun(tables(at, {"method": "sft", "repeat": 2}))
-    first, second = (job.rollout.draw(running := job.enter(k), running.streams[0], 0, 0, 0.0).ids_N for k in (0, 1))
+    run = TrainingRun(tables(at, {"method": "sft", "repeat": 2}))
+    first, second = (run.rollout.draw(running := run.enter(k), running.streams[0], 0, 0, 0.0).ids_N for k in (0, 1))
     assert first.tolist() != second.tolist()
 
 
 def test_a_run_does_not_depend_on_random_numbers_drawn_by_who_watches(at):
     stage = {"method": "grpo", "steps": 3}
 
-    def watch(job, stage, progress) -> bool:
+    def watch(run, stage, state) -> bool:
         torch.manual_seed(len(str(progress)))
-        job.engine.sample([[9, 10]], job.rollout.sampling(stage.spec))
+        run.engine.sample([[9, 10]], run.rollout.sampling(stage.spec))
         return False
 
     recipe = tables(at, stage)

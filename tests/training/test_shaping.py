@@ -84,21 +84,21 @@ def test_a_reward_beside_those_of_the_data_is_added_to_them(at, tmp_path):
 def test_only_selected_prompts_are_learnt_from_and_the_log_says_how_many(at, tmp_path, caplog):
     seen: set[str] = set()
 
-    def watch(job, stage, progress) -> bool:
-        if progress.global_step == 0:
+    def watch(run, stage, state) -> bool:
+        if state.global_step == 0:
             kept = stage.streams[0].selected
             assert 0 < len(kept) < 15 and len(stage.streams[0].examples) == len(kept)
             watch.kept = {stage.streams[0].examples[i].id for i in range(len(kept))}
-        seen.update(row["id"] for row in job.rollout.record.completions)
+        seen.update(row["id"] for row in run.rollout.record.completions)
         return False
 
     chosen = {"name": "learnable", "size": 4, "most": 2}
     stage = {"method": "rif", "log_completions": 9, "signals": {"0": {"source": {"size": 3}, "select": chosen}}}
     with caplog.at_level(logging.INFO, "scalpel"):
-        job = train(tables(at, stage), RunFolder(tmp_path / "run"), watch=watch)
+        run = train(tables(at, stage), RunFolder(tmp_path / "run"), watch=watch)
     assert seen and seen <= watch.kept
     assert any("of 15 prompts selected" in message for message in caplog.messages)
-    assert job.engine.meter.tokens_sampled > 15 * 4
+    assert run.engine.meter.tokens_sampled > 15 * 4
 
 
 def test_a_selection_that_keeps_nothing_is_refused_with_the_way_out(at):
@@ -111,7 +111,7 @@ def test_the_flow_head_learns_and_is_told_apart_from_a_value_head(at):
     made = tables(at, {"method": "gflow-tb", "steps": 3, "signals": {"0": {"source": {"size": 2}}}})
     kept = {}
 
-    def watch(job, stage, progress) -> bool:
+    def watch(run, stage, state) -> bool:
         kept.update({n: p.detach().clone() for n, p in stage.owned.named_parameters()})
         return False
 
@@ -133,8 +133,8 @@ def test_a_gate_of_progress_needs_a_source_that_measures_it(at):
     assert bind("source", "probed-groups").part.gives >= {"progress", "reward"}
 
 
-def test_the_estimate_counts_what_a_selection_takes(job):
+def test_the_estimate_counts_what_a_selection_takes(run):
     short = {"steps": 2, "signals": {"0": {"source": {"size": 2}}}}
-    selecting, plain = (estimate(job, opened(job, {"method": method, **short})) for method in ("rif", "grpo"))
+    selecting, plain = (estimate(run, opened(run, {"method": method, **short})) for method in ("rif", "grpo"))
     assert selecting.before > 0.0 == plain.before
     assert selecting.seconds == selecting.before + 2 * selecting.seconds_a_step

@@ -23,46 +23,46 @@ ENDING = ("accepted-samples", "answers")  # sources that leave out what did not 
 SPLITS = [(1, 16384), (2, 16384), (3, 40), (1, 1)]  # accumulation, tokens of a micro-batch
 
 
-def opened(job: TrainingRun, stage: dict) -> StageRun:
-    recipe = tables(job.at, stage)
+def opened(run: TrainingRun, stage: dict) -> StageRun:
+    recipe = tables(run.at, stage)
     own = [spec for spec in recipe.stages if spec.name and spec.name == stage.get("method")]  # of a row of several
-    job.plans = [assemble([*own, *recipe.stages][0], recipe)]
-    return job.enter(0)
+    run.plans = [assemble([*own, *recipe.stages][0], recipe)]
+    return run.enter(0)
 
 
 @pytest.fixture(scope="module")
-def job(at) -> TrainingRun:
+def run(at) -> TrainingRun:
     made = TrainingRun(tables(at, {"method": "sft"}))
     made.at = at
     made.home = {name: p.detach().clone() for name, p in made.engine.model.named_parameters()}
     return made
 
 
-def of_split(job: TrainingRun, stage: StageRun, batches: list[Batch], accumulation: int, micro_tokens: int):
+def of_split(run: TrainingRun, stage: StageRun, batches: list[Batch], accumulation: int, micro_tokens: int):
     """Loss, metrics and gradients of a step on these batches."""
-    job.engine.micro_tokens = micro_tokens
-    tally, loss = StepMetrics(), 0.0
+    run.engine.micro_tokens = micro_tokens
+    step_metrics, loss = StepMetrics(), 0.0
     for stream, batch in zip(stage.plan.streams, batches, strict=True):
-        loss += backward(job.engine, stream, batch, 0.5, accumulation, tally)
+        loss += backward(run.engine, stream, batch, 0.5, accumulation, step_metrics)
     gradients = {}
-    for name, p in job.engine.model.named_parameters():
+    for name, p in run.engine.model.named_parameters():
         gradients[name] = None if p.grad is None else p.grad.clone()
         p.grad = None
     for name, p in stage.owned.named_parameters():
         gradients[f"owned.{name}"], p.grad = p.grad.clone(), None
-    return loss, tally.means(), gradients
+    return loss, step_metrics.means(), gradients
 
 
-def assert_split_does_not_matter(job: TrainingRun, train: dict) -> bool:
+def assert_split_does_not_matter(run: TrainingRun, train: dict) -> bool:
     """Gives whether there was a gradient at all."""
-    stage = opened(job, train)
-    perturb(job)
+    stage = opened(run, train)
+    perturb(run)
     batches = [
-        prepare(job.engine, stream, job.rollout.draw(stage, stage.streams[k], 0, 0, 0.5), 0.5)
+        prepare(run.engine, stream, run.rollout.draw(stage, stage.streams[k], 0, 0, 0.5), 0.5)
         for k, stream in enumerate(stage.plan.streams)
     ]
     assert all(bool(b.train_N.any()) for b in batches)
-    (loss, metrics, gradients), *others = [of_split(job, stage, batches, *split) for split in SPLITS]
+    (loss, metrics, gradients), *others = [of_split(run, stage, batches, *split) for split in SPLITS]
     for other_loss, other_metrics, other in others:
         assert other_loss == pytest.approx(loss, rel=1e-4, abs=1e-6)
         assert other_metrics == pytest.approx(metrics, rel=1e-3, abs=1e-5)
@@ -72,18 +72,18 @@ def assert_split_does_not_matter(job: TrainingRun, train: dict) -> bool:
     return any(g is not None and bool(g.abs().max() > 0) for g in gradients.values())
 
 
-def perturb(job: TrainingRun) -> None:
+def perturb(run: TrainingRun) -> None:
     """Moves the policy off the reference, and what parts own off zero, so that no term is trivially flat."""
     torch.manual_seed(0)
     with torch.no_grad():
-        for name, p in job.engine.model.named_parameters():
-            p.copy_(job.home[name] + 0.02 * torch.randn_like(p))  # type: ignore[attr-defined]
-        for p in job.engine.owned.parameters():
+        for name, p in run.engine.model.named_parameters():
+            p.copy_(run.home[name] + 0.02 * torch.randn_like(p))  # type: ignore[attr-defined]
+        for p in run.engine.owned.parameters():
             p.add_(0.02 * torch.randn_like(p))
 
 
 @pytest.mark.parametrize("method", sorted(ROWS))
-def test_the_split_does_not_matter_to_a_row_with_an_anchor(job, method):
+def test_the_split_does_not_matter_to_a_row_with_an_anchor(run, method):
     signal = ROWS[method].stage["signals"][0]
     name = signal["source"] if isinstance(signal["source"], str) else signal["source"]["name"]
     settings = dict(SETTINGS.get(("source", name), {}))
@@ -92,10 +92,10 @@ def test_the_split_does_not_matter_to_a_row_with_an_anchor(job, method):
     more: dict = {"signals": {"0": {"source": settings}}} if settings else {}
     if name in ENDING:
         more["sampling"] = {"stop": list(string.ascii_letters + string.digits + string.punctuation)}
-    assert assert_split_does_not_matter(job, {"method": method, "anchors": ["kl"], "batch": 6, **more})
+    assert assert_split_does_not_matter(run, {"method": method, "anchors": ["kl"], "batch": 6, **more})
 
 
-def fitting(job: TrainingRun, objective: str, credit: str) -> dict | None:
+def fitting(run: TrainingRun, objective: str, credit: str) -> dict | None:
     """A stage of one signal with the first source that both can learn from, plain ones first, and a value head if it
     takes one."""
     for source in sorted(set(AXES["source"]) - {"accepted-samples"}, key=lambda name: (name not in PLAIN, name)):
@@ -105,7 +105,7 @@ def fitting(job: TrainingRun, objective: str, credit: str) -> dict | None:
         for n in (1, len(signals)):
             stage = {"signals": signals[:n], "batch": 3}
             try:
-                assemble(StageSpec.model_validate(stage), plain_recipe(job.at))
+                assemble(StageSpec.model_validate(stage), plain_recipe(run.at))
             except ValueError:
                 continue
             return stage
@@ -113,45 +113,45 @@ def fitting(job: TrainingRun, objective: str, credit: str) -> dict | None:
 
 
 @pytest.mark.parametrize("objective", sorted(AXES["objective"]))
-def test_the_split_does_not_matter_to_an_objective_with_any_credit(job, objective):
+def test_the_split_does_not_matter_to_an_objective_with_any_credit(run, objective):
     tried = 0
     for credit in sorted(AXES["credit"]):
-        if (stage := fitting(job, objective, credit)) is not None:
-            tried += assert_split_does_not_matter(job, stage)  # some credits find nothing in such a batch
+        if (stage := fitting(run, objective, credit)) is not None:
+            tried += assert_split_does_not_matter(run, stage)  # some credits find nothing in such a batch
     assert tried >= 2
 
 
 @pytest.mark.parametrize("estimator", ["k1", "k2", "k3", "exact-forward"])
-def test_the_split_does_not_matter_to_an_estimate_of_the_divergence(job, estimator):
-    assert assert_split_does_not_matter(job, {"method": "grpo", "anchors": [{"name": "kl", "estimator": estimator}]})
+def test_the_split_does_not_matter_to_an_estimate_of_the_divergence(run, estimator):
+    assert assert_split_does_not_matter(run, {"method": "grpo", "anchors": [{"name": "kl", "estimator": estimator}]})
 
 
-def test_the_split_does_not_matter_to_several_signals_with_their_own_counts(job):
+def test_the_split_does_not_matter_to_several_signals_with_their_own_counts(run):
     signals = [
         {"name": "old", "source": "demonstrations", "objective": "nll", "weight": 0.3, "batch": 3},
         {"name": "rl", "source": "groups", "credit": ["group-zscore", "top-entropy"], "objective": "clipped-pg"},
         {"name": "pairs", "source": "preference-pairs", "objective": "dpo", "weight": {"from": 0, "to": 2}},
     ]
-    assert assert_split_does_not_matter(job, {"signals": signals, "anchors": [{"name": "kl", "on": "old"}]})
+    assert assert_split_does_not_matter(run, {"signals": signals, "anchors": [{"name": "kl", "on": "old"}]})
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("-inf")])
 @pytest.mark.parametrize("method", ["sft", "grpo", "dpo", "kto", "ppo"])
-def test_numbers_off_the_mask_reach_neither_loss_nor_gradient(job, method, bad, monkeypatch):
-    stage = opened(job, {"method": method})
-    perturb(job)
+def test_numbers_off_the_mask_reach_neither_loss_nor_gradient(run, method, bad, monkeypatch):
+    stage = opened(run, {"method": method})
+    perturb(run)
     stream = stage.plan.streams[0]
-    batch = prepare(job.engine, stream, job.rollout.draw(stage, stage.streams[0], 0, 0, 0.5), 0.5)
-    clean_run = of_split(job, stage, [batch], *SPLITS[1])
-    own = job.engine.forward
+    batch = prepare(run.engine, stream, run.rollout.draw(stage, stage.streams[0], 0, 0, 0.5), 0.5)
+    clean_run = of_split(run, stage, [batch], *SPLITS[1])
+    own = run.engine.forward
 
     def poisoned(b, needs, ahead_N=None):
         out = own(b, needs, ahead_N)
         spoil = lambda x: None if x is None else torch.where(expand(b.train_N, x), x, x * 0 + bad)  # noqa: E731
         return replace(out, logp_N=spoil(out.logp_N), entropy_N=spoil(out.entropy_N), value_NK=spoil(out.value_NK))
 
-    monkeypatch.setattr(job.engine, "forward", poisoned)
-    loss, _, gradients = of_split(job, stage, [batch], *SPLITS[1])
+    monkeypatch.setattr(run.engine, "forward", poisoned)
+    loss, _, gradients = of_split(run, stage, [batch], *SPLITS[1])
     assert loss == clean_run[0]
     for name, g in gradients.items():
         assert (g is None and clean_run[2][name] is None) or torch.equal(g, clean_run[2][name]), name

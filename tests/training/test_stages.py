@@ -23,22 +23,22 @@ def test_a_stage_goes_on_from_the_one_before(at):
 
 def test_a_stage_may_start_from_the_base_again(at):
     second = {**ONE, "start": "base"}
-    job = TrainingRun(tables(at, [ONE, second]))
-    base = weights(job)
+    run = TrainingRun(tables(at, [ONE, second]))
+    base = weights(run)
     for index in range(2):
-        stage = job.enter(index)
-        assert equal(weights(job), base)
+        stage = run.enter(index)
+        assert equal(weights(run), base)
         with torch.no_grad():
             next(iter(stage.scope.trainables)).weight.add_(1.0)
-        job.leave(stage)
-    assert not equal(weights(job), base)
+        run.leave(stage)
+    assert not equal(weights(run), base)
 
 
 def test_a_stage_may_start_from_a_folder(at):
-    job = TrainingRun(tables(at, {**ONE, "start": str(at / "teacher")}))
-    job.enter(0)
+    run = TrainingRun(tables(at, {**ONE, "start": str(at / "teacher")}))
+    run.enter(0)
     theirs = {n: p.detach() for n, p in models.load(at / "teacher")[0].named_parameters()}
-    assert equal(weights(job), theirs)
+    assert equal(weights(run), theirs)
 
 
 @pytest.mark.parametrize("scope", ["all", "lora"])
@@ -79,9 +79,9 @@ def test_a_reference_at_the_start_fits_a_stage_of_any_scope(at, tmp_path, scope)
 
 
 def test_a_reference_does_not_move(at):
-    job = TrainingRun(tables(at, {**ONE, "anchors": ["kl"]}))
-    job.enter(0)
-    assert not any(p.requires_grad for p in job.engine.others["reference"].parameters())
+    run = TrainingRun(tables(at, {**ONE, "anchors": ["kl"]}))
+    run.enter(0)
+    assert not any(p.requires_grad for p in run.engine.others["reference"].parameters())
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "rmsprop", "sgd"])
@@ -97,28 +97,28 @@ def test_two_stages_with_the_optimiser_kept_are_one_stage_of_their_length(at, op
 
 
 def test_what_moved_in_the_stage_before_keeps_its_state_and_the_rest_starts_anew(at):
-    job = TrainingRun(tables(at, [{**ONE, "scope": "components"}, {**ONE, "keep_optimiser": True}]))
-    stage = job.enter(0)
+    run = TrainingRun(tables(at, [{**ONE, "scope": "components"}, {**ONE, "keep_optimiser": True}]))
+    stage = run.enter(0)
     for m in stage.scope.trainables:
         m.value.grad = torch.ones_like(m.value)
     stage.optimiser.step()
-    job.leave(stage)
-    later = job.enter(1)
+    run.leave(stage)
+    later = run.enter(1)
     known = {n for n, p in later.named().items() if p in later.optimiser.state}
     assert known == {m.name for m in stage.scope.trainables} and len(known) < len(later.scope.trainables)
 
 
 def test_a_value_head_goes_on_with_its_optimiser(at):
-    job = TrainingRun(tables(at, {"method": "ppo", "repeat": 2, "keep_optimiser": True}))
-    stage = job.enter(0)
+    run = TrainingRun(tables(at, {"method": "ppo", "repeat": 2, "keep_optimiser": True}))
+    stage = run.enter(0)
     head = stage.owned["value"]
-    job.leave(stage)
-    assert job.enter(1).owned["value"] is head
+    run.leave(stage)
+    assert run.enter(1).owned["value"] is head
 
 
 def test_adapters_of_a_stage_are_saved_and_folded_before_the_next(at, tmp_path):
-    job = train(tables(at, [{**ONE, "scope": "lora"}, ONE]), RunFolder(tmp_path / "run"))
-    assert not any("lora" in name for name in weights(job))
+    run = train(tables(at, [{**ONE, "scope": "lora"}, ONE]), RunFolder(tmp_path / "run"))
+    assert not any("lora" in name for name in weights(run))
     assert (tmp_path / "run" / "adapter" / "adapter_model.safetensors").exists()
 
 
@@ -130,11 +130,11 @@ def test_home_is_where_each_weight_was_when_the_stage_began_however_often_the_sc
     base = weights(TrainingRun(tables(at, ONE)))
     seen = set()
 
-    def watch(job, stage, progress) -> bool:
+    def watch(run, stage, state) -> bool:
         for m in stage.scope.trainables:
             whole = base[m.name] if m.index is None else base[m.name].view(-1)[m.index]
             assert torch.equal(stage.at(stage.home)[m.name], whole)
-            seen.add((progress.global_step, m.name))
+            seen.add((state.global_step, m.name))
         return False
 
     train(tables(at, {**ONE, "steps": 4, "scope": scope, "anchors": ["l2"]}), watch=watch)
@@ -157,13 +157,13 @@ def test_patience_ends_the_stage_and_the_best_weights_come_back(at, tmp_path, sc
     scripted(monkeypatch, [0.2, 0.6, 0.5, 0.6, 0.9])
     stage = {**ONE, "steps": 9, "scope": scope}
     validated = tables(at, {**stage, "validate": {"every": 1, "items": 2, "patience": 2}})
-    job = train(validated, RunFolder(tmp_path / "a"))
+    run = train(validated, RunFolder(tmp_path / "a"))
     log = records(tmp_path / "a")
     assert [line["validation/accuracy"] for line in log] == [0.2, 0.6, 0.5, 0.6]  # a tie is no new best
     assert [line["validation/best"] for line in log] == [0.2, 0.6, 0.6, 0.6]
-    stop = lambda job, stage, progress: progress.global_step == 2  # noqa: E731
+    stop = lambda run, stage, state: state.global_step == 2  # noqa: E731
     best = weights(train(tables(at, stage), watch=stop))
-    assert equal(weights(job), best)
+    assert equal(weights(run), best)
 
 
 def test_without_patience_validation_only_watches(at, tmp_path, monkeypatch):
@@ -177,20 +177,20 @@ def test_without_patience_validation_only_watches(at, tmp_path, monkeypatch):
 def test_validation_asks_tuning_items_greedily_and_is_paid_for(at, tmp_path):
     asked = []
 
-    def watch(job, stage, progress) -> bool:
-        if progress.global_step == 0:
-            own = job.engine.sample
-            job.engine.sample = lambda prompts, sampling, *a: (
+    def watch(run, stage, state) -> bool:
+        if state.global_step == 0:
+            own = run.engine.sample
+            run.engine.sample = lambda prompts, sampling, *a: (
                 asked.append((prompts, sampling)) or own(prompts, sampling)
             )
         return False
 
     recipe = tables(at, {**ONE, "validate": {"every": 2, "items": 3}})
-    job = train(recipe, RunFolder(tmp_path / "a"), watch=watch)
+    run = train(recipe, RunFolder(tmp_path / "a"), watch=watch)
     ((prompts, sampling),) = asked
-    items = job.rollout.task.examples("tune", 3, 0)
-    assert prompts == [job.engine.tokens.prompt(e.prompt) for e in items] and sampling.temperature == 0.0
-    assert job.engine.meter.tokens_sampled > 0
+    items = run.rollout.task.examples("tune", 3, 0)
+    assert prompts == [run.engine.tokens.prompt(e.prompt) for e in items] and sampling.temperature == 0.0
+    assert run.engine.meter.tokens_sampled > 0
 
 
 def test_a_task_without_tuning_items_can_not_validate(at):

@@ -74,8 +74,8 @@ def test_along_a_run_the_entropy_comes_to_the_target(at) -> None:
 
 
 def test_without_a_target_nothing_is_measured(at) -> None:
-    job = TrainingRun(tables(at, {"method": "grpo", "steps": 1}))
-    assert job.enter(0).temperature_controller is None
+    run = TrainingRun(tables(at, {"method": "grpo", "steps": 1}))
+    assert run.enter(0).temperature_controller is None
 
 
 def test_no_entropy_can_be_kept_at_temperature_zero(at) -> None:

@@ -22,11 +22,11 @@ STAGE: dict[str, Any] = {
 }
 
 
-def of(job: TrainingRun, role: str) -> dict[str, torch.Tensor]:
-    return {name: p.detach().clone() for name, p in job.engine.others[role].transformer.named_parameters()}
+def of(run: TrainingRun, role: str) -> dict[str, torch.Tensor]:
+    return {name: p.detach().clone() for name, p in run.engine.others[role].transformer.named_parameters()}
 
 
-def handed(job: TrainingRun, stage: StageRun) -> tuple[SourceContext, list[list[int]]]:
+def handed(run: TrainingRun, stage: StageRun) -> tuple[SourceContext, list[list[int]]]:
     """What the stage's source is handed, and its prompts."""
     seen: list[SourceContext] = []
 
@@ -34,50 +34,50 @@ def handed(job: TrainingRun, stage: StageRun) -> tuple[SourceContext, list[list[
         seen.append(draw)
         return draw
 
-    job.rollout.draw(stage, stage.streams[0], 0, 0, 0.0, hand)
-    return seen[0], [job.engine.tokens.prompt(e.prompt) for e in seen[0].examples]
+    run.rollout.draw(stage, stage.streams[0], 0, 0, 0.0, hand)
+    return seen[0], [run.engine.tokens.prompt(e.prompt) for e in seen[0].examples]
 
 
 @pytest.mark.parametrize("start", ["previous", "base"])
 def test_previous_and_earlier_are_what_the_last_two_stages_ended_with(at, start):
-    job = TrainingRun(tables(at, [STAGE, STAGE, {**STAGE, "start": start}]))
-    base = weights(job)
+    run = TrainingRun(tables(at, [STAGE, STAGE, {**STAGE, "start": start}]))
+    base = weights(run)
     ends: list[dict[str, torch.Tensor]] = []
     for index in range(3):
-        stage = job.enter(index)
+        stage = run.enter(index)
         before = [base, base, *ends]
-        assert equal(of(job, "previous"), before[-1]) and equal(of(job, "earlier"), before[-2])
+        assert equal(of(run, "previous"), before[-1]) and equal(of(run, "earlier"), before[-2])
         with torch.no_grad():
             next(iter(stage.scope.trainables)).weight.add_(1.0)
-        job.leave(stage)
-        ends.append(weights(job))
-    assert not job.engine.off
+        run.leave(stage)
+        ends.append(weights(run))
+    assert not run.engine.off
 
 
 def test_nothing_is_kept_of_a_stage_that_nobody_asks_for(at):
-    job = TrainingRun(tables(at, [{"method": "sft"}, {"method": "sft"}]))
-    job.leave(job.enter(0))
-    assert job.ends == {}
+    run = TrainingRun(tables(at, [{"method": "sft"}, {"method": "sft"}]))
+    run.leave(run.enter(0))
+    assert run.ends == {}
 
 
 def test_what_a_role_writes_is_what_its_model_writes_and_it_is_paid_for(at):
-    job = TrainingRun(tables(at, {"method": "sequence-distillation"}))
-    draw, prompts = handed(job, job.enter(0))
-    teacher = Engine(job.models.load(job.recipe.models["teacher"])[0], job.engine.tokens)
-    before = job.engine.meter.tokens_sampled
+    run = TrainingRun(tables(at, {"method": "sequence-distillation"}))
+    draw, prompts = handed(run, run.enter(0))
+    teacher = Engine(run.models.load(run.recipe.models["teacher"])[0], run.engine.tokens)
+    before = run.engine.meter.tokens_sampled
     found = draw.by("teacher")(prompts, 2, 5)
     written = zip(prompts, teacher.sample(prompts, Sampling(6), 2, 5), strict=True)
     assert found == [[s.behind(p) for s in group] for p, group in written] != draw.by("policy")(prompts, 2, 5)
     written = sum(len(s.ids) for group in found for s in group)
-    assert job.engine.meter.tokens_sampled >= before + written
+    assert run.engine.meter.tokens_sampled >= before + written
 
 
 def test_with_adapters_the_reference_that_writes_is_the_policy_without_them(at):
     lora = {"method": "spin", "scope": "lora"}
-    job = TrainingRun(tables(at, lora))
-    stage = job.enter(0)
-    assert job.engine.off.keys() == {"reference"} and not job.engine.others
-    draw, prompts = handed(job, stage)
+    run = TrainingRun(tables(at, lora))
+    stage = run.enter(0)
+    assert run.engine.off.keys() == {"reference"} and not run.engine.others
+    draw, prompts = handed(run, stage)
     before = draw.by("policy")(prompts, 2, 5)
     with torch.no_grad():
         for m in stage.scope.trainables:
@@ -106,29 +106,29 @@ def test_a_run_over_several_stages_is_resumed_bit_for_bit(at, tmp_path, method):
 
 
 def test_the_estimate_counts_what_another_model_writes(at):
-    job = TrainingRun(tables(at, {"method": "sequence-distillation"}))
-    found = estimate(job, job.enter(0))
+    run = TrainingRun(tables(at, {"method": "sequence-distillation"}))
+    found = estimate(run, run.enter(0))
     assert found.sampled_a_step == 4 * 6 and found.trained_a_step > 0
 
 
 def test_a_judge_of_the_recipe_is_asked_in_the_loop_and_paid_for(at, tmp_path):
     signals = {"0": {"source": {"size": 3}, "rewards": [{"name": "judge", "role": "judge"}]}}
     recipe = tables(at, {"method": "self-judged", "signals": signals, "steps": 1})
-    job = TrainingRun(recipe)
-    stage = job.enter(0)
-    processed = job.engine.meter.tokens_processed
-    job.rollout.draw(stage, stage.streams[0], 0, 0, 0.0)
-    assert job.engine.meter.tokens_processed > processed
+    run = TrainingRun(recipe)
+    stage = run.enter(0)
+    processed = run.engine.meter.tokens_processed
+    run.rollout.draw(stage, stage.streams[0], 0, 0, 0.0)
+    assert run.engine.meter.tokens_processed > processed
     _, (line,) = ran(recipe, tmp_path / "run")
     assert 0.0 < line["rewards/judge/mean"] < 1.0
 
 
 def test_chances_are_those_of_the_answers_among_each_other(at):
-    job = TrainingRun(tables(at, {"method": "sft"}))
-    job.enter(0)
-    tokens = job.engine.tokens
-    (found,) = job.rollout.chances("policy", ["ab"], ["yes", "no", "so"])
-    logp = [sum(job.engine.logps([(tokens.prompt("ab"), tokens.completion(a, "ab"))])[0]) for a in ("yes", "no", "so")]
+    run = TrainingRun(tables(at, {"method": "sft"}))
+    run.enter(0)
+    tokens = run.engine.tokens
+    (found,) = run.rollout.chances("policy", ["ab"], ["yes", "no", "so"])
+    logp = [sum(run.engine.logps([(tokens.prompt("ab"), tokens.completion(a, "ab"))])[0]) for a in ("yes", "no", "so")]
     expected = torch.tensor(logp, dtype=torch.float64).softmax(0).tolist()
     assert found == pytest.approx(expected, rel=1e-5) and sum(found) == pytest.approx(1.0)
 
@@ -165,8 +165,8 @@ def test_a_run_that_accepts_nothing_says_so_early_and_once(at, tmp_path, caplog,
 def test_a_run_that_accepts_something_or_takes_what_is_given_says_nothing(at, caplog):
     signals = {"0": {"source": {"size": 8, "threshold": 0.0}}}
     stages = [{"method": "rejection-sampling", "steps": 6, "signals": signals}, {"method": "sft", "steps": 6}]
-    job = train(tables(at, stages[0]))
-    assert job.engine.meter.tokens_trained > 0 and not warned(caplog)
+    run = train(tables(at, stages[0]))
+    assert run.engine.meter.tokens_trained > 0 and not warned(caplog)
     train(tables(at, stages[1]))
     assert not warned(caplog)
 

@@ -30,17 +30,17 @@ def plain(stream, batch: Batch, progress: float) -> CreditedPart:
     return CreditedPart(batch, known_credits(stream, batch, progress))
 
 
-def passed(job: TrainingRun, stream, batch: Batch, monkeypatch=None, accumulation: int = 1) -> dict:
+def passed(run: TrainingRun, stream, batch: Batch, monkeypatch=None, accumulation: int = 1) -> dict:
     """A step's loss, gradients, metrics and cost; with `monkeypatch`, along the plain path."""
     if monkeypatch:
         monkeypatch.setattr(step, "credited_part", plain)
-    tally, before = StepMetrics(), job.engine.meter.flops
-    loss = backward(job.engine, stream, batch, 0.5, accumulation, tally)
-    gradients = {name: p.grad for name, p in job.engine.model.named_parameters() if p.grad is not None}
-    job.engine.model.zero_grad(set_to_none=True)
+    step_metrics, before = StepMetrics(), run.engine.meter.flops
+    loss = backward(run.engine, stream, batch, 0.5, accumulation, step_metrics)
+    gradients = {name: p.grad for name, p in run.engine.model.named_parameters() if p.grad is not None}
+    run.engine.model.zero_grad(set_to_none=True)
     if monkeypatch:
         monkeypatch.undo()
-    return {"loss": loss, "gradients": gradients, "flops": job.engine.meter.flops - before, **tally.means()}
+    return {"loss": loss, "gradients": gradients, "flops": run.engine.meter.flops - before, **step_metrics.means()}
 
 
 def assert_same(found: dict, expected: dict) -> None:
@@ -52,10 +52,10 @@ def assert_same(found: dict, expected: dict) -> None:
         )
 
 
-def sampled(job: TrainingRun, stage: StageRun, equal_groups: int) -> Batch:
+def sampled(run: TrainingRun, stage: StageRun, equal_groups: int) -> Batch:
     """A batch of which the samples of the first few groups all got the same reward."""
     stream = stage.plan.streams[0]
-    batch = prepare(job.engine, stream, job.rollout.draw(stage, stage.streams[0], 0, 0, 0.5), 0.5)
+    batch = prepare(run.engine, stream, run.rollout.draw(stage, stage.streams[0], 0, 0, 0.5), 0.5)
     reward_SK = torch.linspace(0, 1, batch.S).roll(3)[:, None].clone()
     reward_SK[batch.group_S < equal_groups] = 0.5
     return replace(batch, reward_SK=reward_SK)
@@ -65,50 +65,50 @@ def sampled(job: TrainingRun, stage: StageRun, equal_groups: int) -> Batch:
 @pytest.mark.parametrize("average", ["sequence", "token", "constant"])
 @pytest.mark.parametrize("credit", ["group-zscore", "group-mean"])
 def test_a_group_of_equal_rewards_is_left_out_at_the_same_loss_and_gradient(
-    job, credit, average, accumulation, monkeypatch
+    run, credit, average, accumulation, monkeypatch
 ):
     objective = {"name": "clipped-pg", "average": average}
-    stage = opened(job, {"signals": [{"source": "groups", "credit": [credit], "objective": objective}]})
-    stream, batch = stage.plan.streams[0], sampled(job, stage, 2)
-    expected = passed(job, stream, batch, monkeypatch, accumulation)
-    found = passed(job, stream, batch, accumulation=accumulation)
+    stage = opened(run, {"signals": [{"source": "groups", "credit": [credit], "objective": objective}]})
+    stream, batch = stage.plan.streams[0], sampled(run, stage, 2)
+    expected = passed(run, stream, batch, monkeypatch, accumulation)
+    found = passed(run, stream, batch, accumulation=accumulation)
     assert_same(found, expected)
     kept = float(batch.train_N[batch.spread(batch.group_S) >= 2].sum())
     assert found["tokens_left_out_share"] == pytest.approx(1 - kept / float(batch.train_N.sum()))
     assert found["flops"] < 0.8 * expected["flops"] and expected["tokens_left_out_share"] == 0
 
 
-def test_a_sample_at_the_mean_of_its_group_is_left_out_and_the_others_keep_their_credit(job, monkeypatch):
+def test_a_sample_at_the_mean_of_its_group_is_left_out_and_the_others_keep_their_credit(run, monkeypatch):
     stage = opened(
-        job, {"signals": [{"source": "groups", "credit": ["group-mean"], "objective": "clipped-pg"}], "batch": 2}
+        run, {"signals": [{"source": "groups", "credit": ["group-mean"], "objective": "clipped-pg"}], "batch": 2}
     )
-    stream, batch = stage.plan.streams[0], sampled(job, stage, 0)
+    stream, batch = stage.plan.streams[0], sampled(run, stage, 0)
     rewards = torch.tensor([0.0, 0.5, 1.0, 0.5, 0.5, 0.0, 1.0, 0.5]).repeat(2)
     batch = replace(batch, reward_SK=rewards[:, None])
     assert credited_part(stream, batch, 0.5).batch.S == 8
-    assert_same(passed(job, stream, batch), passed(job, stream, batch, monkeypatch))
+    assert_same(passed(run, stream, batch), passed(run, stream, batch, monkeypatch))
 
 
-def test_a_batch_used_again_leaves_out_the_same_groups(job, monkeypatch):
+def test_a_batch_used_again_leaves_out_the_same_groups(run, monkeypatch):
     signal = {"source": "groups", "credit": ["group-zscore"], "objective": "clipped-pg", "updates_per_batch": 2}
-    stage = opened(job, {"signals": [signal]})
-    stream, batch = stage.plan.streams[0], sampled(job, stage, 2)
+    stage = opened(run, {"signals": [signal]})
+    stream, batch = stage.plan.streams[0], sampled(run, stage, 2)
     assert batch.old_N is not None
     torch.manual_seed(0)
     with torch.no_grad():  # the policy has moved since: ratios are not one
-        for p in job.engine.model.parameters():
+        for p in run.engine.model.parameters():
             p.add_(0.01 * torch.randn_like(p))
-    found = passed(job, stream, batch)
-    assert_same(found, passed(job, stream, batch, monkeypatch))
+    found = passed(run, stream, batch)
+    assert_same(found, passed(run, stream, batch, monkeypatch))
     assert found["ratio"] != pytest.approx(1.0, abs=1e-4) and found["tokens_left_out_share"] > 0
 
 
-def test_metrics_are_over_what_went_through_the_model(job):
-    stage = opened(job, {"method": "grpo"})
-    stream, batch = stage.plan.streams[0], sampled(job, stage, 3)
+def test_metrics_are_over_what_went_through_the_model(run):
+    stage = opened(run, {"method": "grpo"})
+    stream, batch = stage.plan.streams[0], sampled(run, stage, 3)
     left = credited_part(stream, batch, 0.5).batch
-    found = passed(job, stream, batch)
-    again = passed(job, stream, replace(left, whole_S=None))
+    found = passed(run, stream, batch)
+    again = passed(run, stream, replace(left, whole_S=None))
     assert found["surrogate"] == pytest.approx(again["surrogate"], rel=1e-5, abs=1e-7)
     assert found["ratio"] == pytest.approx(1.0)
 
@@ -130,42 +130,42 @@ def with_credits(stream, *credits: Bound, **changes):
 
 
 @pytest.mark.parametrize("method", ["sft", "grpo", "distill"])
-def test_a_token_without_credit_does_not_reach_the_head(job, method, monkeypatch):
-    stage = opened(job, {"method": method})
-    stream, batch = with_credits(stage.plan.streams[0], THIRD), job.rollout.draw(stage, stage.streams[0], 0, 0, 0.5)
-    expected, found = passed(job, stream, batch, monkeypatch), passed(job, stream, batch)
+def test_a_token_without_credit_does_not_reach_the_head(run, method, monkeypatch):
+    stage = opened(run, {"method": method})
+    stream, batch = with_credits(stage.plan.streams[0], THIRD), run.rollout.draw(stage, stage.streams[0], 0, 0, 0.5)
+    expected, found = passed(run, stream, batch, monkeypatch), passed(run, stream, batch)
     assert_same(found, expected)
     asked = credited_part(stream, batch, 0.5).batch
     assert 0 < int(asked.train_N.sum()) == int((batch.train_N & (every_third(None, batch) > 0)).sum())
 
 
-def test_tokens_are_left_out_beside_a_credit_of_each_token_alone(job, monkeypatch):
-    stage = opened(job, {"method": "sft"})
+def test_tokens_are_left_out_beside_a_credit_of_each_token_alone(run, monkeypatch):
+    stage = opened(run, {"method": "sft"})
     stream, batch = with_credits(stage.plan.streams[0], THIRD, bind("credit", "own-probability")), None
-    batch = job.rollout.draw(stage, stage.streams[0], 0, 0, 0.5)
-    found = passed(job, stream, batch)
-    assert_same(found, passed(job, stream, batch, monkeypatch))
+    batch = run.rollout.draw(stage, stage.streams[0], 0, 0, 0.5)
+    found = passed(run, stream, batch)
+    assert_same(found, passed(run, stream, batch, monkeypatch))
     assert found["tokens_left_out_share"] > 0.5
 
 
-def test_beside_a_credit_that_ranks_tokens_only_whole_sequences_are_left_out(job, monkeypatch):
-    stage = opened(job, {"method": "grpo"})
+def test_beside_a_credit_that_ranks_tokens_only_whole_sequences_are_left_out(run, monkeypatch):
+    stage = opened(run, {"method": "grpo"})
     ranked = bind("credit", "top-entropy", share=0.4)
-    stream, batch = with_credits(stage.plan.streams[0], ranked, bind("credit", "group-zscore")), sampled(job, stage, 2)
-    found = passed(job, stream, batch)
-    assert_same(found, passed(job, stream, batch, monkeypatch))
+    stream, batch = with_credits(stage.plan.streams[0], ranked, bind("credit", "group-zscore")), sampled(run, stage, 2)
+    found = passed(run, stream, batch)
+    assert_same(found, passed(run, stream, batch, monkeypatch))
     assert 0 < found["tokens_left_out_share"] < 1
     assert credited_part(with_credits(stream, ranked, THIRD), batch, 0.5).left_out == 0
 
 
-def test_a_token_is_left_out_only_where_no_signal_credits_it(job, monkeypatch):
-    stage = opened(job, {"method": "sft"})
-    stream, batch = stage.plan.streams[0], job.rollout.draw(stage, stage.streams[0], 0, 0, 0.5)
+def test_a_token_is_left_out_only_where_no_signal_credits_it(run, monkeypatch):
+    stage = opened(run, {"method": "sft"})
+    stream, batch = stage.plan.streams[0], run.rollout.draw(stage, stage.streams[0], 0, 0, 0.5)
     late = Bound(Part("credit", "late", lambda out, b: (torch.arange(b.N) % 3 > 1).float()), {})
     one, other = (Signal(n, (c,), bind("objective", "nll"), (), 1.0) for n, c in (("a", THIRD), ("b", late)))
     stream = replace(stream, signals=(one, other))
-    found = passed(job, stream, batch)
-    assert_same(found, passed(job, stream, batch, monkeypatch))
+    found = passed(run, stream, batch)
+    assert_same(found, passed(run, stream, batch, monkeypatch))
     assert found["tokens_left_out_share"] == pytest.approx(
         float((batch.train_N & (torch.arange(batch.N) % 3 == 1)).sum() / batch.train_N.sum())
     )
@@ -189,13 +189,13 @@ def test_a_token_is_left_out_only_where_no_signal_credits_it(job, monkeypatch):
     ],
     ids=["an anchor on outputs", "ppo", "dpo", "a value head"],
 )
-def test_nothing_is_left_out_where_a_loss_does_not_vanish_with_the_credit(job, stage):
-    stage = opened(job, stage)
+def test_nothing_is_left_out_where_a_loss_does_not_vanish_with_the_credit(run, stage):
+    stage = opened(run, stage)
     stream = stage.plan.streams[0]
-    batch = prepare(job.engine, stream, job.rollout.draw(stage, stage.streams[0], 0, 0, 0.5), 0.5)
+    batch = prepare(run.engine, stream, run.rollout.draw(stage, stage.streams[0], 0, 0, 0.5), 0.5)
     batch = replace(batch, reward_SK=torch.ones(batch.S, 1))
     assert stream.vanishing(0.5) is None and credited_part(stream, batch, 0.5).batch is batch
-    assert "tokens_left_out_share" not in passed(job, stream, batch)
+    assert "tokens_left_out_share" not in passed(run, stream, batch)
 
 
 # --- steps in which nothing is left -------------------------------------------------------------------------
@@ -215,8 +215,8 @@ def test_a_step_without_any_credit_moves_nothing_by_momentum_or_decay_either(at,
     recipe = rewarded(at, tmp_path, ONCE, "once", stage)
     after: list = []
 
-    def watch(job, stage, progress) -> bool:
-        after.append(weights(job))
+    def watch(run, stage, state) -> bool:
+        after.append(weights(run))
         return False
 
     train(recipe, RunFolder(tmp_path / "run"), watch=watch)
