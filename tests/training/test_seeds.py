@@ -77,7 +77,7 @@ def test_a_run_does_not_depend_on_random_numbers_drawn_by_who_watches(at):
     stage = {"method": "grpo", "steps": 3}
 
     def watch(run, stage, state) -> bool:
-        torch.manual_seed(len(str(progress)))
+        torch.manual_seed(len(str(state)))
         run.engine.sample([[9, 10]], run.rollout.sampling(stage.spec))
         return False
 
