@@ -19,7 +19,7 @@ from scalpel.data.trajectory import completion
 from scalpel.engine import Engine
 from scalpel.engine.squared_gradients import squared_slopes
 from scalpel.part import bind, zero_head
-from scalpel.sources.groups import lateness
+from scalpel.sources.groups import overlong_penalty
 from scalpel.training.step import StepMetrics, backward, prepare
 from scalpel.worked_cases import case
 
@@ -152,7 +152,7 @@ def test_the_soft_penalty_on_length_is_trl_s() -> None:
     punished = get_soft_overlong_punishment(max_completion_len=20, soft_punish_cache=4)
     for length in (1, 15, 16, 17, 19, 20):
         (theirs,) = punished(completion_ids=[[0] * length])
-        assert lateness(completion((), [0] * length), 20, 0.2) == pytest.approx(theirs)
+        assert overlong_penalty(completion((), [0] * length), 20, 0.2) == pytest.approx(theirs)
 
 
 def test_reinforce_is_the_mean_of_minus_reward_less_baseline_times_log_prob() -> None:

@@ -14,7 +14,7 @@ from scalpel.data.trajectory import completion
 from scalpel.part import bind
 from scalpel.seeding import others
 from scalpel.sources.context import SourceContext
-from scalpel.sources.groups import lateness
+from scalpel.sources.groups import overlong_penalty
 
 PROMPTS = [Example(name, id=name) for name in ("mixed 1", "wrong", "mixed 2", "right", "mixed 3")]
 
@@ -85,7 +85,7 @@ def test_others_are_the_rest_in_a_seeded_order_and_end() -> None:
 
 
 def test_the_penalty_on_length_falls_to_minus_one_over_the_last_share_and_is_a_reward_of_its_own() -> None:
-    found = [lateness(completion((), [0] * n), 10, 0.4) for n in (1, 6, 7, 8, 10)]
+    found = [overlong_penalty(completion((), [0] * n), 10, 0.4) for n in (1, 6, 7, 8, 10)]
     assert found == pytest.approx([0, 0, -0.25, -0.5, -1])
     batch = bind("source", "groups", size=2, overlong=0.4)(said(1, length=8)[0])
     assert batch.reward_SK is not None
@@ -118,7 +118,7 @@ def test_what_was_cut_off_is_not_trained_where_that_is_asked_but_counts_in_its_g
 
 @pytest.mark.parametrize("hyper", [{"overlong": 1.5}, {"overlong": -0.1}, {"rounds": -1}, {"size": 0}])
 def test_groups_that_cannot_be_are_refused(hyper: dict) -> None:
-    with pytest.raises(ValueError, match="give a size of 1 or more"):
+    with pytest.raises(ValueError, match="set size to 1 or more"):
         bind("source", "groups", **hyper)(said(1)[0])
 
 

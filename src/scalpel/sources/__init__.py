@@ -1,6 +1,7 @@
-"""Where sequences come from.
+"""Sources: where the training sequences come from.
 
-A source is `f(draw, *, …) → Batch`; a corruption `f(batch, *, mask_id, seed, …) → Batch` changes what is shown.
+A source is `f(context, *, …) → Batch`. A corruption is `f(batch, *, mask_id, seed, …) → Batch`; it changes the model's
+input and keeps the targets.
 """
 
 from scalpel.registry import gather_parts

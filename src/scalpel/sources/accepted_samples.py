@@ -1,4 +1,4 @@
-"""Own samples that were accepted."""
+"""Rejection sampling: own samples whose reward reaches a threshold."""
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Literal
@@ -19,7 +19,8 @@ Order = Literal["first", "best", "apart"]
 
 
 def edits(a: Sequence[int], b: Sequence[int]) -> int:
-    """Levenshtein's distance: the fewest tokens to insert, delete or replace that turn a into b."""
+    """The Levenshtein distance of two token sequences: the fewest insertions, deletions and replacements."""
+    # One row of the dynamic programme at a time; insertions chain along a row, which is a running minimum in NumPy.
     other, place = np.asarray(b), np.arange(len(b) + 1)
     row = place
     for i, token in enumerate(a):
@@ -29,8 +30,7 @@ def edits(a: Sequence[int], b: Sequence[int]) -> int:
 
 
 def marks(key: str, text: Callable[[Sequence[int]], str], found: Judged) -> list[Hashable]:
-    """What makes samples count as the same: all matches of the key in their texts, or the texts, which stand for
-    themselves where the key takes too long."""
+    """The keys by which samples are duplicates: all matches of `key` in their texts; the texts, also on a timeout."""
     texts = [text(sample.ids) for sample, _ in found]
     try:
         matches = [every(key, words) if key else None for words in texts]
@@ -40,16 +40,16 @@ def marks(key: str, text: Callable[[Sequence[int]], str], found: Judged) -> list
 
 
 def read(match: Match[str]) -> tuple[str, ...]:
-    """The groups of a match; where there are none, all of it."""
+    """The groups of a match, or the whole match if it has no groups."""
     return match.groups("") or (match[0],)
 
 
-def apart(one: Trajectory, others: Iterable[Trajectory]) -> int:
+def total_distance(one: Trajectory, others: Iterable[Trajectory]) -> int:
     return sum(edits(one.ids, other.ids) for other in others)
 
 
-def taken(found: Judged, mark: Sequence[Hashable], keep: int, order: Order) -> Judged:
-    """Of the samples with one mark a single one, at most `keep` in all."""
+def without_duplicates(found: Judged, mark: Sequence[Hashable], keep: int, order: Order) -> Judged:
+    """One sample for each mark, at most `keep` in all, selected by `order`."""
     pairs = list(zip(mark, found, strict=True))
     if order == "best":
         pairs.sort(key=lambda pair: -total(pair[1][1]))
@@ -58,7 +58,7 @@ def taken(found: Judged, mark: Sequence[Hashable], keep: int, order: Order) -> J
         held = kept.setdefault(m, new)
         if order == "apart" and held is not new:
             others = [other for k, (other, _) in kept.items() if k != m]
-            kept[m] = max(held, new, key=lambda one: apart(one[0], others))
+            kept[m] = max(held, new, key=lambda one: total_distance(one[0], others))
     return list(kept.values())[:keep]
 
 
@@ -74,19 +74,19 @@ def accepted_samples(
     order: Order = "first",
     writer: str = "policy",
 ) -> Batch:
-    """Of `size` samples a prompt, those with a reward of `threshold` or more, no two alike, at most `keep`.
+    """Samples `size` completions a prompt and keeps those with a reward of `threshold` or more, deduplicated.
 
-    A sample that was cut off is not accepted: it would teach not to stop. `keep` bounds the weight of easy prompts.
-    Alike are samples of one text, or with one list of matches of the expression `key` (say, of their equations);
-    without `dedupe` none are. `order` says which are kept: the "first" ones, the "best" by reward, or, of those alike,
-    the one that is farthest "apart" from all others kept, counted in edits. `writer` is the policy or another role:
-    "previous", the model as the stage before left it; "reference"; or one of [models].
+    A sample that was cut off at the length limit is never kept: it would train the model not to stop. `keep` bounds the
+    number a prompt, and so the weight of easy prompts. Duplicates have equal texts, or equal lists of matches of the
+    expression `key` (for example their equations); without `dedupe` none are removed. `order` selects the "first" ones,
+    the "best" by reward, or, among duplicates, the one that is farthest "apart" from all others kept, in edits.
+    `writer` is the policy or another role: "previous", the model that the stage before left; "reference"; or [models].
 
     Reads    prompts; the reward functions.
-    Limits   threshold −∞, without dedupe and cap: imitation of itself; with keep 1 and "best": best of n. With `nll` it
-             is one step of expert iteration.
-    Fails    nothing is accepted where the writer never succeeds: the batch is empty and teaches nothing;
-             `tokens_trained_share` is missing from the log.
+    Limits   threshold −∞, without dedupe and cap: self-imitation; with keep 1 and "best": best of n. With `nll` it is
+             one step of expert iteration.
+    Fails    a writer that never succeeds: the batch is empty and no parameter changes; `tokens_trained_share` is
+             missing from the log.
     Source   Yuan et al. 2023 (arXiv 2308.01825), section 3.3; cap as in Singh et al. 2023 (arXiv 2312.06585).
     """
     within("accepted-samples", 1, size=size, keep=keep)
@@ -95,6 +95,6 @@ def accepted_samples(
     for group, (example, samples) in enumerate(zip(context.examples, found, strict=True)):
         right = [(s, rewards) for s, rewards in samples if s.finished and total(rewards) >= threshold]
         mark = marks(key, context.tokens.text, right) if dedupe else range(len(right))
-        for trajectory, rewards in taken(right, mark, keep, order):
+        for trajectory, rewards in without_duplicates(right, mark, keep, order):
             rows += trajectory_rows(trajectory, example, group, rewards)
     return lay(rows)

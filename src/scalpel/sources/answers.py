@@ -1,4 +1,4 @@
-"""Another model's answers."""
+"""Answers that another model samples, as demonstrations."""
 
 from scalpel.batch import Batch, lay
 from scalpel.part import part
@@ -8,14 +8,14 @@ from scalpel.sources.sampled import sample_row, writers
 
 @part("source", "answers", gives=frozenset({"demonstration"}), asks=writers("weak"))
 def answers(context: SourceContext, *, writer: str = "weak") -> Batch:
-    """What another model answers to the prompts, taken for right: labels by a weaker model, or by a teacher.
+    """Samples another model's answers to the prompts as demonstrations: pseudo-labels of a weak model or a teacher.
 
-    `writer` is a role of [models], or "reference", "previous". Nobody judges the answers, but those that were cut off
-    are left out. At temperature 0 they are what the writer holds likeliest.
+    `writer` is a role of [models], or "reference", "previous". The answers are not scored; those that were cut off at
+    the length limit are left out. At temperature 0 they are the writer's greedy completions.
 
     Reads    prompts.
-    Limits   writer "policy": imitation of itself. With `nll` and a teacher: distillation by sequences.
-    Fails    the student learns the writer's mistakes, too; more so the longer it trains.
+    Limits   writer "policy": self-imitation. With `nll` and a teacher: sequence-level distillation.
+    Fails    the student imitates the writer's errors, too; more so the longer it trains.
     Source   Burns et al. 2023 (arXiv 2312.09390), section 3; by a teacher Kim & Rush 2016 (arXiv 1606.07947).
     """
     prompts = [context.tokens.prompt(example.prompt) for example in context.examples]

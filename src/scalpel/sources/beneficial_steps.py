@@ -1,4 +1,4 @@
-"""What helps in demonstrations that fail."""
+"""The beneficial steps of failed demonstrations."""
 
 from dataclasses import replace
 
@@ -27,19 +27,20 @@ def beneficial_steps(
     imitate: bool = True,
     threshold: float = 1.0,
 ) -> Batch:
-    """Those steps of a demonstration behind which the policy succeeds and before which it doesn't, and how it went on.
+    """Trains on steps of a demonstration that turn the policy's failure into success, and on its own continuations.
 
         s_j = x ∘ y*_{<L_j},  L_0 = 0 < L_1 < …;   V_j = 1 if one of `size` continuations of s_j is right
-        y*_{L_{j−1} … L_j} and the right continuation are learnt where V_{j−1} = 0 and V_j = 1
+        y*_{L_{j−1} … L_j} and the correct continuation are trained where V_{j−1} = 0 and V_j = 1
 
-    The `states` are spread evenly over the demonstration, at ends of steps (where the expression `boundary` matches;
-    empty: after any token). All other steps are only shown, so what leads into a dead end is not learnt. Where the
-    policy succeeds from the beginning, its own answer is learnt. A demonstration that is right itself is imitated whole
-    and has no state but the beginning, unless `imitate` is false: then it is explored like the others.
+    The `states` are evenly spaced over the demonstration, at ends of steps (where the expression `boundary` matches;
+    empty: after any token). All other steps are context only, so steps that lead to a failure are not trained. Where
+    the policy succeeds from the beginning, its own answer is trained. A demonstration that is correct itself is trained
+    entirely and has only the first state, unless `imitate` is false: then it is explored like the others.
 
     Reads    prompts and `completion`; the reward functions.
-    Limits   states 0: imitation of the right demonstrations; states 1: and of the first right one of `size` samples.
-    Fails    no state is solved: only right demonstrations are left, `tokens_trained_share` falls or is missing.
+    Limits   states 0: imitation of the correct demonstrations; states 1: also of the first correct one of `size`
+             samples.
+    Fails    no state is solved: only correct demonstrations are left, `tokens_trained_share` falls or is missing.
     Source   Lan et al. 2025 (arXiv 2504.13145), figure 1 and section 4.
     """
     within("beneficial-steps", 0, states=states)
@@ -65,13 +66,13 @@ def beneficial_steps(
 
 
 def places(context: SourceContext, ids: list[int], states: int, boundary: str) -> list[int]:
-    """After how many tokens of a demonstration its states are: at the beginning, and spread over it."""
+    """The number of tokens of a demonstration before each of its states: 0, and further ones evenly spaced."""
     ends = [n for n in cuts(context.tokens, ids, boundary) if n < context.max_tokens]
     return [0, *spaced(ends, states - 1)] if states else []
 
 
 def rescued(context: SourceContext, group: int, sample: Trajectory, rewards: list[float], helped: int) -> Row:
-    """A right answer that goes on from a demonstration; its tokens before `helped` are not learnt."""
+    """A correct answer that continues a demonstration; its first `helped` tokens are not trained."""
     example = context.examples[group]
     prompt = context.tokens.prompt(example.prompt)
     row = sample_row(prompt, sample, example, group, rewards)

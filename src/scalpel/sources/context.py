@@ -1,4 +1,4 @@
-"""What the loop hands to a source for one optimiser step."""
+"""What a source gets from the loop for one optimiser step."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def unwritten(n: int, max_tokens: int, temperature: float, begin: str) -> Sequen
 
 
 class Sampler(Protocol):
-    """n samples of each prompt, of at most `limits[p]` tokens where that is given; by the policy, or by the model of
-    another role. `done(p, samples)` is told of each prompt whose samples are complete, while others are still written.
-    """
+    """Samples n completions of each prompt, with at most `limits[p]` tokens where that is given, from the policy or
+    from the model of another role. `done(p, samples)` is called for each prompt whose samples are complete, while
+    others are still being sampled."""
 
     def __call__(
         self,
@@ -35,23 +35,23 @@ class Sampler(Protocol):
 
 
 class Play(Protocol):
-    """n episodes of each example in the stage's environment, each turn of the policy sampled by `sample`."""
+    """Plays n episodes of each example in the stage's environment; `sample` samples each turn of the policy."""
 
     def __call__(self, sample: Sampler, examples: Sequence[Example], n: int, seed: int) -> list[list[Trajectory]]: ...
 
 
 @dataclass(frozen=True)
 class SourceContext:
-    """One step's material.
+    """The inputs and functions of a source for one step.
 
     `examples` are this step's prompts; `sample(prompts, n, seed, limits)` samples from the policy, `by(writer)` from
-    another model that the source asks; `reward(examples, samples)` gives a list of rewards for each sample;
-    `fit(rendered, example)` cuts a rendered sequence of that example to the stage's maximal length, or drops it (None);
-    `seed` is this step's own.
-    `written(n, max_tokens, temperature, begin)` gives n texts that the base wrote by itself before the run.
-    `more(at, n)` gives the examples at … at + n − 1 of a shuffle of all those that are not this step's; fewer where it
-    ends. `early(p, samples)` is told of the samples of example p that `reward` will be asked of, where rewards want to
-    know early. `play` is there where the stage has an environment: `rewarded` then gives episodes.
+    another model that the source uses; `reward(examples, samples)` returns a list of rewards for each sample;
+    `fit(rendered, example)` truncates a tokenised sequence of that example to the stage's maximum length, or drops it
+    (None); `seed` is specific to the step.
+    `written(n, max_tokens, temperature, begin)` returns n texts that the base sampled before the run.
+    `more(at, n)` returns the examples at … at + n − 1 of a shuffle of all examples that are not in this step; fewer
+    where it ends. `early(p, samples)` gets the samples of example p before `reward` is called, for rewards that may be
+    computed early. `play` is set if the stage has an environment: `rewarded` then returns episodes.
     """
 
     examples: Sequence[Example]
@@ -72,8 +72,8 @@ class SourceContext:
     def rewarded(
         self, prompts: Sequence[Sequence[int]], n: int, writer: str = "policy"
     ) -> tuple[list[list[Trajectory]], list[list[list[float]]]]:
-        """n samples of each example's prompt, or n episodes where there is an environment, and their rewards; those
-        that can be asked early are, while other prompts are still sampled."""
+        """n samples of each example's prompt, or n episodes if there is an environment, and their rewards. Rewards that
+        allow it are computed early, while other prompts are still being sampled."""
         sample = self.by(writer)
         if self.play is not None:
             samples = self.play(sample, self.examples, n, self.seed)
@@ -84,9 +84,9 @@ class SourceContext:
         return samples, self.reward(self.examples, samples)
 
     def score(self, examples: Sequence[Example], samples: Sequence[Sequence[Trajectory]]) -> list[list[list[float]]]:
-        """The rewards of what is only a trial: none of it is noted, and rewards that shape others don't apply."""
+        """The rewards of samples that only probe the policy: they are not logged, and shaping rewards don't apply."""
         return (self.on_trial or self.reward)(examples, samples)
 
     def by(self, writer: str) -> Sampler:
-        """How the model of that role samples."""
+        """The sampler of the model with that role."""
         return self.sample if writer == "policy" else cast("Sampler", partial(self.sample, writer=writer))

@@ -1,4 +1,4 @@
-"""Own samples, told beforehand what will be said of them."""
+"""Own samples, conditioned on their reward and on textual feedback."""
 
 from scalpel.batch import ENVIRONMENT, POLICY, Batch, Row, lay
 from scalpel.binding.bounds import Few
@@ -22,19 +22,19 @@ def feedback_samples(
     close: str = " ",
     asked_good: bool = True,
 ) -> Batch:
-    """Own samples, right and wrong ones, each behind a mark that says which, and behind what was said of it.
+    """Trains on own samples, correct or not, each after a mark for its outcome and the textual feedback on it.
 
         x' = mark ∘ words ∘ x,   mark = good if r ≥ threshold else bad;   y ~ π(· | good ∘ x);   L = −log π(y | x')
 
-    So wrong samples teach, too: what a wrong answer, and this fault, looks like. The words are the verifier's or a
-    reward function's (`log_extra("feedback", …)`), `close` ends them; without `feedback` there is only the mark.
-    Marks are plain texts, so the vocabulary stays as it is. Ask the tuned model behind the good one: for a probe,
-    `template = "good. {prompt}"` in its task.
+    So incorrect samples are trained on, too: the model learns what a wrong answer, and this error, looks like. The
+    words are the verifier's or a reward function's feedback (`log_extra("feedback", …)`), and `close` ends them;
+    without `feedback` there is only the mark. Marks are plain text, so the vocabulary doesn't change. Put the good
+    mark before prompts of the tuned model: for a probe, `template = "good. {prompt}"` in its task.
 
-    Reads    prompts; the reward functions and their words.
-    Limits   marks and words empty: imitation of all own samples, right or wrong.
-    Fails    asked without the mark, the model answers as well and as badly as before; words that hold the answer
-             teach to copy it.
+    Reads    prompts; the reward functions and their feedback.
+    Limits   marks and words empty: imitation of all own samples, correct or not.
+    Fails    without the mark in its prompt the model answers as before; feedback that contains the answer trains the
+             model to copy it.
     Source   Wang et al. 2023 (arXiv 2305.10314), section 2; the authors' code trains the problem's tokens, too.
     """
     within("feedback-samples", 1, size=size)
@@ -44,11 +44,11 @@ def feedback_samples(
     for group, example in enumerate(context.examples):
         for sample, earned in zip(samples[group], rewards[group], strict=True):
             if total(earned) != total(earned):
-                continue  # nothing rewarded it, so it is neither
+                continue  # NaN: no reward applied, so it is neither good nor bad
             words = said(earned) if feedback else ""
             mark = good if total(earned) >= threshold else bad
-            told = with_prefix(mark + (words + close if words else ""), example.prompt)
-            if (row := context.fit(joined(context.tokens.prompt(told), sample.ids), example)) is not None:
+            conditioned = with_prefix(mark + (words + close if words else ""), example.prompt)
+            if (row := context.fit(joined(context.tokens.prompt(conditioned), sample.ids), example)) is not None:
                 author = [POLICY if trained else ENVIRONMENT for trained in row.train]
                 rows.append(Row(row.ids, row.train, author, row.turn, group, rewards=earned, columns=example.columns))
     return lay(rows)

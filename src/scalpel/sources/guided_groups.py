@@ -1,4 +1,4 @@
-"""Groups of own samples with demonstrations among them."""
+"""Groups of on-policy samples that include demonstrations."""
 
 from scalpel.batch import Batch, lay
 from scalpel.binding.bounds import Few
@@ -11,14 +11,15 @@ from scalpel.sources.sampled import sample_row, within
 
 @part("source", "guided-groups", gives=frozenset({"reward", "demonstration"}))
 def guided_groups(context: SourceContext, *, size: Few = 8, demonstrations: int = 1) -> Batch:
-    """`size` answers a prompt, of which `demonstrations` are given and the others are the policy's own.
+    """Groups of `size` answers a prompt, of which `demonstrations` come from the data and the others from the policy.
 
-    Demonstrations are judged like samples and marked as demonstrated. A column `demonstrations` may hold several;
-    where there are fewer than asked, each is there once and the group is smaller.
+    Demonstrations get rewards like samples, and their tokens are marked as demonstrated. A column `demonstrations` may
+    hold several; if there are fewer than required, each occurs once and the group is smaller.
 
     Reads    prompts and `completion`; the reward functions.
-    Limits   demonstrations 0 is `groups`; demonstrations = size asks the policy nothing.
-    Fails    demonstrations longer than `sampling.max_tokens` are cut, so they get no reward and teach not to stop.
+    Limits   demonstrations 0 is `groups`; demonstrations = size samples nothing.
+    Fails    demonstrations longer than `sampling.max_tokens` are truncated, so they get no reward and have no stop
+             token.
     Source   Yan et al. 2025 (arXiv 2504.14945), section 3.1, eq. 4; seven samples and one demonstration, section 4.
     """
     within("guided-groups", 1, size=size)

@@ -1,4 +1,4 @@
-"""Own failed answers, put right at their first error."""
+"""Own failed answers, corrected at their first error."""
 
 import re
 
@@ -35,26 +35,26 @@ def interventions(
     reply: Reply = r"(\d+)\s*[:.)]\s*(.+)",
     threshold: float = 1.0,
 ) -> Batch:
-    """A failed answer up to its first wrong step, and the step that the model itself proposes there.
+    """Trains on a failed answer up to its first wrong step, and on the correction that the model itself proposes there.
 
-        L = −log π(y_{<t} | x) − log π(ỹ | x, y_{<t}),   where `successes` of `tries` that go on from there are right
+        L = −log π(y_{<t} | x) − log π(ỹ | x, y_{<t}),   where `successes` of `tries` continuations of it are correct
 
-    Prompts of which more than the share `hard` of `size` samples is right are left alone. The policy sees the example's
-    solution while it proposes, never while it learns. `locate` "asked": it names and rewrites the first wrong step of
-    its attempt, asked by `ask` and read by `reply`; "tried": wrong is the first step behind which no continuation is
-    right, for models that follow no such instruction. Steps end where `boundary` matches (empty: after any token).
-    A proposal that holds the `answer` counts only with `reveal`; the beginning is learnt too, unless `clone` is false.
+    Prompts with more than the share `hard` of `size` samples correct are skipped. The policy sees the reference
+    solution when it proposes, never in training. `locate` "asked": the policy names and rewrites the first wrong step
+    of its attempt, with the instruction `ask` and the expression `reply` for its reply; "tried": the first step after
+    which no continuation is correct, for models that don't follow instructions. Steps end where `boundary` matches
+    (empty: after any token). A proposal with the `answer` needs `reveal`; without `clone` only the step is trained.
 
     Reads    prompts, `completion` or `answer`; the reward functions.
-    Limits   tries 0: proposals are trusted.
-    Fails    no proposal is read or none leads on: `tokens_trained_share` is missing; take locate "tried" or more tries.
+    Limits   tries 0: proposals are not verified.
+    Fails    no proposal can be parsed or verified: `tokens_trained_share` is missing; take locate "tried", more tries.
     Source   Yang et al. 2026 (arXiv 2601.14209), section 4.
     """
     within("interventions", 1, size=size, proposals=proposals)
     within("interventions", 0, tries=tries)
     if locate == "tried" and not tries:
-        raise ValueError('locate "tried" goes by what becomes of tries: set tries to 1 or more, or locate to "asked"')
-    _ = [reference_of(context, group) for group in range(len(context.examples))]  # which says what is missing
+        raise ValueError('locate "tried" needs continuations to verify: set tries to 1 or more, or locate to "asked"')
+    _ = [reference_of(context, group) for group in range(len(context.examples))]  # raises before anything is sampled
     prompts, found = judged(context, size)
     failures = [(group, failure(samples, hard, threshold)) for group, samples in enumerate(found)]
     attempts = [attempt_of(context, group, sample, boundary) for group, sample in failures if sample]
@@ -69,12 +69,12 @@ def interventions(
     for p, ends in zip(made, gone_on(context, patched, tries, "verified", trial=True), strict=True):
         right = sum(total(rewards) >= threshold for _, rewards in ends)
         if p.group not in rows and right >= min(successes, tries):
-            rows[p.group] = put_right(context, prompts[p.group], p, clone, right / max(tries, 1))
+            rows[p.group] = corrected(context, prompts[p.group], p, clone, right / max(tries, 1))
     return lay(list(rows.values()))
 
 
 def failure(samples: Judged, hard: float, threshold: float) -> Trajectory | None:
-    """The first failed sample that was not cut off, if no more than that share is right."""
+    """The first failed sample that was not cut off, if at most that share of the samples is correct."""
     failed = [sample for sample, rewards in samples if total(rewards) < threshold]
     if 1 - len(failed) / len(samples) > hard:
         return None
@@ -82,13 +82,13 @@ def failure(samples: Judged, hard: float, threshold: float) -> Trajectory | None
 
 
 def reveals(context: SourceContext, proposal: Proposal) -> bool:
-    """Whether the example's answer stands in the step as words of its own."""
+    """Whether the step contains the example's answer as separate words."""
     answer = (context.examples[proposal.group].answer or "").strip()
     return bool(answer and re.search(rf"(?<!\w){re.escape(answer)}(?!\w)", context.tokens.text(proposal.step)))
 
 
-def put_right(context: SourceContext, prompt: list[int], proposal: Proposal, clone: bool, reward: float) -> Row:
-    """The row of a proposal. It doesn't end: what follows is left to the policy."""
+def corrected(context: SourceContext, prompt: list[int], proposal: Proposal, clone: bool, reward: float) -> Row:
+    """The row of a proposal. It has no stop token: the policy continues from there by itself."""
     before, kept, step = len(prompt), len(proposal.kept), len(proposal.step)
     return Row(
         [*prompt, *proposal.kept, *proposal.step],

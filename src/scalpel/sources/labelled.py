@@ -1,4 +1,4 @@
-"""Single answers labelled good or bad, and mismatched ones beside them."""
+"""Single answers with good or bad labels, and mismatched answers for KTO's KL estimate."""
 
 from scalpel.batch import DEMONSTRATION, ENVIRONMENT, NEITHER, POLICY, PREFERRED, REJECTED, Batch, Row, lay
 from scalpel.binding.bounds import Few
@@ -36,17 +36,17 @@ def sampled(context: SourceContext, size: int, threshold: float) -> tuple[list[l
 
 @part("source", "labelled", gives=frozenset({"label"}))
 def labelled(context: SourceContext, *, make: Make = "auto", size: Few = 2, threshold: float = 1.0) -> Batch:
-    """Single answers with their labels, good +1 or bad −1, and beside each a mismatched one, label 0.
+    """Single answers with labels, good +1 or bad −1, and for each a mismatched answer with label 0.
 
-    That is the same prompt with the answer to the next prompt of the batch: from these KTO estimates how far the
-    policy is from the reference.
+    A mismatched row is the prompt with the answer to the next prompt of the batch: from these KTO estimates the KL
+    divergence of the policy from the reference.
 
-    `make` "given": the data's `completion` and `label`; "samples": `size` samples a prompt, good from a reward of
-    `threshold` on; "auto": given where the data has labels.
+    `make` "given": the data's `completion` and `label`; "samples": `size` samples a prompt, good if the reward is at
+    least `threshold`; "auto": given if the data has labels.
 
     Reads    `completion` and `label`; or prompts and the reward functions.
-    Limits   the mismatched rows teach nothing themselves: an objective must leave label 0 alone.
-    Fails    nearly all labels alike: weigh the rarer ones up in `kto`. Few prompts a step: a noisy estimate.
+    Limits   the mismatched rows are not trained on: an objective must ignore label 0.
+    Fails    nearly all labels equal: raise the weight of the rarer ones in `kto`. Few prompts a step: a noisy estimate.
     Source   Ethayarajh et al. 2024 (arXiv 2402.01306), section 4.1; cycled by one as in TRL.
     """
     within("labelled", 1, size=size)

@@ -1,4 +1,4 @@
-"""Answers shown with holes."""
+"""Random masking of answer tokens in the input."""
 
 from dataclasses import replace
 
@@ -11,16 +11,16 @@ from scalpel.part import part
 
 @part("corruption", "masked-thought")
 def masked_thought(batch: Batch, *, mask_id: int, seed: int, rate: Share = 0.4) -> Batch:
-    """Hides each token of the answer from the model with probability `rate`; all of them stay targets.
+    """Masks each token of the answer in the input with probability `rate`; all of them stay targets.
 
-        input_t = [mask] if t is trained and u_t < rate, else y_t;   u_t ~ U(0, 1), drawn anew each step
+        input_t = [mask] if t is trained and u_t < rate, else y_t;   u_t ~ U(0, 1), drawn again each step
 
-    Prompts, and whatever else is not trained, are shown as they are.
+    Prompts and other untrained tokens are not masked.
 
     Reads    train_N.
     Limits   rate 0 changes nothing; rate 1 leaves only the prompt and the length.
-    Fails    a rate too high, or without a ramp from 0: `nll` stays high. A tokenizer without a mask token shows the
-             padding token, whose embedding was never trained.
+    Fails    a rate too high, or without a warm-up from 0: `nll` stays high. Without a mask token in the tokenizer the
+             padding token is used, whose embedding was never trained.
     Source   Chen et al. 2024 (arXiv 2403.02178), section 3.
     """
     if not 0 <= rate <= 1:

@@ -1,4 +1,4 @@
-"""Whether a source takes the data's own columns, or has the policy write in their place."""
+"""Whether a source uses the data's own columns, or samples from the policy in their place."""
 
 import logging
 from collections.abc import Callable
@@ -13,7 +13,7 @@ log = logging.getLogger("scalpel")
 
 
 def from_samples(context: SourceContext, make: Make, missing: Callable[..., bool], columns: str) -> bool:
-    """Whether rows are to be sampled. "auto" takes the data's own columns unless none of the examples has them."""
+    """Whether rows are to be sampled. "auto" uses the data's own columns unless none of the examples has them."""
     lacking = [i for i, example in enumerate(context.examples) if missing(example)]
     if make == "auto" and lacking and len(lacking) == len(context.examples):
         say_sampling(columns)

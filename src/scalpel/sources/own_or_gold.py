@@ -1,4 +1,4 @@
-"""Own answers where they are right, demonstrations where they are not."""
+"""Own answers where they are correct, demonstrations where they are not."""
 
 import re
 
@@ -28,7 +28,7 @@ def retold(template: str, example: Example) -> Prompt:
 
 
 def right(places: list[int], found: list[list[Trajectory]], rewards: list[list[list[float]]], least: float) -> dict:
-    """The samples that are right, by the places of their examples."""
+    """The samples that are correct, by the positions of their examples."""
     judged = zip(places, found, rewards, strict=True)
     return {i: s for i, (s,), (r,) in judged if s.finished and total(r) >= least}
 
@@ -43,17 +43,17 @@ def right(places: list[int], found: list[list[Trajectory]], rewards: list[list[l
 def own_or_gold(
     context: SourceContext, *, writer: str = "reference", threshold: float = 1.0, paraphrase: str = TEMPLATE
 ) -> Batch:
-    """The model's own answer where it is right, else its paraphrase of the demonstration, else the demonstration.
+    """The model's own answer if it is correct, else its paraphrase of the demonstration, else the demonstration.
 
         y = ŷ if r(ŷ) ≥ threshold;   else ỹ if r(ỹ) ≥ threshold;   else y*
         ŷ ~ π_writer(· | x),   ỹ ~ π_writer(· | template(x, y*))
 
-    What the model would say anyway is changed as little as the task allows. `paraphrase` is the template, with
+    So the targets are as close to the model's own distribution as the task allows. `paraphrase` is the template, with
     {prompt} and {completion}; "" leaves that step out.
 
-    Reads    prompts and `completion`; the reward functions, which judge.
-    Limits   a writer that is never right: `demonstrations`; one that always is: imitation of itself.
-    Fails    a judge that accepts what is wrong. `rewards/…/mean` says how often the model's own answer was right.
+    Reads    prompts and `completion`; the reward functions.
+    Limits   a writer that is never correct: `demonstrations`; one that always is: self-imitation.
+    Fails    a reward that accepts wrong answers. `rewards/…/mean` is how often the model's own answer was correct.
     Source   Gupta et al. 2025 (arXiv 2502.08130), section 3.
     """
     if paraphrase and "{completion}" not in paraphrase:

@@ -1,4 +1,4 @@
-"""Groups of own samples of which some continue the beginning of a demonstration."""
+"""Groups of on-policy samples, some of which continue a prefix of a demonstration."""
 
 from collections.abc import Mapping
 from random import Random
@@ -30,8 +30,8 @@ def lengths(n: int, low: float, high: float, alpha: float, beta: float, seed: in
 def prefixes(
     context: SourceContext, n: int, low: float, high: float, alpha: float = 1.0, beta: float = 1.0, share: float = 1.0
 ) -> list[list[list[int]]]:
-    """For each example n beginnings of its demonstrations, taken in turn; empty ones for the prompts that are left
-    without, which are the same in every epoch."""
+    """For each example n prefixes of its demonstrations, in turn; empty ones for prompts without prefixes, which are
+    the same prompts in every epoch."""
     within("prefix-groups", 0, 1, low=low, high=high, share=share)
     within("prefix-groups", 0.01, alpha=alpha, beta=beta)
     found: list[list[list[int]]] = []
@@ -63,18 +63,18 @@ def prefix_groups(
     beta: float = 1.0,
     share: float = 1.0,
 ) -> Batch:
-    """`size` samples a prompt, of which some go on from the beginning of a demonstration.
+    """Samples `size` completions a prompt, of which some continue a prefix of a demonstration.
 
         y = y*_{<L} ∘ ŷ,  ŷ ~ π(· | x, y*_{<L}),  L = ⌊l·|y*|⌋,  l ~ low + (high − low)·Beta(α, β)
 
-    There are `continuations` beginnings a prompt with `each` samples from each; a column `demonstrations` may hold
-    several to take in turn. Prefix tokens are trained too, and marked as demonstrated; all samples of a prompt
-    are one group and have the same budget of tokens. `low` falls to 0 along the run, from nearly whole
-    demonstrations to mostly own samples. A `share` below 1 leaves that part of the prompts without prefixes.
+    There are `continuations` prefixes a prompt with `each` samples from each; a column `demonstrations` may hold
+    several, used in turn. Prefix tokens are trained too, and marked as demonstrated; all samples of a prompt are one
+    group and have the same token budget, prefix included. `low` decreases to 0 along the run, from nearly complete
+    demonstrations to mostly on-policy tokens. With `share` below 1 only that part of the prompts has prefixes.
 
     Reads    prompts and `completion`; the reward functions.
     Limits   continuations 0 or share 0 is `groups`; α = β = 1 is uniform, α > β favours long prefixes.
-    Fails    only the continued samples ever succeed: `reward` falls back as the prefixes get shorter.
+    Fails    only samples with a prefix ever succeed: `reward` falls again as the prefixes get shorter.
     Source   Huang et al. 2025 (arXiv 2507.01679), section 3, appendix A.2 (`low` ends at 0.05); Beta as in its code.
     """
     within("prefix-groups", 1, size=size, each=each)

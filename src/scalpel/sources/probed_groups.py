@@ -1,4 +1,4 @@
-"""Own samples in groups, with the chance of success measured along the way."""
+"""On-policy samples in groups, with the probability of success estimated after each episode of reasoning."""
 
 from collections.abc import Iterator, Sequence
 from random import Random
@@ -17,7 +17,7 @@ def numbered(answers: Sequence[Sequence[Answer]]) -> Iterator[tuple[int, int, An
 
 
 def started(context: SourceContext, cut: str) -> list[list[int]]:
-    """For each prompt the beginning of an own answer, up to the end of one of its episodes, or nothing."""
+    """For each prompt the beginning of a sampled answer, up to the end of a random one of its episodes, or empty."""
     prompts = [context.tokens.prompt(example.prompt) for example in context.examples]
     begun = []
     for g, (sample,) in enumerate(context.sample(prompts, 1, derive(context.seed, "start") % 2**31)):
@@ -45,17 +45,17 @@ def probed_groups(
     room: Tokens = 16,
     begun: bool = False,
 ) -> Batch:
-    """`size` samples a prompt, cut into episodes of thought, each with what it adds to the chance of success.
+    """Samples `size` completions a prompt, with the change in the probability of success over each reasoning episode.
 
         progress of episode j = J(c_0 … c_j) − J(c_0 … c_{j−1}),   J = mean reward of `provers` forced answers
 
-    An episode ends where the expression `cut` matches. `force` are the words that end the thinking, behind which the
-    policy has `room` tokens to answer; J at the end is the sample's own reward. With `begun` the samples go on from the
-    beginning of an own answer, which is not trained.
+    An episode ends where the expression `cut` matches. `force` is the text that ends the reasoning, after which the
+    policy has `room` tokens to answer; J at the end is the sample's own reward. With `begun` the samples continue the
+    beginning of a sampled answer, which is not trained.
 
-    Reads    prompts; the reward functions that judge (those that shape a reward don't apply to forced answers).
-    Limits   the progress of a sample adds up to its reward less J at its start. Without a cut it is one episode.
-    Fails    `force` is not understood: J stays 0, and all progress comes with the last episode. It costs `provers`
+    Reads    prompts; the reward functions (shaping rewards don't apply to forced answers).
+    Limits   the progress of a sample sums to its reward minus J at its start. Without a match it is one episode.
+    Fails    the policy doesn't follow `force`: J stays 0, and all progress is in the last episode. It costs `provers`
              answers an episode.
     Source   Qu et al. 2025 (arXiv 2503.07572), meta-prover policy; `begun` as in its MRT-RL. Cut and words are ours.
     """

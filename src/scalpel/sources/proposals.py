@@ -1,4 +1,4 @@
-"""Where an answer first goes wrong, and what could stand there instead; shared by the sources that intervene."""
+"""The first wrong step of an answer, and proposals to replace it, for the source `interventions`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,13 +15,14 @@ from scalpel.seeding import derive
 from scalpel.sources.context import SourceContext
 from scalpel.sources.steps import Start, cuts, gone_on
 
-Reply = Pattern  # what is read out of what was said
+Reply = Pattern  # extracts the step's number and text from the policy's reply
 Locate = Literal["asked", "tried"]
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """A failed answer to the example at place `group`, and how many tokens of it stand before each of its steps."""
+    """A failed answer to the example at position `group`; `begins` are the numbers of tokens before each of its
+    steps."""
 
     group: int
     ids: tuple[int, ...]
@@ -30,7 +31,7 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Proposal:
-    """What is kept of an answer, and the step that is to follow."""
+    """The part of an answer that is kept, and the step proposed to follow it."""
 
     group: int
     kept: tuple[int, ...]
@@ -40,8 +41,8 @@ class Proposal:
 def samples(
     context: SourceContext, *, size: int, locate: Locate, proposals: int, tries: int, boundary: str, **other: Any
 ) -> int:
-    """The tokens of the answers, of the proposals, of all tries behind each, and of those behind each step that are to
-    locate the error, as if attempts had as many steps as the reference."""
+    """An upper bound on sampled tokens for the cost estimate: answers, proposals, the tries after each proposal, and
+    the tries after each step to locate the error, assuming that attempts have as many steps as the reference."""
     completions = len(context.examples) * (size + proposals * (1 + tries))
     if locate == "tried":
         completions += tries * sum(steps_of(context, group, boundary) for group in range(len(context.examples)))
@@ -49,7 +50,7 @@ def samples(
 
 
 def steps_of(context: SourceContext, group: int, boundary: str) -> int:
-    """How many steps but the last the reference has; where each token is one, as many as there can be."""
+    """The number of steps of the reference without the last; if each token is a step, the largest possible number."""
     if not boundary:
         return context.max_tokens - 1
     ids = context.tokens.completion(reference_of(context, group), context.examples[group].prompt)
@@ -62,7 +63,7 @@ def attempt_of(context: SourceContext, group: int, sample: Trajectory, boundary:
 
 
 def reference_of(context: SourceContext, group: int) -> str:
-    """The example's solution, or its answer where there is none."""
+    """The example's solution, or its answer if it has no solution."""
     example = context.examples[group]
     found = example.completion if example.completion is not None else example.answer
     if found is None:
@@ -74,7 +75,7 @@ def reference_of(context: SourceContext, group: int) -> str:
 
 
 def refuse_unreadable(ask: str, reply: str) -> None:
-    """Raises ValueError if nothing could be asked or read that way."""
+    """Raises ValueError unless `ask` has both fields and `reply` has groups for the step's number and text."""
     for place in ("{reference}", "{attempt}"):
         if place not in ask:
             raise ValueError(f"ask {ask!r} of source 'interventions' has no place for {place}: write that into it")
@@ -90,7 +91,8 @@ def refuse_unreadable(ask: str, reply: str) -> None:
 
 
 def asked(context: SourceContext, attempts: Sequence[Attempt], n: int, ask: str, reply: str) -> list[Proposal]:
-    """The policy, shown its attempt step by step and the reference, names the first wrong step and writes it anew."""
+    """Proposals by instruction: the policy gets its attempt step by step with the reference, and names and rewrites the
+    first wrong step."""
     refuse_unreadable(ask, reply)
     prompts = []
     for attempt in attempts:
@@ -113,7 +115,7 @@ def texts_of(context: SourceContext, attempt: Attempt) -> list[str]:
 
 
 def written(context: SourceContext, attempt: Attempt, number: int, text: str) -> Proposal | None:
-    """A text as step `number`, between the white space of the step that it replaces; None if that changes nothing."""
+    """A text as step `number`, with the white space around the step that it replaces; None if it changes nothing."""
     steps = texts_of(context, attempt)
     if not 1 <= number <= len(steps) or text in ("", steps[number - 1].strip()):
         return None
@@ -127,7 +129,8 @@ def written(context: SourceContext, attempt: Attempt, number: int, text: str) ->
 def tried(
     context: SourceContext, attempts: Sequence[Attempt], n: int, tries: int, threshold: float, boundary: str
 ) -> list[Proposal]:
-    """The first step behind which no try ends well is written anew, by the policy that has seen the reference."""
+    """Proposals by trial: the first step after which no continuation succeeds is sampled again, from the policy with
+    the reference in its context."""
     starts: list[Start] = [(a.group, a.ids[:begin]) for a in attempts for begin in a.begins[1:]]
     found = iter(gone_on(context, starts, tries, "located", trial=True))
     wrong: list[tuple[Attempt, int]] = []
@@ -150,7 +153,7 @@ def tried(
 
 
 def first_step(context: SourceContext, sample: Trajectory, boundary: str) -> tuple[int, ...]:
-    """The first step of a continuation; nothing where it was cut off before its end."""
+    """The first step of a continuation; empty if the continuation was cut off before the step ended."""
     ids = tuple(i for i in sample.ids if i not in context.tokens.stop_ids)
     ends = cuts(context.tokens, ids, boundary)
     return ids[: ends[0]] if ends else ids if sample.finished else ()

@@ -1,4 +1,4 @@
-"""Own samples in groups, and now and then those of an earlier step once more."""
+"""On-policy samples in groups, with a replay buffer of earlier batches."""
 
 from collections.abc import Mapping
 from random import Random
@@ -16,7 +16,7 @@ State = dict[str, list[dict[str, Any]]]  # batches, oldest first, each as tensor
 KEPT = ("ids_N", "input_N", "train_N", "author_N", "turn_N", "seq_N", "group_S", "label_S", "reward_SK", "behaviour_N")
 
 
-def nothing(*, size: int, capacity: int, chance: float) -> State:
+def empty_buffer(*, size: int, capacity: int, chance: float) -> State:
     if size < 1 or capacity < 0 or not 0 <= chance <= 1:
         raise ValueError(
             f"source 'replayed-groups' has size {size}, capacity {capacity}, chance {chance}: give a size of 1 or "
@@ -30,8 +30,8 @@ def same(kept: Mapping[str, Any], batch: Batch) -> bool:
 
 
 def keep(state: State, seen: Mapping[str, float], batch: Batch, *, capacity: int, **hyper: Any) -> State:
-    """The batches that may come back, oldest first: a fresh one joins them, one that came back leaves. A batch that is
-    used for several steps does so once."""
+    """The buffer after a step, oldest batch first: a new batch is appended, a replayed one removed. A batch that is
+    used for several optimiser steps is appended or removed once."""
     kept = state["kept"]
     if any(row.get("replayed") for row in batch.columns):
         return {"kept": kept[1:] if kept and same(kept[0], batch) else kept}
@@ -41,20 +41,21 @@ def keep(state: State, seen: Mapping[str, float], batch: Batch, *, capacity: int
     return {"kept": [*kept, new][-capacity:]}
 
 
-@part("source", "replayed-groups", gives=frozenset({"reward", "behaviour"}), plays=True, state=nothing, follow=keep)
+@part(
+    "source", "replayed-groups", gives=frozenset({"reward", "behaviour"}), plays=True, state=empty_buffer, follow=keep
+)
 def replayed_groups(
     context: SourceContext, *, state: State, size: Few = 8, capacity: int = 8, chance: float = 0.25
 ) -> Batch:
-    """`size` samples of the policy for each prompt; or, in some steps, the oldest of the last batches once more.
+    """Samples `size` completions of the policy for each prompt, or, in some steps, replays the oldest buffered batch.
 
-    Once `capacity` batches are kept, a step brings the oldest back with probability `chance` in place of sampling. Its
-    rows have the column `replayed`, by which credit `recompose` knows them.
+    Once the buffer holds `capacity` batches, a step replays the oldest with probability `chance` instead of sampling.
+    Its rows have the column `replayed`, by which credit `recompose` recognises them.
 
     Reads    prompts; the reward functions.
     Limits   capacity or chance 0 is `groups`.
-    Fails    a large capacity brings back samples that the policy would no longer write: weigh them by `behaviour`, or
-             keep fewer.
-    Source   Li et al. 2025 (arXiv 2509.25958), replay buffer of compensation batches; how often one is taken is not
+    Fails    a large capacity replays samples that are far off-policy: add credit `importance`, or lower the capacity.
+    Source   Li et al. 2025 (arXiv 2509.25958), replay buffer of compensation batches; how often one is replayed is not
              stated clearly there.
     """
     if capacity and len(state["kept"]) >= capacity and Random(context.seed).random() < chance:

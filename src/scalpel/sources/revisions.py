@@ -1,4 +1,4 @@
-"""Better answers, after the model's own failed ones."""
+"""Revisions: better answers after the model's own failed ones, in a conversation."""
 
 from dataclasses import dataclass, field, replace
 from math import inf
@@ -18,7 +18,7 @@ Keep = Literal["all", "better", "best", "success"]
 
 @dataclass
 class Talk:
-    """A conversation about one problem: what is asked now, and what the answers so far said and earned."""
+    """A conversation about one problem: its present prompt, and the answers so far with their rewards."""
 
     group: int
     example: Example
@@ -28,7 +28,7 @@ class Talk:
     over: bool = False
 
     def keeps(self, keep: Keep, reward: float, threshold: float) -> bool:
-        """Whether an answer with that reward is one to learn."""
+        """Whether an answer with that reward is trained."""
         if keep == "success" or keep == "all" or not self.earned:
             return keep != "success" or reward >= threshold
         return reward > self.earned[-1] if keep == "better" else reward >= max(self.earned)
@@ -51,28 +51,28 @@ def revisions(
     feedback: bool = False,
     threshold: float = 1.0,
 ) -> Batch:
-    """The best of several answers in each turn of a conversation, behind the failed answers before it.
+    """Trains on the best of several answers in each turn of a conversation, after the failed answers before it.
 
         s_1 = x,   s_{t+1} = (s_t, y_t, again);   y_t = argmax r(y) of sizes[t] samples y ~ π(· | s_t)
 
-    A conversation ends with the first answer that earns `threshold`. Only the last answer of a row is trained, those
-    before it are what it looks back on. `keep` says which are learnt: all; those better than the answer before; the
-    best so far; or only right ones (of the first turn all, but for "success"). An answer that was cut off comes after
-    all others, and is never learnt: it would teach not to stop. With `distinct` no answer is given twice; with
-    `feedback` the verifier's words stand behind `again`.
+    A conversation ends with the first answer whose reward reaches `threshold`. Only the last answer of a row is
+    trained, the earlier ones are context. `keep` selects the answers to train: all; those better than the answer
+    before; the best so far; or only correct ones (all of the first turn, except with "success"). An answer that was
+    cut off ranks below all others, and is never trained: it would train the model not to stop. With `distinct` no
+    answer is repeated; with `feedback` the verifier's textual feedback follows `again`.
 
-    Reads    prompts; the reward functions and their words.
+    Reads    prompts; the reward functions and their feedback.
     Limits   one turn with keep "success": `accepted-samples` with keep 1 and order "best".
-    Fails    keep "all" where nothing is right: it learns its own errors; weigh by `exp-reward`. Answers become wrong on
-             purpose in turn 1 if only later turns are trained: `reward` of the first turn falls.
-    Source   Qu et al. 2024 (arXiv 2407.18219), section 4; rules of keeping as in the authors' code.
+    Fails    keep "all" where nothing is correct: it trains on its own errors; weigh by `exp-reward`. If only later
+             turns are trained, first answers may become wrong on purpose: `reward` of the first turn falls.
+    Source   Qu et al. 2024 (arXiv 2407.18219), section 4; the rules of `keep` as in the authors' code.
     """
     if not sizes or min(sizes) < 1:
         raise ValueError(f"sizes is {list(sizes)}: give the number of samples for each turn, such as [1, 16]")
     talks = [Talk(g, example, example.prompt) for g, example in enumerate(context.examples)]
     rows: list[Row] = []
     for turn, size in enumerate(sizes):
-        for talk, prompt, found in heard(context, [talk for talk in talks if not talk.over], turn, size):
+        for talk, prompt, found in answered_turns(context, [talk for talk in talks if not talk.over], turn, size):
             texts = [context.tokens.text(sample.ids) for sample, _ in found]
             fresh = [k for k, text in enumerate(texts) if not distinct or text not in talk.answers]
             talk.over = not fresh
@@ -88,8 +88,10 @@ def revisions(
     return lay(rows)
 
 
-def heard(context: SourceContext, talks: list[Talk], turn: int, size: int) -> list[tuple[Talk, list[int], Judged]]:
-    """Each conversation with the ids of what is asked now and so many judged answers to it."""
+def answered_turns(
+    context: SourceContext, talks: list[Talk], turn: int, size: int
+) -> list[tuple[Talk, list[int], Judged]]:
+    """Each conversation with the ids of its present prompt, and `size` answers to it with their rewards."""
     if not talks:
         return []
     prompts = [context.tokens.prompt(talk.prompt) for talk in talks]

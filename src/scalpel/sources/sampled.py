@@ -1,4 +1,4 @@
-"""Rows made of what a policy produced; shared by the sources that sample."""
+"""Rows from sampled completions and episodes, for the sources that sample."""
 
 from collections.abc import Callable, Sequence
 from math import inf
@@ -13,7 +13,7 @@ Judged = list[tuple[Trajectory, list[float]]]  # the samples of one prompt with 
 
 
 def within(source: str, least: float, most: float = inf, **numbers: float) -> None:
-    """Raises ValueError for the first of a source's numbers that is out of this range."""
+    """Raises ValueError for the first of a source's hyper-parameters that is out of this range."""
     for name, number in numbers.items():
         if not least <= number <= most:
             wanted = f"{least} or more" if most == inf else f"{least} to {most}"
@@ -21,12 +21,13 @@ def within(source: str, least: float, most: float = inf, **numbers: float) -> No
 
 
 def writers(default: str = "policy") -> Callable[..., set[str]]:
-    """What a source asks whose key `writer` names the one that samples."""
+    """The `asks` of a source whose key `writer` names the role that samples."""
     return lambda writer=default, **other: {writer}
 
 
 def at_most(completions: Callable[..., int]) -> Callable[..., int]:
-    """How many tokens a source samples a step at most, by how many completions a prompt its keys come to."""
+    """The `samples` of a source: the most tokens that it samples in a step, given the completions a prompt as a
+    function of its hyper-parameters."""
     return lambda context, **hyper: len(context.examples) * completions(**hyper) * context.max_tokens * context.turns
 
 
@@ -41,7 +42,7 @@ def judged(context: SourceContext, size: int, writer: str = "policy") -> tuple[l
 
 
 def demonstrated(context: SourceContext, source: str) -> list[Tokenized | None]:
-    """The examples' demonstrations, fitted; None where one was dropped for its length."""
+    """The examples' demonstrations, truncated to the maximum length; None for one that was dropped for its length."""
     for i, example in enumerate(context.examples):
         if example.completion is None:
             raise ValueError(
@@ -52,15 +53,15 @@ def demonstrated(context: SourceContext, source: str) -> list[Tokenized | None]:
 
 
 def fitted(context: SourceContext, example: Example, row: Tokenized) -> Tokenized | None:
-    """The sequence at its greatest length, or None where it was dropped; what is refused says where its row stands."""
+    """The sequence truncated to the maximum length, or None if it was dropped."""
     return context.fit(row, example)
 
 
 def trajectory_rows(
     trajectory: Trajectory, example: Example, group: int, rewards: Sequence[float] | None = None, label: int = NEITHER
 ) -> list[Row]:
-    """The sequences of a trajectory, each behind the prompt that its turns were sampled behind; all of them have the
-    trajectory's rewards. Nearly always that is one."""
+    """The sequences of a trajectory, each after the prompt with which its turns were sampled; all of them have the
+    trajectory's rewards. It is one sequence if the chat template has the prefix property."""
     sequences = trajectory.sequences()
     return [sequence_row(s.prompt_ids, s, example, group, rewards, label) for s in sequences]
 
@@ -73,7 +74,7 @@ def sample_row(
     rewards: Sequence[float] | None = None,
     label: int = NEITHER,
 ) -> Row:
-    """A completion behind a prompt, which may be another one than it was sampled behind."""
+    """The row of a completion after a prompt, which may differ from the prompt that it was sampled with."""
     (sequence,) = sample.sequences()
     return sequence_row(prompt, sequence, example, group, rewards, label)
 
@@ -86,7 +87,8 @@ def sequence_row(
     rewards: Sequence[float] | None = None,
     label: int = NEITHER,
 ) -> Row:
-    """What stands in the assistant's turns is trained; what the environment or the chat template wrote is not."""
+    """The row of a sequence: tokens of assistant turns are trained, those of the environment or the chat template are
+    not."""
     before, authors = len(prompt), sequence.authors
     return Row(
         [*prompt, *sequence.ids],
@@ -102,6 +104,6 @@ def sequence_row(
 
 
 def rendered_row(rendered: Tokenized, example: Example, group: int, label: int = NEITHER) -> Row:
-    """A row as it was rendered from data."""
+    """The row of a tokenised example from the data."""
     author = [DEMONSTRATION if trained else ENVIRONMENT for trained in rendered.train]
     return Row(rendered.ids, rendered.train, author, rendered.turn, group, label, columns=example.columns)

@@ -1,4 +1,4 @@
-"""A demonstration against what an earlier self answers."""
+"""Self-play pairs: a demonstration against an earlier model's answer."""
 
 from typing import Any
 
@@ -17,25 +17,24 @@ def asked(writer: str = "reference", earlier: float = 0.0, **other: Any) -> set[
 def answered(
     context: SourceContext, writer: str, prompts: list[list[int]], places: list[int], seed: int
 ) -> dict[int, Trajectory]:
-    """What the writer says to the prompts at these places, by place."""
+    """The writer's answers to the prompts at these positions, by position."""
     found = context.by(writer)([prompts[i] for i in places], 1, seed)
     return {i: sample for i, (sample,) in zip(places, found, strict=True)}
 
 
 @part("source", "self-play", gives=frozenset({"pair", "demonstration"}), asks=asked)
 def self_play(context: SourceContext, *, writer: str = "reference", earlier: float = 0.0) -> Batch:
-    """Pairs of a demonstration, preferred, and an answer that the model gave before, rejected.
+    """Pairs of a demonstration, preferred, and an answer of an earlier policy, rejected.
 
         (y_w, y_l) = (y*, ŷ),   ŷ ~ π_writer(· | x)
 
-    With reference = "start" the writer "reference" is the model as it was when the stage began, so that each stage
-    plays against the one before. For the share `earlier` of the prompts the opponent is the model of the stage before
-    that: the earlier stage's pairs go on being trained on.
+    With reference = "start" the writer "reference" is the model at the beginning of the stage, so that each stage plays
+    against the one before. For the share `earlier` of the prompts the opponent is the model of the stage before that,
+    so that its pairs are trained on for another stage.
 
     Reads    prompts and `completion`; no reward.
-    Limits   an opponent that answers as the demonstrations do: no gradient on average, the fixed point.
-    Fails    `accuracy` near 1 from the start: the opponent is told from the data by its form, and form is all that is
-             learnt.
+    Limits   an opponent with the distribution of the demonstrations: the gradient is 0 in expectation, the fixed point.
+    Fails    `accuracy` near 1 from the start: the opponent differs from the data in form, and only form is learnt.
     Source   Chen et al. 2024 (arXiv 2401.01335), algorithm 1; earlier pairs as in section 6.1.
     """
     if not 0 <= earlier <= 1:

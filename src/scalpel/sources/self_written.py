@@ -1,4 +1,4 @@
-"""Text that the base wrote by itself."""
+"""Text that the base model samples from an empty prompt (pseudo-rehearsal)."""
 
 from collections.abc import Mapping
 from random import Random
@@ -15,7 +15,7 @@ from scalpel.sources.context import SourceContext
 Begin = Literal["auto", "document", "chat"]
 
 
-def nowhere(*, documents: int, max_tokens: int, focus: float, **hyper: Any) -> dict[str, Tensor]:
+def initial_state(*, documents: int, max_tokens: int, focus: float, **hyper: Any) -> dict[str, Tensor]:
     if min(documents, max_tokens) < 1 or not 0 <= focus <= 1:
         raise ValueError(
             f"source 'self-written' has documents {documents}, max_tokens {max_tokens}, focus {focus}: give 1 or more "
@@ -24,17 +24,17 @@ def nowhere(*, documents: int, max_tokens: int, focus: float, **hyper: Any) -> d
     return {"moved": torch.zeros(documents)}
 
 
-def told(
+def updated_state(
     state: Mapping[str, Tensor], seen: Mapping[str, float], batch: Batch, *, rows: Rows, **hyper: Any
 ) -> dict[str, Tensor]:
-    """How far the model has moved on each text, when it last saw it; 0 where it hasn't yet."""
+    """The divergence on each text when it was last trained on; 0 for texts not yet drawn."""
     moved = state["moved"].clone()
-    for columns, came in rows:
-        moved[columns["text"]] = max(came, 0.0)
+    for columns, divergence in rows:
+        moved[columns["text"]] = max(divergence, 0.0)
     return {"moved": moved}
 
 
-@part("source", "self-written", state=nowhere, follow=told)
+@part("source", "self-written", state=initial_state, follow=updated_state)
 def self_written(
     context: SourceContext,
     *,
@@ -45,20 +45,20 @@ def self_written(
     begin: Begin = "auto",
     focus: float = 0.0,
 ) -> Batch:
-    """As many texts as the step has prompts, drawn from `documents` that the base wrote before it learnt anything.
+    """Draws as many texts as the step has prompts from `documents` that the base model sampled before training.
 
-        p(text) = (1 − focus) / documents + focus · m(text) / Σ m,   m what its tokens came to when it was last drawn
+        p(text) = (1 − focus) / documents + focus · m(text) / Σ m,   m the sum over its tokens when it was last drawn
 
-    Nothing is needed from the data: a document goes on from where documents start, a conversation (half of them,
-    where there is a chat template) from where a user would speak, and the base writes the question too. With an
-    anchor on it, or the `distillation` objective, the model stays what it was on its own text; m is then how far it
-    has moved there, so what is being lost comes back more often than the base happens to speak of it.
+    It needs no data: a document is sampled after the beginning token, a conversation (half of the texts, if there is a
+    chat template) after the header of a user turn, so that the base samples the question too. With an anchor on it, or
+    the `distillation` objective, the policy is held near the base on the base's own text. m is then the divergence
+    there, so texts on which the policy has drifted are drawn more often (prioritised replay).
 
     Reads    nothing of the examples but their number.
-    Limits   temperature 0 writes one text again and again; focus 0 draws evenly.
-    Fails    what the base seldom says unasked is held little: take more documents, or replay the data itself. Focus
-             near 1 sees only what it has seen. The writing costs `documents` · `max_tokens` sampled tokens before the
-             first step.
+    Limits   temperature 0 samples one text repeatedly; focus 0 draws uniformly.
+    Fails    abilities that the base rarely shows unprompted are hardly protected: set more documents, or replay the
+             data itself. Focus near 1 draws only texts that were drawn before. Sampling costs `documents` ·
+             `max_tokens` tokens before the first step.
     Source   Robins 1995 (Connection Science 7, 123-146), pseudorehearsal; conversations as in Xu et al. 2024
              (arXiv 2406.08464); drawing by the last loss as in Schaul et al. 2016 (arXiv 1511.05952), section 3.3.
     """

@@ -1,4 +1,4 @@
-"""The steps of an answer, and what becomes of it when the policy goes on from one of them."""
+"""The steps of an answer, and continuations that the policy samples from them."""
 
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -17,16 +17,17 @@ from scalpel.sources.sampled import Judged, paired
 
 Boundary = Pattern  # where a step ends
 T = TypeVar("T")
-Start = tuple[int, Sequence[int]]  # an example's place, and the tokens of an answer to it so far
+Start = tuple[int, Sequence[int]]  # an example's position, and the first tokens of an answer to it
 
 
 def cuts(tokens: Tokens, ids: Sequence[int], boundary: str, key: str = "boundary") -> list[int]:
-    """How many tokens have been said after each step but the last: where the expression matches, or after every token
+    """The numbers of tokens at the end of each step except the last: where the expression matches, or after every token
     if it is empty. A text on which the expression takes too long is a single step."""
     end = next((n for n, token in enumerate(ids) if token in tokens.stop_ids), len(ids))
     if not boundary:
         return list(range(1, end))
-    length = lambda n: len(tokens.text(ids[:n]).rstrip("\ufffd"))  # noqa: E731  # but for half a character
+    # A token may end inside a multi-byte character, which decodes to U+FFFD; it counts once the character is complete.
+    length = lambda n: len(tokens.text(ids[:n]).rstrip("\ufffd"))  # noqa: E731
     places = [match.end() for match in matches(boundary, tokens.text(ids), key) or ()]
     found = {bisect_left(range(end + 1), place, key=length) for place in places}
     return sorted(n for n in found if 0 < n < end)
@@ -43,15 +44,15 @@ def matches(boundary: str, text: str, key: str) -> list[Match[str]] | None:
 
 
 def spaced(items: Sequence[T], most: int) -> list[T]:
-    """At most so many of them, evenly spaced."""
+    """At most `most` of the items, evenly spaced."""
     if len(items) <= most:
         return list(items)
     return [items[(2 * k + 1) * len(items) // (2 * most)] for k in range(most)]
 
 
 def gone_on(context: SourceContext, starts: Sequence[Start], n: int, what: str, trial: bool = False) -> list[Judged]:
-    """n continuations by the policy from each start, as whole answers with their rewards. Start and continuation
-    together keep to the budget of tokens. On a trial nothing is noted of them."""
+    """n continuations of each start by the policy, as whole answers with their rewards. Start and continuation together
+    stay within the token budget. With `trial` their rewards are not logged."""
     if not starts or not n:
         return [[] for _ in starts]
     longer = [[*context.tokens.prompt(context.examples[g].prompt), *ids] for g, ids in starts]
@@ -64,5 +65,5 @@ def gone_on(context: SourceContext, starts: Sequence[Start], n: int, what: str, 
 
 
 def success(found: Judged, threshold: float) -> tuple[Trajectory, list[float]] | None:
-    """The first that ended by itself and earned enough."""
+    """The first answer that was not cut off and whose reward reaches the threshold."""
     return next(((s, r) for s, r in found if s.finished and total(r) >= threshold), None)

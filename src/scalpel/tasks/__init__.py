@@ -30,7 +30,7 @@ from scalpel.tasks.reasoning_gym import PREFIX, ReasoningGym, configured, genera
 __all__ = ["DataTask", "Instructed", "Instruction", "Mix", "ReasoningGym", "make"]
 
 INSTRUCTION = tuple(f.name for f in fields(Instruction))
-ANY = {int: Annotated[int, Field(ge=-1_000_000, le=1_000_000)]}  # of a generator, which knows its own bounds
+ANY = {int: Annotated[int, Field(ge=-1_000_000, le=1_000_000)]}  # a generator checks tighter bounds itself
 
 
 def make(spec: Mapping[str, Any], place: str = "task") -> Task:
@@ -39,10 +39,10 @@ def make(spec: Mapping[str, Any], place: str = "task") -> Task:
     name      "world/…", "reasoning-gym/<generator>", "hub", "file" for a data file of any known format, or the
               format by name: "jsonl", "json", "csv", "parquet" or "arrow"; "mix" for several `sources` with shares
     verify    for data sets: "exact", "contains", "pattern", "math-verify", "path.py:name", or a table with options
-    chat, system, template, after, extract    see `Instruction`; reasoning-gym's questions are put as chat unless
+    chat, system, template, after, extract    see `Instruction`; reasoning-gym's questions are chat messages unless
               chat = false
     The other keys are the task's own: difficulty of a world task, config of a generator, path and columns of data.
-    `place` is where the table stands, for messages.
+    `place` is the table's place in the recipe, for messages.
     """
     name = name_of(spec, place)
     options = bound_table(place, spec, {"name": Key(str), **keys_of(Instruction), **own_keys(name, place)})
@@ -107,7 +107,7 @@ def own_keys(name: str, place: str) -> dict[str, Key]:
 
 
 def families() -> str:
-    """All task names in few words."""
+    """All task names, abbreviated."""
     return (
         f"{', '.join(sorted(AXES['task']))}, {PREFIX}<one of {len(generators())} generators>, {', '.join(FORMS)}, mix"
     )

@@ -1,4 +1,4 @@
-"""What became of a source's rows: how many there were, and which were left out for which reason."""
+"""Accounts of data sources: the number of rows, and how many were left out for each reason."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class Left:
     """Rows that were left out for one reason."""
 
     count: int
-    first: str  # where the first of them stands
+    first: str  # the place of the first of them
 
 
 @dataclass
@@ -21,7 +21,7 @@ class Account:
 
     given: int = 0
     left_out: dict[str, Left] = field(default_factory=dict)
-    splits: dict[str, int] = field(default_factory=dict)  # of what is left, how many rows each split has
+    splits: dict[str, int] = field(default_factory=dict)  # the number of rows of each split, without those left out
 
     @property
     def readable(self) -> int:
@@ -43,7 +43,7 @@ class Account:
 
 
 def total(accounts: Mapping[str, Account]) -> Account:
-    """Several sources as one."""
+    """The sum of several accounts."""
     found = Account()
     for account in accounts.values():
         found.given += account.given

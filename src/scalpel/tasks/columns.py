@@ -1,11 +1,11 @@
-"""A row becomes an Example, by the column names that TRL users know.
+"""Conversion of data rows to Examples, by the column names that TRL uses.
 
-    text                        plain language modelling: everything is trained
-    messages                    a conversation: every assistant turn is trained, but one with `weight` 0; with it may
-                                come `tools` and `chat_template_kwargs`
-    conversations               the same, as ShareGPT has it (from and value)
-    prompt                      to be answered by the model (with `answer` or `solution` for a verifier)
-    prompt, completion          a demonstration; with `label` (true or false) an unpaired verdict on it; without a
+    text                        plain language modelling: every token is trained
+    messages                    a conversation: every assistant turn is trained, except those with `weight` 0; a row may
+                                also have `tools` and `chat_template_kwargs`
+    conversations               the same in ShareGPT's format (from and value)
+    prompt                      a prompt for the model (with `answer` or `solution` for a verifier)
+    prompt, completion          a demonstration; with `label` (true or false) an unpaired preference; without a
                                 completion a label may be anything, and is for reward functions
     prompt, chosen, rejected    a preference pair; the prompt may be implicit in both
 
@@ -39,17 +39,17 @@ KNOWN = (
     "id",
 )  # fmt: skip
 PAIR = ("chosen", "rejected")
-PLACE = re.compile(r"\{([^{}]+)\}")  # where a column goes in a text made of several
+PLACE = re.compile(r"\{([^{}]+)\}")  # the place of a column in a text that combines several
 WORDS = {"true": True, "false": False, "1": True, "0": False}  # labels in files of text
 
 
 class Cell(str):
-    """A value from a file that knows nothing but text, such as CSV: it may stand for a number or a truth value."""
+    """A value from a file format without types, such as CSV: the text may stand for a number or a truth value."""
 
 
 def renamed(row: Mapping[str, Any], columns: Mapping[str, str], where: str) -> dict[str, Any]:
-    """The row under our names. `columns` maps ours to the file's, {prompt = "question"}, or to a text made of several:
-    {prompt = "{context} {question}"}."""
+    """The row with the column names of this module. `columns` maps these to the file's, {prompt = "question"}, or to a
+    text that combines several: {prompt = "{context} {question}"}."""
     new = {}
     for ours, theirs in columns.items():
         asked = [theirs] if theirs in row else PLACE.findall(theirs) or [theirs]
@@ -62,12 +62,12 @@ def renamed(row: Mapping[str, Any], columns: Mapping[str, str], where: str) -> d
 
 
 def filled(value: Any) -> str:
-    """A value in a text made of several; null is no value, and leaves its place empty."""
+    """A value in a text that combines several columns; null gives the empty text."""
     return "" if value is None else str(value)
 
 
 def refuse_misspelt(row: Mapping[str, Any], columns: Mapping[str, str], where: str) -> None:
-    """Raises ValueError where a column looks like a known one that is missing."""
+    """Raises ValueError where a column name resembles a known one that is missing."""
     if wrong := misspelt(tuple(row), frozenset(columns)):
         name, near = wrong
         raise ValueError(
@@ -76,9 +76,9 @@ def refuse_misspelt(row: Mapping[str, Any], columns: Mapping[str, str], where: s
         )
 
 
-@lru_cache(maxsize=1024)  # most files have few sets of columns, and this is slow
+@lru_cache(maxsize=1024)  # close matches are slow to find, and the rows of a file have few different sets of columns
 def misspelt(names: tuple[str, ...], mapped: frozenset[str]) -> tuple[str, str] | None:
-    """The first column that looks like a known one that is missing, and that one."""
+    """The first column name that resembles a known one that is missing, and the known one."""
     missing = [k for k in KNOWN if k not in names and k != "id"]
     for name in names:
         near = [] if name in KNOWN or name in mapped else get_close_matches(name.lower(), missing, n=1, cutoff=0.8)
@@ -88,10 +88,10 @@ def misspelt(names: tuple[str, ...], mapped: frozenset[str]) -> tuple[str, str] 
 
 
 def example(row: Mapping[str, Any], where: str, columns: Mapping[str, str] | None = None) -> Example:
-    """The Example of a row; ValueError that begins with `where` if it can't be one."""
+    """The Example of a row; a ValueError that begins with `where` if the row is invalid."""
     row = renamed(row, columns or {}, where)
     refuse_misspelt(row, columns or {}, where)
-    asked_only = "label" in row and row.get("completion") is None  # the label is no verdict then, but what is asked
+    asked_only = "label" in row and row.get("completion") is None  # without a completion a label is no preference
     others = {k: v for k, v in row.items() if k not in KNOWN or k == "solution" or (k == "label" and asked_only)}
     row = {k: v for k, v in row.items() if v is not None}  # null is no value; rewards see it as None
     common: dict[str, Any] = dict(
@@ -131,7 +131,8 @@ def text(value: Any, what: str) -> str:
 
 
 def answer(row: Mapping[str, Any], where: str) -> str | None:
-    """The right answer as text; numbers are written out, whole ones without a fraction, since 7 and 7.0 are one."""
+    """The reference answer as text. Numbers are written out, whole ones without a fraction, since 7 and 7.0 are
+    equal."""
     name = "answer" if "answer" in row else "solution"
     if name not in row:
         return None
@@ -152,7 +153,7 @@ def label(row: Mapping[str, Any], where: str) -> bool | None:
     value = row["label"]
     if isinstance(value, Cell):
         value = WORDS.get(value.strip().lower(), value)
-    odd = str(value).strip().lower() not in WORDS  # a class, a score or a list, which is no verdict on an answer
+    odd = str(value).strip().lower() not in WORDS  # a class, a score or a list, which is no preference
     if odd and "completion" not in row:
         return None
     if isinstance(value, str) or value not in (True, False):
@@ -161,7 +162,7 @@ def label(row: Mapping[str, Any], where: str) -> bool | None:
 
 
 def asking(row: dict[str, Any], where: str) -> dict[str, Any]:
-    """The row with its conversation as the prompt, where that ends before the assistant's turn and a pair goes on."""
+    """The row with its conversation as the prompt, if that ends before an assistant turn and the row has a pair."""
     name = next((k for k in ("messages", "conversations") if k in row), None)
     if name is None or "prompt" in row or not paired(row):
         return row
@@ -172,7 +173,8 @@ def asking(row: dict[str, Any], where: str) -> dict[str, Any]:
 
 
 def refuse_order(messages: Sequence[Message], what: str) -> None:
-    """Raises ValueError where the assistant speaks without having been asked: no template says what it then sees."""
+    """Raises ValueError for an assistant turn that is first, or that follows another one: chat templates don't define
+    the generation prompt there."""
     for i, m in enumerate(messages):
         if m["role"] != "assistant" or not m.get("weight", 1):
             continue
@@ -185,7 +187,7 @@ def refuse_order(messages: Sequence[Message], what: str) -> None:
 
 
 def paired(row: Mapping[str, Any]) -> bool:
-    """Whether a conversation has a preference pair beside it, as some files offer the same rows to two methods."""
+    """Whether a row has a preference pair; some files have one beside a conversation, for two kinds of methods."""
     return "chosen" in row and "rejected" in row
 
 
@@ -198,8 +200,8 @@ def prompt_of(value: Any, what: str, row: Mapping[str, Any] | None = None) -> Pr
 
 
 def demonstrated(row: Mapping[str, Any], prompt: Prompt, where: str) -> dict[str, Any]:
-    """What is to be learnt behind a prompt. An answer of several messages, or one that says more than its content,
-    makes a conversation, in which nothing of the prompt is trained."""
+    """The fields of an Example for a prompt and its completion. A completion of several messages, or of one with more
+    than its content (tool calls, reasoning), becomes a conversation in which no turn of the prompt is trained."""
     value, what = row.get("completion"), f"{where}: completion"
     if value is None or isinstance(value, str):
         return {"completion": value}
@@ -215,7 +217,7 @@ def demonstrated(row: Mapping[str, Any], prompt: Prompt, where: str) -> dict[str
 
 
 def said_of(value: Any, what: str) -> str:
-    """What the assistant says: text, or a list of one assistant message."""
+    """The text of an answer, which is given as text or as a list of one assistant message."""
     if isinstance(value, str):
         return value
     turns = conversation([value] if isinstance(value, Mapping) and {"role", "from"} & value.keys() else value, what)
@@ -234,7 +236,7 @@ def said_of(value: Any, what: str) -> str:
 
 
 def preference(row: Mapping[str, Any], where: str) -> tuple[Prompt, str, str]:
-    """Prompt, chosen and rejected; the prompt is their common beginning where it isn't given."""
+    """Prompt, chosen and rejected. The prompt is the common beginning of the two answers where it isn't given."""
     if missing := [k for k in ("chosen", "rejected") if k not in row]:
         raise ValueError(f"{where}: no column {missing[0]!r}: a preference pair needs both chosen and rejected")
     chosen, rejected = row["chosen"], row["rejected"]
@@ -259,8 +261,8 @@ def preference(row: Mapping[str, Any], where: str) -> tuple[Prompt, str, str]:
 
 
 def repeated(prompt: Any, *answers: Any, where: str = "") -> bool:
-    """Whether both answers are whole conversations that hold the prompt, as many preference files have it: then what
-    they begin with in common is the prompt."""
+    """Whether both answers are whole conversations that contain the prompt, as in many preference files: then their
+    common beginning is the prompt."""
     if any(isinstance(value, str) or not isinstance(value, Sequence) or len(value) < 2 for value in answers):
         return False
     a, b = (conversation(value, f"{where}: {name}") for value, name in zip(answers, PAIR, strict=True))
@@ -272,7 +274,8 @@ def repeated(prompt: Any, *answers: Any, where: str = "") -> bool:
 
 
 def common_text(a: str, b: str) -> int:
-    """Where two dialogues as text part: after the last speaker's mark that both share, else at a word's start.
+    """The length of the common prompt of two dialogues as text: up to the last speaker's mark that both share, else up
+    to the start of the word in which they first differ.
 
     "\\n\\nAssistant:" is the mark of the HH-RLHF data; cutting there keeps a word that both answers begin with.
     """

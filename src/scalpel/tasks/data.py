@@ -1,4 +1,4 @@
-"""DataTask: a data set as a task, with splits that never meet."""
+"""DataTask: a data set as a task, with disjoint splits."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from scalpel.tasks.spool import Rows
 class DataTask:
     """Rows of a data set with a verifier.
 
-    One source is divided by a hash of what each row asks: rows that ask the same are in the same split. Several
-    sources, one a split, are taken as they are, except that a row of a later split which an earlier one also holds
-    is refused unless `overlap = "drop"`. `account` says what became of the rows that were given.
+    One source is divided by a hash of each row's question, so that rows with equal questions are in the same split.
+    Several sources, one for each split, keep their rows, but a row of a later split whose question an earlier split has
+    too raises, unless `overlap = "drop"`. `account` counts the rows that were read and left out.
     """
 
     def __init__(
@@ -37,12 +37,13 @@ class DataTask:
         self.account.splits = {split: len(splits.get(split, ())) for split in SPLITS}
 
     def size(self, split: Split) -> int:
-        """How many rows the split has."""
+        """The number of rows of the split."""
         return len(self.splits.get(split, ()))
 
     def examples(self, split: Split, n: int, seed: int = 0) -> Sequence[Example]:
-        """The first n rows of the split in the order that the seed gives: neither the file's order nor its name
-        matters, and a row that is added or removed leaves the order of the others alone."""
+        """The first n rows of the split in the order that the seed gives. The order is by a hash of the row's id, so it
+        depends on neither the order nor the name of the file, and adding or removing a row keeps the order of the
+        others."""
         rows = self.splits.get(split, ())
         if isinstance(rows, Rows):
             keys = [int(digest(f"{seed}:{name}"), 16) for name in rows.ids()]
@@ -50,7 +51,7 @@ class DataTask:
         return sorted(rows, key=lambda row: digest(f"{seed}:{row.id}"))[:n]
 
     def score(self, completion: str, example: Example) -> float:
-        """What the verifier says."""
+        """The verifier's score."""
         if self.verifier is None:
             raise ValueError(
                 f'{self.name} has no verifier, so its completions can\'t be scored: add verify = "exact" (or contains, '
@@ -76,7 +77,8 @@ def data_task(
     verifier: Verifier | None = None,
     **options: Any,
 ) -> DataTask:
-    """A task from `path`, divided by `shares`, or from `files`, one a split; each a path, a pattern or a list.
+    """A task from `path`, divided by `shares`, or from `files`, one for each split; each is a path, a glob pattern or a
+    list.
 
     For hub data sets `files` names their splits ({train = "train", test = "test"}) and `path` the data set. With
     `streaming` rows stay on disk, for data that doesn't fit in memory.
@@ -111,7 +113,7 @@ def data_task(
 
 
 def divided(rows: Examples, shares: dict[Split, float]) -> dict[Split, Examples]:
-    """The rows of each split, by a hash of what they ask."""
+    """The rows of each split, by a hash of their question."""
     splits: dict[Split, list[Example]] = {split: [] for split in SPLITS}
     if whole := next((split for split, share in shares.items() if share == sum(shares.values())), None):
         return {**splits, whole: rows}
@@ -124,15 +126,15 @@ def divided(rows: Examples, shares: dict[Split, float]) -> dict[Split, Examples]
 
 
 def apart(read: Mapping[Split, Examples], overlap: str, account: Account) -> dict[Split, Examples]:
-    """The user's own splits, where no row asks what a row of an earlier split asked."""
-    home: dict[int, tuple[Split, int]] = {}  # digest of what is asked → the split and the place where it was first
+    """The user's own splits, without rows whose question an earlier split has too."""
+    home: dict[int, tuple[Split, int]] = {}  # digest of a question → the split and the position where it was first
     kept: dict[Split, Examples] = {}
     for split, rows in read.items():
         first = [home.setdefault(asked, (split, i)) for i, asked in enumerate(questions(rows))]
         met = [
             i
             for i, (earlier, at) in enumerate(first)
-            if earlier != split and question(rows[i]) == question(read[earlier][at])  # digests alone might agree
+            if earlier != split and question(rows[i]) == question(read[earlier][at])  # equal digests may be a collision
         ]
         if met and overlap == "refuse":
             row, (earlier, at) = rows[met[0]], first[met[0]]
@@ -148,7 +150,7 @@ def apart(read: Mapping[Split, Examples], overlap: str, account: Account) -> dic
 
 
 def questions(rows: Sequence[Example]) -> Iterator[int]:
-    """Digests of what rows ask."""
+    """Digests of the questions of the rows."""
     if isinstance(rows, Rows):
         return iter(rows.questions().tolist())
     return (int(digest(question(row)), 16) for row in rows)

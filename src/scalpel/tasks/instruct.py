@@ -1,4 +1,4 @@
-"""How a task is put to a model: as a chat or as plain text, with instructions, and how the answer is found again."""
+"""Instructions: how a task's prompts are presented, as chat or plain text, and how the final answer is extracted."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from scalpel.tasks.spool import Rows
 
 @dataclass(frozen=True)
 class Instruction:
-    """The words around a prompt and the way to the answer.
+    """The presentation of a prompt and the extraction of the answer.
 
     chat      a prompt as text becomes a user message
     system    a system message before the conversation; implies chat
-    template  text with {prompt} in it, which takes the place of the prompt (of the last user message in a chat)
+    template  text with {prompt} in it, which replaces the prompt (in a chat, the last user message)
     after     the mark before the final answer, such as "Answer:"; demonstrations get it if they lack it
     extract   or a regular expression whose first group is the answer, at its last match
     """
@@ -59,14 +59,14 @@ class Instruction:
         return with_arguments_of(prompt, messages)
 
     def completion(self, completion: str, answer: str | None) -> str:
-        """The demonstration with its answer marked, if it isn't already."""
+        """The demonstration with its final answer after the mark, unless it has the mark already."""
         if self.after is None or answer is None or self.after in completion:
             return completion
         return f"{self.after} {answer}" if completion == answer else f"{completion}\n{self.after} {answer}"
 
     def answer(self, completion: str, expected: str | None) -> str:
-        """The answer in a completion, empty if it isn't there. Where one line is expected, one line is taken, less
-        the full stop and the emphasis that chat models put around it."""
+        """The answer in a completion, empty if there is none. If the reference answer is one line, the first line is
+        taken, without the full stop and the emphasis that chat models put around it."""
         if self.extract is not None:
             return found(self.extract, completion) or ""
         if self.after is None:
@@ -83,7 +83,7 @@ class Instruction:
 
 
 class Instructed:
-    """A task under an instruction: its prompts are put that way, and only the extracted answer is scored."""
+    """A task with an instruction: its prompts are presented by it, and only the extracted answer is scored."""
 
     def __init__(self, task: Task, instruction: Instruction) -> None:
         self.task = task
@@ -97,19 +97,19 @@ class Instructed:
         return found.mapped(self.put) if isinstance(found, Rows) else [self.put(example) for example in found]
 
     def score(self, completion: str, example: Example) -> float:
-        """What the task says of the extracted answer; unread where there is none, such as without the mark."""
+        """The task's score of the extracted answer; UNREAD if there is none, such as where the mark is missing."""
         said = self.instruction.answer(completion, example.answer)
         score = self.task.score(said, example)
         return score if said.strip() or score >= 1.0 else UNREAD
 
     def feedback(self, completion: str, example: Example) -> str:
-        """What the task says of the extracted answer."""
+        """The task's textual feedback on the extracted answer."""
         say = getattr(self.task, "feedback", None)
         return say(self.instruction.answer(completion, example.answer), example) if say else ""
 
     def put(self, example: Example) -> Example:
         if example.messages is not None or (not example.prompt and example.completion is not None):
-            return example  # whole conversations and plain texts stand as they are
+            return example  # whole conversations and plain texts have no prompt to present
         said = example.completion
         if said is not None:
             said = self.instruction.completion(said, example.answer)

@@ -1,4 +1,4 @@
-"""The examples of a source, read once for all who ask them: training, probes, keep sets."""
+"""The examples of a data source, read once for all users in a process: training, probes, keep sets."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def loaded(
     streaming: bool = False,
     **options: Any,
 ) -> tuple[Examples, Account]:
-    """The examples of a source and the account of its rows. A file that hasn't changed is read once in a process. With
+    """The examples of a source and the account of its rows. Files that haven't changed are read once in a process. With
     `streaming` the rows stay on disk."""
     how = (sorted((columns or {}).items()), answer_pattern, faulty, streaming, options)
     key = repr((form, identity(form, path), how))
@@ -50,7 +50,7 @@ def loaded(
 
 
 def identity(form: str, path: str | Sequence[str]) -> list[tuple]:
-    """What tells one state of the files from another; of what is fetched from the hub, its name alone."""
+    """A key for the state of the files (path, size, modification time, inode); for the hub, the name alone."""
     named = [path] if form == "hub" and isinstance(path, str) else files_of(path)
     found: list[tuple] = []
     for name in named:
@@ -62,7 +62,7 @@ def identity(form: str, path: str | Sequence[str]) -> list[tuple]:
 
 
 def shown(path: str | Sequence[str]) -> str:
-    """A source in few words."""
+    """The name of a source for messages."""
     return path if isinstance(path, str) else ", ".join(path)
 
 
@@ -73,8 +73,8 @@ def read(
     answer_pattern: str | None = None,
     faulty: Faulty = "refuse",
 ) -> tuple[list[Example], Account]:
-    """The examples of a source, each with an id of its own that depends on its content only. A row that can be no
-    example is refused, or left out and counted where the user says so."""
+    """The examples of a source, each with an id that depends on its content only. An invalid row raises, or is left out
+    and counted with faulty = "drop"."""
     seen: Counter[str] = Counter()
     first: dict[str, str] = {}  # where an id of the user's own was first
     examples, account = [], Account()
@@ -103,13 +103,13 @@ def spooled(
     answer_pattern: str | None = None,
     faulty: Faulty = "refuse",
 ) -> tuple[Rows, Account]:
-    """The same, with the rows on disk. An id that is there twice is refused even where faulty rows are left out."""
+    """The same, with the rows on disk. A duplicate id raises even with faulty = "drop"."""
     spool, account = Spool(), Account()
     for one in good(rows, account, columns, answer_pattern, faulty, lambda one: None):
         spool.add(one, digest(question(one)), digest(content(one)))
     refuse_nothing(len(spool), source, account)
     spool.close()
-    words = "%s is streamed: %s rows are read from a file of %.3g MB in %s, which goes with this process"
+    words = "%s is streamed: %s rows are read from a file of %.3g MB in %s, which is deleted when this process ends"
     log.info(words, source, f"{len(spool):,}", spool.size / 1e6, spool.folder)
     return Rows(spool), account
 
@@ -122,7 +122,7 @@ def good(
     faulty: Faulty,
     check: Callable[[Example], None],
 ) -> Iterator[Example]:
-    """Each row that can be an example, with the place where it stands; the others are refused, or counted."""
+    """The examples of all valid rows, with their places; an invalid row raises, or is counted."""
     for where, row in rows:
         account.given += 1
         try:
@@ -143,13 +143,13 @@ def refuse_nothing(count: int, source: str, account: Account) -> None:
 
 
 def reason(message: str, where: str) -> str:
-    """A refusal without what is particular to its row, so that rows of one kind are counted together."""
+    """An error message without the parts that are specific to its row, so that equal errors are counted together."""
     words = message.removeprefix(where).lstrip(": ")
     return words.partition(" is ")[0].partition(": ")[0].partition(" was there")[0][:80]
 
 
 def answered(one: Example, pattern: str | None, where: str) -> Example:
-    """The example with its answer cut out of a longer text."""
+    """The example with its answer extracted from a longer text by the pattern."""
     if pattern is None or one.answer is None:
         return one
     short = found(pattern, one.answer)
@@ -159,7 +159,7 @@ def answered(one: Example, pattern: str | None, where: str) -> Example:
 
 
 def question(row: Example) -> str:
-    """What a row asks, as text: the prompt, the conversation up to the first answer, or the text itself."""
+    """The question of a row as text: the prompt, the conversation up to the first answer, or the text itself."""
     if row.messages is not None:
         first = next((i for i, m in enumerate(row.messages) if m["role"] == "assistant"), len(row.messages))
         return spelt(row.messages[:first])
@@ -169,14 +169,14 @@ def question(row: Example) -> str:
 
 
 def content(row: Example) -> str:
-    """All that a row says, as text."""
+    """The whole content of a row as text, from which its id is derived."""
     prompt = row.prompt if isinstance(row.prompt, str) else spelt(row.prompt)
     said = [row.completion, row.answer, row.chosen, row.rejected, row.label]
     return json.dumps([prompt, spelt(row.messages or ()), *said], ensure_ascii=False)
 
 
 def spelt(messages: Sequence[Message]) -> str:
-    """Messages as text, with whatever they hold beside role and content."""
+    """Messages as text, including their keys other than role and content."""
     lines = []
     for m in messages:
         more = {k: v for k, v in m.items() if k not in ("role", "content")}

@@ -1,10 +1,10 @@
-"""Messages of a row, with all that the chat template may want of them.
+"""Messages of a row, checked and normalised for the chat template.
 
 A message keeps its keys, in the file's order: `tool_calls`, `reasoning_content`, `name`, `tool_call_id` and others
-reach the template. Three things are put right on the way, since files differ in them and templates don't: a content
-that is a list of text parts becomes their text; keys without a value, with which Arrow and Parquet pad every table to
-the keys of all, are left out; arguments of a tool call that are JSON text become a table. What ShareGPT calls `from`
-and `value` is read as role and content.
+reach the template. Three things are normalised, since files differ in them and templates don't: a content that is a
+list of text parts becomes their text; keys with null, with which Arrow and Parquet pad every struct to the union of all
+fields, are left out; tool-call arguments that are JSON text become a table. ShareGPT's `from` and `value` are read as
+role and content.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ log = logging.getLogger("scalpel")
 
 
 def conversation(value: Any, what: str, row: Mapping[str, Any] | None = None) -> tuple[Message, ...]:
-    """The messages, with the row's `tools` and `chat_template_kwargs` where it has any."""
+    """The messages, with the row's `tools` and `chat_template_kwargs` if it has any."""
     value = parsed(value) if isinstance(value, str) and value.lstrip().startswith("[") else value
     if not isinstance(value, Sequence) or isinstance(value, str) or not value:
         raise ValueError(f"{what} is {shown(value)}: it must be a list of messages with role and content")
@@ -39,7 +39,7 @@ def conversation(value: Any, what: str, row: Mapping[str, Any] | None = None) ->
 
 
 def instructed(messages: tuple[Message, ...], row: Mapping[str, Any], what: str) -> tuple[Message, ...]:
-    """The messages behind the row's own column `system`, which many files have beside their conversations."""
+    """The messages after a system message from the row's column `system`, which many files have."""
     system = row.get("system")
     if system is None or system == "":
         return messages
@@ -55,7 +55,7 @@ def instructed(messages: tuple[Message, ...], row: Mapping[str, Any], what: str)
 
 
 def message(value: Any, what: str) -> Message:
-    """One message, checked and put right."""
+    """One message, checked and normalised."""
     if not isinstance(value, Mapping):
         raise ValueError(f"{what} is {shown(value)}: a message has a role and a content")
     if "from" in value and "value" in value and "role" not in value:
@@ -82,7 +82,7 @@ def message(value: Any, what: str) -> Message:
 
 
 def shared(value: Mapping[str, Any], what: str) -> dict[str, Any]:
-    """A message as ShareGPT writes it, under the usual names."""
+    """A message in ShareGPT's format, with the keys role and content."""
     speaker = str(value["from"]).lower()
     if speaker == "function_call":
         raise ValueError(
@@ -94,7 +94,7 @@ def shared(value: Mapping[str, Any], what: str) -> dict[str, Any]:
 
 
 def role(value: Any, what: str) -> str:
-    """Who speaks. The template decides which roles there are; what looks like a slip of the pen is refused."""
+    """The role of a message. The template decides which roles are valid; a probable misspelling raises."""
     if not isinstance(value, str) or not value:
         raise ValueError(f"{what}: role is {shown(value)}: it must be text, such as {', '.join(ROLES[:5])}")
     if value in ROLES:
@@ -128,7 +128,7 @@ def text_of(content: Any, what: str) -> str:
 
 
 def kept(value: Any) -> Any:
-    """A value as plain JSON has it, without the keys of tables that have no value."""
+    """A value as plain JSON types, without keys whose value is null."""
     if isinstance(value, Mapping):
         return {k: kept(v) for k, v in value.items() if v is not None}
     if hasattr(value, "tolist"):  # an array or a number of NumPy's
@@ -139,7 +139,7 @@ def kept(value: Any) -> Any:
 
 
 def calls(value: Any, what: str) -> list[dict[str, Any]]:
-    """Tool calls, their arguments as tables where they were JSON text."""
+    """Tool calls, with arguments that are JSON text parsed to tables."""
     value = parsed(value) if isinstance(value, str) else value
     if not isinstance(value, list) or not all(isinstance(call, dict) for call in value):
         raise ValueError(f"{what}: tool_calls is {shown(value)}: it must be a list of tables with a function")
@@ -147,7 +147,7 @@ def calls(value: Any, what: str) -> list[dict[str, Any]]:
 
 
 def tabled(call: dict[str, Any], what: str) -> dict[str, Any]:
-    """A call whose arguments are a table; text that is no JSON table stays as it is."""
+    """A call with its arguments parsed to a table; text that is no JSON table is kept."""
     own = call.get("function", call)
     if not isinstance(own, dict) or not isinstance(own.get("name"), str):
         raise ValueError(f"{what} is {shown(call)}: a call names its function, and has arguments")
@@ -158,7 +158,7 @@ def tabled(call: dict[str, Any], what: str) -> dict[str, Any]:
 
 
 def weight(value: Any, what: str) -> int:
-    """Whether an answer is trained: 1 or 0."""
+    """The weight of a message: 1 if it is trained, else 0."""
     if isinstance(value, bool) or value not in (0, 1):
         raise ValueError(f"{what}: weight is {shown(value)}: 1 trains the answer, 0 leaves it untrained; nothing else")
     return int(value)
@@ -180,7 +180,7 @@ def schemas(row: Mapping[str, Any], what: str) -> list[dict[str, Any]]:
 
 
 def options_of(row: Mapping[str, Any], what: str) -> dict[str, Any]:
-    """What the row hands to its chat template."""
+    """The row's keyword arguments for the chat template."""
     value = row.get("chat_template_kwargs")
     value = parsed(value) if isinstance(value, str) else value
     if value is not None and not isinstance(value, Mapping):
@@ -193,7 +193,7 @@ def listed(value: Any) -> bool:
 
 
 def parsed(text: str) -> Any:
-    """What JSON text says; the text itself where it is none."""
+    """The value of JSON text; the text itself if it isn't JSON."""
     try:
         return json.loads(text)
     except ValueError:
@@ -202,7 +202,7 @@ def parsed(text: str) -> Any:
 
 @cache
 def once(words: str) -> None:
-    """Says it once, however many rows it is true of."""
+    """Logs it once in a process, however many rows it applies to."""
     log.info("messages: %s", words)
 
 

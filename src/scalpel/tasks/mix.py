@@ -1,4 +1,4 @@
-"""Several tasks as one, each with a share of what is drawn."""
+"""Mixtures: several tasks as one, each with a share of the items."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ MOST = 10_000  # times that a row may be repeated
 
 
 class Mix:
-    """A mixture for training in which every row of every data set occurs, and the sources in their shares: rows of a
-    source whose share is larger than its part of the data are repeated. Other splits repeat nothing. A completion is
-    scored by the task from which its prompt came."""
+    """A mixture of tasks. Every row of every data set occurs in training, and each source has its share of the items:
+    rows of a source whose share is larger than its part of the data are repeated. Other splits repeat nothing. A
+    completion is scored by the task of its prompt."""
 
     def __init__(self, tasks: Sequence[Task], shares: Sequence[float]) -> None:
         self.tasks = list(tasks)
@@ -38,13 +38,13 @@ class Mix:
         self.account.splits = {split: self.size(split) for split in SPLITS}
 
     def sizes(self, split: Split) -> list[int | None]:
-        """How many rows each source has; None where items are made as they are asked for."""
+        """The number of rows of each source; None for a task that generates its items."""
         found = [getattr(task, "size", None) for task in self.tasks]
         return [size(split) if size else None for size in found]
 
     def size(self, split: Split) -> int:
-        """How many items it takes until every row has come at least once; of other splits than that for training, how
-        many rows there are."""
+        """For training, the number of items after which every row has occurred at least once; for other splits, the
+        number of rows."""
         sizes = self.sizes(split)
         if split != "train":
             return sum(n or 0 for n in sizes)
@@ -52,7 +52,7 @@ class Mix:
         return max(needed, default=0)
 
     def quotas(self, n: int) -> list[int]:
-        """n in whole parts by the shares: the largest remainders are rounded up."""
+        """n divided by the shares into integers (largest remainder method)."""
         parts = [n * share for share in self.shares]
         found = [int(part + 1e-9) for part in parts]
         behind = sorted(range(len(parts)), key=lambda k: found[k] - parts[k])
@@ -61,7 +61,8 @@ class Mix:
         return found
 
     def examples(self, split: Split, n: int, seed: int = 0) -> list[Example]:
-        """n items in an order that the seed gives; each begins its id with the number of its source."""
+        """n items in the order that the seed gives. Each id begins with the number of its source, so that ids of
+        different sources can't collide and `score` finds the task."""
         drawn: list[tuple[str, Example]] = []
         for k, (task, size, quota) in enumerate(zip(self.tasks, self.sizes(split), self.quotas(n), strict=True), 1):
             if split != "train":
@@ -83,7 +84,7 @@ class Mix:
         return [example for _, example in sorted(drawn, key=lambda pair: pair[0])][:n]
 
     def repeats(self) -> list[str]:
-        """What to say of sources whose rows come more than once while all others come once."""
+        """Log messages for sources whose rows are repeated until all others have occurred once."""
         n = self.size("train")
         return [
             f"{task.name} has {size:,} rows for training, and {quota:,} of {n:,} items are its own ({share:.0%}): each "
@@ -103,7 +104,7 @@ class Mix:
 
 
 def inner(task: Any) -> Any:
-    """The task itself, without what puts its prompts."""
+    """The task itself, without its instruction."""
     return getattr(task, "task", task)
 
 

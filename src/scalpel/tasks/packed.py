@@ -1,5 +1,7 @@
-"""A file as bytes and as lines, whatever it is packed in: compressed or not, UTF-8, or UTF-16 and UTF-32 with a byte
-order mark. A line ends at a newline and nowhere else."""
+"""Files as bytes and as lines, compressed or not, in UTF-8, or in UTF-16 and UTF-32 with a byte order mark.
+
+A line ends at a newline only: str.splitlines would also split at characters such as U+2028 inside JSON texts.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,7 @@ DAMAGE = (EOFError, OSError, zlib.error, lzma.LZMAError)  # what the decompresso
 
 
 def zstandard(path: Path) -> BinaryIO:
-    """Through Arrow, which brings the library along."""
+    """Decompresses through Arrow, which bundles the zstd library."""
     import pyarrow
 
     return cast("BinaryIO", io.BufferedReader(pyarrow.CompressedInputStream(str(path), "zstd")))
@@ -50,7 +52,7 @@ def unpacked(path: str | Path) -> Iterator[BinaryIO]:
 
 
 def beginning(path: str | Path, size: int = 2**16) -> bytes:
-    """The first bytes of what is in a file; ValueError if not even they can be decompressed."""
+    """The first bytes of a file's decompressed content; ValueError if they can't be decompressed."""
     with unpacked(path) as stream:
         try:
             return stream.read(size)
@@ -65,12 +67,12 @@ def damaged(path: str | Path, line: int, error: Exception) -> ValueError:
 
 
 def encoding_of(head: bytes) -> str:
-    """By the byte order mark; UTF-8 without one."""
+    """The encoding by the byte order mark; UTF-8 without one."""
     return next((name for mark, name in MARKS.items() if head.startswith(mark)), "utf-8-sig")
 
 
 def lines(path: str | Path) -> Iterator[tuple[int, str]]:
-    """The numbered lines of a text file with their ends. ValueError names file and line of what is no text."""
+    """The numbered lines of a text file with their line ends. A ValueError names the file and line that isn't text."""
     encoding = encoding_of(beginning(path, 8))
     number, damage = 0, DAMAGE  # a name of its own: the module's may be gone when an unread rest is closed at exit
     with unpacked(path) as stream:
@@ -105,5 +107,5 @@ def utf8(raw: bytes, where: str, first: bool) -> str:
 
 
 def text_of(path: str | Path) -> str:
-    """All of a text file."""
+    """The whole content of a text file."""
     return "".join(line for _, line in lines(path))

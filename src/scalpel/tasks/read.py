@@ -1,4 +1,4 @@
-"""Rows of files or of a hub data set, each with the words that say where it stands."""
+"""Rows of files or of a hub data set, each with its place for messages."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scalpel.tasks.packed import beginning, encoding_of, packing
 from scalpel.tasks.strict_json import json_file, jsonl
 from scalpel.tasks.table_files import arrow, csv_file, parquet
 
-Located = tuple[str, Mapping[str, Any]]  # where the row stands ("data.jsonl:17"), and the row
+Located = tuple[str, Mapping[str, Any]]  # the place of the row ("data.jsonl:17"), and the row
 BINARY = {b"PAR1": "parquet", b"ARROW1": "arrow", b"\xff\xff\xff\xff": "arrow"}
 NAMES = {"jsonl": "JSONL", "json": "JSON", "csv": "CSV", "parquet": "Parquet", "arrow": "Arrow"}
 ENDINGS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".tsv": "csv"}
@@ -21,7 +21,7 @@ PACKED = (".gz", ".bz2", ".xz", ".zst")
 
 
 def kind(path: str) -> str:
-    """The format of a file by what is in it; where texts may be either of two, by its name. Empty if it is none."""
+    """The format of a file by its content; by its name where the content fits two formats. Empty if it is unknown."""
     if Path(path).expanduser().is_dir():
         return "arrow"
     head = beginning(path)
@@ -40,7 +40,7 @@ def kind(path: str) -> str:
 
 
 def one_a_line(text: str) -> bool:
-    """Whether the text looks like an object a line: its first line is a whole object, and no object of lists alone."""
+    """Whether the text looks like JSONL: its first line is a complete object, and not a single object of columns."""
     first, _, more = text.partition("\n")
     try:
         row = json.loads(first)
@@ -50,7 +50,7 @@ def one_a_line(text: str) -> bool:
 
 
 def agreed(form: str, path: str) -> str:
-    """The format to read: the one named, refused where the file is plainly another; "file" goes by what is there."""
+    """The format to read: the named one, with a ValueError if the file clearly has another; "file" detects it."""
     found = kind(path)
     packed = "" if Path(path).expanduser().is_dir() else packing(existing(path))
     folder = " (a folder can only be a data set that the data sets library saved)"
@@ -71,7 +71,7 @@ def agreed(form: str, path: str) -> str:
 
 
 def files_of(path: str | Sequence[str]) -> list[str]:
-    """The files that a path, a pattern such as "data/*.jsonl", or a list of both stands for, each once."""
+    """The files of a path, a pattern such as "data/*.jsonl", or a list of both, each once."""
     found: list[str] = []
     for one in [path] if isinstance(path, str) else path:
         if has_magic(one) and not Path(one).expanduser().exists():

@@ -19,12 +19,12 @@ from scalpel.rewards.scored import UNREAD
 from scalpel.tasks.split import digest, split_of
 
 PREFIX = "reasoning-gym/"
-CHUNK = 64  # items that one seed of the generator gives; some generators depend on their size, so it is fixed
-HASHED = frozenset({  # generators that walk over sets of strings, whose order Python draws anew in every process
+CHUNK = 64  # items from one seed of the generator; fixed, since the items of some generators depend on the size
+HASHED = frozenset({  # generators that iterate over sets of strings, whose order differs between Python processes
     "isomorphic_strings", "knight_swap", "polynomial_multiplication", "ransom_note", "word_ladder",
 })  # fmt: skip
-UNSTEADY = frozenset({"codeio"})  # runs programs whose results differ even under the same seeds
-PATIENCE = 512  # items in a row that bring nothing new before a split counts as exhausted
+UNSTEADY = frozenset({"codeio"})  # runs programs whose results differ even with the same seed
+PATIENCE = 512  # consecutive items without a new one after which a split counts as exhausted
 
 
 class ReasoningGym:
@@ -42,7 +42,7 @@ class ReasoningGym:
         self._verifier = self._dataset(seed=0)
 
     def examples(self, split: Split, n: int, seed: int = 0) -> list[Example]:
-        """The first n items of the split; fewer where the generator has no more."""
+        """The first n items of the split, or all of them where the generator has fewer."""
         return [example for _, example in zip(range(n), self.stream(split, seed), strict=False)]
 
     def stream(self, split: Split, seed: int = 0) -> Iterator[Example]:
@@ -63,8 +63,8 @@ class ReasoningGym:
                 yield self._example(entry, f"{self.name}:{split}:{name}")
 
     def score(self, completion: str, example: Example) -> float:
-        """The generator's own score, cut to [0, 1]; some give part of the point for a near miss. What says nothing is
-        unread."""
+        """The generator's own score, clipped to [0, 1]; some generators give partial credit. An empty completion is
+        UNREAD."""
         if not completion.strip():
             return UNREAD
         c = example.columns
@@ -76,7 +76,7 @@ class ReasoningGym:
 
         try:
             return create_dataset(self.generator, seed=seed, size=CHUNK, **self.config)
-        except Exception as error:  # whatever its own check comes upon
+        except Exception as error:  # the generator's own validation may raise anything
             raise ValueError(f"{self.name} refuses the config {self.config}: {error!r}") from error
 
     def _example(self, entry: dict[str, Any], name: str) -> Example:
@@ -90,8 +90,8 @@ class ReasoningGym:
 
 @contextmanager
 def steady(seed: int) -> Iterator[None]:
-    """With the global random numbers of Python and NumPy at a fixed place, since a few generators draw from those
-    (list_functions, for one); they are put back afterwards."""
+    """Seeds the global random number generators of Python and NumPy, since a few reasoning-gym generators draw from
+    them (list_functions, for example), and restores their states afterwards."""
     before, before_numpy = random.getstate(), np.random.get_state()
     random.seed(seed)
     np.random.seed(seed)
@@ -104,7 +104,7 @@ def steady(seed: int) -> Iterator[None]:
 
 @cache
 def generators() -> dict[str, frozenset[str]]:
-    """Each generator's name with its config keys, less those that scalpel sets itself."""
+    """Each generator's name with its config keys, without those that scalpel sets itself."""
     import reasoning_gym  # noqa: F401  # fills the registry below
     from reasoning_gym.factory import DATASETS
 
@@ -114,7 +114,8 @@ def generators() -> dict[str, frozenset[str]]:
 
 
 def configured(generator: str) -> dict[str, Key]:
-    """The config keys of a generator, less those that scalpel sets itself. ValueError that names the nearest."""
+    """The config keys of a generator, without those that scalpel sets itself. ValueError with the nearest name for an
+    unknown generator."""
     from reasoning_gym.factory import DATASETS
 
     if generator not in generators():

@@ -1,4 +1,4 @@
-"""Which split a row belongs to: a fixed hash of its content, so that the same content is never in two splits."""
+"""The split of a row, by a fixed hash of its content, so that equal content is never in two splits."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ SHARES: dict[Split, float] = {"train": 0.7, "tune": 0.1, "keep": 0.1, "test": 0.
 
 
 def digest(content: str) -> str:
-    """A short name for a content, the same in every process and on every machine."""
+    """A hash of 48 bits in hexadecimal, the same in every process and on every machine, unlike Python's own hash."""
     return blake2b(content.encode(), digest_size=6).hexdigest()
 
 
 def split_of(content: str, shares: dict[Split, float] = SHARES) -> Split:
-    """Where the content's hash, as a number in [0, 1), falls among the shares laid end to end."""
+    """The split in whose interval the content's hash falls, when [0, 1) is divided by the shares."""
     return split_at(int(digest(content), 16), shares)
 
 
 def split_at(number: int, shares: dict[Split, float] = SHARES) -> Split:
-    """The same, of a digest as a number."""
+    """The same for a digest as a number."""
     at = number / 2**48 * sum(shares.values())
     for split in SPLITS:
         at -= shares.get(split, 0.0)
         if at < 0:
             return split
-    return max(shares, key=lambda s: shares[s])  # rounding at the very end
+    return max(shares, key=lambda s: shares[s])  # reached only by rounding
 
 
 def checked_shares(shares: Mapping[Any, float]) -> dict[Split, float]:

@@ -1,8 +1,9 @@
-"""Rows that don't fit in memory: on disk, and read one by one as they are asked for.
+"""Rows that don't fit in memory: kept on disk, and read one by one when they are indexed.
 
-While a source is read, each row is checked and made an `Example` as ever, and written to a file without a name, which
-goes with the process. Memory holds a few numbers a row: where it begins, and hashes of what it asks and of its id. So
-every format may be streamed, rows are shuffled truly, not within a buffer, and a resumed run goes on bit for bit.
+While a source is read, each row is checked, converted to an `Example` as usual, and written to an unnamed temporary
+file, which is deleted when the process ends. Memory holds a few numbers for each row: its offset, and hashes of its
+question and of its id. So every format may be streamed, rows are shuffled completely, not within a buffer, and a
+resumed run is bit-identical.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import numpy as np
 from scalpel.data.example import Example
 
 FOLDER = "~/.cache/scalpel"
-OWN = 1 << 63  # marks the hash of an id that the row brings along
+OWN = 1 << 63  # marks the hash of an id that comes from the data
 BITS = 48  # of `split.digest`
 
 
@@ -35,12 +36,12 @@ class Spool:
         self.folder, self.file = folder, TemporaryFile(prefix="scalpel-rows-", dir=folder, buffering=2**20)  # noqa: SIM115
         finalize(self, self.file.close)
         self.starts = array("Q", [0])
-        self.questions = array("Q")  # digests of what rows ask
-        self.names = array("Q")  # digests of what rows say, or of the ids that they bring along
-        self.copies: dict[int, int] = {}  # the place of a row that says what earlier ones say → its number among them
+        self.questions = array("Q")  # digests of the questions
+        self.names = array("Q")  # digests of the contents, or of ids that come from the data
+        self.copies: dict[int, int] = {}  # position of a row with the content of earlier ones → its number among them
 
     def add(self, row: Example, question: str, content: str) -> None:
-        """One more row; `question` and `content` are digests, twelve hexadecimal digits each."""
+        """Appends a row; `question` and `content` are digests of twelve hexadecimal digits each."""
         raw = pickle.dumps(row, protocol=pickle.HIGHEST_PROTOCOL)
         self.file.write(raw)
         self.starts.append(self.starts[-1] + len(raw))
@@ -48,8 +49,8 @@ class Spool:
         self.names.append(OWN | hashed(row.id) if row.id else int(content, 16))
 
     def close(self) -> None:
-        """Ends the writing: what was there before gets a number in its id. Raises ValueError where an id that rows
-        bring along is there twice."""
+        """Finishes writing: rows with equal contents get a number in their id. ValueError for a duplicate id in the
+        data."""
         self.file.flush()
         names = np.frombuffer(self.names, dtype=np.uint64)
         order = np.argsort(names, kind="stable")
@@ -80,7 +81,7 @@ class Spool:
         return found
 
     def id_of(self, place: int) -> str:
-        """The row's id, as it would be in memory; from the row itself where it brings one along."""
+        """The row's id, the same as for rows in memory; read from the row itself if the data has one."""
         name = self.names[place]
         if name & OWN:
             return self.read(place).id
@@ -93,7 +94,7 @@ class Spool:
 
 
 def with_id(row: Example, name: str) -> Example:
-    """The row under that id. It was just read, so nobody else has it."""
+    """The row with that id. It is frozen, but was just unpickled, so no other reference to it exists."""
     object.__setattr__(row, "id", name)
     return row
 
@@ -103,7 +104,7 @@ def hashed(name: str) -> int:
 
 
 class Rows(Sequence[Example]):
-    """Some rows of a spool, in some order, each read when it is asked for. `put` is what becomes of it then."""
+    """A selection of a spool's rows in some order, each read when it is indexed, and then passed through `put`."""
 
     def __init__(
         self, spool: Spool, places: np.ndarray | None = None, put: Callable[[Example], Example] | None = None
@@ -125,7 +126,7 @@ class Rows(Sequence[Example]):
         return self.put(found) if self.put else found
 
     def taken(self, kept: Any) -> Rows:
-        """Those at these positions, in that order; or where a mask says so."""
+        """The rows at these positions, in that order, or those that a mask selects."""
         return Rows(self.spool, self.places[kept], self.put)
 
     def mapped(self, put: Callable[[Example], Example]) -> Rows:
@@ -136,6 +137,6 @@ class Rows(Sequence[Example]):
         return [self.spool.id_of(int(place)) for place in self.places]
 
     def questions(self) -> np.ndarray:
-        """Digests of what the rows ask."""
+        """Digests of the rows' questions."""
         every: np.ndarray = np.frombuffer(self.spool.questions, dtype=np.uint64)
         return every[self.places]

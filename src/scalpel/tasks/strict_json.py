@@ -1,5 +1,5 @@
-"""JSON without the liberties of Python's reader: no key twice, no NaN, no number that becomes infinite, no half a
-character. Every fault is raised with the place and what is wrong."""
+"""Strict JSON: unlike Python's reader it refuses duplicate keys, NaN, numbers that overflow to infinity and lone
+surrogates. Every error names the place and the reason."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any
 
 from scalpel.tasks.packed import lines, text_of
 
-Located = tuple[str, Mapping[str, Any]]  # where the row stands ("data.jsonl:17"), and the row
+Located = tuple[str, Mapping[str, Any]]  # the place of the row ("data.jsonl:17"), and the row
 WHITE = re.compile(r"[ \t\r\n]*")
 OBJECT = 'such as {"prompt": "…", "completion": "…"}'
 
 
 class Fault(ValueError):
-    """What JSON doesn't forbid, or Python's reader doesn't, and no row may have."""
+    """A value that JSON, or Python's reader, allows and that no row may have."""
 
 
 def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -44,7 +44,7 @@ DECODER = json.JSONDecoder(object_pairs_hook=unique, parse_constant=no_number, p
 
 
 def decoded(text: str, start: int, where: str) -> tuple[Any, int]:
-    """The value that begins there, and where it ends. JSONDecodeError is left to the caller, who knows the lines."""
+    """The value that begins at `start`, and its end. JSONDecodeError is left to the caller, which knows the line."""
     try:
         value, end = DECODER.raw_decode(text, start)
     except json.JSONDecodeError:
@@ -61,7 +61,7 @@ def decoded(text: str, start: int, where: str) -> tuple[Any, int]:
 
 
 def refuse_halves(value: Any, where: str, place: str = "") -> None:
-    """Raises ValueError for half a character, which JSON can spell and no text can hold."""
+    """Raises ValueError for a lone surrogate, which JSON can express and UTF-8 can't encode."""
     if isinstance(value, dict):
         for key, inner in value.items():
             refuse_halves(key, where, "a key")
@@ -99,13 +99,13 @@ def jsonl(path: str) -> Iterator[Located]:
 
 
 def kind_of(value: Any) -> str:
-    """What a value is in JSON's own terms."""
+    """The JSON type of a value, in words."""
     kinds = {list: "a list", str: "a text", bool: "a truth value", int: "a number", float: "a number"}
     return kinds.get(type(value), "null")
 
 
 def at_cr(line: str) -> str:
-    """The hint for files whose lines end as those of old Macintoshes did."""
+    """A hint for files whose lines end with carriage returns alone."""
     return "; its lines seem to end with CR alone: save the file with newlines" if "\r" in line.rstrip("\r\n") else ""
 
 
@@ -130,7 +130,7 @@ def json_file(path: str) -> Iterator[Located]:
 
 
 def items(text: str, path: str) -> Iterator[Located]:
-    """The objects of a list, each with the line on which it begins."""
+    """The objects of a list, each with the line on which it begins, decoded one at a time."""
     at, counted, line = text.index("[") + 1, 0, 1
     if text.startswith("]", white(text, at)):
         return
@@ -152,7 +152,7 @@ def items(text: str, path: str) -> Iterator[Located]:
 
 
 def white(text: str, at: int) -> int:
-    """Where the white space that begins there ends."""
+    """The end of the white space that begins at a position."""
     found = WHITE.match(text, at)
     return found.end() if found else at
 

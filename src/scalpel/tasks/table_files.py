@@ -1,4 +1,4 @@
-"""The rows of tables: CSV and TSV, Parquet, and Arrow files, streams and folders."""
+"""Rows of table files: CSV and TSV, Parquet, and Arrow files, streams and folders."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ DELIMITERS = (",", "\t", ";")
 
 
 def csv_file(path: str) -> Iterator[Located]:
-    """The rows below the header; an empty cell is no value. The header's own delimiter is taken: comma, tab or
-    semicolon. Each row is named by the line on which it begins, since a quoted cell may go over several."""
+    """The rows below the header; an empty cell is null. The delimiter is the one that the header has: comma, tab or
+    semicolon. A row is named by the line on which it begins, since a quoted cell may span several lines."""
     csv.field_size_limit(2**31 - 1)
     numbered = lines(path)
     head = next((line for _, line in numbered if line.strip()), "")
@@ -84,7 +84,7 @@ def arrow(path: str) -> Iterator[Located]:
 
 
 def saved_files(folder: Path) -> list[str]:
-    """The files of a data set that was saved to a folder, in their order."""
+    """The files of a data set that was saved to a folder, in order."""
     if (folder / "dataset_dict.json").is_file():
         splits = json.loads((folder / "dataset_dict.json").read_text(encoding="utf-8")).get("splits", [])
         raise ValueError(
@@ -110,8 +110,8 @@ def batches(path: str) -> Iterator[pyarrow.RecordBatch]:
 
 @contextmanager
 def opened(path: str) -> Iterator[Any]:
-    """What Arrow reads from: the file, or its unpacked bytes. It isn't mapped: where a damaged file says that its
-    buffers go on behind its end, a mapped one would end the process."""
+    """The input for Arrow: the file, or its decompressed bytes. The file isn't memory-mapped: if a damaged file has
+    buffers beyond its end, reading them from a map would end the process with a bus error."""
     import pyarrow
 
     file = existing(path)
@@ -125,7 +125,7 @@ def opened(path: str) -> Iterator[Any]:
 
 @contextmanager
 def readable(path: str, kind: str) -> Iterator[None]:
-    """Arrow's errors in words that name the file."""
+    """Raises Arrow's errors as ValueErrors that name the file."""
     from pyarrow import ArrowException
 
     try:
@@ -146,8 +146,8 @@ def numbered(found: Iterator[pyarrow.RecordBatch], path: str, number: int) -> It
 
 
 def unpadded(value: Any, message: bool = False) -> Any:
-    """Messages without the nulls with which Arrow fills every struct up to the union of all fields. In other nested
-    values a null may be meant, and stays."""
+    """Messages without the nulls with which Arrow pads every struct to the union of all fields. In other nested values
+    a null may be intended, and is kept."""
     if isinstance(value, list):
         return [unpadded(item, message) for item in value]
     if isinstance(value, dict) and (message or "role" in value):
