@@ -105,10 +105,8 @@ def write_classifier(model: PreTrainedModel, tokens: Tokens, owned: Owned, folde
         model.generation_config.save_pretrained(folder)
     verify_classifier(model, made, tokens, folder)
     kept = kept_beside(model, made)
-    log.info(
-        "%s: a sequence classifier with one label, %s, and the language model's head %s",
-        folder.name, type(made).__name__, "is in owned.safetensors" if kept else "is its embedding",
-    )  # fmt: skip
+    words = "the model is saved as a sequence classifier with one label, %s; the language model's head %s"
+    log.info(words, type(made).__name__, "is in owned.safetensors" if kept else "is its embedding")
     return replace(owned, kept=kept)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+import scalpel.rewards.model  # noqa: F401  (registers the reward)
 from scalpel.binding.bounds import Weight
 from scalpel.binding.table import bind_table
 from scalpel.data.example import Example, Task
@@ -75,10 +76,10 @@ class Rewards:
     """Several reward functions; `specs` are names or tables {name, weight = 1.0, early = false, timeout, …options}.
 
     Names: "task" (the task's own verifier), a verifier ("exact", "math-verify", "think-format", "equations", …),
-    "environment" (what an episode's environment gave), "judge" (a model, of which is asked by `ask`), "agreement" (the
-    vote of a prompt's completions), "given" (one that counts where another one holds), those that shape what these give
-    ("brevity", "cosine-length", "episodic", which compares texts by `embed`), or "path.py:function". `memory` is what
-    they remember, by name; it may be saved.
+    "environment" (what an episode's environment gave), "judge" (a model, of which is asked by `ask`), "model" (a reward
+    model), "agreement" (the vote of a prompt's completions), "given" (one that counts where another one holds), those
+    that shape what these give ("brevity", "cosine-length", "episodic", which compares texts by `embed`), or
+    "path.py:function". `memory` is what they remember, by name; it may be saved.
 
     With `early` the task's verifier, a verifier or a user's function is asked prompt by prompt while others are still
     sampled, in threads, up to eight prompts at once. So it must bear that, and must not compare across prompts: what a

@@ -16,6 +16,7 @@ from scalpel.binding.table import bind_table
 from scalpel.outside import is_path, load_plugins
 from scalpel.outside.files import function_at
 from scalpel.registry import AXES, unknown
+from scalpel.rewards import model
 from scalpel.rewards.shaping import NUMBERS
 
 ALL = {"name": Key(Name), "weight": Key(Weight, 1.0), "early": Key(bool, False), "timeout": Key(Any, None)}
@@ -53,5 +54,8 @@ def refuse_named(name: str, table: Mapping[str, Any], place: str) -> None:
         every = [*(known for axis in KINDS for known in AXES[axis]), "task"]
         raise ValueError(f"{place}: {unknown('reward', name, every)}, or path.py:function")
     bound = bind_table(axis, place, table, named="name", common=ALL, numbers=NUMBERS)
+    if name == model.NAME:
+        with placed(place):
+            model.refuse(bound.arguments)
     for key in ("of", "where") if name == "given" else ():
         refuse_reward(bound.arguments[key], f"{place}.{key}")

@@ -13,6 +13,7 @@ from typing import Any
 from scalpel.config.recipe import Recipe
 from scalpel.data.example import Example
 from scalpel.outside.modules import modules_beside
+from scalpel.rewards.model import NAME as REWARD_MODEL
 from scalpel.runs.digests import remembered
 from scalpel.tasks.spool import Rows
 
@@ -102,6 +103,8 @@ def named_in(tables: Any, what: str) -> Iterator[tuple[str, Path]]:
                 if text == code:
                     yield from ((what, path) for path in modules_beside(Path(expanduser(text))))
     elif isinstance(tables, Mapping):
+        if tables.get("name") == REWARD_MODEL and isinstance(tables.get("path"), str):
+            yield from within("a reward model", tables["path"])
         for value in tables.values():
             yield from named_in(value, what)
     elif isinstance(tables, list | tuple):

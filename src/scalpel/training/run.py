@@ -54,6 +54,8 @@ class TrainingRun:
         if not self.plans:
             raise ValueError('this recipe trains nothing: add [train] with a method, as in method = "sft"')
         self.models = RunModels(recipe, dtype)
+        if any(plan.scores for plan in self.plans):
+            refuse_unclassifiable(self.engine.model)
         self.rollout = Rollout(recipe, self.models)
         self.inputs: dict[str, Any] = {}  # digests of what it reads, for its checkpoints
         self.touched: set[str] = set()  # parameters that have moved since the start
@@ -159,8 +161,6 @@ class TrainingRun:
         plan = self.plans[index]
         torch.manual_seed(derive(self.recipe.seed, "owned", index))
         made = {name: make(width_of(self.engine.model, name)).to(self.device) for name, make in plan.owned.items()}
-        if plan.scores:
-            refuse_unclassifiable(self.engine.model)
         if (place := self.models.place_of(plan.spec.start, index)) is not None:
             take_over(made, locate(place))
         if plan.spec.keep_optimiser and self.earlier:
