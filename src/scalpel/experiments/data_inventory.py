@@ -10,10 +10,13 @@ from itertools import groupby
 from typing import Any, cast
 
 from scalpel import tasks
+from scalpel.binding.table import table_keys
 from scalpel.config.recipe import Recipe
 from scalpel.config.row_shares import Use, places, uses
 from scalpel.data.example import Example, Split
 from scalpel.evaluation.probes import read_choices
+from scalpel.evaluation.probes.choose import Choices
+from scalpel.outside import find
 from scalpel.tasks.account import Account
 from scalpel.tasks.data import questions
 
@@ -136,16 +139,19 @@ def nothing(use: Use, source: str, account: Account) -> str:
 
 
 def chosen(tables: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Probes and keep sets with their tables; those that read a file of choices get a line."""
+    """The tables of probes and keep sets, each with its axis."""
     for spec in tables.get("measure", {}).get("probes", ()):
-        yield f"probe {spec.get('name', '')!r}", spec
+        yield "probe", spec
     keeps = [tables.get("keep", {}), *(stage.get("keep", {}) for stage in tables.get("stages", ()))]
     seen = {repr(spec): spec for keep in keeps for spec in keep.get("sets", ())}
-    yield from ((f"keep set {spec.get('name', '')!r}", spec) for spec in seen.values())
+    yield from (("keep set", spec) for spec in seen.values())
 
 
-def of_choices(who: str, spec: Mapping[str, Any]) -> Line | None:
-    if spec.get("kind") != "choose" or not isinstance(spec.get("path"), str):
+def of_choices(axis: str, spec: Mapping[str, Any]) -> Line | None:
+    """The line of a probe or keep set whose `path` is a file of choices."""
+    who, kind = f"{axis} {spec.get('name', '')!r}", spec.get("kind", "")
+    keys = table_keys(find(axis, kind)) if kind else {}
+    if "path" not in keys or keys["path"].wanted != Choices or not isinstance(spec.get("path"), str):
         return None
     there, n = len(read_choices(spec["path"])), spec.get("n")
     return Line(who, spec["path"], "", there if n is None else min(n, there), there, there, there)

@@ -12,6 +12,7 @@ import inspect
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +153,13 @@ def rewards_block() -> str:
     return markdown(("reward", "keys and defaults", "effect"), table)
 
 
+def kinds_block(axis: str) -> str:
+    """A table of the kinds of probes or of keep sets."""
+    kinds = [(name, fn) for name, fn in sorted(AXES[axis].items()) if (axis, name) not in ORIGINS]
+    table = [(f"`{name}`", f"`{', '.join(keys_of(fn))}`", effect(fn)) for name, fn in kinds]
+    return markdown(("kind", "keys and defaults", "effect"), table)
+
+
 def families_block() -> str:
     """One row per family, with its methods."""
     table = [(family, ", ".join(f"`{name}`" for name in found)) for family, found in FAMILIES.items()]
@@ -160,6 +168,7 @@ def families_block() -> str:
 
 BLOCKS: dict[str, Callable[[], str]] = {
     "families": families_block, "rows": rows_block, "parts": parts_block, "rewards": rewards_block,
+    "probes": partial(kinds_block, "probe"), "sets": partial(kinds_block, "keep set"),
 }  # fmt: skip
 
 

@@ -1,12 +1,6 @@
 """Probes: ways to measure a model item by item. Each is a file here that registers a function or class as a `probe`.
 
-kind        what the model does                              what is measured
-`generate`  answers greedily; the task verifies the answer   right or wrong, log p of the right answer
-`choose`    scores each choice; the likeliest counts         right or wrong, log p of the right choice
-`given`     scores given text                                log p per token
-`drift`     is compared with the base on neutral text        KL divergence per token
-`revised`   is asked again after a wrong answer              right or wrong, log p of the right answer
-`sampled`   gives several samples per item                   pass@1, pass@k, diversity, length, style
+docs/methods.md lists the kinds with their keys; the table is generated.
 """
 
 from scalpel.evaluation.probes.choose import (

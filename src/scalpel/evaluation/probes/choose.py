@@ -152,5 +152,5 @@ def drawn(items: Sequence[Choice], n: int | None, seed: int) -> Choices:
 def choose(
     name: str, role: Role, *, path: Choices, n: Count | None = None, seed: Seed = 0, normalise: bool = False
 ) -> Choose:
-    """Picks the choice of greatest log-probability. `path` is a JSONL file, of which the program reads the choices."""
+    """Multiple choices or minimal pairs of a JSONL file at `path`: right where the right choice is the likeliest."""
     return Choose(name, drawn(path, n, seed), normalise, role)

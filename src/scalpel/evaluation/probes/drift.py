@@ -121,7 +121,8 @@ def drift(
     seed: Seed = 0,
     max_tokens: Tokens = 64,
 ) -> Drift:
-    """Compares with the base on neutral text: `texts`, or what the base writes after `prompts` or a task's prompts."""
+    """The KL divergence from the base per token, on `texts` or on what the base writes after `prompts`, given or of a
+    task."""
     if task is not None:
         prompts = (*prompts, *(example.prompt for example in items_of(task, split, n, seed, 64)))
     return Drift(name, texts, prompts, max_tokens, seed, role)

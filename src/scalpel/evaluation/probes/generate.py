@@ -124,7 +124,10 @@ def generate(
     max_tokens: Tokens | None = None,
     stop: tuple[str, ...] = (),
 ) -> Generate:
-    """Answers greedily; the task verifies. `answer_tokens` is how long an answer may be unless max_tokens says so."""
+    """Greedy answers, verified by the task: right or wrong, and log p of the right answer.
+
+    `answer_tokens` limits an answer for which the table gives no max_tokens.
+    """
     return Generate(name, task, n, split, seed, max_tokens or answer_tokens, stop, role)
 
 

@@ -67,5 +67,5 @@ def mean(values: Iterable[float]) -> float:
 
 @register("probe", "given")
 def given(name: str, role: Role, *, task: Task, n: Count | None = None, split: Split = "test", seed: Seed = 0) -> Given:
-    """Scores text that it is given."""
+    """The mean log-probability per token of given text: the completion, answer or last turn of each example."""
     return Given(name, tuple(items_of(task, split, n, seed, 200)), role)

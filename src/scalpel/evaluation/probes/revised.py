@@ -69,6 +69,6 @@ def revised(
     again: str = Revised.again,
     oracle: bool = True,
 ) -> Revised:
-    """Answers greedily, and is asked again where that was wrong."""
+    """As generate, but asked again after a wrong answer: right or wrong, and log p of the right answer."""
     limit = max_tokens or answer_tokens
     return Revised(name, task, n, split, seed, limit, stop, role, turns=turns, again=again, oracle=oracle)

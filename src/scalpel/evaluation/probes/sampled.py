@@ -180,6 +180,6 @@ def sampled(
     stop: tuple[str, ...] = (),
     pattern: str = "",
 ) -> Sampled:
-    """Takes k samples and gives one number of them: `of` says which."""
+    """k samples per item and one statistic of them: pass@1, pass@k, diversity, length or style, as `of` says."""
     limit = max_tokens or answer_tokens
     return Sampled(name, task, of, n, k, split, seed, limit, temperature, stop, pattern, role)

@@ -58,5 +58,5 @@ def row(tokens: Tokens, example: Example, name: str) -> Row:
 def answers(
     name: str, tokens: Tokens, measured: Collection[Hashable], *, task: Task, n: Count | None = None, seed: Seed = 0
 ) -> Answers:
-    """An item is kept while every token of its answer is the model's first choice."""
+    """An item is kept while each token of its answer is the model's most likely next token."""
     return Answers(name, rows_of(name, tokens, examples_of(name, task, n, seed, measured)))

@@ -38,6 +38,6 @@ def choose(
     seed: Seed = 0,
     normalise: bool = False,
 ) -> Pairs:
-    """A minimal pair or a multiple choice is kept while the right choice is the likeliest."""
+    """A minimal pair or multiple choice of a JSONL file is kept while the right choice is the likeliest."""
     items = unmeasured(name, [item for item in path if item.question not in measured])
     return Pairs(name, Choose(name, drawn(items, n, seed), normalise))

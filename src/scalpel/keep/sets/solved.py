@@ -41,6 +41,7 @@ def solved(
     seed: Seed = 0,
     max_tokens: Tokens | None = None,
 ) -> Solved:
-    """An item is kept while the task says that what the model writes is right."""
+    """An item is kept while the model's greedy answer is right by the task's own verifier: for tasks with several right
+    answers."""
     examples = tuple(examples_of(name, task, n, seed, measured))
     return Solved(name, Generate(name, task, len(examples), "keep", seed, max_tokens or answer_tokens), examples)

@@ -23,6 +23,6 @@ def by_token(
     seed: Seed = 0,
     sure: Share = 0.5,
 ) -> Answers:
-    """Each token of an answer is kept while it is the model's first choice, if the base gives it `sure` or more."""
+    """Each token of an answer to which the base gives `sure` or more is kept while it is the most likely one."""
     rows = rows_of(name, tokens, examples_of(name, task, n, seed, measured))
     return Answers(name, rows, by_token=True, sure=sure)
