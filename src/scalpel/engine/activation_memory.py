@@ -1,14 +1,17 @@
-"""What autograd keeps for the backward pass, and how to keep less of it: layers that run twice.
+"""What autograd keeps for the backward pass, and how to keep less of it: gradient checkpointing.
 
-A layer that is checkpointed keeps its input alone and runs once more in the backward pass: memory for about a third
-more time. Source: Chen et al. 2016 (arXiv 1604.06174).
+A layer that is checkpointed keeps its input alone and is recomputed in the backward pass: less memory, for about a
+third more time. Source: Chen et al. 2016 (arXiv 1604.06174).
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from functools import partial
+from math import inf
 from typing import Any
 
 import torch
@@ -16,11 +19,12 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
-FEW, MORE = 8, 24  # tokens on which it is counted
+log = logging.getLogger("scalpel")
+FEW, MORE = 8, 24  # tokens on which it is measured
 
 
 class SavedActivations:
-    """Bytes that autograd keeps, storage by storage; those of `model`'s own parameters are there anyway."""
+    """Bytes that autograd keeps, storage by storage, without those of `model`'s parameters, which exist anyway."""
 
     def __init__(self, model: nn.Module) -> None:
         self.bytes = 0.0
@@ -38,8 +42,8 @@ class SavedActivations:
 
 
 def kept_a_token(model: PreTrainedModel) -> float:
-    """Bytes that the layers keep for each token of a forward pass in the present precision; tried on a few tokens, of
-    which a fixed part, such as weights that were cast, is taken off."""
+    """Bytes that the layers keep for each token of a forward pass in the current precision. Two short passes are
+    measured and subtracted, so that what doesn't grow with tokens, such as weights that were cast, is left out."""
     found = []
     for tokens in (FEW, MORE):
         saved, ids = (
@@ -53,14 +57,14 @@ def kept_a_token(model: PreTrainedModel) -> float:
 
 
 def kept_twice(model: PreTrainedModel, kept: float) -> float:
-    """The same where layers run twice: the input of each in float32, and one layer at a time."""
+    """The same with gradient checkpointing: the input of each layer in float32, and all that one layer keeps."""
     config = model.config.get_text_config()
     return 4.0 * config.num_hidden_layers * config.hidden_size + kept / config.num_hidden_layers
 
 
 @contextmanager
 def running_twice(model: nn.Module) -> Iterator[None]:
-    """Layers that go forward in here keep their input alone. The model is then what it was."""
+    """Within this context layers run with gradient checkpointing. The model's attributes are restored afterwards."""
     layers = [m for m in model.modules() if hasattr(m, "gradient_checkpointing")]
     before = [dict(vars(m)) for m in layers]
     try:
@@ -73,3 +77,21 @@ def running_twice(model: nn.Module) -> Iterator[None]:
             for name in ("gradient_checkpointing", "_gradient_checkpointing_func"):
                 vars(m).pop(name, None)
                 vars(m).update({name: was[name]} if name in was else {})
+
+
+@dataclass
+class ActivationBudget:
+    """How many bytes layers may keep for a backward pass, and how many they keep for a token."""
+
+    room: float = inf
+    kept: float = 0.0
+
+    def within(self, model: nn.Module, tokens: int) -> AbstractContextManager:
+        """The context for a forward pass over so many tokens: with gradient checkpointing where the budget is short."""
+        if not torch.is_grad_enabled() or self.kept * tokens <= self.room:
+            return nullcontext()
+        if self.room > 0.0:
+            mega, room = self.kept * tokens / 1e6, max(self.room, 0.0) / 1e6
+            log.info("gradient checkpointing: %d tokens would keep %.0f MB, of %.0f MB available", tokens, mega, room)
+            self.room = 0.0  # logged once; a stage that is short of memory stays so
+        return running_twice(model)

@@ -1,4 +1,4 @@
-"""Texts as vectors: the mean of a model's last hidden states."""
+"""Embeddings of texts: the mean of a model's last hidden states."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from scalpel.engine.policy import Packed
 
 @torch.no_grad()
 def embed(engine: Engine, rows: Sequence[Sequence[int]]) -> Tensor:
-    """[S, D] of unit length, on the CPU in float32: where each text of ids lies in the model's own space."""
+    """One vector of unit length for each text of ids, [S, D], on the CPU in float32."""
     if not rows:
         return torch.zeros(0, engine.model.config.get_text_config().hidden_size)
     # a hidden state is asked for by the token after it, so each text gets one more at its end

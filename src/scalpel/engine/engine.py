@@ -6,9 +6,8 @@ by token with a KV cache, over the policy's transformer (`decoders.py`).
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -19,7 +18,7 @@ from transformers import PreTrainedModel
 import scalpel.engine.head_terms  # noqa: F401  (registers the head terms)
 from scalpel.batch import Batch
 from scalpel.device import SMALL
-from scalpel.engine.activation_memory import kept_a_token, running_twice
+from scalpel.engine.activation_memory import ActivationBudget, kept_a_token
 from scalpel.engine.backward_cost import BackwardCost
 from scalpel.engine.cost_meter import CostMeter
 from scalpel.engine.decoders import rows_for
@@ -40,7 +39,6 @@ from scalpel.part import HeadTerm, Need, Out, OwnedHead, Unit
 if TYPE_CHECKING:
     from scalpel.data.tokenizer import Tokens
 
-log = logging.getLogger("scalpel")
 LOGP: frozenset[Need] = frozenset({"logp"})
 EVERY: Tensor | slice = slice(None)
 WORTH_A_PASS = {"cpu": 1024}  # padded tokens from which a micro-batch is worth its overhead, by device
@@ -66,14 +64,14 @@ class Engine:
         sample_rows: int = 256,
     ) -> None:
         self.policy, self.tokens = Policy(model), tokens
-        self.wrapped: nn.Module = self.policy  # what a forward pass calls: the policy, or what stands around it
+        self.wrapped: nn.Module = self.policy  # what a forward pass calls: the policy or a wrapper around it
         self.others = policies(others or {})
-        self.off: dict[str, Callable[[], AbstractContextManager[None]]] = {}  # roles that the policy stands for
-        self.served: VllmSampler | None = None  # samples in the policy's place
+        self.off: dict[str, Callable[[], AbstractContextManager[None]]] = {}  # roles that the policy plays itself
+        self.served: VllmSampler | None = None  # a sampler that serves the policy
         self.precision, self.micro_tokens, self.sample_rows = precision, micro_tokens, sample_rows
         self.meter = CostMeter()
-        self.reach = BackwardCost()  # of a backward pass
-        self.room, self.kept = inf, 0.0  # bytes that layers may keep for it; what they keep of a token
+        self.reach = BackwardCost()
+        self.activations = ActivationBudget()
         if sum(p.numel() for p in model.parameters()) >= SMALL:
             lean(model)
         self.verify_heads()
@@ -101,24 +99,27 @@ class Engine:
         micro_tokens: int,
         served: VllmSampler | None,
     ) -> None:
-        """What a stage computes with: frozen models by role, `off` for those that the policy itself stands for while
-        its scope is switched off, the modules that parts own, and what samples in the policy's place. Whatever stood
-        around the policy is taken off, since it knew the parameters of the stage before."""
+        """Sets what a stage computes with: frozen models by role, `off` for the roles that the policy plays itself
+        while its scope is switched off, the modules that parts own, and the sampler that serves the policy, if any. A
+        wrapper around the policy is removed, since it was made for the parameters of the earlier stage."""
         self.off, self.others, self.owned = dict(off), policies(others), owned
         self.micro_tokens, self.served = micro_tokens, served
         self.wrapped = self.policy
         self.verify_heads()
 
     def wrap(self, by: Callable[[Policy], nn.Module]) -> nn.Module:
-        """Puts a module around the policy, as `distributed.wrap` has them, and returns it. What is tried once on the
-        bare model comes before, since under FSDP2 only a pass through the whole policy has whole weights."""
+        """Wraps the policy, for example with one of `distributed.wrap`, and returns the wrapper, which every forward
+        pass then calls. Whether models can run packed is tested before, because that test calls the transformer by
+        itself, and under FSDP2 weights are whole only within a call of the policy. The same holds for `keep_within`,
+        `equip` and `backward_cost`: they must come before."""
         for policy in (self.policy, *self.others.values()):
             packs(policy.transformer)
         self.wrapped = by(self.policy)
         return self.wrapped
 
     def verify_heads(self) -> None:
-        """Refuses a model whose logits aren't its head's, since every number here goes through the head."""
+        """Refuses a model that changes its logits after the head in an unknown way: the engine calls the head itself,
+        so its log-probs would not be the model's."""
         for role, policy in {"policy": self.policy, **self.others}.items():
             if not head_agrees(policy.transformer):
                 raise ValueError(
@@ -137,8 +138,8 @@ class Engine:
 
     def forward(self, batch: Batch, needs: Iterable[Need] = LOGP, ahead_N: Tensor | None = None) -> Out:
         """The named outputs for the trained tokens of a batch, differentiable unless under no_grad. `ahead_N` is
-        ∂L/∂log p where it is known: the head then makes its gradients at once. A batch without trained tokens runs no
-        model, so under DDP or FSDP2 no rank may have one while another has not."""
+        ∂L/∂log p where it is known: the head then computes its gradients in the forward pass. A batch without trained
+        tokens runs no model; under DDP or FSDP2 the other ranks would wait for it, so each must have trained tokens."""
         needs = frozenset(needs) | LOGP
         batch = batch.to(self.device)
         if not bool(batch.train_N.any()):
@@ -148,7 +149,7 @@ class Engine:
         ahead_n = None if ahead_N is None else ahead_N.to(self.device)[at_n]
         with self.autocast():
             others = self.beside(needs, packed)
-            with self.sparing(packed.layout.M):
+            with self.activations.within(self.model, packed.layout.M):
                 numbers = self.wrapped(packed, Requests(needs, others, ahead_n))
         self.pay([model for model, _ in others.values()], packed)
         return spread({need: x_n[again_n] for need, x_n in numbers.items()}, at_n, batch.N)
@@ -164,7 +165,8 @@ class Engine:
 
     def beside(self, needs: Iterable[Need], packed: Packed) -> dict[str, tuple[PreTrainedModel, Tensor]]:
         """The other models that head terms need, by role, with their hidden states at the asked tokens. Their heads
-        are read within the policy's forward pass: under FSDP2 a root stays whole behind its own."""
+        are read later, in the policy's forward pass. Under FSDP2 that works because the root's group, which holds the
+        head, stays gathered after a pass without gradients."""
         found = {}
         for role in sorted({t.other for t in terms_of(needs) if t.other}):
             with self.policy_of(role) as other:
@@ -172,7 +174,7 @@ class Engine:
         return found
 
     def pay(self, others: Sequence[PreTrainedModel], packed: Packed) -> None:
-        """Meters a pass."""
+        """Adds the cost of a pass to the meter."""
         for model in others:
             self.meter.forward(model, packed.layout.spans)
         spent = self.meter.forward(self.model, packed.layout.spans)
@@ -181,18 +183,10 @@ class Engine:
             self.meter.tokens_trained += len(packed.at_n)
 
     def keep_within(self, room: float) -> None:
-        """How many bytes the layers may keep for a backward pass; a micro-batch that needs more runs them twice."""
+        """Sets how many bytes of activations the layers may keep for a backward pass; a micro-batch that needs more is
+        run with gradient checkpointing."""
         with self.autocast():
-            self.room, self.kept = room, kept_a_token(self.model) if room < inf else 0.0
-
-    def sparing(self, tokens: int) -> AbstractContextManager:
-        if not torch.is_grad_enabled() or self.kept * tokens <= self.room:
-            return nullcontext()
-        if self.room > 0.0:
-            mega, room = self.kept * tokens / 1e6, max(self.room, 0.0) / 1e6
-            log.info("layers run twice: %d tokens would keep %.0f MB, there is room for %.0f MB", tokens, mega, room)
-            self.room = 0.0  # said once; a stage that is short of memory stays so
-        return running_twice(self.model)
+            self.activations = ActivationBudget(room, kept_a_token(self.model) if room < inf else 0.0)
 
     def head_bytes(self, tokens: int, needs: Iterable[Need] = LOGP, ahead: bool = False) -> float:
         """Bytes that the head takes at most over so many trained tokens, forward and backward."""
@@ -226,7 +220,7 @@ class Engine:
 
     @contextmanager
     def standing_in(self, role: str) -> Iterator[Engine]:
-        """The policy of another role takes the policy's place for a while, for scoring and sampling."""
+        """Within this context the policy of another role takes the policy's place, for scoring and sampling."""
         before = self.policy, self.wrapped
         with self.policy_of(role) as policy:
             self.policy = policy
@@ -238,7 +232,7 @@ class Engine:
 
     @contextmanager
     def policy_of(self, role: str) -> Iterator[Policy]:
-        """The policy of a role for a pass without gradients: a frozen one, or this one without what its scope added."""
+        """The policy of a role, for a pass without gradients: a frozen one, or this one with its scope switched off."""
         if role in self.off:
             with self.off[role](), self.quiet():
                 yield self.policy
@@ -247,7 +241,7 @@ class Engine:
 
     @contextmanager
     def quiet(self):
-        """Dropout off."""
+        """Within this context the policy is in evaluation mode, so that dropout is off."""
         training = self.model.training
         self.model.eval()
         try:
@@ -293,6 +287,8 @@ class Engine:
         return found
 
     def _sample(self, request: Request) -> list[list[Sample]]:
+        """Decoding with a KV cache calls the transformer, not the policy: it needs a cache that the policy's forward
+        pass has no place for. Under FSDP2 it must run within `distributed.wrap.gathered`."""
         n, longest, limit = request.n, max(map(len, request.prompts)), max(request.limits)
         most = min(len(request.prompts), max(1, self.sample_rows // n))
         rows = rows_for(self.model, n, most, longest, limit, self.tokens.pad_id)
@@ -300,7 +296,7 @@ class Engine:
             return Sampler(rows, request).run()
 
     def moved(self) -> None:
-        """Is told that the policy's weights are others now."""
+        """Must be called after a change of the policy's weights, for a sampler that holds a copy of them."""
         if self.served is not None:
             self.served.stale = True
 
@@ -334,7 +330,7 @@ class Engine:
 
 
 def ignore(p: int, samples: list[Sample]) -> None:
-    """Of samples that nothing waits for before all are there."""
+    """The default for `done`: a caller that waits for all samples."""
 
 
 def policies(models: Mapping[str, PreTrainedModel]) -> dict[str, Policy]:

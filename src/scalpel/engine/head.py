@@ -1,4 +1,5 @@
-"""The head over chunks of the tokens that are asked for: from hidden states to numbers, never whole logits."""
+"""The head over the tokens that are asked for: from hidden states to numbers per token, a chunk at a time. Logits over
+the vocabulary never exist for all tokens at once."""
 
 from __future__ import annotations
 
@@ -53,8 +54,8 @@ def head(
     others: Others,
     ahead_n: Tensor | None = None,
 ) -> dict[Need, Tensor]:
-    """What `needs` names, for n tokens. `ahead_n` is ∂L/∂log p where the caller knows it: it saves work if it comes
-    true, and changes nothing if it doesn't."""
+    """The numbers that `needs` names, for n tokens. `ahead_n` is ∂L/∂log p where the caller knows it: if the backward
+    pass brings the same, a matrix product is saved; if not, the gradients are computed anew and nothing changes."""
     named = of_the_head(needs)
     if (why := reason(model, named, others)) is None:
         return fused(model, hidden_nD, target_n, named, others, ahead_n)
@@ -68,7 +69,7 @@ def of_the_head(needs: Iterable[Need]) -> tuple[Need, ...]:
 
 
 def reason(model: PreTrainedModel, named: tuple[Need, ...], others: Others) -> str | None:
-    """Why logits have to be made, in words; None where they don't."""
+    """Why the head must go through autograd, in words; None where the fused head does."""
     for role, other in {"policy": model, **{role: other for role, (other, _) in others.items()}}.items():
         if (how := wrapped(other)) is not None:
             return f"the head of the {role} model {how}"
@@ -80,7 +81,7 @@ def reason(model: PreTrainedModel, named: tuple[Need, ...], others: Others) -> s
 
 @cache
 def say(why: str) -> None:
-    log.info("%s, so logits are made and differentiated in full, which is slower", why)
+    log.info("%s, so the fused head can't be used: logits go through autograd, which is slower", why)
 
 
 def fused(
@@ -91,7 +92,7 @@ def fused(
     others: Others,
     ahead_n: Tensor | None,
 ) -> dict[Need, Tensor]:
-    """Without a graph over the vocabulary."""
+    """By the fused head, without an autograd graph over the vocabulary."""
     readout = readout_of(model)
     trainables = (hidden_nD, readout.weight_VD, readout.bias_V)
     moves = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in trainables)
@@ -108,7 +109,7 @@ def asked_of(
     moves: bool,
     ahead_n: Tensor | None,
 ) -> Asked:
-    """In the arithmetic of the present pass."""
+    """Heads are cast to the dtype of the current pass, which autocast decides."""
     device, dtype = readout.weight_VD.device.type, readout.weight_VD.dtype
     if torch.is_autocast_enabled(device):
         dtype = torch.get_autocast_dtype(device)
@@ -119,7 +120,7 @@ def asked_of(
 def plain(
     model: PreTrainedModel, hidden_nD: Tensor, target_n: Tensor, named: tuple[Need, ...], others: Others
 ) -> dict[Need, Tensor]:
-    """By autograd, chunk by chunk; logits are computed again in the backward pass."""
+    """By autograd, chunk by chunk; where there are several chunks, logits are recomputed in the backward pass."""
 
     def run(h_CD: Tensor, target_C: Tensor, *other_CD: Tensor) -> tuple[Tensor, ...]:
         beside = {role: logits_of(others[role][0], h) for role, h in zip(others, other_CD, strict=True)}
@@ -140,8 +141,8 @@ def plain(
 def head_bytes(
     model: PreTrainedModel, tokens: int, needs: Iterable[Need], beside: Mapping[str, PreTrainedModel], ahead: bool
 ) -> float:
-    """Bytes that the head takes at most over so many tokens, forward and backward, in the arithmetic of the present
-    pass; `ahead` says whether ∂L/∂log p will be known. Hidden states and their gradient aren't counted."""
+    """The peak memory of the head in bytes over so many tokens, forward and backward, in the dtype of the current pass;
+    `ahead` says whether ∂L/∂log p will be known. Hidden states and their gradient aren't counted."""
     named, target_n = of_the_head(needs), torch.empty(tokens, dtype=torch.long, device=device_of(model))
     others = {role: (other, target_n) for role, other in beside.items()}  # of hidden states nothing is read
     trainables = [p for p in model.get_output_embeddings().parameters() if p.requires_grad]

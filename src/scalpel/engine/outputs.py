@@ -1,4 +1,4 @@
-"""Numbers of asked tokens as an `Out` over a whole batch, and the other way: rows of ids as a batch, numbers by row."""
+"""From the numbers of asked tokens to an `Out` over a whole batch, and from rows of ids to a batch and back."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The packed forward pass: a layout's places end to end in one row, without padding and without a mask.
+"""The packed forward pass: the tokens of a prefix tree end to end in one row, without padding and without a mask.
 
-A model takes it if its attention goes through transformers' attention interface, is causal and sees all that is
-before. That is read from its config where it says so and tried once on a few tokens; else `hidden_before` lays
-padded rows as ever, and the log says why.
+A model supports it if its attention goes through transformers' attention interface, is causal and has no window. Its
+config is read for what contradicts that, and the packed pass is compared once with the padded one on a few tokens;
+where they differ the model runs in padded rows (`hidden_before`), and the log says why.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ NAME = "scalpel_layout"  # not among transformers' mask functions, so no mask is
 UNKNOWN = ("softcap", "s_aux", "position_bias")  # arguments that change what attention computes
 CLOSE = 1e-3  # of the largest hidden state: by rounding it is some 1e-6, a wrong mask or wrong positions make it 1
 present: ContextVar[PrefixTree | None] = ContextVar("layout", default=None)
-refused: WeakKeyDictionary[nn.Module, str] = WeakKeyDictionary()  # why a model doesn't take it; "" where it does
-outgrown: WeakSet[nn.Module] = WeakSet()  # those whose window was too short for some sequence, as was said
+refused: WeakKeyDictionary[nn.Module, str] = WeakKeyDictionary()  # why a model can't run packed; "" where it can
+outgrown: WeakSet[nn.Module] = WeakSet()  # models whose window was too short for some sequence; logged once
 
 
 class NotPackable(Exception):
-    """An attention that isn't the plain one."""
+    """An attention that does something which the packed one does not implement."""
 
 
 def attention(
@@ -53,7 +53,7 @@ def attention(
     dropout: float = 0.0,
     **more: Any,
 ) -> tuple[Tensor, None]:
-    """Attention of the present layout, in transformers' calling convention: [1, H, M, D] → [1, M, H, D]."""
+    """Attention over the current prefix tree, in transformers' calling convention: [1, H, M, D] → [1, M, H, D]."""
     layout = present.get()
     assert layout is not None and query.shape[2] == layout.M, "packed attention outside of a packed pass"
     if changed := [name for name in UNKNOWN if more.get(name) is not None]:
@@ -73,7 +73,7 @@ AttentionInterface.register(NAME, attention)
 
 @contextmanager
 def attending(configs: Sequence[Any], layout: PrefixTree) -> Iterator[None]:
-    """Attention follows the layout for a while; the configs are then what they were."""
+    """Within this context attention follows the prefix tree. The configs are restored afterwards."""
     before = [config._attn_implementation_internal for config in configs]
     token = present.set(layout)
     try:
@@ -88,8 +88,8 @@ def attending(configs: Sequence[Any], layout: PrefixTree) -> Iterator[None]:
 
 @contextmanager
 def recomputing(model: nn.Module, configs: Sequence[Any], layout: PrefixTree) -> Iterator[None]:
-    """Checkpointed layers run again in the backward pass, when nothing is `attending` any more: what they hand to
-    the checkpoint brings the layout along."""
+    """Checkpointed layers are recomputed in the backward pass, after `attending` has ended, so the function that they
+    checkpoint enters it again."""
 
     def with_layout(checkpoint: Callable[..., Any]) -> Callable[..., Any]:
         def run(layer: Callable[..., Any], *args: Any) -> Any:
@@ -141,7 +141,7 @@ def hidden(
 
 
 def packs(model: PreTrainedModel) -> bool:
-    """Whether the model takes packed sequences. The first time it is tried, and said if not."""
+    """Whether the model supports packed sequences. It is tested at the first call, and logged if it doesn't."""
     if model not in refused:
         refused[model] = ""
         if why := obstacle(model):
@@ -151,21 +151,21 @@ def packs(model: PreTrainedModel) -> bool:
 
 def refuse(model: PreTrainedModel, why: str) -> None:
     refused[model] = why
-    log.info("%s runs in padded rows, since %s: same results, more time", type(model).__name__, why)
+    log.info("%s runs in padded rows, since %s: the results are the same, but slower", type(model).__name__, why)
 
 
 def shares(model: PreTrainedModel) -> bool:
-    """Whether a common beginning may be computed once: dropout would draw once what should be drawn each time."""
+    """Whether a common prefix may be computed once. With dropout it may not: each sequence needs a mask of its own."""
     dropping = model.training and any(isinstance(m, nn.Dropout) and m.p > 0 for m in model.modules())
     return packs(model) and not dropping
 
 
 def fits(model: PreTrainedModel, longest: int) -> bool:
-    """Whether in sequences of that length every token sees all before it. The first that doesn't fit is said."""
+    """Whether in sequences of that length every token attends to all earlier ones. It is logged once if not."""
     if longest > window(model) and model not in outgrown:
         outgrown.add(model)
         log.info(
-            "%s runs in padded rows where a sequence is longer than %d tokens, on which some layer looks back",
+            "%s runs in padded rows where a sequence is longer than %d tokens, the attention window of some layer",
             type(model).__name__,
             window(model),
         )
@@ -173,7 +173,7 @@ def fits(model: PreTrainedModel, longest: int) -> bool:
 
 
 def window(model: PreTrainedModel) -> float:
-    """The longest sequence in which every token still sees all before it."""
+    """The longest sequence in which every token still attends to all earlier ones."""
     config = model.config.get_text_config()
     bounds = (getattr(config, name, None) for name in ("sliding_window", "attention_chunk_size"))
     return min((bound for bound in bounds if bound is not None), default=inf)
@@ -181,7 +181,7 @@ def window(model: PreTrainedModel) -> float:
 
 @torch.no_grad()
 def obstacle(model: PreTrainedModel) -> str:
-    """Why a model doesn't take packed sequences; empty where a try shows that it does."""
+    """Why a model doesn't support packed sequences; empty where the comparison with padded rows shows that it does."""
     config = model.config.get_text_config()
     if config.is_encoder_decoder or getattr(config, "attn_logit_softcapping", None) is not None:
         return "its attention has softcap" if not config.is_encoder_decoder else "it is an encoder and a decoder"
@@ -198,7 +198,7 @@ def obstacle(model: PreTrainedModel) -> str:
         ours_nD = [hidden_packed(model.eval(), ids_N, layout).float() for layout in layouts]
     except (NotPackable, TypeError) as why:
         return str(why)
-    except Exception as why:  # it is a trial: a model may stumble over the absent mask in any way, as MPT does
+    except Exception as why:  # without a mask a model may fail in any way, as MPT does; it then runs padded
         return f"it can't do without an attention mask ({type(why).__name__}: {why})"
     finally:
         whole.train(training)

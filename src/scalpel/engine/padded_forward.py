@@ -1,7 +1,7 @@
-"""Hidden states of packed sequences, before the tokens that are asked for.
+"""The padded forward pass, for models that can't run packed: each sequence is a right-padded row.
 
-The plain path: sequences are laid into right-padded rows. Under causal attention a real token never looks at
-the padding behind it, so no mask is needed and the result is that of each sequence alone.
+Under causal attention no token attends to the padding after it, so no mask is needed and the result is that of each
+sequence alone.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def hidden_before(
 
 
 def blended(model: PreTrainedModel, ids: Tensor, mix: Mix) -> dict[str, Tensor]:
-    """What a model is shown in place of `ids` [...]: embeddings (1 − share) · E[ids] + share · E[others]."""
+    """The input embeddings in place of `ids` [...]: (1 − share) · E[ids] + share · E[others]."""
     others, share = mix
     embed = model.get_input_embeddings()
     start, end = embed(ids), embed(others)
@@ -65,7 +65,7 @@ def blended(model: PreTrainedModel, ids: Tensor, mix: Mix) -> dict[str, Tensor]:
 
 
 def context(model: PreTrainedModel) -> int:
-    """How many tokens the model can look back on; a large number where its configuration sets no limit."""
+    """The length of the model's context in tokens; a large number where its configuration sets no limit."""
     return getattr(model.config.get_text_config(), "max_position_embeddings", None) or 2**20
 
 

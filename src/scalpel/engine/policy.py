@@ -1,11 +1,11 @@
 """Policy: one module around the transformer, its head and the modules that parts own.
 
-Every number that the engine reads from a packed batch goes through `Policy.__call__`, so this is the one place where a
-model is wrapped: DDP and FSDP2 hang their collectives on module calls, and under FSDP2 a parameter is a whole tensor
-only within the forward pass of the module that was sharded. That is why the head runs in here, on the weights as they
-are at that moment, and why no caller sees hidden states before a head or logits behind it.
+Every number that the engine computes for a batch goes through `Policy.__call__`, so this is the one place where a model
+is wrapped. DDP and FSDP2 attach their collectives to module calls, and under FSDP2 a parameter is a whole tensor only
+within the forward pass of the module that was sharded. That is why the head runs in here and reads its weight anew:
+a caller that kept hidden states and ran the head later would find a DTensor.
 
-It stands beside the packed pass and the head, which it calls; `models` lies below both.
+The module is part of `engine`, not of `models`, because its forward pass calls the packed pass and the head.
 """
 
 from __future__ import annotations
