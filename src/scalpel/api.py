@@ -1,4 +1,5 @@
-"""The commands as functions: what they take, what they return. Everything heavy is imported when it is needed."""
+"""The commands as Python functions. Heavy modules are imported inside the functions, so that `import scalpel` is
+fast."""
 
 from __future__ import annotations
 
@@ -117,8 +118,8 @@ def measure(
     dtype: str = "float32",
     progress: Progress | None = None,
 ) -> list[Ledger]:
-    """The ledger of any two models of one architecture: what was gained, kept and lost, and what of the lost comes
-    back. The probes are those of a recipe's [measure] table. With `out`, the ledger's files are written there."""
+    """The ledger of any two models of one architecture: the items gained, kept and lost, and the lost items that can be
+    recovered. The probes are those of a recipe's [measure] table. With `out`, the ledger's files are written there."""
     from scalpel import tasks
     from scalpel.evaluation import make_probes, save
     from scalpel.experiments.data_inventory import inventory

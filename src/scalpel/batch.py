@@ -24,7 +24,7 @@ PREFERRED, NEITHER, REJECTED = 1, 0, -1  # the labels of a sequence
 
 @dataclass(frozen=True)
 class Row:
-    """One sequence before it is laid into a batch. Lists are as long as `ids`."""
+    """One sequence before it is packed into a batch. All lists have the length of `ids`."""
 
     ids: Sequence[int]
     train: Sequence[bool]
@@ -100,7 +100,7 @@ class Batch:
 
     @property
     def reward_S(self) -> Tensor:
-        """The sum of a sequence's rewards; NaN (does not apply) counts as nothing."""
+        """[S]: the sum of a sequence's rewards; NaN (does not apply) counts as 0."""
         assert self.reward_SK is not None, "this batch carries no rewards"
         return self.reward_SK.nan_to_num(0.0).sum(1)
 
@@ -146,7 +146,8 @@ class Batch:
         return start_S[seq_s][new_seq_n] + torch.arange(len(new_seq_n), device=seq_s.device) - first_n, new_seq_n
 
     def pick(self, seq_s: Tensor) -> Batch:
-        """The sub-batch of these sequences, in this order."""
+        """The sub-batch of these sequences, in this order. Sequence numbers are renewed; group numbers may keep
+        gaps."""
         seq_s = seq_s.to(self.group_S.device)
         token_n, new_seq_N = self.places(seq_s)
         index = {"_N": token_n, "_S": seq_s, "SK": seq_s}
@@ -167,7 +168,7 @@ class Batch:
 
 
 def lay(rows: Sequence[Row]) -> Batch:
-    """Lays rows end to end. The first token of each row becomes untrained, whatever the row says."""
+    """Packs rows end to end, without padding. The first token of each row becomes untrained, whatever the row says."""
     for row in rows:
         lists = (row.train, row.author, row.turn, row.behaviour, row.inside, row.content)
         assert all(x is None or len(x) == len(row.ids) for x in lists), f"lists of unequal length in {row}"

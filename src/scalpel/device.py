@@ -1,4 +1,4 @@
-"""Where to run and in which precision: probed from the machine, and said in the log."""
+"""The device and the precision: chosen from the machine, and logged with the reason."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def why_precision(asked: str, model: nn.Module, device: torch.device) -> str:
 
 
 def choose_micro_tokens(asked: int | str, model: nn.Module, device: torch.device) -> int:
-    """How many tokens a forward pass takes: few where a large model on a CPU gains nothing from more."""
+    """The number of tokens in a forward pass: smaller for large models on a CPU, which gain nothing from more."""
     if isinstance(asked, int):
         return asked
     size = sum(p.numel() for p in model.parameters())

@@ -1,4 +1,4 @@
-"""Errors that a user can mend, as one message and an exit code. docs/run-folder.md lists the codes."""
+"""Errors that a user can correct, as one message and an exit code. docs/run-folder.md lists the codes."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ class UserError:
 
 
 def user_error(error: BaseException) -> UserError | None:
-    """What to tell the user of an error, or None if it is a fault of ours (or no error at all)."""
+    """The message and exit code for an error that the user can correct; None for an error in the program, which keeps
+    its traceback."""
     if isinstance(error, KeyboardInterrupt):
         return UserError(str(error) or "stopped", SIGNALLED + number_of(error))
     if isinstance(error, BrokenPipeError):
-        return None  # the reader of our output went away; nobody is left to tell
+        return None  # a broken pipe: the reader of the output has ended
     if isinstance(error, OSError):
         return UserError(said_by_the_system(error))
     if isinstance(error, ValueError) or error_named("scalpel.training.step", "NonFiniteLoss", error):

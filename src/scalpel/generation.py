@@ -1,4 +1,4 @@
-"""Talking to a model: turn by turn where its tokenizer has a chat template, else by going on with a text."""
+"""Interactive generation: a conversation if the tokenizer has a chat template, else continuation of a text."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scalpel.engine import Engine, Sampling
 
 
 class Chat:
-    """A conversation with a model, which remembers what was said. Without a template it remembers nothing."""
+    """A conversation with a model and its history. Without a chat template there is no history."""
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class Chat:
         self.history: tuple[Message, ...] = self.system
 
     def ask(self, words: str, seed: int = 0) -> str:
-        """The model's answer. A turn that fails leaves no trace in the history."""
+        """The model's answer. A turn that raises is not added to the history."""
         said: tuple[Message, ...] = (*self.history, {"role": "user", "content": words})
         prompt: Prompt = said if self.turns else words
         tokens = self.engine.tokens
@@ -44,5 +44,5 @@ class Chat:
         return answer
 
     def forget(self) -> None:
-        """Starts anew."""
+        """Clears the history."""
         self.history = self.system

@@ -26,8 +26,9 @@ Metrics = dict[str, tuple[Tensor, Tensor | float]]  # name → (sum, count); the
 
 @dataclass(frozen=True)
 class HeadTerm:
-    """A number per token that needs whole distributions: a registered pure function of logits, run inside the
-    engine, against the same positions of another model (`other`: reference, teacher, …) where it says so."""
+    """A number per token that needs the whole distribution over the vocabulary: a registered pure function of logits
+    that runs inside the engine, with the logits of another model (`other`: reference, teacher, …) at the same
+    positions if it names one."""
 
     name: str
     other: str | None = None
@@ -54,7 +55,8 @@ READABLE = ("old", "old_value", "reference", "behaviour", "reward", "label", "pa
 
 @dataclass(frozen=True)
 class Out:
-    """What the engine hands to parts: zero off the trained tokens, so parts may assume finite input."""
+    """The engine's outputs for parts. They are 0 at untrained tokens, so parts may assume finite input; a product with
+    a mask alone would not remove a NaN there."""
 
     logp_N: Tensor
     entropy_N: Tensor | None = None
@@ -193,7 +195,7 @@ class Bound:
     memory: PartState = field(default_factory=PartState)
 
     def at(self, progress: float) -> dict[str, Any]:
-        """The hyper-parameters at `progress` in [0, 1]."""
+        """The hyper-parameters with schedules evaluated at `progress`, the share of the run in [0, 1]."""
         return {k: scheduled(v, progress) for k, v in self.hyper.items()}
 
     def declared(self, what: str, progress: float = 0.0) -> frozenset:
@@ -242,7 +244,8 @@ def scheduled(value: Any, progress: float) -> Any:
 
 
 def zero_head(width: int) -> torch.nn.Module:
-    """One number from a hidden state, for a part that owns a head; zero at first, so that it expects nothing."""
+    """A linear head with one output, for a part that owns one. It is initialised with zeros, so that its first values
+    are 0 rather than noise."""
     head = torch.nn.Linear(width, 1)
     torch.nn.init.zeros_(head.weight)
     torch.nn.init.zeros_(head.bias)

@@ -1,4 +1,4 @@
-"""Seeds derived from their purpose, and the seeded order in which examples come."""
+"""Seeds derived from their purpose, and the seeded order of examples."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def derive(*parts: Any) -> int:
 
 @lru_cache(maxsize=8)
 def permutation(n: int, seed: int, epoch: int) -> array:
-    """The places 0 … n − 1 in a seeded order."""
+    """The positions 0 … n − 1 in a seeded order."""
     generator = torch.Generator().manual_seed(derive("order", seed, epoch) % 2**63)
     return array("q", torch.randperm(n, generator=generator).numpy().tobytes())
 

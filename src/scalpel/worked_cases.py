@@ -1,4 +1,4 @@
-"""Worked examples: outputs and a batch from a few numbers, for the `limits` that a part states, and their check."""
+"""Worked examples: outputs and a batch made from a few numbers, for the `limits` of a part, and their check."""
 
 from __future__ import annotations
 

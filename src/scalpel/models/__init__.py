@@ -1,4 +1,4 @@
-"""Models and their tokenizers: with `data/tokenizer.py` the only place that loads from transformers."""
+"""Models and their tokenizers. With `data/tokenizer.py` it is the only place that loads from transformers."""
 
 from transformers import PreTrainedModel as Model
 

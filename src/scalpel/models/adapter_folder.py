@@ -1,4 +1,4 @@
-"""An adapter folder, as PEFT writes it, opened as a model: its base with the adapter folded in."""
+"""Loading of PEFT adapter folders: the base model with the adapter merged into its weights."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ENDS = {"embed_tokens": "input", "wte": "input", "lm_head": "output"}
 
 
 def base_of(folder: Path) -> str:
-    """What the adapter says it was made for: a folder beside it or under the working directory, or a hub id."""
+    """The base model that the adapter names: a folder beside it or under the working directory, or a hub id."""
     said = read_json(folder / ADAPTER).get("base_model_name_or_path")
     if not isinstance(said, str) or not said:
         raise ValueError(
@@ -42,7 +42,7 @@ def base_of(folder: Path) -> str:
 
 
 def check_adapter(folder: Path) -> None:
-    """Raises ValueError unless the folder holds an adapter that can be folded into a model's weights."""
+    """Raises ValueError unless the folder holds an adapter that can be merged into a model's weights."""
     if not (folder / WEIGHTS).is_file():
         pickled = (folder / "adapter_model.bin").is_file()
         why = "pickled weights alone (adapter_model.bin), which can run code when opened" if pickled else "no weights"
@@ -89,8 +89,8 @@ def folded(model: PreTrainedModel, folder: Path, base: str) -> PreTrainedModel:
 
 @torch.no_grad()
 def untie(wrapped: Any, folder: Path) -> None:
-    """Gives embedding and head a matrix each where they share one and an adapter is to be folded into either: what is
-    learnt for one of them would change the other too."""
+    """Gives the embedding and the head separate matrices if they are tied and an adapter is to be merged into one of
+    them: merging would otherwise change the other too."""
     ends: tuple[Any, Any] = wrapped.get_input_embeddings(), wrapped.get_output_embeddings()
     if not any(isinstance(end, BaseTunerLayer) and not isinstance(end, TrainableTokensLayer) for end in ends):
         return
@@ -125,7 +125,7 @@ def check_whole(result: Any, folder: Path, base: str) -> None:
 
 
 def grow(model: PreTrainedModel, folder: Path, base: str) -> None:
-    """Gives the base as many rows as the adapter's own embedding has, where tokens were added for it."""
+    """Resizes the base's embedding to the rows of the adapter's own embedding, if tokens were added for it."""
     with safe_open(folder / WEIGHTS, framework="pt") as tensors:
         rows = {
             name: tensors.get_slice(name).get_shape()[0]
@@ -144,7 +144,7 @@ def grow(model: PreTrainedModel, folder: Path, base: str) -> None:
 
 
 def cause(error: Exception) -> str:
-    """What PEFT or torch says, shortened to where the shapes differ."""
+    """The error message of PEFT or torch, shortened to the shapes that differ."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     sizes = [line for line in lines if "size mismatch" in line]
     return some(sizes, 1) if sizes else first(error)

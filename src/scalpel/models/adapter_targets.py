@@ -1,6 +1,6 @@
-"""What adapters are put on: matrices by component, by PEFT's names, by pattern, or all of them.
+"""The targets of adapters: matrices by component, by PEFT's names, by pattern, or all of them.
 
-Experts that lie in one three-dimensional parameter are adapted as parameters, other matrices as modules.
+Experts that are stacked in one three-dimensional parameter are adapted as parameters, other matrices as modules.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ from scalpel.models.module_names import (
 
 DEFAULT = [*ATTENTION, *MLP]
 ALL = "all-linear"
-READ_PAST = {"out_proj", "dt_proj", "conv1d"}  # of Mamba's mixers: their weights are read past the module
+# Modules of Mamba's mixers whose weights are read directly, without a call of the module: an adapter would have no
+# effect.
+READ_PAST = {"out_proj", "dt_proj", "conv1d"}
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Targets:
 
 
 def candidates(model: nn.Module) -> Targets:
-    """All that can be adapted: linear maps inside the layers and the head, and experts."""
+    """All possible targets: linear layers inside the transformer layers, the head, and experts."""
     modules = [
         name
         for name, module in model.named_modules()

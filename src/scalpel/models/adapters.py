@@ -1,7 +1,7 @@
-"""PEFT's adapters, put into a transformers model in place: the model object stays what it was, so the engine's
-forward pass and sampler keep working, and out of it again.
+"""PEFT adapters, inserted into a transformers model in place and removed again. The model object stays the same, so the
+engine's forward pass and sampler keep working.
 
-Frozen weights are never written to until `fold`.
+Frozen weights are not modified before `fold`.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def adapt(model: PreTrainedModel, kind: str, options: Mapping[str, Any], seed: i
 
 
 def fan(model: nn.Module, targets: Any) -> dict[str, bool]:
-    """GPT-2's Conv1D keeps its weight the other way round, which PEFT wants to be told."""
+    """GPT-2's Conv1D stores its weight transposed, which PEFT has to be told."""
     found = [m for name, m in model.named_modules() if any(f".{name}".endswith(f".{t}") for t in targets)]
     return {"fan_in_fan_out": True} if any(isinstance(m, Conv1D) for m in found) else {}
 
@@ -73,8 +73,8 @@ def layers(model: nn.Module) -> dict[str, BaseTunerLayer]:
 
 @contextmanager
 def off(model: nn.Module) -> Iterator[None]:
-    """The model without its adapters, for a while. PEFT's own switch would also turn their gradients off, and then on
-    for adapters that are to stay frozen."""
+    """A context manager that disables the adapters. PEFT's own switch would also set requires_grad of the adapters, off
+    and then on, even for those that are frozen."""
     found = layers(model).values()
     for layer in found:
         layer._disable_adapters = True
@@ -93,7 +93,7 @@ def fold(model: nn.Module) -> None:
         layer.merge(safe_merge=True)
     for name, layer in found.items():
         if name.endswith(".base_layer"):
-            continue  # experts carry an adapter on an adapter; the outer one knows what is beneath both
+            continue  # experts have nested adapters; the outer one merges both
         parent, _, leaf = name.rpartition(".")
         setattr(model.get_submodule(parent), leaf, layer.get_base_layer())
     if hasattr(model, "peft_config"):
@@ -113,5 +113,5 @@ def export(model: PreTrainedModel, folder: Path) -> None:
     said = json.loads(file.read_text(encoding="utf-8"))
     for key in ("target_modules", "target_parameters"):
         if isinstance(said.get(key), list):
-            said[key] = sorted(said[key])  # PEFT keeps sets, whose order changes from run to run
+            said[key] = sorted(said[key])  # PEFT keeps sets, whose order differs between runs
     file.write_text(json.dumps(said, indent=2, sort_keys=True) + "\n", encoding="utf-8")

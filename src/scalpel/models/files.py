@@ -1,4 +1,4 @@
-"""What a model folder holds, looked at before anything is built from it: every fault with its file and cause."""
+"""Checks of a model folder before a model is built from it; each error names the file and the cause."""
 
 from __future__ import annotations
 

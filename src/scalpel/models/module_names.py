@@ -1,5 +1,5 @@
-"""Where a parameter sits, read from its name: its component (q, k, v, o, gate, up, down, norms, embeddings, head, …)
-and its layer, for models that are named like Llama, Qwen, Gemma, Mistral, Phi, OPT, GPT-NeoX or GPT-2.
+"""The position of a parameter, read from its name: its component (q, k, v, o, gate, up, down, norms, embeddings, head,
+…) and its layer, for models that are named like Llama, Qwen, Gemma, Mistral, Phi, OPT, GPT-NeoX or GPT-2.
 
 A fused matrix has several components: GPT-2's `c_attn` holds q, k and v side by side. What chooses among experts is the
 router, though many families call it `gate`.

@@ -1,6 +1,6 @@
-"""A model cut into pieces that may move or not: whole parameters, or the q, k and v inside a fused one.
+"""A model's parameters in blocks that are trainable or frozen: whole parameters, or the q, k and v inside a fused one.
 
-Scopes choose pieces by component and layer; this file turns the chosen ones into moving tensors.
+Scopes select blocks by component and layer; this file makes the selected ones trainable.
 """
 
 from __future__ import annotations
@@ -89,7 +89,8 @@ def cuts(model: nn.Module, components: tuple[str, ...], width: int) -> list[int]
 
 
 def trainables_of(chosen: Iterable[Piece], model: nn.Module) -> list[Trainable]:
-    """Freezes the model but for the chosen pieces. Parameters chosen whole move densely, others by index."""
+    """Freezes all parameters except the chosen blocks. A parameter that is chosen entirely is trained as a whole,
+    others by the indices of their entries."""
     freeze_all(model)
     by_name: dict[str, list[Piece]] = {}
     for piece in chosen:
@@ -129,14 +130,14 @@ def present(found: Iterable[Piece]) -> tuple[list[str], int]:
 
 
 def index_map_of(before: Iterable[Trainable], after: Iterable[Trainable]) -> IndexMap:
-    """By which positions the optimiser's states follow from one choice to the next: for each entry that moves now,
-    its place among those that moved before, or −1."""
+    """The positions by which optimiser states are carried over from one selection to the next: for each trainable entry
+    its position among those that were trainable before, or −1."""
     old = {m.name: m for m in before}
     return {m.name: places(old[m.name], m) for m in after if m.name in old}
 
 
 def places(old: Trainable, new: Trainable) -> Tensor | None:
-    """Where each entry of `new` was in `old`; None if both are the whole weight."""
+    """The position of each entry of `new` in `old`; None if both are the whole weight."""
     if old.index is None and new.index is None:
         return None
     where_n = torch.full((new.weight.numel(),), -1, dtype=torch.long, device=new.weight.device)

@@ -1,8 +1,8 @@
-"""Configs that speak of quantisation: what is opened is plain numbers, whatever the files hold.
+"""Quantised models: they are dequantised when they are loaded.
 
-Weights of bitsandbytes, FP8 and MXFP4 are multiplied out when they are read, so that every scope, measurement and
-comparison works on them; what is saved is then a plain model and says so. Others are refused with the package that
-could multiply them out.
+Weights of bitsandbytes, FP8 and MXFP4 are dequantised, so that every scope, measurement and comparison works on them;
+the saved model is then a plain one, and its config says so. Other formats are refused with the package that could
+dequantise them.
 """
 
 from __future__ import annotations

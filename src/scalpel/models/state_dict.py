@@ -1,4 +1,4 @@
-"""Weights of one model put into another of the same architecture."""
+"""Copying of weights between models of the same architecture."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Whether what was loaded is what the files hold, and the files hold the whole model: no weight is made up."""
+"""Checks that the loaded weights are those of the files, and that the files are complete: no weight keeps its random
+initial value."""
 
 from __future__ import annotations
 

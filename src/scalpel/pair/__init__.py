@@ -1,4 +1,4 @@
-"""Two checkpoints of one architecture, before and after, whoever trained them."""
+"""Pairs of two checkpoints of one architecture, before and after training, whoever trained them."""
 
 from scalpel.pair.interpolate import interpolate
 from scalpel.pair.pair import Pair

@@ -25,7 +25,8 @@ def interpolate(base: Mapping[str, Tensor], tuned: Mapping[str, Tensor], t: floa
 
 
 def between(base: Tensor, tuned: Tensor, t: float, name: str) -> Tensor:
-    """One tensor at t. Half precision is mixed in float32, since θ₁ − θ₀ is small beside θ₀."""
+    """One tensor at t. Half precision is interpolated in float32: θ₁ − θ₀ is small relative to θ₀, so the rounding of
+    half precision would dominate it."""
     if base.shape != tuned.shape:
         raise ValueError(
             f"{name!r} has shape {tuple(base.shape)} in the base and {tuple(tuned.shape)} in the tuned model; "

@@ -1,4 +1,4 @@
-"""Pair: a base and what was made of it, read tensor by tensor, so that neither need fit in memory."""
+"""Pair: a base model and a model tuned from it, read tensor by tensor, so that neither has to fit in memory."""
 
 from __future__ import annotations
 

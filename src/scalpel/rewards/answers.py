@@ -1,6 +1,6 @@
-"""Where the final answer of a text is, and its parts: text in, text out, in time that grows with its length alone.
+"""Extraction of the final answer of a text and of its parts: text in, text out, in linear time.
 
-Signs, digits and currencies that mathematics is written with in many ways are brought to one of them first.
+Minus signs, digits and currencies that can be written in several ways are normalised first.
 """
 
 from __future__ import annotations
@@ -167,7 +167,7 @@ def final(text: str, box: str, several: bool) -> tuple[list[str], str] | None:
 
 
 def spoken(text: str) -> str:
-    """What follows a thought; all of the text where nothing follows, or there is no thought."""
+    """The text after the reasoning block; the whole text if there is no block, or nothing after it."""
     said = text.rpartition("</think>")[2]
     return said if said.strip() else text
 

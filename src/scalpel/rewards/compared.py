@@ -1,7 +1,7 @@
-"""Whether texts state the same mathematical values: a process of its own, which `mathematics` starts and ends.
+"""Comparison of mathematical values in texts, in a separate process that `mathematics` starts and ends.
 
-It runs this very file, reads one line of JSON a question, and answers with one. A question that takes too long ends
-the process. So this file imports nothing of scalpel.
+The process runs this file, reads one line of JSON for each question, and answers with one. A question that takes too
+long ends the process. It starts as a plain script, so this file imports nothing of scalpel.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ def answered(question: dict[str, Any]) -> str | bool | None:
 def serve() -> None:
     """Answers lines from standard input until it closes."""
     logging.disable()
-    alarm = getattr(signal, "alarm", None)  # a limit that holds even where the one who asks has died
+    alarm = getattr(signal, "alarm", None)  # a limit that holds even if the parent process has died
     for line in sys.stdin:
         question = json.loads(line)
         if alarm:

@@ -1,7 +1,7 @@
-"""Rewards that are asked while sampling goes on: prompt by prompt, in threads, as soon as its completions are there.
+"""Rewards that are computed during sampling: prompt by prompt, in threads, as soon as a prompt's completions are there.
 
-A reward that waits, for a server or an interpreter, then costs little besides the sampling. What was not asked early is
-asked afterwards, as ever: neither values nor records tell the difference.
+A reward that waits for a server or an interpreter then overlaps with sampling. What wasn't computed early is computed
+afterwards, as usual; values and records are the same.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from scalpel.data.example import Example
 from scalpel.data.trajectory import Trajectory
 from scalpel.rewards.logged import Logged, fits
 
-AT_ONCE = 8  # prompts for which a function is asked at once, at most
+AT_ONCE = 8  # the most prompts for which a function runs concurrently
 Function = Callable[[Sequence[Example], Sequence[str], Mapping[str, Any]], Sequence[float | None]]
 
 

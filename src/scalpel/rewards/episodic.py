@@ -1,4 +1,4 @@
-"""An intrinsic reward from an episodic memory of earlier answers, for models that seldom succeed by themselves."""
+"""An intrinsic reward from an episodic memory of earlier answers, for policies that rarely succeed."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def episodic(
     warmup: Annotated[int, Field(ge=0, le=1_000_000)] = 0,
     threshold: float = 0.5,
 ) -> list[float]:
-    """Answers near those that once succeeded are paid, and so are answers unlike those that failed.
+    """Rewards answers that are similar to earlier successes, and answers that are dissimilar to earlier failures.
 
         r = exploit · ‖−‖a − mean of right answers‖₂‖ + explore · ‖1 − max cos(a, a′) over wrong answers a′‖
 
@@ -73,8 +73,8 @@ def episodic(
     `neighbours` most similar prompts, at most `capacity` a prompt, right if judges gave it more than `threshold`.
     Until `warmup` steps are over there is no pay for exploring. Vectors are the base's own, which never moves.
 
-    Limits   an empty memory pays 0; exploit and explore 0 pay nothing
-    Fails    the style of the first success is cloned: lower exploit
+    Limits   an empty memory gives 0; so do exploit and explore 0
+    Fails    the style of the first success is copied: lower exploit
     Source   Le et al. 2025 (arXiv 2504.02273), section 2.3, eq. 3-7; explore 0 is Memory-R. The paper has a sentence
              encoder
     """

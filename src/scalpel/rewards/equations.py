@@ -1,4 +1,4 @@
-"""Whether the steps of a calculation hold: a reward of the process, not of its end."""
+"""A process reward: the share of a calculation's written equations that hold."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ STEPS = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, a
 
 
 def value(text: str) -> float | None:
-    """What a sum of numbers, products and brackets comes to; None for what is none."""
+    """The value of an arithmetic expression with + − * / and brackets; None for any other text."""
 
     def of(node: ast.expr) -> float:
         if isinstance(node, ast.Constant) and isinstance(node.value, int | float):

@@ -17,7 +17,7 @@ Scoring = Callable[[Sequence[Example], Sequence[str], Any], list[float]]
 
 
 def asking(prompt: Prompt, completion: str, question: str) -> Prompt:
-    """The question put behind what was said: in a conversation the user asks."""
+    """The prompt with the completion and the question after it; in a conversation the question is a user turn."""
     if isinstance(prompt, str):
         return f"{prompt}{completion}\n{question}\n"
     return with_arguments_of(

@@ -1,4 +1,4 @@
-"""What a user's function logs beside its rewards: columns of the table of completions, numbers of the record."""
+"""Values that a user's reward function logs: columns of the table of completions, and metrics of the step's record."""
 
 from __future__ import annotations
 

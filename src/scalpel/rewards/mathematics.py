@@ -1,7 +1,7 @@
-"""Whether a completion states the mathematical value of an answer, within a time limit that always holds.
+"""Whether a completion states the mathematical value of an answer, with a strict time limit.
 
-Reading mathematics can take for ever, and no thread can be made to stop. So a process of its own reads and compares
-(`compared.py`), and is ended when it takes too long; it is the same for the main thread and all others.
+Parsing mathematics may not terminate, and a thread can't be stopped from outside. So a separate process parses and
+compares (`compared.py`), and is killed when it takes too long; the main thread and all others share it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Numbers that people write in many ways, as plain decimals and fractions: text in, text out."""
+"""Normalisation of numbers to plain decimals and fractions: text in, text out."""
 
 from __future__ import annotations
 

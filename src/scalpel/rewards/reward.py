@@ -1,4 +1,4 @@
-"""Rewards: what each completion earns, from several functions with weights."""
+"""Rewards: the weighted sum of several reward functions for each completion."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from scalpel.rewards.waiting import Asked
 
 @dataclass(frozen=True)
 class TrainerState:
-    """What a reward function may know of the run, under TRL's names."""
+    """The state of the run that a reward function gets, with TRL's names."""
 
     global_step: int = 0
     max_steps: int = 0
@@ -52,8 +52,9 @@ class Scored:
 
     @property
     def weighted_SK(self) -> Tensor:
-        """Each reward times its weight; still NaN where it does not apply. A weight of 0 is one that doesn't apply, as
-        long as there are others: what is only watched rewards nobody."""
+        """Each reward times its weight; NaN where it does not apply. A reward of weight 0 counts as one that doesn't
+        apply if there are others, so that a function that is only monitored doesn't make a completion count as
+        rewarded."""
         silent_K = (self.weight_K == 0) & bool((self.weight_K != 0).any())
         return torch.where(silent_K, float("nan"), self.reward_SK * self.weight_K)
 
@@ -289,7 +290,7 @@ def by_task(task: Task) -> Any:
 
 
 def by_environment(examples: Sequence[Example], completions: Sequence[str], handed: Any) -> list[float]:
-    """What the environment gave in all turns of an episode."""
+    """The sum of the environment's rewards over all turns of an episode."""
     return [trajectory.reward for trajectory in handed["trajectories"]]
 
 

@@ -1,4 +1,4 @@
-"""Marks: what a sample earned, what was said of it, and whether anything could be read in it."""
+"""Scores of samples: rewards, textual feedback, and whether a verifier could read an answer."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from math import inf, nan
 
 
 class Unread(float):
-    """A verifier's score, 0, where it found nothing that could be read as an answer: not right, and not known to be
-    wrong either. As a number it is what it is for a wrong answer."""
+    """The score of a verifier that found no answer it could parse: 0 as a number, as for a wrong answer, but counted
+    apart, since the answer may have been correct."""
 
     def __repr__(self) -> str:
         return "unread"
@@ -18,7 +18,7 @@ UNREAD = Unread(0.0)
 
 
 def unread(score: object) -> bool:
-    """Whether a verifier's score says that there was nothing to read."""
+    """Whether a score is `UNREAD`."""
     return isinstance(score, Unread)
 
 
@@ -32,18 +32,18 @@ class SampleRewards(list[float]):
 
 
 def said(rewards: Sequence[float]) -> str:
-    """The words that came with rewards; empty where nothing was said."""
+    """The textual feedback that came with rewards; empty if there is none."""
     return rewards.words if isinstance(rewards, SampleRewards) else ""
 
 
 def total(rewards: Sequence[float]) -> float:
-    """The sum of the rewards that apply, which aren't NaN; NaN where none does: the sample is not rewarded, and below
-    no threshold either."""
+    """The sum of the rewards that apply (are not NaN); NaN if none applies. NaN compares false with any threshold, so
+    such a sample counts neither as passed nor as failed."""
     applied = [r for r in rewards if r == r]
     return sum(applied) if applied else nan
 
 
 def worth(rewards: Sequence[float]) -> float:
-    """The total for comparing samples: one that nothing rewarded comes after all others."""
+    """The total as a sort key: a sample that no reward applies to ranks below all others."""
     earned = total(rewards)
     return earned if earned == earned else -inf

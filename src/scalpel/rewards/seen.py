@@ -1,4 +1,4 @@
-"""What a shaping reward sees."""
+"""The input of a shaping reward."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Rewards that shape others: by length, and by an episodic memory.
+"""Shaping rewards: by length, and by an episodic memory.
 
-They see all completions of a step at once, what the functions that judge gave them, and what they themselves remember,
-which is in the checkpoints. They don't apply where a completion is only a trial.
+They get all completions of a step at once, the values of the other reward functions, and their own state, which is in
+the checkpoints. They don't apply to completions that only probe the policy.
 """
 
 from __future__ import annotations

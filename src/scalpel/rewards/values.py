@@ -1,4 +1,4 @@
-"""What may be a reward: a number that the arithmetic of a step can hold, or nothing."""
+"""Validation of reward values: finite numbers that float32 represents well enough, or None."""
 
 from __future__ import annotations
 

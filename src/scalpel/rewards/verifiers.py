@@ -1,5 +1,5 @@
-"""Verifiers: is a completion right, given the example's answer? Each gives a number in [0, 1], or `UNREAD`, which
-counts as 0, where it finds nothing that could be read as an answer."""
+"""Verifiers: whether a completion is correct, given the example's reference answer. Each returns a number in [0, 1], or
+`UNREAD`, which counts as 0, if it finds no answer that it can parse."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Functions that may take long: the log says what is waited for, and a limit holds."""
+"""Reward functions that may take long: the log says which one is running, and a time limit applies."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Asked:
             return self.within(self.timeout, examples, completions, handed)
 
     def within(self, seconds: float, *asked: Any) -> Sequence[Any]:
-        """What it gives, from a thread that is left alone when its time is over: no thread can be made to stop."""
+        """Its result, computed in a thread. On a timeout the thread is abandoned, since threads can't be stopped."""
         came: list[Any] = []
         failed: list[BaseException] = []
 
@@ -62,7 +62,7 @@ class Asked:
 
 @contextmanager
 def told(what: str) -> Iterator[None]:
-    """While this lasts the log says now and then what is waited for."""
+    """Within it, the log reports at intervals what is being waited for."""
     over = threading.Event()
 
     def say() -> None:

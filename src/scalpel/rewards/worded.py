@@ -1,4 +1,4 @@
-"""Answers that are a letter of a choice or a word: they are compared as text, without marks and case."""
+"""Answers that are the letter of a choice or a word: compared as text, without formatting and case."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where in the weights the change is."""
+"""The distribution of the weight change over components and layers."""
 
 from scalpel.pair.anatomy.change import Change, change, table
 from scalpel.pair.anatomy.component import component

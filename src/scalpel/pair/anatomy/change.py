@@ -1,4 +1,4 @@
-"""How far each matrix moved, relative to its size.
+"""The relative change of each matrix.
 
 relative = ‖W₁ − W₀‖_F / ‖W₀‖_F;  for several matrices, the square root of the summed squares above and
 below. `moved` is the share of entries that differ at all, `moved_bf16` of those that still differ once
