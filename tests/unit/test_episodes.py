@@ -96,7 +96,7 @@ def test_limits_end_episodes_and_are_counted(tokens):
     sample, _ = scripted(tokens, ["=1+1"])
     ((full,),) = play(CALCULATOR, tokens, sample, [ASKED], 1, 0, len(tokens.prompt(ASKED.prompt)) + 7)
     assert [e.stop_reason for e in (*group, full)] == ["turns", "stop", "context"]
-    assert len(full.segments) == 1 and not full.finished
+    assert len(full.segments) == 1 and [e.finished for e in (*group, full)] == [True, True, False]
     found = shares([*group, full])
     assert found["episodes/turns"] == pytest.approx(5 / 3) and found["episodes/out_of_turns"] == pytest.approx(1 / 3)
     assert found["episodes/context_full"] == pytest.approx(1 / 3) and found["episodes/split"] == 0

@@ -1,5 +1,7 @@
 """Trajectories: segments by their authors, and the rows that they become."""
 
+from dataclasses import replace
+
 import pytest
 
 from scalpel.batch import DEMONSTRATION, ENVIRONMENT, POLICY, TEMPLATE, lay
@@ -7,7 +9,9 @@ from scalpel.data.example import Example
 from scalpel.data.trajectory import Segment, Trajectory, completion, continued, demonstration
 from scalpel.engine import Sample
 from scalpel.rewards import Rewards
+from scalpel.sources.accepted_samples import marks
 from scalpel.sources.sampled import sample_row, trajectory_rows
+from scalpel.training.completions import completion_rows
 
 CALL = Segment(POLICY, (5, 3), (-0.5, -1.0), reward=0.25, stop_reason="stop")
 OPEN, TOLD, ASK = Segment(TEMPLATE, (6,)), Segment(ENVIRONMENT, (9, 8)), Segment(TEMPLATE, (7,))
@@ -99,3 +103,25 @@ def test_a_column_may_be_called_trajectories(tmp_path):
     code = "def f(completions, **columns):\n    return [float(columns['trajectories'][0])]\n"
     example = Example("a", columns={"trajectories": 7})
     assert rewards_of(tmp_path, code)([example], ["x"], [[1]]).reward_S.tolist() == [7.0]
+
+
+def test_what_shapes_rewards_by_length_counts_what_was_said_and_not_what_the_environment_wrote():
+    short, long = EPISODE, continued([5, 6], completion([1, 5, 6], [7, 3, 4, 3, 3]))
+    rewards = Rewards(["environment", "brevity"])
+    asked = ([Example("a")] * 2, ["x", "y"], [short.ids, long.ids])
+    scored = rewards(*asked, groups=[0, 0], trajectories=[short, long])
+    assert len(short.ids) > len(long.ids) and len(short.spoken_ids) < len(long.spoken_ids)
+    assert scored.reward_SK[:, 1].tolist() == [0.5, -0.5]
+
+
+def test_episodes_whose_calls_differ_are_not_alike_though_they_end_alike():
+    other = Trajectory((1, 2), (replace(CALL, ids=(6, 3)), TOLD, ANSWER))
+    said = marks("", lambda ids: str(list(ids)), [(EPISODE, [1.0]), (other, [1.0]), (SPLIT, [1.0])])
+    assert said[0] != said[1] and said[0] == said[2]
+
+
+def test_the_table_of_completions_has_all_messages_of_an_episode():
+    talk = ({"role": "assistant", "content": "1+1="}, {"role": "tool", "content": "2"})
+    scored = Rewards(["environment"])([Example("a")] * 2, ["x", "y"], [[1], [2]])
+    episode, single = completion_rows([Example("a")] * 2, ["x", "y"], scored, [False] * 2, [0, 0], 2, [talk, ()])
+    assert episode["messages"] == [dict(m) for m in talk] and "messages" not in single

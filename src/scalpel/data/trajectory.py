@@ -102,6 +102,11 @@ class Trajectory:
         return [i for s in self.policy for i in s.ids]
 
     @property
+    def spoken_ids(self) -> list[int]:
+        """What stands in the assistant's turns, whoever wrote it."""
+        return [i for s in self.segments if s.author in SPOKEN for i in s.ids]
+
+    @property
     def answer_ids(self) -> list[int]:
         """The ids of the last assistant turn, a beginning that was given included: what a verifier judges."""
         last: list[int] = []
@@ -123,8 +128,8 @@ class Trajectory:
 
     @property
     def finished(self) -> bool:
-        """Whether it ended by itself, and no limit ended it."""
-        return self.stop_reason == "stop"
+        """Whether its last turn ended by itself, and no limit on tokens ended it."""
+        return self.stop_reason in ("stop", "turns")
 
     def sequences(self) -> Iterator[Sequenced]:
         """The sequences that are trained: one, or several where prompts were rendered anew."""

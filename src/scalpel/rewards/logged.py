@@ -15,7 +15,9 @@ OWN = frozenset({  # keys of a step's record that are no reward function's to se
     "tokens_sampled", "tokens_trained", "tokens_trained_share",
 })  # fmt: skip
 PREFIXES = ("episodes/", "keep/", "probe/", "reward/", "rewards/", "samples/", "sampling/", "validation/")
-COLUMNS = frozenset({"completion", "extra", "id", "prompt", "reward", "rewards", "stage", "step", "unread", "cut_off"})
+COLUMNS = frozenset(
+    {"completion", "extra", "id", "prompt", "reward", "rewards", "stage", "step", "unread", "cut_off", "messages"}
+)
 
 
 class Logged:

@@ -175,7 +175,7 @@ class Rewards:
         earned = [[r for r in row if r is not None] for row in zip(*judged.values(), strict=True)] or [[0.0]] * count
         rated = [i for i in range(count) if earned[i]]
         some = answers.at(rated)
-        lengths, totals = [len(ids) for ids in some.ids], [float(sum(earned[i])) for i in rated]
+        lengths, totals = [len(t.spoken_ids) for t in some.trajectories], [float(sum(earned[i])) for i in rated]
         columns: list[Sequence[float | None]] = []
         for k, fn in enumerate(self.functions):
             if k in judged or trial or not rated:

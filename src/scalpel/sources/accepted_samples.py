@@ -31,7 +31,7 @@ def edits(a: Sequence[int], b: Sequence[int]) -> int:
 
 def marks(key: str, text: Callable[[Sequence[int]], str], found: Judged) -> list[Hashable]:
     """The keys by which samples are duplicates: all matches of `key` in their texts; the texts, also on a timeout."""
-    texts = [text(sample.ids) for sample, _ in found]
+    texts = ["\n".join(text(segment.ids) for segment in sample.policy) for sample, _ in found]
     try:
         matches = [every(key, words) if key else None for words in texts]
     except ValueError as error:

@@ -39,8 +39,9 @@ def filled(context: SourceContext, found: list[Group], size: int, rounds: int) -
 
 
 def overlong_penalty(sample: Trajectory, most: int, share: float) -> float:
-    """DAPO's soft overlong punishment: 0 up to (1 − share)·most tokens, then linearly down to −1 at `most`."""
-    return -min(max((len(sample.policy_ids) - (1 - share) * most) / (share * most), 0.0), 1.0)
+    """DAPO's soft overlong punishment: 0 up to (1 − share)·most tokens of a turn, then linearly to −1 at `most`."""
+    longest = max(len(segment.ids) for segment in sample.policy)
+    return -min(max((longest - (1 - share) * most) / (share * most), 0.0), 1.0)
 
 
 def rows_of(context: SourceContext, group: Group, number: int, k: int, overlong: float, train_cut: bool) -> list[Row]:

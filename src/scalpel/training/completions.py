@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from math import isfinite
 from typing import Any
 
-from scalpel.data.example import Example
+from scalpel.data.example import Example, Message
 from scalpel.rewards import Scored
 from scalpel.rewards.values import scalar, shown
 
@@ -23,9 +23,10 @@ def completion_rows(
     cut_off: Sequence[bool],
     groups: Sequence[int],
     most: int,
+    messages: Sequence[Sequence[Message]] = (),
 ) -> list[dict]:
     """The rows of the first `most` groups; `examples` names each completion's own, `groups` the number of its group.
-    `cut_off`: which completions the limit on tokens ended."""
+    `cut_off`: which completions the limit on tokens ended; `messages`: all of those that are episodes."""
     first = list(dict.fromkeys(groups))[:most]
     shown = [i for i, group in enumerate(groups) if group in first]
     reward_S = scored.reward_S.tolist()
@@ -38,6 +39,7 @@ def completion_rows(
             "rewards": {name: plain(r) for name, r in zip(scored.names, scored.reward_SK[i].tolist(), strict=True)},
             "unread": bool(scored.unread[i]),
             "cut_off": bool(cut_off[i]),
+            **({"messages": plain(messages[i])} if messages and messages[i] else {}),
             **({"extra": {name: plain(values[i]) for name, values in scored.extra.items()}} if scored.extra else {}),
         }
         for i in shown

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from scalpel.data.example import Example
+from scalpel.data.example import Example, Message
 from scalpel.data.tokenizer import Tokens
 from scalpel.data.trajectory import Trajectory
 from scalpel.environments.episodes import shares
@@ -32,7 +32,7 @@ class StepRecord:
         self.samples.note(judged.scored, judged.cut_off)
         self.numbers |= {**judged.scored.metrics, **self.samples.shares, **judged.episodes}
         self.completions += completion_rows(
-            judged.examples, judged.texts, judged.scored, judged.cut_off, judged.groups, most
+            judged.examples, judged.texts, judged.scored, judged.cut_off, judged.groups, most, judged.messages
         )
 
 
@@ -46,6 +46,7 @@ class Judged:
     cut_off: list[bool]
     scored: Scored
     episodes: dict[str, float]
+    messages: Sequence[Sequence[Message]]
 
     def by_group(self, samples: Sequence[Sequence[Trajectory]]) -> list[list[list[float]]]:
         """The rewards as the trajectories came: of each example, of each of its trajectories."""
@@ -69,7 +70,8 @@ def judged(
     played = spoken(rows, texts)
     scored = rewards(asked, texts, [t.ids for t in rows], state, trial, early, groups, played)
     several = shares(rows) if any(t.messages for t in rows) else {}
-    return Judged(asked, texts, groups, [not t.finished for t in rows], scored, several)
+    messages = [t.messages for t in rows]
+    return Judged(asked, texts, groups, [not t.finished for t in rows], scored, several, messages)
 
 
 def said(tokens: Tokens, trajectories: Sequence[Trajectory]) -> list[str]:
