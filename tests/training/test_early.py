@@ -1,7 +1,6 @@
 """Rewards that are asked while other prompts are still sampled: earlier, and otherwise as ever."""
 
 import json
-import sys
 import threading
 
 import pytest
@@ -11,6 +10,7 @@ from scalpel.config.plan import assemble
 from scalpel.data.example import Example
 from scalpel.data.trajectory import completion
 from scalpel.engine.sampler import Sampler
+from scalpel.outside.files import module_of
 from scalpel.rewards import Rewards, TrainerState
 from scalpel.training.estimate import estimate
 
@@ -71,7 +71,7 @@ def test_a_reward_is_asked_while_later_prompts_are_still_sampled(run, tmp_path, 
     spec, writing = reward(tmp_path, WAITS), Sampler.write
 
     def write(self, logits_RV):
-        mine = sys.modules["scalpel_user_waits"]
+        mine = module_of(spec["name"])
         if not all(self.open):
             assert mine.asked.wait(30), "a prompt's completions are there, and nobody is asked"
             mine.seen.set()  # the reward can't have answered before: here others are still being sampled
@@ -79,14 +79,15 @@ def test_a_reward_is_asked_while_later_prompts_are_still_sampled(run, tmp_path, 
 
     monkeypatch.setattr(Sampler, "write", write)
     assert drawn(run, spec).S == 4 * 8
-    assert sys.modules["scalpel_user_waits"].prompts_a_call == [1] * 4
+    assert module_of(spec["name"]).prompts_a_call == [1] * 4
 
 
 def test_each_completion_is_judged_once_by_the_sources_that_sample_for_their_own_examples(run, tmp_path):
     paraphrased = 2  # of an answer that is cut off, so that each example has two that are judged
     for method, size in (("grpo", 4 * 8), ("leti", 4 * 8), ("s3ft", 4 * paraphrased), ("prefix-rft", 4 * 8)):
-        drawn(run, reward(tmp_path, COUNTS), method)
-        asked = sys.modules["scalpel_user_counts"].asked
+        spec = reward(tmp_path, COUNTS)
+        drawn(run, spec, method)
+        asked = module_of(spec["name"]).asked
         assert len(asked) == size, method
         asked.clear()
 

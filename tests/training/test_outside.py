@@ -11,10 +11,13 @@ from typing import Any
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
 import tiny
 from running import equal, tables, weights
 from scalpel import tasks
+from scalpel.binding.table import table_keys
+from scalpel.cli.app import app
 from scalpel.config.merge import merge
 from scalpel.config.plan import assemble
 from scalpel.config.recipe import Recipe, parse
@@ -279,3 +282,33 @@ def test_a_broken_plugin_is_left_out_and_named_where_something_is_missing(
     assert "raised RuntimeError: no luck" in caplog.text and "'nll' is registered twice: by scalpel" in caplog.text
     with pytest.raises(ValueError, match=r"unknown objective 'of-a-plugin'.*plugin takes-names is left out: .*nll"):
         refuse_recipe(recipe(at, "of-a-plugin"))
+
+
+SHAPED = """
+from dataclasses import KW_ONLY, dataclass
+
+
+class {kind}:
+    name = "words"
+
+
+@dataclass
+class Words:
+    _: KW_ONLY
+    width: "int | {kind}" = 1
+"""
+
+
+def test_files_of_one_name_in_two_folders_keep_their_own_annotations(at: Path) -> None:
+    for folder, kind in (("a", "First"), ("b", "Second")):
+        (at / folder).mkdir()
+        (at / folder / "words.py").write_text(SHAPED.format(kind=kind))
+    first, second = (find("task", f"{folder}/words.py:Words") for folder in "ab")
+    assert "First" in str(table_keys(first)["width"].wanted) and "Second" in str(table_keys(second)["width"].wanted)
+
+
+def test_the_terminal_lists_what_a_plugin_brings(at: Path, installed: Any) -> None:
+    code = OBJECTIVE.replace("margin-nll", "shown-nll").replace("of tokens", "of [red] tokens")
+    installed("shows", code, "plugged_shown")
+    said = CliRunner().invoke(app, ["methods"]).output
+    assert "objective shown-nll" in said and "plugin shows" in said and "[red]" in said

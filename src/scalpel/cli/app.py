@@ -241,7 +241,7 @@ def methods(
     elif not documents:
         out.print(tables.methods_table([*catalogue.rows(), *catalogue.rows(outside=True)]))
         if more := catalogue.outside_parts():
-            out.print(tables.plain("parts from plugins", ("part", "from", "effect"), more))
+            out.print(tables.outside_table(more))
 
 
 @app.command()

@@ -36,6 +36,11 @@ def methods_table(rows: Sequence[Sequence[str]]) -> Table:
     return plain("", ("method", "source × credit × objective"), found)
 
 
+def outside_table(rows: Sequence[Sequence[str]]) -> Table:
+    """What plugins and files have registered, with its origin."""
+    return plain("parts from outside the package", ("part", "from", "effect"), [tuple(map(escape, r)) for r in rows])
+
+
 def change_table(found: Mapping[str, Any]) -> Table:
     """The relative weight change ‖ΔW‖/‖W₀‖ by component and layer."""
     layers = [layer or "–" for layer in found["layers"]]

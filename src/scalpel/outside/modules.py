@@ -10,6 +10,7 @@ import ast
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from hashlib import blake2b
 from importlib import invalidate_caches
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -92,7 +93,8 @@ def module_of(file: Path, execute: Execute) -> ModuleType:
 def loaded(file: Path, beside: list[Path], execute: Execute) -> ModuleType:
     """Executes the file as a new module. Its own folder comes first for its imports, so that files of the same name in
     other users' folders don't shadow them."""
-    spec = spec_from_file_location(f"scalpel_user_{file.stem}", file)
+    place = blake2b(bytes(file), digest_size=4).hexdigest()  # files of one name in two folders are two modules
+    spec = spec_from_file_location(f"scalpel_user_{file.stem}_{place}", file)
     assert spec is not None and spec.loader is not None, f"{file} ends with .py"
     module, loader = module_from_spec(spec), spec.loader
     forget_modules(file.parent, beside)
