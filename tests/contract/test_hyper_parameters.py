@@ -15,6 +15,7 @@ from scalpel.part import Bound, Part, bind
 from scalpel.registry import AXES
 
 NUMBERS = (0, 1, 2, 3, 10, 0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99, 1.1, 2.0, 5.0, 100.0)
+COLUMN = "extra"  # of the data: what a text without a list of choices may name
 SEEN = {"reward": 0.7, "kl": 0.3, "loss": 1.2}  # the means of a step, for parts that remember them
 BY_EFFECT = [
     pytest.param(part, key, id=f"{part.name}-{key}")
@@ -36,6 +37,8 @@ def values_for(parameter: inspect.Parameter) -> list[Any]:
     literals = [x for a in annotations(parameter.annotation) if get_origin(a) is Literal for x in get_args(a)]
     if isinstance(parameter.default, bool):
         return [not parameter.default]
+    if isinstance(parameter.default, str) and not literals:
+        return [COLUMN]
     return [value for value in (literals or NUMBERS) if value != parameter.default]
 
 
@@ -56,9 +59,11 @@ def plain(x: Any) -> Any:
 
 def outcome(bound: Bound) -> Any:
     """All that the loop takes from a part on one batch: what it declares, what it gives, what it remembers after. The
-    policy has moved far in places, so that clipping at either side happens, and a turn has three tokens."""
+    policy has moved far in places, so that clipping at either side happens, a turn has three tokens, and the data a
+    column of numbers."""
     batch = material.batch()
-    batch = replace(batch, turn_N=torch.arange(batch.N) // 3)
+    columns = tuple({COLUMN: 0.5 + s} for s in range(batch.S))
+    batch = replace(batch, turn_N=torch.arange(batch.N) // 3, columns=columns)
     x = material.numbers(batch, bound)
     with torch.no_grad():
         x["logp"] *= torch.where(torch.arange(batch.N) % 3 == 0, 0.01, 1.0)
