@@ -186,7 +186,7 @@ def test_a_recipe_trains_on_its_samples_and_hands_weights_over_after_each_step(a
 
 def test_a_scope_with_weights_of_its_own_is_refused(at, vllm):
     run = TrainingRun(tables(at, {"method": "reinforce", "sampler": "vllm", "scope": "lora"}))
-    with pytest.raises(ValueError, match="can't follow a scope that puts modules of its own .* here model.*'own'"):
+    with pytest.raises(ValueError, match="doesn't support a scope that adds modules .* here model.*'own'"):
         run.enter(0)
 
 

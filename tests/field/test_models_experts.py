@@ -82,7 +82,7 @@ def test_shares_of_experts_and_others_are_said_before_the_first_step() -> None:
     sizes = {name: p.numel() for name, p in plain.named_parameters()}
     experts = sum(n for name, n in sizes.items() if "experts" in name.split("."))
     assert f"own parameters: experts {experts / sum(sizes.values()):.0%}, others " in words
-    assert "no expert moves" not in words
+    assert "no expert is trainable" not in words
 
 
 def test_what_stays_frozen_for_dropout_is_said_with_its_share(caplog: pytest.LogCaptureFixture) -> None:

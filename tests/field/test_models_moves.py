@@ -42,15 +42,15 @@ def run(at: Path, stage: dict[str, Any]) -> str:
 def test_what_moves_what_stays_and_what_did_move_are_said(at: Path) -> None:
     words = run(at, {"method": "sft", "scope": {"name": "lora", "targets": ["q_proj"], "rank": 2}})
     assert "in model.layers.*.self_attn.q_proj.lora_A (2 layers, 64)" in words
-    assert "stays frozen: 8,896 parameters, in model.embed_tokens (4,208)" in words
-    assert "step 1 moved 2 of 4 tensors" in words  # A has no gradient while B is zero
+    assert "frozen: 8,896 parameters, in model.embed_tokens (4,208)" in words
+    assert "step 1 changed 2 of 4 tensors" in words  # A has no gradient while B is zero
     assert "self-check: the log-probs of" in words and "transformers' own eager pass in float32" in words
-    assert "% of the model's weights moved" in words
+    assert "% of the model's weights changed" in words
     assert '"precision": "float32"' in (at / "run" / "environment.json").read_text()
 
 
 def test_a_rate_that_moves_nothing_stops_the_run_with_the_reason(at: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with pytest.raises(ValueError, match="nothing moved in 2 steps: the learning rate, 1e-30, is too small"):
+    with pytest.raises(ValueError, match="nothing changed in 2 steps: the learning rate, 1e-30, is too small"):
         run(at, {"method": "sft", "learning_rate": 1e-30})
     assert "measuring stopped" not in caplog.text  # measuring was never begun, and would not help
 
@@ -58,7 +58,9 @@ def test_a_rate_that_moves_nothing_stops_the_run_with_the_reason(at: Path, caplo
 def test_rewards_without_a_difference_move_nothing_and_are_no_mistake(at: Path) -> None:
     (at / "reward.py").write_text("def spread(completions, **columns):\n    return [0.0 for _ in completions]\n")
     words = run(at, {"method": "grpo"})
-    assert "step 1 moved nothing: there was no gradient" in words and "nothing moved in 2 steps: there was no" in words
+    assert (
+        "step 1 changed nothing: there was no gradient" in words and "nothing changed in 2 steps: there was no" in words
+    )
 
 
 def test_experts_that_stay_frozen_are_said_with_their_share(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,7 +69,7 @@ def test_experts_that_stay_frozen_are_said_with_their_share(monkeypatch: pytest.
 
     model = tiny.model("mixtral")
     words = trainable_report.plan(train_only(model, lambda name, p: "q_proj" in name), model)
-    assert "no expert moves: their 9,216 parameters" in words
+    assert "no expert is trainable: their 9,216 parameters" in words
 
 
 @pytest.mark.parametrize("kind", list(tiny.SHAPES))

@@ -267,7 +267,7 @@ def test_a_function_that_fails_leaves_the_state_before_it(at: Path, tmp_path: Pa
     code = "n = 0\ndef f(completions):\n    global n\n    n += 1\n    if n == 3: raise OSError('gone')\n"
     (tmp_path / "late.py").write_text(code + "    return [len(c) / 9 for c in completions]\n")
     made = tables(at, {"method": "grpo", "steps": 4}, data={"rewards": [f"{tmp_path}/late.py:f"]})
-    with pytest.raises(Failed, match=r"step 3: reward .*raised OSError: gone at late\.py:5.*--resume goes on from it"):
+    with pytest.raises(Failed, match=r"step 3: reward .*raised OSError: gone at late\.py:5.*--resume continues"):
         train(made, RunFolder(tmp_path / "run"))
     assert [path.name for path in RunFolder(tmp_path / "run", True).checkpoints()] == ["checkpoint-2"]
 

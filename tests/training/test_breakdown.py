@@ -36,7 +36,7 @@ def test_a_loss_that_is_no_number_stops_the_run_names_the_batch_and_keeps_the_la
         train(recipe, folder, watch=poison(3))
     words = str(error.value)
     assert "step 4: the loss is nan on a batch of 4 sequences that begins with" in words
-    assert "lower the learning rate" in words and "checkpoint-2, and --resume goes on from it" in words
+    assert "lower the learning rate" in words and "checkpoint-2, and --resume continues from it" in words
     assert [p.name for p in folder.checkpoints()] == ["checkpoint-2"]
     found, lines = ran(recipe, tmp_path / "a", resume=True)
     assert equal(found, expected) and lines == log

@@ -112,5 +112,5 @@ def test_a_full_disk_does_not_stop_a_run_that_never_asked_for_a_checkpoint(at, t
     with caplog.at_level(logging.WARNING, "scalpel"):
         run = train(tables(at, PLAIN), folder)
     assert equal({n: p.detach() for n, p in run.engine.model.named_parameters()}, expected)
-    assert "no checkpoint after step 1, the run goes on: " in caplog.text and "No space left" in caplog.text
+    assert "no checkpoint after step 1, but the run continues: " in caplog.text and "No space left" in caplog.text
     assert not list((tmp_path / "a" / "checkpoints").iterdir())

@@ -144,7 +144,7 @@ def test_what_the_base_writes_for_a_later_stage_is_paid_for_once(at, sets, tmp_p
 
 def test_a_floor_at_which_no_look_is_taken_is_said(at, sets, caplog):
     run = train(recipe(at, sets, {"steps": 2}, every=5))
-    assert "nothing follows the floor of sft: it takes 2 steps, but keep.every" in caplog.text
+    assert "the floor of sft is never evaluated: the stage has 2 steps, but keep.every" in caplog.text
     assert run.floors[0]["looks"] == 0
 
 

@@ -105,7 +105,7 @@ def test_a_sparse_scope_has_states_only_for_what_moves():
 
 
 def test_nothing_to_move_is_refused():
-    with pytest.raises(ValueError, match="lets nothing move"):
+    with pytest.raises(ValueError, match="has no trainable parameter"):
         make_optimiser(spec(), [], nn.ModuleDict())
 
 

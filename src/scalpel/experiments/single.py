@@ -268,7 +268,7 @@ class Watcher:
         if state.global_step == 1 and self.fingerprints:
             self.progress.say(
                 trainable_report.after_first_step(
-                    self.fingerprints, trainable_report.prints(stage.scope.trainables), self.last
+                    self.fingerprints, trainable_report.fingerprints(stage.scope.trainables), self.last
                 )
             )
             self.fingerprints = {}
@@ -286,7 +286,7 @@ class Watcher:
         for doubt in doubts(stage.plan):
             log.warning("%s: %s", stage.name, doubt)
         self.progress.say(trainable_report.plan(stage.scope.trainables, run.engine.model))
-        self.fingerprints = trainable_report.prints(stage.scope.trainables)
+        self.fingerprints = trainable_report.fingerprints(stage.scope.trainables)
 
     def preview(self, run: TrainingRun, stage: StageRun, batches: Sequence[Batch]) -> None:
         """Shows what the first batches train. Raises ValueError for a run that would train on nothing, or on

@@ -125,7 +125,11 @@ def along(shown: View, drawn: Figures) -> str:
         return "<p class=note>No probe was evaluated during training.</p>"
     counts = {line.get("items") for arm in shown.arms for run in arm.runs for line in run.probes}
     most = counts.pop() if len(counts) == 1 else None
-    note = f"<p class=note>Every point is measured on the same items of a probe: its first {most}.</p>" if most else ""
+    note = (
+        f"<p class=note>Every point is measured on the same items of a probe: its first {most} at most.</p>"
+        if most
+        else ""
+    )
     return legend(shown) + grid("panels", panels, drawn) + note
 
 

@@ -1,1 +1,1 @@
-"""The loop: batches, one step, a stage, a run of several stages, and what is said about them before step 1."""
+"""Training: the loop, batches, one optimiser step, a stage, a run of several stages, preview and estimate."""

@@ -1,4 +1,4 @@
-"""Where a run stood before a step, so that a step which fails leaves nothing behind, and is taken again bit for bit."""
+"""A snapshot of a run before a step, so that a step which fails changes nothing, and can be repeated bit for bit."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from scalpel.training.stage import StageRun
 
 @dataclass(frozen=True)
 class BeforeStep:
-    """What drawing a step's batches changes: batches that are held, what was seen of rewards, what rewards remember,
-    the temperature that follows its samples, and what was paid for."""
+    """The state that drawing a step's batches changes: held batches, the reward monitor, the state of reward functions,
+    the controlled sampling temperature, and the cost meter."""
 
     streams: list[tuple[Any, dict[str, Any]]]
     remembered: dict[str, dict[str, Any]]
@@ -43,7 +43,8 @@ class BeforeStep:
 
 
 def copied(value: Any) -> Any:
-    """Tables and lists anew, and what they hold as it is: tensors in them are replaced, never written into."""
+    """A copy of nested tables and lists. Tensors in them aren't copied, since they are replaced and never written
+    to."""
     if isinstance(value, Mapping):
         return {key: copied(inner) for key, inner in value.items()}
     return [copied(inner) for inner in value] if isinstance(value, list) else value

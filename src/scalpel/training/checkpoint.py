@@ -1,4 +1,4 @@
-"""What a checkpoint holds beside the models, and when one is written."""
+"""The content of a checkpoint beside the models, and the times at which one is written."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from scalpel.training.run import TrainingRun
 from scalpel.training.stage import StageRun
 
 log = logging.getLogger("scalpel")
-MINUTE = 60.0  # seconds between two checkpoints by time, at least
-SHARE = 0.02  # of a run's time that writing them may take
+MINUTE = 60.0  # minimal number of seconds between two automatic checkpoints
+SHARE = 0.02  # maximal share of the run's time for writing automatic checkpoints
 
 
 @dataclass
 class RunState:
-    """Where a run stands; all of it is in the checkpoint."""
+    """The position in a run; all of it is in the checkpoint."""
 
     stage: int = 0
     step: int = 0  # optimiser steps within the stage
     global_step: int = 0  # optimiser steps over all stages
     seconds: float = 0.0
-    idle: int = 0  # steps in a row that spent nothing
+    idle: int = 0  # consecutive steps that spent nothing of the budget
     ended: bool = False  # the stage was ended before its steps or budget were spent
 
 
 class Saver:
-    """Writes checkpoints along the way: every so many steps, where a recipe says so; else by time, once a minute at
-    most and so seldom that writing them takes at most a fiftieth of the run. Of those only the last is kept, and a
-    disk that is full does not stop the run."""
+    """Writes checkpoints during a run: every `checkpoint_every` steps where the recipe sets that; else automatically,
+    at most once a minute and so rarely that writing takes at most 2% of the time. Of automatic checkpoints only the
+    last is kept, and a full disk doesn't stop the run."""
 
     def __init__(self, folder: RunFolder) -> None:
         self.folder, self.last, self.took = folder, perf_counter(), 0.0
@@ -51,21 +51,21 @@ class Saver:
         except OSError as error:
             if needed or not by_time:
                 raise
-            log.warning("no checkpoint after step %d, the run goes on: %s", state.global_step, error)
+            log.warning("no checkpoint after step %d, but the run continues: %s", state.global_step, error)
         self.last = perf_counter()
         self.took = self.last - started
 
     def rescue(self, run: TrainingRun, stage: StageRun, state: RunState) -> None:
-        """Saves where a run stands before an error ends it. If that fails as well, the error is what is told."""
+        """Saves a checkpoint before an error ends the run. If that fails as well, the first error is reported."""
         try:
             self.folder.checkpoint(state.global_step, state_of(run, stage, state))
         except OSError as error:
             log.warning("no checkpoint after step %d: %s", state.global_step, error)
-        log.warning("what follows stopped the run after step %d; %s", state.global_step, last_good(self.folder))
+        log.warning("the following error stopped the run after step %d; %s", state.global_step, last_good(self.folder))
 
 
 def clear_automatic(folder: RunFolder, recipe: Recipe) -> None:
-    """A run that is over needs no checkpoint that it wrote by time."""
+    """Removes the automatic checkpoints of a finished run."""
     if all(stage.checkpoint_every is None for stage in recipe.stages):
         shutil.rmtree(folder.folder / "checkpoints", ignore_errors=True)
 
@@ -76,13 +76,9 @@ def state_of(run: TrainingRun, stage: StageRun, state: RunState) -> dict[str, An
 
 
 def last_good(folder: RunFolder | None) -> str:
-    """Where the last checkpoint is, in words."""
+    """The sentence that says where the last checkpoint is."""
     found = folder.checkpoints() if folder else []
     if found:
-        return f"the last good state is in {found[-1]}, and --resume goes on from it"
-    why = (
-        "checkpoint_every, which writes checkpoints along the way, had not come round"
-        if folder
-        else "there is no run folder"
-    )
+        return f"the last good state is in {found[-1]}, and --resume continues from it"
+    why = "the step of the first checkpoint (checkpoint_every) was not reached" if folder else "there is no run folder"
     return f"nothing was saved, since {why}"

@@ -1,5 +1,5 @@
-"""The table of completions: what the policy wrote to the first prompts of a step, and what each reward function gave
-it, with whatever columns the functions logged."""
+"""The table of completions: the policy's completions of a step's first prompts, with the reward of each function and
+the columns that the functions logged."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def completion_rows(
 
 
 def plain(value: Any, depth: int = 0) -> Any:
-    """A value as JSON can hold it: a number that is none becomes null, what is unknown or endless its text."""
+    """A value for JSON: NaN and infinity become null; unknown types, huge integers and too deep nesting become text."""
     if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() > DIGITS:
         return shown(value)
     if value is None or isinstance(value, bool | int | str):

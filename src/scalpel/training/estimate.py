@@ -1,7 +1,8 @@
-"""What a stage will cost before it starts, in time and in memory, and what to change where memory would not do.
+"""The estimate of a stage's time and memory before it starts, with advice where memory would not suffice.
 
-Time is measured, not guessed: one micro-batch forward and backward, and a few sampled tokens, both of the real data
-and models; the rest follows by counting. Completions count at their longest, so sampling takes at most what is said.
+Time is measured: one micro-batch forward and backward, and a few sampled tokens, with the real data and models; the
+rest is extrapolated by FLOPs and token counts. Completions count at their maximal length, so the estimate of sampling
+is an upper bound.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ SHORT, LONG = 2, 10  # tokens sampled for it
 
 @dataclass(frozen=True)
 class Estimate:
-    """A stage's cost. Numbers a step are means over the steps on one batch, where batches are used again."""
+    """A stage's cost. Numbers per step are means over the steps on one batch, where a batch is used several times."""
 
     steps: float
     seconds_a_step: float
@@ -48,9 +49,9 @@ class Estimate:
     trained_a_step: float  # tokens
     sampled_a_step: float  # tokens, at most
     memory: MemoryEstimate
-    before: float = 0.0  # seconds until the first step: prompts that are selected by sampling
-    further: float = 0.0  # seconds a step if sources that go by what they find sample all they may
-    unasked: tuple[str, ...] = ()  # rewards that are users' own: nobody knows beforehand how long they take
+    before: float = 0.0  # seconds before the first step, for prompts that are selected by sampling
+    further: float = 0.0  # additional seconds per step if adaptive sources sample as much as they may
+    unasked: tuple[str, ...] = ()  # users' reward functions, whose time is unknown and not included
 
     @property
     def seconds(self) -> float:
@@ -80,7 +81,7 @@ class Estimate:
 
 @dataclass
 class StreamCost:
-    """What one stream costs a step."""
+    """The cost of one stream per step."""
 
     seconds: float = 0.0
     flops: float = 0.0
@@ -92,9 +93,8 @@ class StreamCost:
 
 @dataclass
 class DryRunSampler:
-    """Stands in for sampling and rewards: times a few tokens, and gives completions of the greatest length that
-    differ from their first token on, and of which every other one is rewarded, so that sources that choose find
-    something."""
+    """Replaces sampling and rewards for the estimate: it times a few tokens, and returns completions of maximal length
+    that differ in their first token, every other one with a reward, so that sources that select samples find some."""
 
     engine: Engine
     sampling: Sampling
@@ -103,7 +103,7 @@ class DryRunSampler:
     sampled: int = 0
     meter: CostMeter = field(default_factory=CostMeter)
     cache: float = 0.0
-    given: SourceContext | None = None  # what it last stood in for
+    given: SourceContext | None = None  # the last context that it replaced
 
     def sample(
         self,
@@ -112,12 +112,12 @@ class DryRunSampler:
         seed: int,
         limits: Sequence[int] | None = None,
         writer: str = "policy",
-        done: object = None,  # nobody is told: what is pretended is no completion
+        done: object = None,  # not called: these aren't completions
     ) -> list[list[Trajectory]]:
         with self.engine.standing_in(writer):
-            return self.pretended(prompts, n, seed, limits)
+            return self.simulate(prompts, n, seed, limits)
 
-    def pretended(
+    def simulate(
         self, prompts: Sequence[Sequence[int]], n: int, seed: int, limits: Sequence[int] | None
     ) -> list[list[Trajectory]]:
         few = list(prompts[: max(1, ROWS // n)])
@@ -149,12 +149,12 @@ class DryRunSampler:
         return self.given
 
     def most(self, source: Bound) -> int:
-        """How many tokens the source samples at most, as it says itself; 0 where that doesn't depend on anything."""
+        """The maximal number of tokens that the source declares to sample; 0 if it declares none."""
         return source.part.samples(self.given, **source.at(0.0)) if source.part.samples and self.given else 0
 
 
 def estimate(run: TrainingRun, stage: StageRun) -> Estimate:
-    """The cost of a stage that has just been entered. Nothing of the run is changed by it."""
+    """The cost of a stage that has just been entered. The run's state is not changed."""
     with run.rollout.aside():
         run.engine.model.train()
         spent = [of_stream(run, stage, stream) for stream in stage.streams]
@@ -183,7 +183,7 @@ def estimate(run: TrainingRun, stage: StageRun) -> Estimate:
 
 
 def of_selection(run: TrainingRun, stage: StageRun, stream: StreamRun) -> float:
-    """Seconds that a stream takes to select its prompts, where it still has to."""
+    """Seconds for a stream's selection of prompts, if that is still to come."""
     selection = stream.plan.select
     if selection is None or stream.selected is not None:
         return 0.0
@@ -193,7 +193,7 @@ def of_selection(run: TrainingRun, stage: StageRun, stream: StreamRun) -> float:
 
 
 def of_stream(run: TrainingRun, stage: StageRun, stream: StreamRun) -> StreamCost:
-    """Sampling as pretended, and one micro-batch scaled to the whole batch by its operations."""
+    """The cost of a stream: simulated sampling, and one timed micro-batch scaled to the whole batch by FLOPs."""
     engine, plan = run.engine, stream.plan
     sampler = DryRunSampler(engine, run.rollout.sampling(stage.spec), len(stream.rewards.weight_K))
     batch = run.rollout.draw(stage, stream, 0, 0, 0.0, sampler.hand)
@@ -219,9 +219,9 @@ def of_stream(run: TrainingRun, stage: StageRun, stream: StreamRun) -> StreamCos
     often = scored_share(stage, stream, part)
     training = timed(lambda: backward(engine, plan, ready, 0.0, 1, StepMetrics()))
     trained = engine.meter.flops - 2 * prepared
-    # passes before a batch is shown otherwise
-    looks = sum(bool(c.declared("needs")) for c in plan.corrupt) / plan.steps_per_batch
-    looking = looks * timed(lambda: engine.score(part)) if looks else 0.0
+    # forward passes of corruptions that need outputs
+    passes = sum(bool(c.declared("needs")) for c in plan.corrupt) / plan.steps_per_batch
+    corrupting = passes * timed(lambda: engine.score(part)) if passes else 0.0
     part_of_step = mini_batch(batch, 0, plan.mini_batches)
     pieces = [part_of_step.pick(s) for s in engine.micro(part_of_step, plan.unit, stage.spec.accumulation)]
     widest, most = max(map(engine.size, pieces)), max(int(piece.train_N.sum()) for piece in pieces)
@@ -231,15 +231,15 @@ def of_stream(run: TrainingRun, stage: StageRun, stream: StreamRun) -> StreamCos
         kept = kept_twice(engine.model, engine.activations.kept) * widest
     return replace(
         spent,
-        seconds=spent.seconds + scale * (preparing * often + training / plan.mini_batches + looking),
-        flops=spent.flops + scale * (prepared * often + trained / plan.mini_batches) + looks * work(engine, batch),
+        seconds=spent.seconds + scale * (preparing * often + training / plan.mini_batches + corrupting),
+        flops=spent.flops + scale * (prepared * often + trained / plan.mini_batches) + passes * work(engine, batch),
         activations=max(kept + logits, sampler.cache),
     )
 
 
 def scored_share(stage: StageRun, stream: StreamRun, batch: Batch) -> float:
-    """The share of the steps in which a batch is scored beforehand: the first of its updates; for the reference's view
-    of data that comes again, only those of the first epoch."""
+    """The share of steps in which a batch is scored beforehand: the first of its updates; with a reference's cached
+    log-probs on fixed data, only steps of the first epoch."""
     plan = stream.plan
     if stage.spec.budget or plan.steps_per_batch > 1 or not all(keys_of(batch)):
         return 1 / plan.steps_per_batch
@@ -251,7 +251,7 @@ def once(engine: Engine, stream: Stream, batch: Batch) -> None:
 
 
 def timed_part(engine: Engine, stream: Stream, batch: Batch, accumulation: int) -> Tensor:
-    """The sequences of one micro-batch, cut small enough to be timed quickly."""
+    """The sequences of one micro-batch, small enough to be timed quickly."""
     limit, engine.micro_tokens = engine.micro_tokens, min(engine.micro_tokens, ENOUGH)
     try:
         pieces = engine.micro(batch, stream.unit, accumulation)
@@ -265,7 +265,7 @@ def work(engine: Engine, batch: Batch) -> float:
 
 
 def cache_bytes(engine: Engine, tokens: int) -> float:
-    """Keys and values of so many tokens."""
+    """Bytes of the KV cache for that many tokens."""
     config = engine.model.config.get_text_config()
     heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
     width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
@@ -273,7 +273,7 @@ def cache_bytes(engine: Engine, tokens: int) -> float:
 
 
 def timed(run: Callable[[], Any]) -> float:
-    """Seconds that it takes, once what it launched is done."""
+    """Seconds of a call, including the GPU kernels that it launched, which run asynchronously."""
     start = perf_counter()
     run()
     if torch.cuda.is_available():

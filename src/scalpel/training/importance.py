@@ -1,4 +1,4 @@
-"""Where weights begin to move, anchors that ask for it see how much answers depend on each of them."""
+"""Computes the importance of weights for anchors such as EWC, before these weights are trained."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ log = logging.getLogger("scalpel")
 
 
 def weigh_parameters(rollout: Rollout, stage: StageRun, moved: bool) -> None:
-    """Hands each such anchor the weights that it has not seen yet. `moved`: the policy is no longer the base."""
+    """Computes the importance of newly trainable weights for each anchor that declares `weigh`. `moved`: whether the
+    policy differs from the base."""
     for p in stage.plan.on_parameters:
         new = {m.name: m.weight for m in stage.scope.trainables if m.name not in (p.memory.state or {})}
         if p.part.weigh is not None and new:
@@ -35,13 +36,15 @@ def weigh_parameters(rollout: Rollout, stage: StageRun, moved: bool) -> None:
 def texts(
     rollout: Rollout, stage: StageRun, moved: bool, source: str | dict[str, Any], task: Mapping[str, Any] | None, n: int
 ) -> Batch:
-    """A batch from any source on n examples, beside what the stage learns from. Its samples are rewarded on trial, for
-    sources that choose by it: none of that is noted or remembered. Those that no reward applies to stay, since how
-    much answers depend on a weight doesn't depend on what they earn."""
+    """A batch from any source on n examples, apart from the stage's own data. Samples are rewarded as trials, for
+    sources that select by reward: nothing is recorded, and no state changes. Samples without any reward stay, since the
+    importance of a weight doesn't depend on rewards."""
     drawing, (_, examples, rewards) = bound("source", PartSpec.model_validate(source)), rollout.data(task)
     seed = derive(rollout.recipe.seed, "texts", stage.index) % 2**31
     reward = partial(rollout.reward, rewards, TrainerState(), 0, trial=True)
     if rewards.users and drawing.declared("gives") & {"reward"}:
-        log.info("before the first step rewards %s are asked of texts that weigh the weights", ", ".join(rewards.users))
+        log.info(
+            "rewards %s are called before step 1, on texts for the importance of weights", ", ".join(rewards.users)
+        )
     context = rollout.context(stage, window(examples, 0, n, seed), reward, seed, 0.0)
     return drawing(replace(context, written=partial(rollout.written, int(moved))), progress=0.0)

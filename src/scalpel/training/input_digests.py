@@ -1,4 +1,4 @@
-"""What a run reads besides its recipe: models, data, code. Digests of all of it tell whether it is still the same."""
+"""Digests of the files that a run reads besides its recipe (models, data, code), to detect changes on resume."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from scalpel.rewards.model import NAME as REWARD_MODEL
 from scalpel.runs.digests import remembered
 from scalpel.tasks.spool import Rows
 
-# of a model's folder, what bears on its weights and on how text becomes tokens
+# the files of a model folder that determine its weights and its tokenisation
 MODEL_FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt", "*.py")
 OWN_PLACES = ("previous", "base", "start")
-PEEK = 1000  # rows that are looked at of data that is made as it is read
+PEEK = 1000  # rows that are digested of data that is generated on demand
 
 
 def files_of(recipe: Recipe) -> dict[str, dict[str, str]]:
-    """Every file that the recipe names, as it names it: what it is of, and its digest. What is no file here, such as a
-    data set on the hub, is left out."""
+    """Every file that the recipe names, by the path in the recipe, with its use and its digest. Names that aren't local
+    files, such as data sets on the hub, are left out."""
     found: dict[str, dict[str, str]] = {}
     for what, path in named_files(recipe):
         if isfile(path):
@@ -37,7 +37,7 @@ def files_of(recipe: Recipe) -> dict[str, dict[str, str]]:
 
 
 def named_files(recipe: Recipe) -> Iterator[tuple[str, Path]]:
-    """What each file is of, and its path."""
+    """The use and the path of each file."""
     for role, spec in {"base": recipe.model, **recipe.models}.items():
         yield from within(f"the model {role!r}" if role != "base" else "the base", spec.path)
         yield from named_in(spec.model_dump(exclude={"path"}), "the base" if role == "base" else f"the model {role!r}")
@@ -56,7 +56,7 @@ def named_files(recipe: Recipe) -> Iterator[tuple[str, Path]]:
 
 
 def within(what: str, place: str) -> Iterator[tuple[str, Path]]:
-    """The files of a model that lies in a folder; of an adapter, those of its base as well."""
+    """The files of a model in a folder; for an adapter, those of its base as well."""
     folder = folder_of(place)
     if folder is None:
         return
@@ -68,7 +68,7 @@ def within(what: str, place: str) -> Iterator[tuple[str, Path]]:
         try:
             base = json.loads(config.read_text(encoding="utf-8")).get("base_model_name_or_path")
         except (ValueError, AttributeError):
-            return  # whoever opens it says what is wrong
+            return  # loading the adapter reports what is wrong with it
         if not isinstance(base, str) or not base:
             return
         near = str(folder / base) if (folder / base).is_dir() else base  # as the adapter is opened
@@ -77,7 +77,7 @@ def within(what: str, place: str) -> Iterator[tuple[str, Path]]:
 
 
 def folder_of(place: str) -> Path | None:
-    """Where a model lies: a folder as named, or where the hub's cache has it."""
+    """The folder of a model: a local one, or the one in the hub's cache."""
     folder = Path(place).expanduser()
     if folder.is_dir():
         return folder
@@ -123,7 +123,8 @@ def rows_of(examples: Sequence[Example]) -> dict[str, Any]:
 
 
 def differing(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """What is not as it was, one line each: the file, and its digest then and now; the rows that are trained on."""
+    """The differences, one line each: files with their digests then and now, and the trained rows. A data file that
+    changed without changing the trained rows is no difference."""
     same_rows = was.get("rows") == now.get("rows") and bool(now.get("rows"))
     lines = []
     for path, then in was.get("files", {}).items():
@@ -145,7 +146,7 @@ def differing(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 
 def split_by(found: Mapping[str, Any], what: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The files that are of that alone, and all others."""
+    """The files with that use alone, and all others."""
     files = found.get("files", {})
     alone = {path: about for path, about in files.items() if about["of"] == what}
     return {"files": alone}, {"files": {path: about for path, about in files.items() if path not in alone}}

@@ -1,9 +1,10 @@
-"""What is known of a gradient before the forward pass.
+"""Gradients that are known before the forward pass.
 
     L = Σ_t a_t · f(log π(y_t) − old_t),  old = log π, detached   ⇒   ∂L/∂log π(y_t) = a_t · f'(0), whatever π is
 
-Likelihood and the first policy-gradient update on a batch are of that kind. The head can then make its gradients while
-it has the logits at hand. The engine compares what comes with what was said here, so a wrong word costs time only.
+Likelihood and the first policy-gradient update on a batch are of that kind. The head can then compute its gradients
+while it holds the logits, in one pass. The engine compares the actual gradient with the predicted one, so a wrong
+prediction costs time only.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from scalpel.part import Out
 
 
 def slope_ahead(stream: Stream, batch: Batch, progress: float, loss: Callable[[Out], Tensor]) -> Tensor | None:
-    """∂L/∂log π, [N], where every loss of the flow is steady and its credits are known; else None."""
+    """∂L/∂log π, [N], if every loss of the stream is steady and its credits are known; else None."""
     if not steady(stream, batch, progress):
         return None
     anywhere_N = torch.zeros(batch.N, device=batch.ids_N.device, requires_grad=True)

@@ -11,14 +11,14 @@ from scalpel.data.tokenized import Policy, Tokenized, truncate
 
 @dataclass(frozen=True)
 class Limit:
-    """How long a sequence may be, by which word of the recipe, and what is done with a longer one."""
+    """The maximal length of a sequence, the setting that it comes from, and the truncation policy."""
 
     room: int
     name: str  # "max_length is 512"
     policy: Policy
 
     def cut(self, rendered: Tokenized, example: Example | None = None) -> Tokenized | None:
-        """The row within the limit, or None if it is dropped. ValueError that names it where no row may be longer."""
+        """The truncated row, or None if it is dropped. Raises ValueError that names it under the policy "error"."""
         if self.policy == "error" and len(rendered) > self.room:
             raise ValueError(
                 f"{named(example) if example else 'a sequence'} has {len(rendered):,} tokens, and {self.name}: raise "
@@ -30,7 +30,7 @@ class Limit:
 
 @dataclass
 class Some:
-    """A number of rows, and where the first of them stands."""
+    """A number of rows, with the place of the first of them."""
 
     count: int = 0
     first: str = ""
@@ -41,7 +41,7 @@ class Some:
 
 @dataclass
 class Lengths:
-    """What the rows of one stream come to under the stage's limit."""
+    """Counts of the rows of one stream under the stage's length limit."""
 
     limit: Limit
     rows: int = 0  # sequences looked at
@@ -55,7 +55,7 @@ class Lengths:
     _known: set[int] = field(default_factory=set)
 
     def fit(self, rendered: Tokenized, example: Example | None = None) -> Tokenized | None:
-        """Cuts a row as the run will, and counts it."""
+        """Truncates a row as the run will, and counts it."""
         found = self.limit.cut(rendered, example)
         where = named(example) if example else f"sequence {self.rows + 1}"
         self.rows, self.longest = self.rows + 1, max(self.longest, len(rendered))
@@ -70,7 +70,7 @@ class Lengths:
 
     @property
     def words(self) -> str:
-        """What is lost; empty if nothing is."""
+        """The sentence about truncated, dropped and untrained rows; empty if there are none."""
         ends = {"keep_start": "only their beginning is kept", "keep_end": "prompts lose their beginning"}
         parts = []
         if self.shortened.count:

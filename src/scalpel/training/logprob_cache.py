@@ -1,7 +1,7 @@
-"""Log-probs of a model that doesn't move, on sequences that come again: computed once.
+"""A cache of a frozen model's log-probs on sequences that occur again.
 
-Preference pairs and demonstrations return every epoch with the same tokens. What the policy wrote itself does not, and
-is not kept.
+Preference pairs and demonstrations return every epoch with the same tokens. Samples of the policy don't, and are not
+cached.
 """
 
 from __future__ import annotations
@@ -20,15 +20,16 @@ KEY = 16  # bytes
 
 
 class LogprobCache:
-    """Log-probs of trained tokens by the content of their sequence: what was shown, the targets, which are trained. In
-    float32 on the CPU, of at most `most` tokens; once it is full, what is there stays."""
+    """Log-probs of trained tokens, by a hash of their sequence: inputs, targets and trained positions. In float32 on
+    the CPU, for at most `most` tokens; a full cache keeps its entries, since with epochs in random order none is
+    likelier to be needed than another."""
 
     def __init__(self, most: int = MOST) -> None:
         self.most, self.tokens = most, 0
         self.logp_n: dict[bytes, Tensor] = {}
 
     def logps(self, batch: Batch, score: Callable[[Batch], Tensor]) -> Tensor:
-        """logp_N of a batch. Only sequences that are not known yet are scored, by `score(batch) → logp_N`."""
+        """logp_N of a batch. Only sequences that are not in the cache are scored, by `score(batch) → logp_N`."""
         keys, found_N = keys_of(batch), torch.zeros(batch.N)
         new_s = torch.tensor([s for s, key in enumerate(keys) if key not in self.logp_n], dtype=torch.long)
         if len(new_s):
@@ -47,7 +48,8 @@ class LogprobCache:
             self.tokens += len(logp_n)
 
     def state(self) -> dict[str, Any]:
-        """For a checkpoint: a run that goes on must find the numbers that it would have had."""
+        """For a checkpoint: log-probs that were computed again in other batches could differ by rounding, and a resumed
+        run would not be bit-equal."""
         if not self.logp_n:
             return {}
         keys = torch.frombuffer(bytearray(b"".join(self.logp_n)), dtype=torch.uint8).view(-1, KEY)
@@ -63,8 +65,8 @@ class LogprobCache:
 
 
 def keys_of(batch: Batch) -> list[bytes | None]:
-    """A hash of each sequence's content; None where the policy wrote what is trained, or part of what is shown: neither
-    comes again."""
+    """A hash of each sequence's content; None for samples of the policy and for batches with blended embeddings, which
+    don't occur again."""
     if batch.mix_N is not None:
         return [None] * batch.S
     length_S = torch.bincount(batch.seq_N, minlength=batch.S).tolist()

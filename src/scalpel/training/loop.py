@@ -1,4 +1,4 @@
-"""The training loop. It knows no method by name: what a method is has become bound parts before it starts."""
+"""The training loop. It knows no method by name: a method has become bound parts before the loop starts."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from scalpel.training.step import (
 from scalpel.training.survey import survey_lengths
 from scalpel.training.tracking import tracker
 
-PATIENCE = 100  # steps in a row that may spend nothing of a budget: batches that are empty, or without any credit
+PATIENCE = 100  # consecutive steps that may spend nothing of a budget, since batches are empty or without any credit
 EMPTY = (
     "If all examples were too long, raise max_length or change truncation; if no token had any credit, change the "
     "rewards or the data"
@@ -125,7 +125,7 @@ def watched(watch: Watch, run: TrainingRun, stage: StageRun, state: RunState, sa
 
 
 def share_done(run: TrainingRun, stage: StageRun, state: RunState) -> float:
-    """How far the stage is, in [0, 1]: by what it may spend where that is limited, else by steps."""
+    """The progress of the stage, in [0, 1]: by its budget if it has one, else by steps."""
     if (budget := stage.spec.budget) is not None:
         spent = run.engine.meter.spent(budget.unit, state.seconds) - stage.spent_at_start
         most = may_spend(run, stage, budget)

@@ -1,4 +1,4 @@
-"""The memory that training takes: weights, gradients, optimiser states and what the backward pass needs."""
+"""The estimate of training memory: weights, gradients, optimiser states and activations."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from scalpel.device import free_bytes
 from scalpel.training.run import TrainingRun
 from scalpel.training.stage import StageRun
 
-STATES = {"adamw": 2, "rmsprop": 1, "sgd": 1}  # numbers that the optimiser keeps for each one that moves
-MARGIN = 1.2  # over the sum, for what is not counted here
+STATES = {"adamw": 2, "rmsprop": 1, "sgd": 1}  # optimiser states per trainable entry
+MARGIN = 1.2  # factor for what is not counted here, such as fragmentation and temporary buffers
 
 
 @dataclass(frozen=True)
 class MemoryEstimate:
-    """Bytes, by what they hold. `free` is what the device has left while the models are loaded."""
+    """Bytes by use. `free` is what the device has left once the models are loaded."""
 
     weights: float
     others: float  # reference, teacher, …
@@ -27,7 +27,7 @@ class MemoryEstimate:
     copies: float  # home of anchors, best weights
     activations: float
     free: float
-    trainables: float = 1.0  # share of the weights that move
+    trainables: float = 1.0  # trainable share of the weights
     micro_tokens: int = 16384
 
     @property
@@ -36,7 +36,7 @@ class MemoryEstimate:
 
     @property
     def needed(self) -> float:
-        """What comes on top once training starts."""
+        """Bytes that training adds to the loaded models."""
         return self.gradients + self.states + self.copies + self.activations
 
     @property
@@ -45,12 +45,14 @@ class MemoryEstimate:
 
     @property
     def advice(self) -> list[str]:
-        """What would help, the most effective first; nothing where it fits."""
+        """Changes that would reduce memory, the most effective first; none if it fits."""
         if self.fits:
             return []
         ways = {
             f"lower micro_tokens from {self.micro_tokens} to {max(256, self.micro_tokens // 4)}": self.activations,
-            'let less move, as with scope = "lora"': self.gradients + self.states if self.trainables > 0.1 else 0.0,
+            'train fewer weights, as with scope = "lora"': self.gradients + self.states
+            if self.trainables > 0.1
+            else 0.0,
             'hold the weights in bfloat16 (model.dtype = "bfloat16")': (self.weights + self.others) / 2,
         }
         return sorted((way for way in ways if ways[way] > 0), key=lambda way: -ways[way])
@@ -67,7 +69,7 @@ class MemoryEstimate:
 
 
 def estimate_memory(run: TrainingRun, stage: StageRun, activations: float) -> MemoryEstimate:
-    """By counting what is there, and what an update of it needs."""
+    """Counts the bytes of loaded tensors and of what an update of the trainable ones needs."""
     model, trainables = run.engine.model, stage.named().values()
     weights = bytes_of([*model.parameters(), *stage.owned.parameters()])
     gradients = bytes_of(p for p in model.parameters() if p.requires_grad)
@@ -91,8 +93,8 @@ def estimate_memory(run: TrainingRun, stage: StageRun, activations: float) -> Me
 
 
 def room_of(run: TrainingRun, stage: StageRun) -> float:
-    """Bytes for what the layers keep for a backward pass, before they have to run twice. Unless the recipe says
-    which, it is what is free now less what the first steps will take."""
+    """The bytes that activations may take before gradient checkpointing recomputes layers. Unless the recipe sets
+    `gradient_checkpointing`, it is the free memory minus gradients, optimiser states and copies."""
     how = stage.spec.gradient_checkpointing
     if how != "auto":
         return 0.0 if how else float("inf")
@@ -104,7 +106,7 @@ def bytes_of(tensors: Iterable[Tensor]) -> float:
 
 
 def ran_out(error: BaseException) -> bool:
-    """Whether an error says that memory did not do, in the words of CUDA or of the CPU's allocator."""
+    """Whether an error is an out-of-memory error, of CUDA or of the CPU's allocator (a RuntimeError)."""
     words = str(error).lower()
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in words
 

@@ -1,4 +1,4 @@
-"""The models of a run: the policy with its engine, and those that stand beside it in a role."""
+"""The models of a run: the policy with its engine, and frozen models in other roles."""
 
 from __future__ import annotations
 
@@ -36,14 +36,15 @@ class RunModels:
         return model, tokens.templated(spec.chat_template, spec.chat_template_kwargs, spec.control_tokens)
 
     def base(self) -> models.Model:
-        """The base, opened anew: the policy may have moved."""
+        """The base, loaded again, since the policy's weights may have changed."""
         return self.load(self.recipe.model)[0].requires_grad_(False).eval()
 
     def engine_of(self, model: models.Model) -> Engine:
         return Engine(model, self.engine.tokens, precision=self.engine.precision)
 
     def start_from(self, start: str) -> None:
-        """Gives the policy a start's weights: those of the base or of a folder; "previous" are there already."""
+        """Loads the weights with which a stage starts into the policy: those of the base or of a folder; for "previous"
+        there is nothing to do."""
         if start == "previous":
             return
         found = self.load(self.spec_of(start))[0]
@@ -57,7 +58,7 @@ class RunModels:
         return self.spec_of(start).path
 
     def spec_of(self, place: str) -> ModelSpec:
-        """The recipe's model, or one opened like it from another folder."""
+        """The recipe's model, or one from another folder with the same settings."""
         return self.recipe.model if place in ("base", "start") else self.recipe.model.model_copy(update={"path": place})
 
     def in_role(self, role: str, reference: str, start: Weights, ends: Mapping[str, Weights]) -> models.Model:

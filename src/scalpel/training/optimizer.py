@@ -1,4 +1,5 @@
-"""The optimiser over what moves, its schedule, and how its states follow a scope that changes."""
+"""The optimiser over trainable parameters, its learning rate schedule, and the mapping of its states when the scope
+selects other parameters."""
 
 from __future__ import annotations
 
@@ -14,10 +15,11 @@ from scalpel.scope import IndexMap, Trainable
 
 
 def make_optimiser(spec: StageSpec, trainables: Iterable[Trainable], owned: nn.ModuleDict) -> torch.optim.Optimizer:
-    """Weight decay acts on matrices only; modules that parts own learn at `owned_rate` times the rate.
+    """The optimiser of a stage. Weight decay acts on matrices only, not on norms and biases; modules that parts own
+    have `head_lr_multiplier` times the learning rate. Raises ValueError if nothing is trainable.
 
-    AdamW on the CPU takes a parameter's whole update in one pass over it: the same step but for rounding, in a sixth
-    of the time that one operation after the other takes.
+    On the CPU the fused AdamW is used, which makes one pass over each parameter: the same step up to rounding, in a
+    sixth of the time.
     """
     decayed = [m.value for m in trainables if m.weight.dim() >= 2]
     plain = [m.value for m in trainables if m.weight.dim() < 2]
@@ -28,7 +30,7 @@ def make_optimiser(spec: StageSpec, trainables: Iterable[Trainable], owned: nn.M
     ]
     groups = [g for g in groups if g["params"]]
     if not groups:
-        raise ValueError("the scope lets nothing move, so there is nothing to train: widen it")
+        raise ValueError("the scope has no trainable parameter, so there is nothing to train: widen it")
     if spec.optimizer == "adamw":
         on_cpu = all(p.device.type == "cpu" for p in [*decayed, *plain, *owned.parameters()])
         fused = {"fused": True} if on_cpu else {}  # elsewhere its counters would have to move to the device
@@ -39,8 +41,8 @@ def make_optimiser(spec: StageSpec, trainables: Iterable[Trainable], owned: nn.M
 
 
 def rate(spec: StageSpec, progress: float) -> float:
-    """The factor of the learning rate at `progress` in [0, 1): linear warm-up, then the full rate, then the schedule to
-    zero over the last `decay` of what follows the warm-up."""
+    """The factor of the learning rate at `progress` in [0, 1): linear warm-up, then the full rate, then decay to zero
+    over the last share `decay` of the steps after the warm-up."""
     first = 1.0 / spec.steps
     if progress < spec.warmup:
         return min(1.0, (progress + first) / (ceil(spec.warmup * spec.steps) * first))
@@ -58,7 +60,7 @@ def set_rate(optimiser: torch.optim.Optimizer, spec: StageSpec, progress: float)
 
 
 def states(optimiser: torch.optim.Optimizer, named: Mapping[str, nn.Parameter]) -> dict[str, dict[str, Any]]:
-    """The optimiser's states by the name of what they belong to."""
+    """The optimiser's states by parameter name."""
     return {name: dict(optimiser.state[p]) for name, p in named.items() if p in optimiser.state}
 
 
@@ -68,8 +70,9 @@ def restore_states(
     saved: Mapping[str, Mapping[str, Any]],
     index_map: IndexMap | None = None,
 ) -> None:
-    """Gives saved states back by name. Where `index_map` maps a name to old positions, entry k takes the state of old
-    position carry[k], and −1 starts from zero; counters stay. What `index_map` leaves out starts anew."""
+    """Restores saved states by name. Where `index_map` maps a name to old positions, entry k takes the state of old
+    position index_map[name][k], and −1 starts from zero; step counters are kept. Names that `index_map` leaves out
+    start from zero."""
     for name, parameter in named.items():
         if name not in saved or (index_map is not None and name not in index_map and not name.startswith("owned.")):
             continue
@@ -78,8 +81,8 @@ def restore_states(
 
 
 def carried(value: Any, parameter: nn.Parameter, positions: Tensor | None) -> Any:
-    """One number or tensor of a state, for the entries that the parameter has now. Counters stay on the CPU, where
-    the optimisers keep them."""
+    """One number or tensor of a state, mapped to the present entries of the parameter. Step counters stay on the CPU,
+    where the optimisers keep them."""
     if not isinstance(value, Tensor):
         return value
     if value.dim() == 0:

@@ -1,6 +1,7 @@
-"""A look before step 1: what would be trained, in numbers and in two examples; and no run that trains the wrong thing.
+"""The preview before step 1: how many tokens are trained, and two examples with the trained tokens marked. A run that
+would train on nothing, or on the prompt, is refused.
 
-Everything here is a pure function: it gives text for the terminal, or raises ValueError.
+All functions are pure: they return text for the terminal, or raise ValueError.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from scalpel.data.tokenizer import Tokens
 
 
 def preview(tokens: Tokens, rows: Sequence[Tokenized], shown: int = 2, most: int = 1200) -> str:
-    """How many tokens are trained, and the first examples with the trained tokens marked; `most` tokens of each.
-    `rows_of` gives the rows of a batch."""
+    """The number of trained tokens, and the first `shown` examples with the trained tokens marked, at most `most`
+    tokens of each. The rows of a batch are those of `rows_of`."""
     refuse(tokens, rows)
     trained, total = sum(row.trained for row in rows), sum(len(row) for row in rows)
     lines = [
@@ -27,7 +28,7 @@ def preview(tokens: Tokens, rows: Sequence[Tokenized], shown: int = 2, most: int
 
 
 def rows_of(tokens: Tokens, batch: Batch) -> list[Tokenized]:
-    """The sequences of a batch, whatever source it came from. ValueError if it trains what the model did not say."""
+    """The sequences of a batch. Raises ValueError if tokens of the environment or of the chat template are trained."""
     context_N = (batch.author_N == ENVIRONMENT) | (batch.author_N == TEMPLATE)
     wrong_N = batch.train_N & context_N
     rows = []
@@ -44,7 +45,7 @@ def rows_of(tokens: Tokens, batch: Batch) -> list[Tokenized]:
 
 
 def refuse(tokens: Tokens, rows: Sequence[Tokenized]) -> None:
-    """Raises ValueError where there is no sequence, or one in which nothing would be trained."""
+    """Raises ValueError if there is no sequence, or one without a trained token."""
     if not rows:
         raise ValueError("there is no sequence to train on")
     if silent := [i for i, row in enumerate(rows) if not row.trained]:
@@ -55,7 +56,7 @@ def refuse(tokens: Tokens, rows: Sequence[Tokenized]) -> None:
 
 
 def clipped(tokens: Tokens, row: Tokenized, most: int) -> str:
-    """The marked text, its middle left out where it is long: both ends tell more than the start alone."""
+    """The marked text; of a long one the middle is left out, since the end shows where the answer stops."""
     if len(row) <= most:
         return tokens.marked(row)
     half = most // 2

@@ -1,4 +1,4 @@
-"""Going on with a run: only with what it began with, or with what may change."""
+"""Resuming a run, with the inputs that it began with and a recipe in which only some keys may have changed."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from scalpel.training.input_digests import differing, files_of, rows_of
 from scalpel.training.run import TrainingRun
 
 log = logging.getLogger("scalpel")
-INSIST = "bring it back as it was; or insist on going on with what is there now (--insist)"
+INSIST = "restore them, or continue with the present ones (--insist)"
 
 
 def inputs_of(run: TrainingRun) -> dict[str, Any]:
-    """Digests of the files that the recipe names, and of the rows that are trained on."""
+    """Digests of the files that the recipe names, and of the trained rows."""
     data = [run.rollout.data(stream.task, stream.rewards) for plan in run.plans for stream in plan.streams]
     rows = {task.name: rows_of(examples) for task, examples, _ in data}
     return {"files": files_of(run.recipe), "rows": rows}
@@ -27,8 +27,8 @@ def inputs_of(run: TrainingRun) -> dict[str, Any]:
 def take_up(
     run: TrainingRun, folder: RunFolder, saved: Mapping[str, Any], changed: Sequence[Change], insist: bool
 ) -> None:
-    """Checks what the run reads against its checkpoint, then takes the folder up for this recipe, and notes what is not
-    as it was."""
+    """Checks the inputs of a run against its checkpoint, drops records after the checkpoint, and records what has
+    changed."""
     differs, step = differing(saved.get("inputs", {}), run.inputs), saved["state"]["global_step"]
     refuse_differing(differs, insist)
     folder.keep(saved["lines"], step)
@@ -38,14 +38,14 @@ def take_up(
 
 def refuse_differing(differs: Sequence[str], insist: bool) -> None:
     if differs and not insist:
-        raise ValueError(f"what this run reads is not what it began with: {'; '.join(differs)}. {INSIST.capitalize()}")
+        raise ValueError(f"inputs of this run have changed since it began: {'; '.join(differs)}. {INSIST.capitalize()}")
 
 
 def renewed(run: RunFolder, recipe: Recipe, changed: Sequence[Change], differs: Sequence[str], step: int) -> None:
-    """The folder's files as of now; changes are logged, and stand in the record."""
+    """Updates the folder's recipe and environment; changes are logged and recorded in metrics.jsonl."""
     if differs or changed:
         words = [*map(str, changed), *differs]
-        log.warning("going on after step %d with changes: %s", step, "; ".join(words))
+        log.warning("resuming after step %d with changes: %s", step, "; ".join(words))
         run.log({"kind": "changed", "step": step, "what": words})
     if changed:
         write_text(run.folder / "recipe.toml", write(recipe))
@@ -54,5 +54,5 @@ def renewed(run: RunFolder, recipe: Recipe, changed: Sequence[Change], differs: 
 
 
 def changes_since(saved: str, recipe: Recipe, run: RunFolder) -> list[Change]:
-    """The keys that changed and may, since that recipe was written."""
+    """The keys that changed since that recipe was written; raises ValueError for one that may not."""
     return refuse_other(saved, recipe, run.folder, lower_rate="learning_rate" in run.may_change())

@@ -1,5 +1,5 @@
-"""Whether a run has anything to learn from: whether its source ever gives a token to train, whether the rewards ever
-differ, and whether samples can be judged at all: read, and ended by themselves. Where not, the log says so early."""
+"""Warns early of a run that can't learn: its source never gives a trained token, its rewards never differ, or its
+samples can't be judged, since they are unread or cut off."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ from typing import Any, Literal
 from scalpel.rewards.scored import SampleRewards, total
 
 log = logging.getLogger("scalpel")
-ENOUGH = 5  # steps after which it is said
-MANY = 0.1  # share of samples from which it is said that they are unread or cut off
+ENOUGH = 5  # steps after which constant rewards are warned of
+MANY = 0.1  # a share of unread or cut-off samples above this is warned of
 Judge = Callable[[Sequence[Any], Sequence[Sequence[Any]]], list[list[list[float]]]]  # of examples and their samples
 
 
 @dataclass
 class RewardMonitor:
-    """The rewards of one source's samples so far. They have to differ within a `group` of samples, or somewhere in the
-    `run`; None where no part compares them."""
+    """Statistics of the rewards of one source's samples so far. To learn from them, they have to differ within a
+    `group` of samples, or anywhere in the `run`; `among` is None if no part compares them."""
 
     source: str
     among: Literal["group", "run"] | None
     steps: int = 0
     samples: int = 0
-    solved: int = 0  # samples with more than no reward
+    solved: int = 0  # samples with a reward above zero
     least: float = inf
     most: float = -inf
     differed: bool = False
-    trained: bool = False  # whether a batch had anything to train
+    trained: bool = False  # whether some batch had a trained token
     judged: int = 0  # samples that were judged, rewarded or not
-    unread: int = 0  # in which a verifier found nothing to read
-    cut_off: int = 0  # that the limit on tokens ended
-    unrewarded: int = 0  # to which no reward applied
-    told: list[str] = field(default_factory=list)  # of what the log has spoken
+    unread: int = 0  # samples in which a verifier found no answer
+    cut_off: int = 0  # samples that max_tokens ended
+    unrewarded: int = 0  # samples to which no reward applied
+    told: list[str] = field(default_factory=list)  # warnings that were given
 
     def watching(self, judge: Judge) -> Judge:
-        """The same rewards, of which is noted whether they differ."""
+        """The reward function, wrapped to record statistics of its results."""
 
         def judged(examples: Sequence[Any], samples: Sequence[Sequence[Any]]) -> list[list[list[float]]]:
             rewards = judge(examples, samples)
@@ -49,7 +49,7 @@ class RewardMonitor:
         return judged
 
     def note(self, rewards: Sequence[Sequence[Sequence[float]]]) -> None:
-        """A step's rewards: of each group, of each sample, of each function; NaN where one does not apply."""
+        """Records a step's rewards: [group][sample][function], NaN where a function doesn't apply."""
         flat = [sample for group in rewards for sample in group]
         self.judged += len(flat)
         self.unread += sum(isinstance(sample, SampleRewards) and sample.unread for sample in flat)
@@ -64,8 +64,8 @@ class RewardMonitor:
         self.differed = self.differed or (within if self.among == "group" else self.most > self.least)
 
     def after_step(self, temperature: float, trains: bool, max_tokens: int) -> None:
-        """Says once, after a few steps, that there was nothing to train, or that no rewards have differed; and at once
-        what keeps samples from being judged."""
+        """Warns once, after a few steps, of batches without a trained token or of rewards that never differed; and at
+        once of samples that can't be judged."""
         self.steps, self.trained = self.steps + 1, self.trained or trains
         for what, words in self.faults(max_tokens).items():
             if what not in self.told:
@@ -79,20 +79,19 @@ class RewardMonitor:
             log.warning("%s", self.words(temperature))
 
     def faults(self, max_tokens: int) -> dict[str, str]:
-        """What keeps samples from being judged, in words."""
+        """Warnings about samples that can't be judged, by kind."""
         found: dict[str, str] = {}
         if not self.judged:
             return found
         of = f"of {self.judged} samples from source {self.source!r}"
         if self.unrewarded == self.judged:
             found["unrewarded"] = (
-                f"no reward applied to any {of}: nothing was rewarded, so nothing moves; have a reward function give "
-                "numbers, not None"
+                f"no reward applied to any {of}, so nothing is trained; have a reward function return numbers, not None"
             )
         elif self.unrewarded:
             found["some unrewarded"] = (
                 f"no reward applied to {self.unrewarded} {of} ({self.unrewarded / self.judged:.0%}): they are left out "
-                "of their groups, and of what is learnt"
+                "of their groups, and not trained on"
             )
         if self.cut_off > MANY * self.judged:
             found["cut off"] = (

@@ -1,4 +1,4 @@
-"""What the policy's samples and the data's rows become: batches, drawn for one step from a source."""
+"""The rollout: draws the batch of a step from a source, which may sample from the policy and have samples rewarded."""
 
 from __future__ import annotations
 
@@ -44,16 +44,16 @@ Reward = Callable[[Sequence[Example], Sequence[Sequence[Trajectory]]], list[list
 
 
 class Rollout:
-    """Draws batches: examples to a source, which may sample from the policy and have samples rewarded. Parts get at it
-    through `SourceContext` only."""
+    """Draws batches: it gives examples to a source, which may sample from the policy and have samples rewarded. Parts
+    have access to it through `SourceContext` only."""
 
     def __init__(self, recipe: Recipe, models: RunModels) -> None:
         self.recipe, self.models = recipe, models
         self.task = tasks.make(recipe.task)
-        self.remembered: dict[str, dict[str, Any]] = {}  # by reward functions, for the data that they reward
-        self.paid: set[str] = set()  # texts of the base that the meter has counted; a resumed run writes them again
+        self.remembered: dict[str, dict[str, Any]] = {}  # the state of reward functions, by the data that they reward
+        self.paid: set[str] = set()  # self-generated texts that the meter has counted; a resumed run writes them again
         self.record = StepRecord()
-        self._frozen: Engine | None = None  # the base, where texts are compared as vectors
+        self._frozen: Engine | None = None  # the base, for embeddings of texts
         self._written: dict[tuple, Sequence[Tokenized]] = {}
         self._data: dict[str, tuple[Task, Sequence[Example], Rewards]] = {}
 
@@ -63,8 +63,8 @@ class Rollout:
 
     @contextmanager
     def aside(self) -> Iterator[None]:
-        """For looks that are no part of the run: they are not charged to it, and random numbers, gradients and the
-        step's record are as they were afterwards."""
+        """For evaluations that are not part of the run: their cost isn't counted, and random numbers, gradients and the
+        step's record are restored afterwards."""
         engine, record, state = self.engine, self.record, torch.get_rng_state()
         meter, engine.meter, self.record = engine.meter, CostMeter(), deepcopy(record)
         training = engine.model.training
@@ -80,12 +80,13 @@ class Rollout:
     def written(
         self, global_step: int, n: int, max_tokens: int, temperature: float, begin: Begin
     ) -> Sequence[Tokenized]:
-        """Texts that the base wrote by itself, written once. Before the first step the policy is the base."""
+        """Self-generated texts of the base, written once and cached. Before the first step the policy is the base, so
+        no second model has to be loaded."""
         key = (n, max_tokens, temperature, begin)
         if key not in self._written:
             moved = global_step or self.recipe.stages[0].start not in ("previous", "base")
             writer = self.models.engine_of(self.models.base()) if moved else self.engine
-            log.info("the base writes %d texts of up to %d tokens, which will stand for what it is", n, max_tokens)
+            log.info("the base writes %d texts of up to %d tokens, as data that represents it", n, max_tokens)
             meter, writer.meter = writer.meter, CostMeter() if str(key) in self.paid else self.engine.meter
             self.paid = {*self.paid, str(key)}
             self._written[key] = write_documents(
@@ -97,7 +98,7 @@ class Rollout:
     def data(
         self, spec: Mapping[str, Any] | None, rewards: Sequence[str | Mapping[str, Any]] | None = None
     ) -> tuple[Task, Sequence[Example], Rewards]:
-        """A task, its training items, and how completions are rewarded; opened once."""
+        """A task, its training items and its rewards; opened once and cached."""
         chosen = tuple(self.recipe.data.rewards if rewards is None else rewards)
         key = repr((spec, chosen))
         if key not in self._data:
@@ -112,7 +113,8 @@ class Rollout:
         return self._data[key]
 
     def chances(self, role: str, prompts: Sequence[Prompt], answers: Sequence[str]) -> list[list[float]]:
-        """For each prompt how likely each of these answers is to the model of a role, if it gives one of them."""
+        """For each prompt, the probability of each of these answers under the model of a role, given that it is one of
+        them: a softmax of their log-probabilities, in float64 since sums of many tokens lie far below zero."""
         tokens = self.engine.tokens
         rows = [(tokens.prompt(prompt), tokens.completion(a, prompt)) for prompt in prompts for a in answers]
         with self.engine.standing_in(role):
@@ -120,16 +122,16 @@ class Rollout:
         return logp.view(len(prompts), len(answers)).softmax(1).tolist()
 
     def vectors(self, texts: Sequence[str]) -> Tensor:
-        """Where texts lie in the base's own space, which stays as it was while the policy learns."""
+        """Embeddings of texts by the frozen base, so that they stay the same while the policy learns."""
         if self._frozen is None:
             self._frozen = self.models.engine_of(self.models.base())
         self._frozen.meter = self.engine.meter
-        room = context(self.engine.model) - 1
-        return embed(self._frozen, [self.engine.tokens.prompt(text)[-room:] for text in texts])
+        longest = context(self.engine.model) - 1
+        return embed(self._frozen, [self.engine.tokens.prompt(text)[-longest:] for text in texts])
 
     def survey(self, stage: StageRun) -> None:
-        """Renders the rows that the stage will meet, so that what is to be said of them is said before its first step,
-        and a row that can't be rendered is refused then."""
+        """Renders the rows that the stage will use, so that warnings about them come before its first step, and a row
+        that can't be rendered is refused then."""
         if stage.plan.environment:
             say_prefix_faults(self.engine.tokens, stage.plan.environment.role)
         spec = stage.spec
@@ -144,11 +146,12 @@ class Rollout:
             self.engine.tokens.survey(window(examples, 0, most, self.order(stage, stream)), trained)
 
     def order(self, stage: StageRun, stream: StreamRun) -> int:
-        """The seed of the order in which a stream's examples come."""
+        """The seed of the order of a stream's examples."""
         return derive(self.recipe.seed, "order", stage.index, stream.number)
 
     def select(self, stage: StageRun) -> None:
-        """Lets the streams that choose their prompts do so, once, with the policy as it is when the stage begins."""
+        """Runs the selections of prompts, once, with the policy at the beginning of the stage. Raises ValueError for
+        one that selects none."""
         for stream in stage.streams:
             selection, examples = stream.plan.select, stream.examples
             if selection is None:
@@ -160,8 +163,8 @@ class Rollout:
             log.info("%s: %d of %d prompts selected", stage.name, len(kept), len(examples))
             if not kept:
                 raise ValueError(
-                    f"selection {selection.part.name!r} keeps none of {len(examples)} prompts: take easier ones or "
-                    "more samples of each, ask less of them, or begin with a method that shows how, such as prefix-rft"
+                    f"selection {selection.part.name!r} keeps none of {len(examples)} prompts: take easier ones, more "
+                    "samples of each or a lower threshold, or begin with a method with demonstrations, as prefix-rft"
                 )
             stream.narrow(kept)
 
@@ -174,8 +177,8 @@ class Rollout:
         progress: float,
         hand: Callable[[SourceContext], SourceContext] = lambda given: given,
     ) -> Batch:
-        """The stream's batch for this step: from its source, then shown as its corruptions say. `hand` may change
-        what the source is handed."""
+        """The stream's batch for this step: drawn by its source, then changed by its corruptions. `hand` may replace
+        the source's context."""
         plan, examples, rewards = stream.plan, stream.examples, stream.rewards
         seed = derive(self.recipe.seed, "draw", global_step, stream.number) % 2**31
         at = places(len(examples), step // plan.steps_per_batch, plan.batch, self.order(stage, stream))
@@ -205,7 +208,7 @@ class Rollout:
     def context(
         self, stage: StageRun, examples: Sequence[Example], reward: Reward, seed: int, progress: float
     ) -> SourceContext:
-        """What a source is handed."""
+        """The context of a source."""
         controller, limit = stage.temperature_controller, self.limit(stage.spec)
         sampling, environment = self.sampling(stage.spec), stage.plan.environment
         if controller:
@@ -256,7 +259,7 @@ class Rollout:
         return play(environment, self.engine.tokens, sample, examples, n, seed, self.context_length())
 
     def limit(self, spec: StageSpec) -> Limit:
-        """How long a sequence of the stage may be: as it says, else as the model's context is."""
+        """The maximal length of a sequence: the stage's `max_length`, else the model's context length."""
         own = self.context_length()
         if spec.max_length is None:
             return Limit(own, f"the model's context is {own:,} tokens", spec.truncation)
@@ -265,11 +268,12 @@ class Rollout:
         return Limit(spec.max_length, f"max_length is {spec.max_length:,}", spec.truncation)
 
     def context_length(self) -> int:
-        """How many tokens the policy can look back on."""
+        """The policy's context length in tokens."""
         return context(self.engine.model)
 
     def room(self, prompts: Sequence[Sequence[int]], most: int, limits: Sequence[int] | None) -> Sequence[int] | None:
-        """How many tokens may be sampled behind each prompt: what is asked, or what the context has room for."""
+        """The maximal number of sampled tokens for each prompt: as asked, or as many as fit the context. Raises
+        ValueError for a prompt that fills the context."""
         own = self.context_length()
         longest = max(map(len, prompts), default=0)
         if longest >= own:
@@ -296,8 +300,8 @@ class Rollout:
         trial: bool = False,
         early: Early | None = None,
     ) -> list[list[list[float]]]:
-        """The weighted rewards of each trajectory of each example; what the functions logged goes into the record, and
-        the samples of the first `most` examples into the table of completions. Of a trial nothing is noted."""
+        """The weighted rewards of each trajectory of each example. What the functions logged is recorded, and samples
+        of the first `most` examples go into the table of completions; nothing is recorded for a `trial`."""
         found = judged(self.engine.tokens, rewards, state, examples, samples, trial, early)
         if not trial:
             self.record.note(found, most)

@@ -1,4 +1,4 @@
-"""A run of a recipe: its stages, one after the other."""
+"""A run of a recipe, stage by stage."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ log = logging.getLogger("scalpel")
 
 
 class TrainingRun:
-    """Everything that a run holds, opened from a recipe: its plans, its models, and the rollout that draws batches."""
+    """A run of a recipe: its plans, its models, and the rollout that draws batches."""
 
     def __init__(self, recipe: Recipe, dtype: str = "") -> None:
         if recipe.threads:
@@ -57,12 +57,12 @@ class TrainingRun:
         if any(plan.scores for plan in self.plans):
             refuse_unclassifiable(self.engine.model)
         self.rollout = Rollout(recipe, self.models)
-        self.inputs: dict[str, Any] = {}  # digests of what it reads, for its checkpoints
-        self.touched: set[str] = set()  # parameters that have moved since the start
-        self.earlier: StageRun | None = None  # the stage before, where the next one goes on with its optimiser
-        self.ends: dict[str, Weights] = {}  # weights at the end of the previous stage and of an earlier one
-        self.floors: list[dict[str, Any]] = []  # what became of each stage's floor
-        self.vllm: VllmSampler | None = None  # of the stages that sample with it
+        self.inputs: dict[str, Any] = {}  # digests of the files it reads, for its checkpoints
+        self.touched: set[str] = set()  # parameters that were trainable since the start; only these are in checkpoints
+        self.earlier: StageRun | None = None  # the previous stage, if the next one keeps its optimiser
+        self.ends: dict[str, Weights] = {}  # weights at the end of the previous stage and of the one before it
+        self.floors: list[dict[str, Any]] = []  # the result of each stage's retention floor
+        self.vllm: VllmSampler | None = None  # shared by the stages that sample with it
 
     @property
     def engine(self) -> Engine:
@@ -81,13 +81,13 @@ class TrainingRun:
         return f"{name}.{earlier + 1}" if earlier else name
 
     def enter(self, index: int, saved: Mapping[str, Any] | None = None, seconds: float = 0.0) -> StageRun:
-        """Opens a stage: starting weights, the models beside, data, scope and optimiser; or as they were saved.
-        `seconds` is how long the run has trained so far."""
+        """Opens a stage: initial weights, models in other roles, data, scope and optimiser; or restores them from a
+        checkpoint. `seconds` is the training time so far."""
         plan, model = self.plans[index], self.engine.model
         floor = self.open_floor(plan.spec, index, saved is not None)
         if saved is None or index == 0:
             self.models.start_from(plan.spec.start)
-        start = dict(model.state_dict())  # no copy: a scope adds to these weights, or moves them once training begins
+        start = dict(model.state_dict())  # no copy: attaching a scope adds modules, and weights change only in training
         context = ScopeContext(derive(self.recipe.seed, "scope", index) % 2**31, partial(adapt, model))
         scope = plan.scope(model, context)
         if saved is not None:
@@ -106,7 +106,7 @@ class TrainingRun:
         )
         if saved is None:
             self.rollout.survey(stage)
-        if index:  # what earlier stages did is on no disk but the checkpoint's
+        if index:  # changes by earlier stages are nowhere but in the checkpoint, so all parameters go into it
             self.touched = {name for name, _ in model.named_parameters()}
         if saved is not None:
             self.restore(saved)
@@ -117,7 +117,7 @@ class TrainingRun:
         return stage
 
     def equip(self, index: int, scope: Scope, start: Weights) -> None:
-        """Hands the engine all that the stage computes with. `start` are the plain weights with which it starts."""
+        """Gives the engine all models and modules of the stage. `start` are the weights with which it starts."""
         plan, model = self.plans[index], self.engine.model
         own = scope.off is not None and "reference" in plan.roles and self.refers_to_its_start(index)
         off = {"reference": scope.off} if own and scope.off else {}
@@ -138,14 +138,14 @@ class TrainingRun:
         return found
 
     def serving(self, spec: StageSpec, start: Weights) -> VllmSampler | None:
-        """What samples in the policy's place, where the stage says so; `start` are the weights without the scope's."""
+        """vLLM's sampler, if the stage uses it; `start` are the weights without modules of the scope."""
         if spec.sampler == "own":
             return None
         model = self.engine.model
         if added := sorted(name for name, _ in model.named_parameters() if name not in start):
             raise ValueError(
-                f"sampler 'vllm' can't follow a scope that puts modules of its own into the model, here {added[0]}: "
-                "take sampler 'own', or a scope that moves the model's weights"
+                f"sampler 'vllm' doesn't support a scope that adds modules to the model, here {added[0]}: "
+                "take sampler 'own', or a scope that trains the model's weights"
             )
         if self.vllm is None:
             trusted = self.recipe.model.trust_remote_code
@@ -156,8 +156,8 @@ class TrainingRun:
         return self.vllm
 
     def owned_modules(self, index: int) -> nn.ModuleDict:
-        """What the stage's parts own: as it lies beside the weights with which the stage starts, else made anew; or the
-        earlier stage's own where its optimiser is kept."""
+        """The modules of the stage's parts: those saved beside the stage's initial weights, else new ones; or those of
+        the previous stage if its optimiser is kept."""
         plan = self.plans[index]
         torch.manual_seed(derive(self.recipe.seed, "owned", index))
         made = {name: make(width_of(self.engine.model, name)).to(self.device) for name, make in plan.owned.items()}
@@ -174,14 +174,14 @@ class TrainingRun:
         return Owned(dict(self.engine.owned.items()), last.owners, last.scores)
 
     def trainables_changed(self, stage: StageRun, moved: bool) -> None:
-        """Notes what moves now: for checkpoints, for the cost of a backward pass, for anchors that weigh it. `moved`:
-        whether the policy is no longer the base."""
+        """Updates everything that depends on which parameters are trainable: checkpoints, the cost of a backward pass,
+        anchors that weigh parameters. `moved`: whether the policy differs from the base."""
         self.touched |= {m.name for m in stage.scope.trainables}
         self.engine.reach = backward_cost(self.engine.model)
         weigh_parameters(self.rollout, stage, moved)
 
     def leave(self, stage: StageRun, folder: Path | None = None) -> None:
-        """Ends a stage: what its scope holds is saved in its own form, then goes into the plain weights."""
+        """Ends a stage: exports the scope's modules, such as an adapter, then folds them into the plain weights."""
         self.engine.served = None
         stage.validation.go_back(self.engine.model)
         if folder is not None and stage.scope.export is not None:
@@ -200,7 +200,7 @@ class TrainingRun:
             self.ends = {**({"earlier": self.ends["previous"]} if self.ends else {}), "previous": now}
 
     def validate(self, stage: StageRun, step: int) -> dict[str, float]:
-        """Accuracy on tuning items after this step of the stage, where it is due; nothing where it isn't."""
+        """Accuracy on tuning items after this step of the stage, if a validation is due; empty otherwise."""
         if not stage.validation.due(step):
             return {}
         assert stage.spec.validation is not None
@@ -214,14 +214,13 @@ class TrainingRun:
         return {"validation/accuracy": found, "validation/best": stage.validation.best}
 
     def open_floor(self, spec: StageSpec, index: int, saved: bool) -> RetentionFloor | None:
-        """The stage's floor with what the base gets right; a saved one brings that along."""
+        """The stage's retention floor, with the items that the base gets right; in a resumed stage those come from the
+        checkpoint."""
         keep = spec.keep
         if keep is None or not keep.floor:
             return None
         if spec.budget is None and keep.every > spec.steps:
-            words = (
-                "nothing follows the floor of %s: it takes %d steps, but keep.every, between looks, is %d: lower that"
-            )
+            words = "the floor of %s is never evaluated: the stage has %d steps, but keep.every is %d: lower keep.every"
             log.warning(words, self.stage_name(index), spec.steps, keep.every)
         sets = make_sets(keep.sets, self.engine.tokens, tasks.make, probes_of(self.recipe), self.recipe.answer_tokens)
         dual = Dual(
@@ -237,7 +236,8 @@ class TrainingRun:
         return floor
 
     def update_floor(self, stage: StageRun, step: int, progress: float) -> dict[str, float]:
-        """Scores some of the keep set after this step of the stage, where it is due; the floor's strength follows."""
+        """Evaluates some items of the keep sets after this step of the stage, if that is due, and updates the
+        strength."""
         return stage.floor.evaluate(self.engine, step, progress) if stage.floor and stage.floor.due(step) else {}
 
     def refers_to_its_start(self, index: int) -> bool:
@@ -249,7 +249,7 @@ class TrainingRun:
     # --- checkpoints ------------------------------------------------------------------------------------
 
     def state(self, stage: StageRun) -> dict[str, Any]:
-        """All that a resumed run needs of the models; parameters that never moved are left out."""
+        """The state of the models for a checkpoint; parameters that were never trainable are left out."""
         named = dict(self.engine.model.named_parameters())
         state: dict[str, Any] = {
             "weights": {name: named[name] for name in sorted(self.touched)},
@@ -277,7 +277,7 @@ class TrainingRun:
         for key, memory in saved["remembered"].items():
             self.rollout.remembered.setdefault(key, {}).update(memory)
         self.floors, self.rollout.paid = list(saved["floors"]), set(saved["paid"])
-        self.engine.precision = saved["precision"]  # "auto" measures the machine, and might find otherwise today
+        self.engine.precision = saved["precision"]  # "auto" measures the machine, and the result may vary
 
 
 def probes_of(recipe: Recipe) -> list[Probe]:

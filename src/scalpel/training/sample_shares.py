@@ -1,4 +1,4 @@
-"""How many of a step's samples could be judged."""
+"""The shares of a step's samples that could not be judged."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from scalpel.rewards import Scored
 
 @dataclass
 class SampleShares:
-    """Samples that were judged, and of them: in which a verifier found nothing to read, which the limit on tokens
-    ended, and to which no reward applied."""
+    """The number of judged samples, and of those that were unread by a verifier, cut off by max_tokens, or without any
+    reward."""
 
     judged: int = 0
     unread: int = 0
@@ -26,12 +26,12 @@ class SampleShares:
 
     @property
     def shares(self) -> dict[str, float]:
-        """Of all that were judged, for the record of the step."""
+        """The shares of judged samples, for the record of the step."""
         counts = {"unread": self.unread, "cut_off": self.cut_off, "unrewarded": self.unrewarded}
         return {f"samples/{name}": count / self.judged for name, count in counts.items()} if self.judged else {}
 
     def words(self, max_tokens: int) -> str:
-        """For the look before the first step; empty where nothing was sampled."""
+        """A sentence for the preview; empty if nothing was sampled."""
         if not self.judged:
             return ""
         parts = [

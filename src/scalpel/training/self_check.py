@@ -1,5 +1,5 @@
-"""The first batch's log-probs beside those of transformers' own eager pass, so that a wrong number is found before it
-is trained on. It draws no random numbers and changes nothing of the run."""
+"""Compares the first batch's log-probs with those of transformers' own eager forward pass, so that an architecture that
+is computed wrongly is found before it is trained. It uses no random numbers and changes no state of the run."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from transformers import PreTrainedModel
 from scalpel.batch import Batch
 from scalpel.engine import Engine
 
-SEQUENCES, TOKENS = 2, 512  # at most so many of the batch, each at most so long
-LARGE = 4_000_000_000  # parameters from which a pass on a CPU takes too long to be made twice
+SEQUENCES, TOKENS = 2, 512  # maximal number of compared sequences, and their maximal length
+LARGE = 4_000_000_000  # parameters from which a second forward pass on a CPU takes too long
 CLOSE = 1e-2  # nats, in float32; rounding is some 1e-6, a wrong mask or position makes it 0.1 or more
 
 
 def check(engine: Engine, batch: Batch) -> str:
-    """One line with the largest difference. Raises ValueError where it is more than rounding."""
+    """A sentence with the largest difference. Raises ValueError if it exceeds rounding, in float32 only: in lower
+    precision the two passes may differ by more."""
     size = sum(p.numel() for p in engine.model.parameters())
     if engine.device.type == "cpu" and size > LARGE:
         return f"self-check left out: {size / 1e9:.1f} billion parameters take too long to be run twice on a CPU"
@@ -48,7 +49,7 @@ def check(engine: Engine, batch: Batch) -> str:
 
 
 def chosen(batch: Batch) -> torch.Tensor:
-    """The first sequences that are short enough and have something to train."""
+    """The first sequences that are short enough and have a trained token."""
     length_S = torch.bincount(batch.seq_N.cpu(), minlength=batch.S)
     trained_S = torch.bincount(batch.seq_N.cpu()[batch.train_N.cpu()], minlength=batch.S)
     return ((length_S <= TOKENS) & (trained_S > 0)).nonzero()[:SEQUENCES, 0]
@@ -56,7 +57,7 @@ def chosen(batch: Batch) -> torch.Tensor:
 
 @torch.no_grad()
 def eager(engine: Engine, batch: Batch) -> torch.Tensor:
-    """The log-prob of every token but the first of each sequence, alone, by the model's own forward pass."""
+    """The log-prob of every token but the first, sequence by sequence, by the model's own forward pass."""
     found = torch.zeros(batch.N)
     with engine.quiet(), eagerly(engine.model):
         for s in range(batch.S):
@@ -70,7 +71,7 @@ def eager(engine: Engine, batch: Batch) -> torch.Tensor:
 
 @contextmanager
 def eagerly(model: PreTrainedModel) -> Iterator[None]:
-    """Attention written out, for a while."""
+    """Switches the model to eager attention within the block."""
     configs: list[Any] = list({id(m.config): m.config for m in model.modules() if hasattr(m, "config")}.values())
     before = [getattr(config, "_attn_implementation_internal", None) for config in configs]
     try:

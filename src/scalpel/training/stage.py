@@ -1,4 +1,4 @@
-"""A stage under way: its plan, its prompts, what moves, and the optimiser over it."""
+"""A running stage: its plan, its streams, its trainable parameters, and their optimiser."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from scalpel.training.validation import Validation
 
 @dataclass
 class StageRun:
-    """What a stage holds while it runs."""
+    """The state of a running stage."""
 
     index: int  # among all stages of the run, repeats counted
     name: str
@@ -36,9 +36,9 @@ class StageRun:
     validation: Validation
     floor: RetentionFloor | None = None
     optimiser: torch.optim.Optimizer = field(init=False)
-    temperature_controller: TemperatureController | None = field(init=False)  # of the temperature at which it samples
-    reference: LogprobCache = field(default_factory=LogprobCache)  # its log-probs on fixed data
-    home: dict[str, Tensor] = field(default_factory=dict)  # whole weights as they were before they moved
+    temperature_controller: TemperatureController | None = field(init=False)  # of the sampling temperature
+    reference: LogprobCache = field(default_factory=LogprobCache)  # the reference's log-probs on fixed data
+    home: dict[str, Tensor] = field(default_factory=dict)  # whole weights before they were trained, for anchors
 
     def __post_init__(self) -> None:
         self.optimiser = make_optimiser(self.spec, self.scope.trainables, self.owned)
@@ -55,39 +55,40 @@ class StageRun:
         return self.plan.spec
 
     def named(self) -> dict[str, nn.Parameter]:
-        """Everything the optimiser moves, by name."""
+        """All trainable parameters, by name; those of owned modules begin with `owned.`."""
         trainables = {m.name: m.value for m in self.scope.trainables}
         return trainables | {f"owned.{name}": p for name, p in self.owned.named_parameters()}
 
     def factor(self, p: Bound, signal: str) -> float:
-        """What the part's loss on that signal ("" for parameters) is multiplied with: under a floor, what is steered
-        grows at the cost of all else."""
+        """The factor of a part's loss on that signal ("" for anchors on parameters). With a retention floor, steered
+        losses are weighted with λ / (1 + λ) and all others with 1 / (1 + λ)."""
         if self.floor is None:
             return 1.0
         return self.floor.dual.keep if (signal, p) in self.plan.steered else self.floor.dual.gain
 
     def settle(self) -> None:
-        """Notes where the weights that move from now on are: home, for anchors on parameters, and the best weights
-        so far. What has not moved before is still where it was when the stage began."""
+        """Copies weights that become trainable now, for anchors on parameters and for the best weights of validation.
+        Weights that were not trainable before still have their values from the beginning of the stage."""
         for m in self.scope.trainables:
             if self.plan.on_parameters and m.name not in self.home:
                 self.home[m.name] = m.weight.detach().clone()
             self.validation.also(m.name, m.weight)
 
     def at(self, whole: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Of whole weights, such as those at home, the entries that move now."""
+        """The trainable entries of whole weights, such as those in `home`."""
         return {
             m.name: whole[m.name] if m.index is None else whole[m.name].view(-1)[m.index] for m in self.scope.trainables
         }
 
     def finite(self) -> bool:
-        """Whether everything that moves is still a number."""
+        """Whether all trainable parameters are finite."""
         return all(bool(torch.isfinite(p).all()) for p in self.named().values())
 
     # --- the optimiser's states -------------------------------------------------------------------------
 
     def refresh(self, step: int) -> bool:
-        """Lets the scope choose anew what moves; the optimiser's states follow."""
+        """Lets the scope select other trainable entries, and maps the optimiser's states to them. Returns whether it
+        did."""
         before = states(self.optimiser, self.named())
         index_map: IndexMap | None = self.scope.refresh(step)
         if index_map is None:
@@ -98,7 +99,7 @@ class StageRun:
         return True
 
     def inherit(self, earlier: StageRun) -> None:
-        """Goes on with the optimiser's states of an earlier stage, for tensors of the same name and shape."""
+        """Takes over the optimiser's states of an earlier stage, for tensors of the same name and shape."""
         shapes = {m.name: m.weight.shape for m in earlier.scope.trainables}
         same: list[Trainable] = [m for m in self.scope.trainables if shapes.get(m.name) == m.weight.shape]
         index_map = index_map_of(earlier.scope.trainables, same)
@@ -124,7 +125,8 @@ class StageRun:
         }
 
     def restore(self, saved: Mapping[str, Any]) -> None:
-        """Takes a checkpoint's masks, modules and optimiser states; the model's weights are in place already."""
+        """Restores a checkpoint's masks, modules and optimiser states; the model's weights have been restored
+        before."""
         self.scope.restore(saved["scope"])
         for m in self.scope.trainables:
             m.read()

@@ -1,4 +1,4 @@
-"""One optimiser step's loss and gradients. It knows parts only by what they declare."""
+"""The loss and gradients of one optimiser step. Parts are known only by what they declare."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from scalpel.training.known_gradient import slope_ahead
 from scalpel.training.logprob_cache import LogprobCache
 from scalpel.training.zero_credit import credited_part
 
-Factor = Callable[[Bound, str], float]  # what a part's loss on a signal is multiplied with; a floor changes it
+Factor = Callable[[Bound, str], float]  # the factor of a part's loss on a signal; a retention floor changes it
 
 
 def unsteered(p: Bound, signal: str) -> float:
@@ -28,13 +28,13 @@ def unsteered(p: Bound, signal: str) -> float:
 
 
 class NonFiniteLoss(RuntimeError):
-    """The loss or its gradient became NaN or infinite; the weights are still those of the step before."""
+    """The loss or its gradient became NaN or infinite; the weights are still those before the step."""
 
 
 @dataclass
 class StepMetrics:
-    """Metrics of a whole step: sums and counts, added over micro-batches, divided once. What a part that follows the
-    run is told is kept apart, by part."""
+    """Metrics of a whole step: sums and counts, added over micro-batches and divided once. Metrics for parts that
+    declare `follow` are kept separately, by part."""
 
     sums: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     counts: dict[str, float] = field(default_factory=lambda: defaultdict(float))
@@ -47,12 +47,13 @@ class StepMetrics:
             self.counts[prefix + name] += float(count)
 
     def add_for(self, p: Bound, metrics: Metrics) -> None:
-        """What a part is told of the step once it is over."""
+        """Adds metrics that a part gets at the end of the step, if it declares `follow`."""
         if p.part.follow is not None:
             self.own.setdefault(p, StepMetrics()).add("", metrics)
 
     def add_rows(self, source: Bound, batch: Batch, out: Out) -> None:
-        """What a source that follows is told of its sequences: their columns, and what each came to."""
+        """Adds what a source with `follow` gets about its sequences: their columns, and the sum of each one's head
+        terms (or of −log p, where there are none)."""
         if source.part.follow is None or not batch.columns:
             return
         came_N = sum((x for x in out.terms.values() if x.dim() == 1), torch.zeros_like(out.logp_N))
@@ -76,7 +77,8 @@ class StepMetrics:
 
 
 def clean(out: Out, batch: Batch) -> Out:
-    """Zero off the trained tokens, by selection, so that a NaN there reaches neither loss nor gradient."""
+    """The outputs with zeros at untrained tokens. By `where` and not by multiplication, since NaN · 0 is NaN, and a NaN
+    must reach neither loss nor gradient."""
 
     def keep(x: Any) -> Any:
         return None if x is None else torch.where(batch.train_N.view(-1, *[1] * (x.dim() - 1)), x, 0)
@@ -86,7 +88,7 @@ def clean(out: Out, batch: Batch) -> Out:
 
 
 def filled(batch: Batch, out: Out) -> Batch:
-    """The batch with old log-probs and values: before the first update on it they are the current ones."""
+    """The batch with old log-probs and values; before the first update on it they are the current ones, detached."""
     old_N = out.logp_N.detach() if batch.old_N is None else batch.old_N
     old_value_N = batch.old_value_N
     if old_value_N is None and out.value_NK is not None:
@@ -96,11 +98,11 @@ def filled(batch: Batch, out: Out) -> Batch:
 
 @dataclass(frozen=True)
 class StepContext:
-    """What the losses of one stream are computed with during an optimiser step."""
+    """The context in which the losses of one stream are computed during an optimiser step."""
 
     stream: Stream
     progress: float
-    counts: Mapping[Bound, float]  # what each loss is divided by, over the whole step
+    counts: Mapping[Bound, float]  # the divisor of each loss, over the whole step
     statistics: Mapping[Bound, Any]  # of the parts that couple the whole step
     factor: Factor = unsteered
 
@@ -186,7 +188,8 @@ def backward(
 
 
 def add_of_pass(metrics: StepMetrics, stream: Stream, batch: Batch, out: Out, progress: float) -> None:
-    """What a forward pass says by itself: entropy, and how far the policy has gone from the one that sampled."""
+    """Adds metrics of the forward pass: entropy, and staleness (mean log-ratio of the behaviour policy to the
+    present)."""
     if out.entropy_N is not None:
         metrics.add("", {"entropy": (out.entropy_N.detach().sum(), float(batch.train_N.sum()))})
     if "behaviour" in stream.reads(progress) and batch.behaviour_N is not None:
@@ -196,7 +199,7 @@ def add_of_pass(metrics: StepMetrics, stream: Stream, batch: Batch, out: Out, pr
 
 
 def described(engine: Engine, batch: Batch) -> str:
-    """The batch in words: how large, and the beginning of its first sequences."""
+    """A description of the batch: its size, and the beginning of its first sequences."""
     texts = [engine.tokens.text(batch.ids_N[batch.seq_N == s].tolist())[:60] for s in range(min(batch.S, 3))]
     return f"a batch of {batch.S} sequences that begins with {', '.join(map(repr, texts))}"
 
@@ -204,8 +207,8 @@ def described(engine: Engine, batch: Batch) -> str:
 def prepare(
     engine: Engine, stream: Stream, batch: Batch, progress: float, remembered: LogprobCache | None = None
 ) -> Batch:
-    """Fills what the loop scores once a batch: reference log-probs, unless they are remembered from an earlier one, and
-    old ones where the batch is for more than one step."""
+    """Adds what is scored once per batch: the reference's log-probs, unless they are cached, and old log-probs if the
+    batch is used for several steps."""
     if not bool(batch.train_N.any()):
         return batch
     reads = stream.reads(progress)
@@ -229,8 +232,8 @@ def parameter_penalty(
     step_metrics: StepMetrics,
     factor: Factor = unsteered,
 ) -> float:
-    """Adds the gradients of anchors on parameters, once an optimiser step, to those gathered already. `at` takes whole
-    weights to the entries that move."""
+    """Adds the gradients of anchors on parameters, once per optimiser step, to those that were gathered. `at` maps
+    whole weights to their trainable entries."""
     total = 0.0
     for p in anchors:
         weighed = {"state": at(p.memory.state)} if p.part.weigh else {}
@@ -243,7 +246,7 @@ def parameter_penalty(
 
 
 def outlook(batch: Batch) -> Metrics:
-    """What a batch offers, before any forward pass: rewards, their spread, lengths."""
+    """Metrics of a batch that need no forward pass: rewards, their spread, lengths."""
     metrics: Metrics = {"tokens_trained_share": mean_of(batch.train_N.float())} if batch.N else {}
     if batch.reward_SK is None or not batch.S:
         return metrics

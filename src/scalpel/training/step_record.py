@@ -1,4 +1,4 @@
-"""What drawing a step's batches leaves for its record, and how trajectories are rewarded."""
+"""The record of drawing a step's batches, and the rewards of trajectories."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from scalpel.training.sample_shares import SampleShares
 
 @dataclass
 class StepRecord:
-    """Numbers that were logged or counted, how many samples could be judged, and some of what the policy wrote, with
-    its rewards."""
+    """Numbers that were logged or counted, shares of samples that couldn't be judged, and some completions with their
+    rewards."""
 
     numbers: dict[str, float] = field(default_factory=dict)
     samples: SampleShares = field(default_factory=SampleShares)
@@ -88,6 +88,6 @@ def spoken(trajectories: Sequence[Trajectory], texts: Sequence[str]) -> list[Tra
 
 
 def ask_early(tokens: Tokens, early: Early, examples: Sequence[Example], p: int, samples: Sequence[Trajectory]) -> None:
-    """Has the rewards that may be asked early look at the samples of prompt p."""
+    """Starts the early rewards of the samples of prompt p."""
     texts = said(tokens, samples)
     early.ask(p, examples[p], texts, spoken(samples, texts))

@@ -1,4 +1,4 @@
-"""A stream of a stage under way: a source's examples and rewards, and the batches that it holds."""
+"""A stream of a running stage: a source's examples and rewards, and the batches that it holds."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from scalpel.training.reward_monitor import RewardMonitor
 
 @dataclass
 class StreamRun:
-    """What a stream holds while its stage runs. `number` is its place among the stage's streams; seeds depend on it."""
+    """The state of a stream while its stage runs. `number` is its index among the stage's streams; seeds depend on
+    it."""
 
     number: int
     plan: Stream
@@ -26,18 +27,18 @@ class StreamRun:
     examples: Sequence[Example]
     rewards: Rewards
     monitor: RewardMonitor
-    lengths: Lengths | None = None  # of the rows, surveyed before the first step
-    selected: list[int] | None = None  # of the items, those that its selection kept
+    lengths: Lengths | None = None  # counts of rows by length, from the survey before the first step
+    selected: list[int] | None = None  # the items that its selection kept
     held: Batch | None = None  # the batch that is used for several steps
     waiting: list[Batch] = field(default_factory=list)  # batches drawn ahead, under a lag
 
     def narrow(self, kept: list[int]) -> None:
-        """From now on only these items are learnt from."""
+        """Restricts the stream to these items."""
         rows = self.examples
         self.selected, self.examples = kept, rows.taken(kept) if isinstance(rows, Rows) else [rows[i] for i in kept]
 
     def batches(self) -> tuple[Batch | None, list[Batch]]:
-        """What `put_back` takes, should a step fail."""
+        """The batches that `put_back` restores if a step fails."""
         return self.held, list(self.waiting)
 
     def put_back(self, batches: tuple[Batch | None, list[Batch]]) -> None:
@@ -68,7 +69,7 @@ def batch_of(saved: Mapping[str, Any]) -> Batch:
 
 
 def storable_part(value: Any) -> Any:
-    """A row's columns as far as JSON can hold them; other values are left out."""
+    """A row's columns as far as JSON can hold them; other values become null."""
     if isinstance(value, Mapping):
         return {str(k): storable_part(v) for k, v in value.items()}
     if isinstance(value, list | tuple):

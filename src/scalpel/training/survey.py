@@ -1,8 +1,8 @@
-"""Lengths of a stage's rows before its first step: how many are truncated or dropped, and whether anything is left to
-train on.
+"""Surveys the lengths of a stage's rows before its first step: how many are truncated or dropped, and whether any token
+is left to train on.
 
-Each source is run over all rows with a `fit` that counts. A source that samples can't be run beforehand: there only the
-lengths of its prompts are checked. Nothing of the run is changed but the tokenizer's memo.
+Each source is run over all rows with a `fit` that counts. A source that samples can't be run beforehand, so only the
+lengths of its prompts are checked. Nothing but the tokenizer's cache is changed.
 """
 
 from __future__ import annotations
@@ -19,20 +19,21 @@ from scalpel.training.run import TrainingRun
 from scalpel.training.stage import StageRun
 
 log = logging.getLogger("scalpel")
-MOST = 50_000  # rows that are looked at beforehand; of more, the first ones
-CHUNK = 64  # rows at once
+MOST = 50_000  # rows that are surveyed; of more, the first ones
+CHUNK = 64  # rows that are given to a source at once
 
 
 class NeedsSampling(Exception):
-    """Raised where a source wants to sample: its sequences aren't there before the run."""
+    """Raised when a source samples: its sequences don't exist before the run."""
 
 
 class Writes(NeedsSampling):
-    """Raised where it wants texts that the base wrote: it doesn't look at the data at all."""
+    """Raised when a source asks for self-generated texts of the base: it doesn't use the data at all."""
 
 
 def survey_lengths(run: TrainingRun, stage: StageRun) -> None:
-    """The lengths of each stream's rows. ValueError where a row may not be that long, or nothing would be trained."""
+    """Surveys each stream. Raises ValueError for a row that is too long under the policy "error", and if no token would
+    be trained."""
     rollout = run.rollout
     with rollout.aside():
         for stream in stage.streams:
@@ -51,7 +52,7 @@ def survey_lengths(run: TrainingRun, stage: StageRun) -> None:
 
 
 def over(source: Any, context: SourceContext, examples: Sequence[Example], batch: int, lengths: Lengths) -> None:
-    """Runs the source over the rows, as many at once as a step takes or more."""
+    """Runs the source over the rows, at least a batch at a time: sources may rely on the size of a batch."""
     size = max(batch, CHUNK - CHUNK % batch)
     few = examples[:MOST]
     for start in range(0, len(few), size):
@@ -73,7 +74,7 @@ def unwritten(*asked: Any, **also: Any) -> Any:
 
 
 def prompts(context: SourceContext, examples: Sequence[Example], lengths: Lengths, most: int) -> None:
-    """What samples needs room behind its prompts."""
+    """Checks the prompts of a source that samples: the context must have space for an answer after each."""
     lengths.seen = min(len(examples), MOST)
     for example in examples[:MOST]:
         if example.messages is not None:

@@ -1,4 +1,4 @@
-"""A sampling temperature that follows the entropy of what is sampled."""
+"""A controller of the sampling temperature that keeps the entropy of samples near a target."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ COLDEST, HOTTEST = 0.05, 5.0
 
 @dataclass
 class TemperatureController:
-    """Keeps the mean entropy of the distributions that tokens are drawn from near `target`, in nats a token.
+    """Keeps the mean entropy of the sampling distributions near `target`, in nats per token.
 
         log τ ← log τ + pace · clamp(1 − H / target, −1, 1)   after each batch, H its mean entropy at temperature τ
 
-    Source: Liu et al. 2025 (arXiv 2506.13284) choose one temperature for a run by that rule; here it is kept along it.
+    Source: Liu et al. 2025 (arXiv 2506.13284) choose one temperature per run by that criterion; here it is controlled
+    during the run.
     """
 
     target: float
@@ -34,7 +35,7 @@ class TemperatureController:
                 self.entropy, self.tokens = self.entropy + sample.entropy, self.tokens + len(sample.ids)
 
     def settle(self) -> dict[str, float]:
-        """Sets the temperature for the next batch; what was seen at the present one; nothing without samples."""
+        """Updates the temperature for the next batch, and returns metrics of the present one; empty without samples."""
         if not self.tokens:
             return {}
         entropy, temperature = self.entropy / self.tokens, self.temperature

@@ -1,5 +1,5 @@
-"""Trackers: where the record goes beside metrics.jsonl, for those who watch runs there. One that fails is left out;
-the run goes on."""
+"""Experiment trackers that get the records of metrics.jsonl as well. A tracker that fails is dropped, and the run
+continues."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ Tracker = Callable[[Mapping[str, Any]], None]
 
 
 def tracker(name: str, folder: Path, first: int = 1) -> Tracker:
-    """What is called with each record. Records of step `first` and later that an earlier, interrupted run wrote are
-    hidden, since they come again."""
+    """A function that is called with each record. Records from step `first` on that an interrupted run wrote are
+    hidden, since the resumed run writes them again."""
     return {"": lambda folder, first: lambda record: None, "tensorboard": tensorboard}[name](folder, first)
 
 
 def unfailing(write: Tracker, name: str) -> Tracker:
-    """The tracker, until it fails: that is said once, and nothing more goes there."""
+    """The tracker, wrapped so that its first failure is logged and ends the tracking."""
     failed: list[Exception] = []
 
     def attempt(record: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Validation along a stage: accuracy on tuning items, when to stop, and the way back to the best weights."""
+"""Validation during a stage: accuracy on tuning items, early stopping, and restoring the best weights."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from scalpel.engine import Engine, Sampling
 
 @dataclass
 class Validation:
-    """The best accuracy so far, how many rounds ago it was, and the weights that had it.
+    """The best accuracy so far, the number of validations since then, and the weights that had it.
 
-    With `patience` 0 it only watches: no weights are kept. Ties count as no improvement, so the earlier weights
-    stay. Its samples count as cost of the run, since they decide what comes out of it.
+    With `patience` 0 there is no early stopping, and no weights are kept. A tie is no improvement, so the earlier
+    weights stay. The samples of validation count as cost of the run, since they influence its result.
     """
 
     spec: ValidateSpec | None
@@ -34,14 +34,14 @@ class Validation:
 
     @property
     def exhausted(self) -> bool:
-        """Whether `patience` rounds have gone by without a new best."""
+        """Whether early stopping ends the stage: there was no improvement in `patience` validations."""
         return self.spec is not None and 0 < self.spec.patience <= self.waited
 
     def due(self, step: int) -> bool:
         return self.spec is not None and step % self.spec.every == 0
 
     def note(self, accuracy: float, step: int, moved: Mapping[str, Tensor]) -> None:
-        """Takes in a round's accuracy; `moved` are the weights that have moved so far."""
+        """Records the accuracy of a validation; `moved` are the parameters that were trainable so far."""
         if accuracy <= self.best:
             self.waited += 1
             return
@@ -50,13 +50,13 @@ class Validation:
             self.weights = {name: x.detach().clone() for name, x in moved.items()}
 
     def also(self, name: str, weight: Tensor) -> None:
-        """A weight begins to move after the best round: what it is now, it was then."""
+        """Adds a weight that becomes trainable after the best validation: its present value is also that of then."""
         if self.keeps and self.weights:
             self.weights.setdefault(name, weight.detach().clone())
 
     @torch.no_grad()
     def go_back(self, model: nn.Module) -> None:
-        """Puts the best weights back, if any were kept."""
+        """Restores the best weights, if any were kept."""
         for name, value in self.weights.items():
             model.get_parameter(name).copy_(value)
 
@@ -69,7 +69,7 @@ class Validation:
 
 
 def accuracy(engine: Engine, task: Task, examples: Sequence[Example], sampling: Sampling) -> float:
-    """The share of examples whose greedy completion is solved."""
+    """The share of examples whose greedy completion is right."""
     prompts = [engine.tokens.prompt(example.prompt) for example in examples]
     samples = engine.sample(prompts, replace(sampling, temperature=0.0))
     texts = [engine.tokens.text(group[0].ids) for group in samples]

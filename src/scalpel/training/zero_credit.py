@@ -1,4 +1,4 @@
-"""What of a batch is due: trained tokens without credit, under losses that vanish with it, need no forward pass.
+"""Skips tokens without credit: under losses that vanish with their credit, they need no forward pass.
 
     L = Σ_t ℓ(c_t, …),  ℓ(0, …) = 0 and ∂ℓ/∂log π(y_t) = 0  ⇒  only {t : c_t ≠ 0} has to be computed
 
@@ -20,7 +20,7 @@ from scalpel.part import Out
 
 @dataclass(frozen=True)
 class CreditedPart:
-    """The part of a batch that goes through the model, and what is known of each signal's credit beforehand."""
+    """The part of a batch that goes through the model, with the credits of each signal that need no forward pass."""
 
     batch: Batch
     known: tuple[Tensor, ...]  # [N], one a signal
@@ -34,7 +34,8 @@ class CreditedPart:
 
 
 def credited_part(stream: Stream, batch: Batch, progress: float) -> CreditedPart:
-    """Leaves out what no loss of the flow would learn from. Counts are to be taken on the whole batch."""
+    """The batch without tokens that have zero credit in every signal. Counts must be taken on the whole batch: a loss
+    is a mean over all tokens, those with zero credit included."""
     known = known_credits(stream, batch, progress)
     left_out_N = idle(batch, known, stream.vanishing(progress))
     if not bool(left_out_N.any()):
@@ -48,8 +49,8 @@ def credited_part(stream: Stream, batch: Batch, progress: float) -> CreditedPart
 
 @torch.no_grad()
 def known_credits(stream: Stream, batch: Batch, progress: float) -> tuple[Tensor, ...]:
-    """For each signal the product of the credits that read nothing but the batch. They are taken over the whole batch
-    once, so that what becomes of the rest of a group does not change them."""
+    """For each signal, the product of the credits that read only the batch. They are computed once, on the whole batch:
+    on a part of it, a group's statistics would be those of the part."""
     nothing, found = Out(torch.zeros(batch.N, device=batch.ids_N.device)), []
     for signal in stream.signals:
         credit_N = torch.ones_like(nothing.logp_N)
@@ -61,7 +62,8 @@ def known_credits(stream: Stream, batch: Batch, progress: float) -> tuple[Tensor
 
 
 def idle(batch: Batch, known: Sequence[Tensor], unit: str | None) -> Tensor:
-    """[N]: the trained tokens to which no signal gives credit, or those in sequences of nothing else."""
+    """[N]: the trained tokens with zero credit in every signal; for unit "sequence" only those in sequences in which
+    all trained tokens are such."""
     if unit is None:
         return torch.zeros_like(batch.train_N)
     idle_N = batch.train_N & torch.stack([known_N == 0 for known_N in known]).all(0)
