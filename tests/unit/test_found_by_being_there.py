@@ -115,3 +115,9 @@ def test_a_reward_is_known_by_its_name_and_keys(laid: str, key: str) -> None:
     refuse_rewards([{"name": "new", "weight": 0.5}])
     with pytest.raises(ValueError, match=rf"data\.rewards\.0: unknown key '{key}x': did you mean '{key}'"):
         refuse_rewards([{"name": "new", f"{key}x": 1}])
+
+
+def test_rewards_that_the_task_the_data_or_an_environment_gives_are_known_too() -> None:
+    refuse_rewards(["task", "data", {"name": "environment", "weight": 0.5}])
+    with pytest.raises(ValueError, match="unknown reward 'enviroment': did you mean 'environment'"):
+        refuse_rewards(["enviroment"])

@@ -20,6 +20,7 @@ from scalpel.rewards import model
 from scalpel.rewards.shaping import NUMBERS
 
 ALL = {"name": Key(Name), "weight": Key(Weight, 1.0), "early": Key(bool, False), "timeout": Key(Any, None)}
+GIVEN_BY = ("task", "data", "environment")  # rewards that are no functions: what the named one says
 KINDS = ("verifier", "judge", "shaping")  # axes of which rewards are
 
 
@@ -36,7 +37,7 @@ def refuse_reward(spec: Any, place: str) -> None:
     name = table.get("name")
     if not isinstance(name, str):
         raise ValueError(f'{place}.name is {shown(name)}, but must be text, as in {{name = "task"}}')
-    if name in ("task", "data"):
+    if name in GIVEN_BY:
         bound_table(place, table, ALL)
     elif is_path(name):
         bound_table(place, table, ALL)
@@ -51,7 +52,7 @@ def refuse_named(name: str, table: Mapping[str, Any], place: str) -> None:
     load_plugins()
     axis = next((axis for axis in KINDS if name in AXES[axis]), None)
     if axis is None:
-        every = [*(known for axis in KINDS for known in AXES[axis]), "task"]
+        every = [*(known for axis in KINDS for known in AXES[axis]), *GIVEN_BY]
         raise ValueError(f"{place}: {unknown('reward', name, every)}, or path.py:function")
     bound = bind_table(axis, place, table, named="name", common=ALL, numbers=NUMBERS)
     if name == model.NAME:
