@@ -101,7 +101,7 @@ def test_a_component_that_is_not_there_is_refused_with_those_that_are() -> None:
 
 def test_freezing_everything_is_refused() -> None:
     every = sorted({p.component for p in pieces(tiny.model())})
-    with pytest.raises(ValueError, match="everything is frozen"):
+    with pytest.raises(ValueError, match="all parameters are frozen"):
         attach(tiny.model(), "components", components=every, freeze=True)
 
 

@@ -1,1 +1,1 @@
-"""Tables of a recipe, bound to the registered functions that they configure; types of values; schedules."""
+"""Binding of a recipe's tables to the registered functions that they configure; types of values; schedules."""

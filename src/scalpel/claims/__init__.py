@@ -1,4 +1,4 @@
-"""Claims of papers, put to the test: a recipe of arms and seeds, what must be seen, and what was."""
+"""Replication of papers' claims: a recipe of arms and seeds, pre-registered outcomes, and the results."""
 
 from scalpel.claims.claim import Claim, every, read
 from scalpel.claims.page import fill, page

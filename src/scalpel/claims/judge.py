@@ -1,4 +1,4 @@
-"""What the numbers allow to be said of a claim. Pure arithmetic over the arms of a comparison.
+"""The verdict on a claim: pure arithmetic over the arms of a comparison.
 
     d = that − other, with the interval of its replicates
 

@@ -1,4 +1,4 @@
-"""Where a result comes from: the commits whose code ran, and the minutes that it took, breaks left out."""
+"""The origin of a result: the commits whose code ran, and the minutes of run time, without interruptions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Puts a claim to the test: runs its recipe, judges what came out, writes the result."""
+"""Tests a claim: runs its recipe, judges the outcome and writes the result."""
 
 from __future__ import annotations
 

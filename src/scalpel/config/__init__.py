@@ -1,1 +1,1 @@
-"""Recipes: schema, parsing, merge with a method's row, overrides, validation, and the plan bound from it."""
+"""Recipes: schema, parsing, merging with a method's row, overrides, validation, and the plan bound from them."""

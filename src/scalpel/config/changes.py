@@ -1,4 +1,4 @@
-"""What of a recipe is not as it was when a run began, in the recipe's own terms, and which of it may change."""
+"""Differences between a recipe and the one that a run began with, and which of them are allowed on resume."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 
 from scalpel.config.recipe import Recipe, parse
 
-# keys that leave the weights as they would have been, but for rounding
+# Keys that don't change the weights, except for rounding.
 UNSEEN = "checkpoint_every|log_completions|micro_tokens|gradient_checkpointing"
 FREE = re.compile(rf"name|threads|track|(measure|compare)(\..*)?|(train|stages\.\d+)\.({UNSEEN})")
-JUDGED = re.compile(r"compare\.(price|limit)")  # bear on the verdict alone, which is made of what has been measured
+JUDGED = re.compile(r"compare\.(price|limit)")  # affect the verdict only, which is computed from the measurements
 ALIKE = re.compile(  # of a comparison: keys that leave its arms alike, though some of them ran before
     rf"name|threads|track|compare\.workers|{JUDGED.pattern}|compare\.(shared|arms\.\d+)(\.stages\.\d+)?\.({UNSEEN})"
 )
@@ -24,7 +24,7 @@ STEPS = re.compile(r"(train|stages\.\d+)\.(steps|budget(\..*)?)")
 
 
 class Change(NamedTuple):
-    """A key, and its values then and now; None where it was not set."""
+    """A key with its old and new value; None where it was not set."""
 
     key: str
     was: Any

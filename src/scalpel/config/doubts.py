@@ -1,4 +1,4 @@
-"""What a stage says that can be meant, but hardly is: said before its first step."""
+"""Warnings for settings that are valid but probably unintended, logged before the first step of a stage."""
 
 from __future__ import annotations
 

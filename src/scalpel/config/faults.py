@@ -1,4 +1,4 @@
-"""What is wrong with a recipe's tables, in the recipe's own terms: the place, what came, and what it must be."""
+"""Validation errors of a recipe's tables: the place, the value, and what it must be, with the recipe's own keys."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MOST = 8  # faults that are told at once
 
 
 def validated(schema: type[BaseModel], tables: Mapping[str, Any]) -> Any:
-    """Validates, and says each fault in the recipe's own terms."""
+    """Validates with pydantic, and raises its errors with the places and keys of the recipe."""
     try:
         return schema.model_validate(tables)
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""A user's keys over the row of a method."""
+"""Merging of a recipe's keys over the row of a method."""
 
 from __future__ import annotations
 

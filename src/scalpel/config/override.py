@@ -1,4 +1,4 @@
-"""Overrides on the command line, `a.b=c`, over the tables of a recipe."""
+"""Overrides of a recipe's tables from the command line, `a.b=c`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a stage of a recipe to its bound parts, refusing combinations that can't work before a model is loaded."""
+"""The plan of a stage: its bound parts. Combinations that can't work raise here, before a model is loaded."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ UNITS: tuple[Unit, ...] = ("token", "sequence", "pair", "group")
 
 @dataclass(frozen=True)
 class Signal:
-    """What learns from a batch: credits, an objective, anchors on its outputs, and a weight."""
+    """A loss on a batch: credits, an objective, anchors on its outputs, and a weight."""
 
     name: str
     credits: tuple[Bound, ...]
@@ -123,7 +123,7 @@ class Plan:
 
     @property
     def remembering(self) -> tuple[Bound, ...]:
-        """The parts that remember something along the run, each once."""
+        """The parts with state along the run, each once."""
         every = [p for stream in self.streams for p in (stream.source, *stream.parts)] + list(self.on_parameters)
         return tuple(dict.fromkeys(p for p in every if p.part.state is not None))
 
@@ -240,7 +240,7 @@ def bound(axis: str, spec: PartSpec, ignore: Iterable[str] = (), stage: StageSpe
 
 
 def refuse(plan: Plan, recipe: Recipe) -> None:
-    """Refuses a plan whose parts don't fit together."""
+    """Raises ValueError for a plan whose parts are incompatible."""
     if plan.spec.keep and plan.spec.keep.floor:
         refuse_sets(plan.spec.keep.sets)
     for stream in plan.streams:

@@ -1,4 +1,4 @@
-"""A recipe: one TOML file, one experiment. Parse, refuse, override, write back.
+"""A recipe: one TOML file, one experiment. Parsing, validation, overrides, and writing of the resolved recipe.
 
 Unknown keys are refused with the nearest known one. A stage that names a `method` starts from that row of the
 table (methods/); every key that the user sets goes over it.

@@ -1,4 +1,4 @@
-"""Keys of a recipe under names that they had before: read for one release, and said."""
+"""Old names of recipe keys: read for one release, with a line in the log."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""Who asks which rows of which source, and how a source that several ask is divided.
+"""The division of data sources among their uses: training, probes, keep sets, validation, tuning of learning rates.
 
-A source that only one split is asked of is that split, whole. Where training and probes (or keep sets, `validate`, the
-tuning of learning rates) ask one source, it is divided by a hash of what each row asks: training gets all that the
-others don't, and each of them a tenth. Both are written into the recipe's tables as `shares` when it is read, so a
-resolved recipe says what was done. What the user gave as `shares` or `files` is left alone; others who ask the same
-source then take its shares too, or all of its rows where those have nothing of their split.
+A source of which only one split is used is that split entirely. If training and others use one source, it is divided by
+a hash of each row's question: each of the others gets a tenth, and training the rest. The shares are written into the
+recipe's tables as `shares` when it is read, so that the resolved recipe records them. `shares` or `files` of the user
+are kept; other uses of the same source then take these shares, or all of its rows if the shares have none for their
+split.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ HEIRS: tuple[Split, ...] = ("train", "test", "keep", "tune")  # the first that i
 
 @dataclass(frozen=True)
 class Use:
-    """Someone who asks a split of the task in a table."""
+    """A use of a split of the task in a table."""
 
     who: str
     table: dict[str, Any]

@@ -1,4 +1,4 @@
-"""What a recipe may say: its tables and keys, with their defaults and what is refused of a value by itself."""
+"""The schema of a recipe: its tables and keys with their types, defaults and bounds."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Threads = Annotated[int, Field(ge=0, le=1024)]
 
 
 class Strict(BaseModel):
-    """A table: no other keys than these, no value of another kind, and no number without an end."""
+    """A table with exactly these keys: unknown keys, values of another type and infinite numbers are refused."""
 
     # an infinite number of a part stays one: as JSON has it, it would be none
     model_config = ConfigDict(
@@ -100,8 +100,8 @@ class SamplingSpec(Strict):
 
 
 class ValidateSpec(Strict):
-    """Accuracy on tuning items every so many steps; stops after `patience` rounds without a new best and goes
-    back to the best weights. `patience` 0 only watches."""
+    """Validation and early stopping: accuracy on tuning items every so many steps; training stops after `patience`
+    validations without a new best and restores the best weights. With `patience` 0 it only records."""
 
     every: Steps
     items: Count = 64

@@ -54,6 +54,7 @@ def beneficial_steps(
         for g, row in enumerate(whole)
         if right[g] and row is not None
     ]
+    # A correct demonstration still has the state at its beginning, where the policy's own success is trained as well.
     ends = {g: places(context, ids, min(states, 1) if right[g] else states, boundary) for g, ids in enumerate(given)}
     starts: list[Start] = [(g, given[g][:n]) for g in ends for n in ends[g]]
     found = iter(gone_on(context, starts, size, "states"))

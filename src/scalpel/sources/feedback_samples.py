@@ -48,6 +48,7 @@ def feedback_samples(
             words = said(earned) if feedback else ""
             mark = good if total(earned) >= threshold else bad
             conditioned = with_prefix(mark + (words + close if words else ""), example.prompt)
+            # The sample is trained after another prompt than it was sampled with, so it has no behaviour log-probs.
             if (row := context.fit(joined(context.tokens.prompt(conditioned), sample.ids), example)) is not None:
                 author = [POLICY if trained else ENVIRONMENT for trained in row.train]
                 rows.append(Row(row.ids, row.train, author, row.turn, group, rewards=earned, columns=example.columns))

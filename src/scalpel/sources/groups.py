@@ -35,6 +35,8 @@ def filled(context: SourceContext, found: list[Group], size: int, rounds: int) -
             break
         again = replace(context, examples=examples, seed=derive(context.seed, "round", k) % 2**31)
         kept += [group for group in sampled(again, size) if informative(group)]
+    # Without any informative group the step keeps the first ones, rather than an empty batch: their advantages are 0,
+    # but the metrics of the step still show the rewards.
     return kept[:wanted] or found
 
 

@@ -60,6 +60,7 @@ def labelled(context: SourceContext, *, make: Make = "auto", size: Few = 2, thre
         others = answers[(group + 1) % len(answers)]
         for (completion, label), (mismatched, _) in zip(mine, others, strict=True):
             fitted = [context.fit(joined(prompt, ids), example) for ids in (completion, mismatched)]
+            # A mismatched row alone would enter the KL estimate without its pair, so both are dropped.
             if fitted[0] is None:
                 continue
             for row, mark in zip(fitted, (label, NEITHER), strict=True):

@@ -74,7 +74,7 @@ def chances(
     if not points:
         return {}
     prompts = [context.tokens.prompt(example.prompt) for example in context.examples]
-    stop = context.tokens.completion(force, "")[:-1]
+    stop = context.tokens.completion(force, "")[:-1]  # without the stop token, since the answer follows
     forced = [[*prompts[p.prompt], *p.ids, *stop] for p in points]
     limits = [min(room, context.max_tokens)] * len(forced)
     answers = context.sample(forced, provers, derive(context.seed, "prover") % 2**31, limits)

@@ -121,6 +121,8 @@ def written(context: SourceContext, attempt: Attempt, number: int, text: str) ->
         return None
     old, kept = steps[number - 1], attempt.ids[: attempt.begins[number - 1]]
     new = old[: len(old) - len(old.lstrip())] + text + old[len(old.rstrip()) :]
+    # Kept text and new step are tokenised together, since a token may span their boundary; so the first ids can differ
+    # from `kept`, and the proposal takes them from here.
     ids = context.tokens.completion(context.tokens.text(kept) + new, context.examples[attempt.group].prompt)
     ids = [i for i in ids if i not in context.tokens.stop_ids]
     return Proposal(attempt.group, tuple(ids[: len(kept)]), tuple(ids[len(kept) :]))

@@ -41,6 +41,7 @@ def self_play(context: SourceContext, *, writer: str = "reference", earlier: flo
         raise ValueError(f"earlier is {earlier}, but it is a share of the prompts: set 0 to 1")
     prompts = [context.tokens.prompt(example.prompt) for example in context.examples]
     golden = demonstrated(context, "self-play")
+    # The share `earlier` of the positions, evenly spaced, so that each batch has it exactly and not only on average.
     old = [i for i in range(len(prompts)) if int((i + 1) * earlier) > int(i * earlier)]
     new = [i for i in range(len(prompts)) if i not in old]
     said = answered(context, writer, prompts, new, context.seed)

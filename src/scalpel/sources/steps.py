@@ -59,6 +59,7 @@ def gone_on(context: SourceContext, starts: Sequence[Start], n: int, what: str, 
     limits = [context.max_tokens - len(ids) for _, ids in starts]
     ends = context.sample(longer, n, derive(context.seed, what) % 2**31, limits)
     whole = [[continued(ids, end) for end in group] for (_, ids), group in zip(starts, ends, strict=True)]
+    # Rewards that shape others depend on all samples of a step, and keep state: trials must not reach them.
     judge = context.score if trial else context.reward
     rewards = judge([context.examples[g] for g, _ in starts], whole)
     return paired(whole, rewards)
