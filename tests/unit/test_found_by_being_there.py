@@ -117,6 +117,13 @@ def test_a_reward_is_known_by_its_name_and_keys(laid: str, key: str) -> None:
         refuse_rewards([{"name": "new", f"{key}x": 1}])
 
 
+def test_a_path_may_be_as_long_as_paths_are(tmp_path: Path) -> None:
+    folder = tmp_path / ("long" * 30)
+    folder.mkdir()
+    (folder / "code.py").write_text("def f(completions, **columns): return [0.0] * len(completions)\n")
+    refuse_rewards([{"name": f"{folder / 'code.py'}:f", "weight": 2.0}])
+
+
 def test_rewards_that_the_task_the_data_or_an_environment_gives_are_known_too() -> None:
     refuse_rewards(["task", "data", {"name": "environment", "weight": 0.5}])
     with pytest.raises(ValueError, match="unknown reward 'enviroment': did you mean 'environment'"):

@@ -15,6 +15,7 @@ def compiles(expression: str) -> str:
 
 
 Name = Annotated[str, Field(min_length=1, max_length=100)]
+PartName = Annotated[str, Field(min_length=1, max_length=4096)]  # of what is registered, or path.py:name
 Pattern = Annotated[str, AfterValidator(compiles)]
 Seed = Annotated[int, Field(ge=-(2**53), le=2**53)]  # exact in every reader of JSON, and room for sums of seeds
 Count = Annotated[int, Field(ge=1, le=1_000_000)]  # samples, items of a probe, prompts of a step

@@ -13,6 +13,7 @@ from scalpel.binding.bounds import (
     Items,
     LearningRate,
     Name,
+    PartName,
     Seed,
     Share,
     Steps,
@@ -49,7 +50,7 @@ class PartSpec(BaseModel):
     """A part by name with the hyper-parameters that differ from its defaults: "kl" or {name = "kl", beta = 0.1}."""
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
-    name: Annotated[str, Field(min_length=1, max_length=4096)]  # of a registered part, or path.py:name
+    name: PartName
 
     @model_validator(mode="before")
     @classmethod

@@ -10,7 +10,7 @@ from scalpel.binding.bind import (
     bound_table,
     placed,
 )
-from scalpel.binding.bounds import Name, Weight
+from scalpel.binding.bounds import PartName, Weight
 from scalpel.binding.plain import shown
 from scalpel.binding.table import bind_table
 from scalpel.outside import is_path, load_plugins
@@ -19,7 +19,7 @@ from scalpel.registry import AXES, unknown
 from scalpel.rewards import model
 from scalpel.rewards.shaping import NUMBERS
 
-ALL = {"name": Key(Name), "weight": Key(Weight, 1.0), "early": Key(bool, False), "timeout": Key(Any, None)}
+ALL = {"name": Key(PartName), "weight": Key(Weight, 1.0), "early": Key(bool, False), "timeout": Key(Any, None)}
 GIVEN_BY = ("task", "data", "environment")  # rewards that are no functions: what the named one says
 KINDS = ("verifier", "judge", "shaping")  # axes of which rewards are
 
