@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 
 import pytest
 
@@ -295,15 +294,13 @@ def test_another_thread_says_the_same(here: list[bool | None]) -> None:
 
 
 @pytest.mark.parametrize("threaded", [False, True])
-def test_powers_of_powers_come_back_in_their_time(threaded: bool) -> None:
-    judge("1", "1")  # the process has begun
-    took: list[float] = []
+def test_powers_of_powers_are_given_up(threaded: bool) -> None:
+    """Without a limit no machine would come to the end of these."""
+    found: list[bool | None] = []
 
     def ask() -> None:
         for said, answer in HARD:
-            start = time.monotonic()
-            judge(said, answer, seconds=1)
-            took.append(time.monotonic() - start)
+            found.append(judge(said, answer, seconds=1))
 
     if threaded:
         thread = threading.Thread(target=ask)
@@ -311,7 +308,7 @@ def test_powers_of_powers_come_back_in_their_time(threaded: bool) -> None:
         thread.join()
     else:
         ask()
-    assert len(took) == 3 and max(took) < 30  # a busy machine starts the process anew in seconds
+    assert len(found) == 3 and True not in found
 
 
 def test_of_several_boxes_the_rule_says_which() -> None:
@@ -369,8 +366,7 @@ def test_words_need_no_spaces_where_their_script_has_none(said: str, answer: str
     assert make("contains")(said, Example(answer=answer)) == score
 
 
-def test_expressions_and_sums_of_any_length_take_their_time_and_no_more(caplog: pytest.LogCaptureFixture) -> None:
-    start = time.monotonic()
+def test_expressions_that_take_years_are_given_up_and_long_sums_are_read(caplog: pytest.LogCaptureFixture) -> None:
     slow = make({"name": "pattern", "pattern": "(?:a|a)*(?:a|a)*$", "timeout": 0.2})
     assert slow("a" * 60 + "b", Example(answer="a")) == 0.0
     assert unread(
@@ -386,13 +382,12 @@ def test_expressions_and_sums_of_any_length_take_their_time_and_no_more(caplog: 
         "(" * 50_000 + "1+1=2",
     ):
         make("equations")(text, Example())
-    assert time.monotonic() - start < 20
     with pytest.raises(ValueError, match="timeout is 0, but must be a number above 0"):
         make({"name": "pattern", "pattern": "a", "timeout": 0})
 
 
-def test_answers_are_found_in_texts_of_any_length() -> None:
-    start = time.monotonic()
+def test_answers_are_looked_for_in_texts_of_any_length() -> None:
+    """More than a pass for each character would be 10¹⁰ steps: the suite would not end."""
     for text in (
         "\\boxed{" * 20_000,
         "1,1," * 20_000,
@@ -402,7 +397,6 @@ def test_answers_are_found_in_texts_of_any_length() -> None:
         "((" * 50_000,
     ):
         final(text, "last", True)
-    assert time.monotonic() - start < 10
 
 
 def test_a_calculation_with_an_endless_end_does_not_hold() -> None:

@@ -5,10 +5,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
+from contextlib import suppress
 
 import pytest
 
+from processes import until
 from scalpel.config.recipe import parse
 from scalpel.runs.files import apart, file_names, path_name
 from scalpel.runs.lock import locked
@@ -116,31 +117,34 @@ def test_the_loser_of_a_race_for_a_new_folder_does_not_clear_away_the_winners(tm
 
 def test_a_lock_goes_with_the_process_that_was_killed_and_not_with_its_copies(tmp_path):
     context = multiprocessing.get_context("fork")
-    ready = context.Event()
+    ready, copy = context.Event(), context.Value("i")
 
     def hold() -> None:
         with locked(tmp_path):
-            if os.fork() == 0:  # a copy that outlives it
-                time.sleep(3)
-                os._exit(0)
+            if (pid := os.fork()) == 0:  # a copy that outlives it
+                while True:
+                    signal.pause()
+            copy.value = pid
             ready.set()
-            time.sleep(60)
+            while True:
+                signal.pause()
+
+    def free() -> bool:
+        with suppress(ValueError), locked(tmp_path):
+            return True
+        return False
 
     holder = context.Process(target=hold)
     holder.start()
     assert ready.wait(30) and holder.pid
     with pytest.raises(ValueError, match=f"process {holder.pid} "), locked(tmp_path):
         pass
-    os.kill(holder.pid, signal.SIGKILL)
-    holder.join()
-    until = time.monotonic() + 10
-    while True:
-        try:
-            with locked(tmp_path):
-                break
-        except ValueError:
-            assert time.monotonic() < until
-            time.sleep(0.05)
+    try:
+        os.kill(holder.pid, signal.SIGKILL)
+        holder.join()
+        assert until(free, 30)
+    finally:
+        os.kill(copy.value, signal.SIGKILL)
 
 
 def test_a_refused_resume_leaves_the_lock_file_of_a_killed_process_as_it_was(tmp_path):

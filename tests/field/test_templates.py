@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from functools import cache
 from pathlib import Path
 
@@ -187,10 +186,8 @@ def test_what_is_not_used_or_not_shown_is_named_once_with_its_number(caplog: pyt
 )
 def test_templates_that_never_end_are_stopped(text: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chat_template, "SECONDS", 0.2)
-    begun = time.thread_time()
     with pytest.raises(ValueError, match=words):
         chat_template.render(text, ASKED)
-    assert time.thread_time() - begun < 5
 
 
 def test_templates_render_as_transformers_renders_them() -> None:

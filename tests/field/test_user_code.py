@@ -13,7 +13,6 @@ from running import prepare, tables
 from scalpel.data.example import Example
 from scalpel.experiments.preflight import refuse_recipe
 from scalpel.experiments.single import run_recipe
-from scalpel.outside import modules
 from scalpel.outside.files import function_at
 from scalpel.outside.guarded import Failed
 from scalpel.outside.modules import begin_run, modules_beside
@@ -32,8 +31,6 @@ def own_path():
     path, names = list(sys.path), set(sys.modules)
     yield
     sys.path[:] = path
-    modules._loaded.clear()
-    modules._folders.clear()
     for name in set(sys.modules) - names:
         if str(getattr(sys.modules[name], "__file__", "")).startswith("/tmp"):
             del sys.modules[name]

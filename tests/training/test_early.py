@@ -2,6 +2,7 @@
 
 import json
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -130,7 +131,7 @@ def test_equal_completions_and_an_example_that_comes_twice_are_not_confused():
 
     rewards = Rewards([{"name": "task", "early": True}], Task())
     with rewards.while_sampling(TrainerState()) as early:
-        early.pool._max_workers = 1  # in the order in which they come
+        early.pool = ThreadPoolExecutor(1)  # one asks after the other, in the order in which they come
         early.ask(2, B, ["x", "x"], [completion((), [1]), completion((), [1])])
         early.ask(0, A, ["x", "y"], [completion((), [1]), completion((), [2])])
         early.ask(1, A, ["x", "x"], [completion((), [1]), completion((), [1])])

@@ -26,7 +26,7 @@ def objectives(stage: Mapping[str, Any]) -> list[str]:
 @pytest.fixture(scope="module")
 def logged(at) -> set[str]:
     """The names that two steps log: of those methods, with each anchor, of objectives that no method has, of rows that
-    are too long, and under a floor."""
+    are too long, under a floor, and with an environment."""
     names: set[str] = set()
 
     def tell(record) -> None:
@@ -47,6 +47,9 @@ def logged(at) -> set[str]:
     pairs.write_text("".join(f'{{"good": "{i} a", "bad": "{i} B"}}\n' for i in range(60)))
     floor = {"every": 1, "sets": [{"name": "<set>", "kind": "choose", "path": str(pairs)}], "documents": 4}
     train(tables(at, {"method": "sft", "steps": 2}, keep=floor | {"max_tokens": 4}), tell=tell)
+    episodes = {"method": "grpo", "steps": 2, "environment": {"name": "calculator", "max_turns": 2, "role": "user"}}
+    world = {"model": {"path": "world-300k"}, "task": {"name": "world/calculator"}}
+    train(tables(at, episodes, **world), tell=tell)
     return names
 
 

@@ -1,7 +1,6 @@
 """Rewards: verifiers, a user's functions called as TRL calls them, weights, and words for what goes wrong."""
 
 import threading
-import time
 from collections.abc import Callable
 from math import isnan
 from pathlib import Path
@@ -90,14 +89,14 @@ def test_math_is_judged_alike_in_the_main_thread_and_in_others() -> None:
 
 def test_a_process_that_hangs_or_dies_has_read_nothing_and_is_started_anew(tmp_path: Path) -> None:
     fake = "import json, sys, time\nfor line in sys.stdin:\n    said = (json.loads(line)['said'] or [[], ''])[1]\n"
-    fake += "    if said == 'hang': time.sleep(60)\n    if said == 'die': sys.exit()\n    print('true', flush=True)\n"
+    fake += "    if said == 'hang': time.sleep(1e6)\n    if said == 'die': sys.exit()\n    print('true', flush=True)\n"
     (tmp_path / "fake.py").write_text(fake)
     worker = mathematics.Worker(tmp_path / "fake.py")
-    start, right = time.monotonic(), (["1"], "1")
+    right = (["1"], "1")
     asked = (("hang", 0.2), ("a", 30), ("die", 30), ("b", 30))
     found = [worker.compare(right, ([said], said), limit) for said, limit in asked]
     worker.end()
-    assert found == [None, True, None, True] and time.monotonic() - start < 30
+    assert found == [None, True, None, True]
 
 
 def test_a_busy_machine_is_waited_for_where_the_right_answer_is_read(monkeypatch: pytest.MonkeyPatch) -> None:

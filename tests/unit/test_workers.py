@@ -1,4 +1,4 @@
-"""A pool of worker processes: results in order, what failed in its place, whatever way the processes begin."""
+"""A pool of worker processes: results in order, what failed in its place, however the processes are started."""
 
 import os
 import sys
@@ -31,7 +31,7 @@ def quits(report):
     sys.exit("code of a user that means to end all")
 
 
-JOBS = [
+ITEMS = [
     WorkItem("a", twice, (1,)),
     WorkItem("b", refused, ()),
     WorkItem("c", twice, (3,)),
@@ -48,7 +48,7 @@ def two_cores(monkeypatch):
 def outcomes(workers: int) -> tuple[list, list]:
     told = []
     with WorkerPool(workers, Progress(quiet=True)) as pool:
-        found = pool.run("jobs", JOBS, lambda k, outcome: told.append(k))
+        found = pool.run("items", ITEMS, lambda k, outcome: told.append(k))
     return found, told
 
 
@@ -60,16 +60,16 @@ def check(found: list, told: list) -> None:
     assert "means to end all" in e.words
 
 
-def test_one_worker_runs_here(two_cores):
+def test_one_worker_runs_in_this_process(two_cores):
     with WorkerPool(1, Progress(quiet=True)) as pool:
-        assert pool.threads == 2 and pool.run("jobs", [WorkItem("here", where, ())]) == [os.getpid()]
+        assert pool.threads == 2 and pool.run("items", [WorkItem("here", where, ())]) == [os.getpid()]
 
 
-def test_a_job_that_fails_takes_no_other_with_it(two_cores):
+def test_an_item_that_fails_takes_no_other_with_it(two_cores):
     check(*outcomes(1))
 
 
-def test_processes_of_their_own_give_what_this_one_gives(two_cores):
+def test_two_worker_processes_give_what_one_gives(two_cores):
     check(*outcomes(2))
 
 

@@ -1,5 +1,5 @@
-"""Crews whose leader and workers start in half a second, since nothing of theirs needs torch. A test runs this file as
-a program, and looks at what the processes leave behind; it is not to be imported by one."""
+"""Worker pools whose leader and workers start in half a second, since nothing of theirs needs torch. A test runs this
+file as a program and examines what the processes leave behind; a test must not import it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def process_context():
     if os.environ.get("WAY") == "spawn":
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["crews"])
+    context.set_forkserver_preload(["worker_pools"])
     return context
 
 
@@ -87,27 +87,27 @@ def wrong(folder, name, report):
 
 
 def lead(folder, names):
-    """A job for each name, `dies2` for one that is killed twice; prints what came of them."""
-    jobs = []
+    """A work item for each name, `dies2` for one that is killed twice; prints what came of them."""
+    items = []
     for k, name in enumerate(names):
         kind, times = name.rstrip("0123456789"), name.lstrip("abcdefghijklmnopqrstuvwxyz")
         more = (int(times),) if times else ()
-        jobs.append(WorkItem(f"job {name}", globals()[kind], (folder, f"{name}-{k}", *more)))
+        items.append(WorkItem(f"item {name}", globals()[kind], (folder, f"{name}-{k}", *more)))
 
     def finished(k, outcome):
         if "RAISES" in os.environ:
             raise RuntimeError("in the leader")
 
-    with stop_at_once(), WorkerPool(2, Progress(quiet=True)) as made:
-        outcomes = made.run("jobs", jobs, finished)
+    with stop_at_once(), WorkerPool(2, Progress(quiet=True)) as pool:
+        outcomes = pool.run("items", items, finished)
         print(json.dumps([vars(o) if isinstance(o, WorkFailed) else o for o in outcomes]))
 
 
 def main():
-    import crews  # by this name the processes know its functions
+    import worker_pools  # by this name the processes know its functions
 
     try:
-        crews.lead(Path(sys.argv[1]), sys.argv[2:])
+        worker_pools.lead(Path(sys.argv[1]), sys.argv[2:])
     except BaseException as error:
         if (found := user_error(error)) is None:
             raise
