@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 import torch
 
-from by_formula import flow_of, rows
+from formula_parity import rows, stream_of
 from scalpel.batch import Batch
 from scalpel.config.plan import Stream
 from scalpel.engine import Engine
 from scalpel.training.step import StepMetrics, backward, prepare
 
-__all__ = ["QUIET", "advantages", "agree", "as_trl", "flow_of", "laid", "nothing", "ours", "rows"]
+__all__ = ["QUIET", "advantages", "agree", "as_trl", "stream_of", "laid", "nothing", "ours", "rows"]
 QUIET: dict[str, Any] = dict(report_to=[], use_cpu=True, bf16=False, gradient_checkpointing=False, disable_tqdm=True)
 
 

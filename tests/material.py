@@ -149,18 +149,18 @@ def ended(sample: Sample) -> Sample:
     return Sample([*sample.ids[:-1], 3], sample.logp, finished=True)
 
 
-def uneven(draw: SourceContext) -> SourceContext:
+def uneven(context: SourceContext) -> SourceContext:
     """The same material, its samples cut to two to eight tokens each: a random model stops hardly ever."""
 
     def sample(prompts, n, seed, limits=None, writer="policy"):
-        groups = draw.sample(prompts, n, seed, limits, writer)
+        groups = context.sample(prompts, n, seed, limits, writer)
         lengths = [[2 + (3 * p + 5 * k) % 7 for k in range(n)] for p in range(len(groups))]
         return [
             [completion(s.prompt_ids, s.ids[:n], s.behaviour[:n]) for s, n in zip(*pair, strict=True)]
             for pair in zip(groups, lengths, strict=True)
         ]
 
-    return replace(draw, sample=sample)
+    return replace(context, sample=sample)
 
 
 def written(policy: Engine, seed: int, n: int, max_tokens: int, temperature: float, begin: Any) -> list[Tokenized]:
@@ -168,7 +168,7 @@ def written(policy: Engine, seed: int, n: int, max_tokens: int, temperature: flo
     return write_documents(policy, min(n, 6), max_tokens=min(max_tokens, 8), begin=begin, seed=seed)
 
 
-def draw(
+def context(
     policy: Engine, examples: list[Example] = EXAMPLES, seed: int = 5, max_tokens: int = 8, **changes: Any
 ) -> SourceContext:
     """A step's material; a sample is rewarded by its parity, so that right and wrong ones are plenty."""

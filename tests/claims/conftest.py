@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 import tiny
-from claiming import Place
-from commanding import widen
+from claim_folder import Place
+from command_line import widen
 
 
 @pytest.fixture(scope="session")

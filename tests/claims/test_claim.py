@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from claiming import CLAIM, RECIPE
+from claim_folder import CLAIM, RECIPE
 from scalpel.claims import every, read
 from scalpel.claims.claim import Number
 

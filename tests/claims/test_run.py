@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from claiming import CLAIM, RECIPE
+from claim_folder import CLAIM, RECIPE
 from scalpel.claims import page, read, result_of
 from scalpel.claims.origin import commit, counted, origin
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import tiny
-from commanding import OPENED, PROBES, Place, widen
+from command_line import OPENED, PROBES, Place, widen
 
 RECIPE = f"""
 name = "lesson"{OPENED}[train]

@@ -18,7 +18,7 @@ WEIGHTS = pytest.mark.parametrize(
 
 def penalty(bound: Bound, engine: Engine) -> torch.Tensor:
     """The anchor's penalty on samples of the engine's own policy."""
-    batch = AXES["source"]["groups"].fn(material.draw(engine, max_tokens=6), size=2)
+    batch = AXES["source"]["groups"].fn(material.context(engine, max_tokens=6), size=2)
     reference_N = engine.score(batch, "reference").logp_N
     out = clean(engine.forward(batch, bound.declared("needs")), batch)
     return bound(out, material.replace(batch, reference_N=reference_N))[0] / bound.count(batch, 0.0)
@@ -39,7 +39,7 @@ def test_away_from_home_a_step_down_the_gradient_leads_back(bound: Bound) -> Non
     if bound.hyper["estimator"] != "k1":  # a single sample's k1 may be negative
         assert float(before.detach()) > 0
     assert size > 0
-    batch = AXES["source"]["groups"].fn(material.draw(engine, max_tokens=6), size=2)
+    batch = AXES["source"]["groups"].fn(material.context(engine, max_tokens=6), size=2)
     reference_N = engine.score(batch, "reference").logp_N
 
     def again() -> float:

@@ -35,7 +35,7 @@ def policy() -> material.Engine:
 
 
 def drawn(bound: Bound, seed: int = 5, n: int = 3, **changes) -> Batch:
-    return bound(material.draw(policy(), material.EXAMPLES[:n], seed, **changes))
+    return bound(material.context(policy(), material.EXAMPLES[:n], seed, **changes))
 
 
 @EVERY
@@ -98,7 +98,7 @@ REWARDS = {
 
 def sampled(bound: Bound, reward) -> int:
     """How many tokens it samples at most, where its k-th sample of a group earns reward(k)."""
-    most, inner = [], material.draw(policy())
+    most, inner = [], material.context(policy())
 
     def sample(prompts, n, seed, limits=None, writer="policy"):
         most.append(n * sum([inner.max_tokens] * len(prompts) if limits is None else limits))
@@ -111,7 +111,7 @@ def sampled(bound: Bound, reward) -> int:
 
 @EVERY
 def test_it_samples_at_most_what_it_says_or_as_much_as_where_every_other_try_succeeds(bound: Bound) -> None:
-    said = bound.part.samples(material.draw(policy()), **bound.at(0.0)) if bound.part.samples else 0
+    said = bound.part.samples(material.context(policy()), **bound.at(0.0)) if bound.part.samples else 0
     most = max(said, sampled(bound, REWARDS["every other"]))
     assert all(sampled(bound, reward) <= most for reward in REWARDS.values())
 
@@ -125,10 +125,10 @@ def test_an_example_without_what_it_reads_is_refused_with_the_alternative(bound:
         or "make" in bound.hyper
     )
     if samples or bound.part.name in ("replay", *UNASKED):  # a text that stands alone can be replayed
-        assert bound(material.draw(policy(), bare)).S >= 0
+        assert bound(material.context(policy(), bare)).S >= 0
     else:
         with pytest.raises(ValueError, match="'bare'.*(add a column|take)"):
-            bound(material.draw(policy(), bare))
+            bound(material.context(policy(), bare))
 
 
 def corrupted(bound: Bound, batch: Batch, seed: int = 3) -> Batch:

@@ -12,7 +12,7 @@ from torch.distributed.tensor import DTensor
 
 import material
 import tiny
-from by_formula import flow_of
+from formula_parity import stream_of
 from ranks import on_ranks
 from scalpel.batch import Batch
 from scalpel.data.tokenizer import Tokens
@@ -81,7 +81,7 @@ def stepped(
     wrapper: str, rank: int | None, stream: str, pieces: int = 1, lora: bool = False, checkpointed: bool = False
 ) -> Weights:
     """Every trainable weight, whole, after one step of gradient descent."""
-    engine, flow = equipped(lora), flow_of(**STREAMS[stream])
+    engine, flow = equipped(lora), stream_of(**STREAMS[stream])
     if checkpointed:
         engine.keep_within(0.0)
     wrap(engine, wrapper)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from commanding import Place
+from command_line import Place
 from scalpel.config.recipe import parse, read
 from scalpel.experiments.preflight import refuse_arms, refuse_recipe
 

@@ -8,7 +8,7 @@ import pytest
 
 import scalpel
 import tiny
-from commanding import Place
+from command_line import Place
 from scalpel.config.changes import refuse_other_comparison
 from scalpel.config.recipe import parse, write
 from scalpel.experiments import single

@@ -9,7 +9,7 @@ import pytest
 
 import scalpel.training.loop as training
 import tiny
-from commanding import OPENED, PROBES, Place, widen
+from command_line import OPENED, PROBES, Place, widen
 from scalpel.experiments import tuning
 from scalpel.training.step import NonFiniteLoss
 

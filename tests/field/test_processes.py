@@ -11,7 +11,7 @@ import pytest
 import scalpel as package
 import scalpel.training.loop as training
 import tiny
-from commanding import OPENED, PROBES, Place
+from command_line import OPENED, PROBES, Place
 from processes import descendants, ended, launched, until
 
 COMPARISON = f"""

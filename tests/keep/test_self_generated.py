@@ -112,7 +112,7 @@ def test_what_the_model_has_moved_on_is_drawn_more_often():
     drawing = bind("source", "self-written", documents=4, focus=0.5)
     drawing.memory.state = {"moved": torch.tensor([9.0, 1.0, 0.0, 0.0])}
     pool = [Tokenized([1, 2 + k], [False, True], [0, 0]) for k in range(4)]
-    hand = replace(material.draw(material.engine(), [Example("")] * 4000, 0), written=lambda *asked: pool)
+    hand = replace(material.context(material.engine(), [Example("")] * 4000, 0), written=lambda *asked: pool)
     drawn = [columns["text"] for columns in drawing(hand).columns]
     shares = [drawn.count(k) / 4000 for k in range(4)]
     assert shares == pytest.approx([0.125 + 0.45, 0.125 + 0.05, 0.125, 0.125], abs=0.02)

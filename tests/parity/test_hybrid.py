@@ -62,12 +62,12 @@ def gradients(engine: Engine) -> Gradients:
 
 
 def agree(
-    engine: Engine, flows: Sequence[Stream], batches: Sequence[Batch], theirs: Tensor, progress: float = 0.0
+    engine: Engine, streams: Sequence[Stream], batches: Sequence[Batch], theirs: Tensor, progress: float = 0.0
 ) -> None:
     """Our loss through engine, credits, objectives and step, in two micro-batches or more, against `theirs`."""
     theirs.backward()
     expected = gradients(engine)
-    pairs = zip(flows, batches, strict=True)
+    pairs = zip(streams, batches, strict=True)
     loss = sum(backward(engine, f, prepare(engine, f, b, progress), progress, 2, StepMetrics()) for f, b in pairs)
     assert loss == pytest.approx(float(theirs.detach()), rel=1e-4, abs=1e-6)
     mine = gradients(engine)
@@ -77,10 +77,10 @@ def agree(
 
 
 def judged(by: Callable[[int, int], float], **changes: Any) -> Any:
-    """A draw of samples of unequal lengths, of which sample k of prompt g gets that reward."""
+    """A source context of samples of unequal lengths, of which sample k of prompt g gets that reward."""
     engine = material.engine()
     reward = lambda examples, samples: [[[by(g, k)] for k in range(len(ways))] for g, ways in enumerate(samples)]  # noqa: E731
-    return engine, material.uneven(material.draw(engine, reward=reward, **changes))
+    return engine, material.uneven(material.context(engine, reward=reward, **changes))
 
 
 def mixed(g: int, k: int) -> float:
@@ -97,9 +97,9 @@ def mean(numbers: Sequence[float]) -> float:
 
 
 def test_luffy_is_mixed_policy_grpo_with_shaped_demonstrations() -> None:
-    engine, draw = judged(mixed)
-    _, flows = stage_of("luffy", signals={"0": {"source": {"size": 4}}})
-    batch = flows[0].source(draw)
+    engine, context = judged(mixed)
+    _, streams = stage_of("luffy", signals={"0": {"source": {"size": 4}}})
+    batch = streams[0].source(context)
     seen = own_view(engine, batch)
     total = torch.zeros(())
     for x in seen:
@@ -109,13 +109,13 @@ def test_luffy_is_mixed_policy_grpo_with_shaped_demonstrations() -> None:
             total = total - advantage * (p / (p + 0.1)).sum()
         else:
             total = total - advantage * (x.logp - x.logp.detach()).exp().sum()  # first update: the ratio is 1
-    agree(engine, flows, [batch], total / (len(seen) * LENGTH))
+    agree(engine, streams, [batch], total / (len(seen) * LENGTH))
 
 
 def test_hpt_reinforces_what_is_solved_and_imitates_what_is_not() -> None:
-    engine, draw = judged(mixed)
-    _, flows = stage_of("hpt", signals={"0": {"source": {"size": 4}}})
-    batch = flows[0].source(draw)
+    engine, context = judged(mixed)
+    _, streams = stage_of("hpt", signals={"0": {"source": {"size": 4}}})
+    batch = streams[0].source(context)
     seen = own_view(engine, batch)
     rate = {g: mean(of_group(seen, g, own=True)) for g in range(3)}
     assert rate == {0: pytest.approx(1 / 3), 1: 0.0, 2: 1.0}
@@ -127,13 +127,13 @@ def test_hpt_reinforces_what_is_solved_and_imitates_what_is_not() -> None:
         if not own and rate[x.group] <= 0:
             supervised = supervised - x.logp.sum()
     given = sum(len(x.logp) for x in seen if bool(x.given.any()))
-    agree(engine, flows, [batch], reinforced / (len(seen) * LENGTH) + supervised / given)
+    agree(engine, streams, [batch], reinforced / (len(seen) * LENGTH) + supervised / given)
 
 
 def test_srft_is_the_sum_of_its_four_terms() -> None:
-    engine, draw = judged(mixed)
-    _, flows = stage_of("srft", signals={"0": {"source": {"size": 4}}})
-    batch = flows[0].source(draw)
+    engine, context = judged(mixed)
+    _, streams = stage_of("srft", signals={"0": {"source": {"size": 4}}})
+    batch = streams[0].source(context)
     seen = own_view(engine, batch)
     tokens = {own: sum(len(x.logp) for x in seen if bool(x.given.any()) != own) for own in (True, False)}
     total = torch.zeros(())
@@ -148,16 +148,16 @@ def test_srft_is_the_sum_of_its_four_terms() -> None:
             total = total - 0.1 * exp(entropy) * x.logp.sum() / tokens[True]
         else:
             total = total + x.logp.sum() / tokens[True]
-    agree(engine, flows, [batch], total)
+    agree(engine, streams, [batch], total)
 
 
 @pytest.mark.parametrize(
     ("method", "progress"), [("chord", 0.0), ("chord-mu", 0.0), ("chord-mu", 0.2), ("chord-mu", 0.9)]
 )
 def test_chord_is_a_share_of_each_loss(method: str, progress: float) -> None:
-    engine, draw = judged(lambda g, k: float(k == g))
-    _, flows = stage_of(method, signals={"0": {"source": {"size": 3}}})
-    batches = [flow.source(draw) for flow in flows]
+    engine, context = judged(lambda g, k: float(k == g))
+    _, streams = stage_of(method, signals={"0": {"source": {"size": 3}}})
+    batches = [stream.source(context) for stream in streams]
     falling = 0.05 + (0.9 - 0.05) * 0.5 * (1 + cos(pi * min(progress / 0.5, 1.0)))
     mu = 0.1 if method == "chord" else falling
     seen, given = own_view(engine, batches[0]), own_view(engine, batches[1])
@@ -171,7 +171,7 @@ def test_chord_is_a_share_of_each_loss(method: str, progress: float) -> None:
         p = x.logp.detach().exp()
         sft = sft - (x.logp * (p * (1 - p) if method == "chord" else 1.0)).sum()
     sft = sft / sum(len(x.logp) for x in given)
-    agree(engine, flows, batches, (1 - mu) * grpo + mu * sft, progress)
+    agree(engine, streams, batches, (1 - mu) * grpo + mu * sft, progress)
 
 
 def propagated(logp: Tensor, gamma: float) -> Tensor:
@@ -185,10 +185,10 @@ def propagated(logp: Tensor, gamma: float) -> Tensor:
 @pytest.mark.parametrize("kind", ["llama", "gpt2"])
 def test_ift_blends_embeddings_with_its_greedy_guesses_and_propagates_losses(kind: str) -> None:
     engine = material.engine(kind)
-    _, flows = stage_of("ift")
-    (flow,) = flows
-    plain = flow.source(material.draw(engine))
-    (blend,) = flow.corrupt
+    _, streams = stage_of("ift")
+    (stream,) = streams
+    plain = stream.source(material.context(engine))
+    (blend,) = stream.corrupt
     batch = blend(plain, mask_id=1, seed=0, out=engine.score(plain, needs=blend.declared("needs")))
     embed, total = engine.model.get_input_embeddings(), torch.zeros(())
     for s in range(plain.S):
@@ -199,17 +199,17 @@ def test_ift_blends_embeddings_with_its_greedy_guesses_and_propagates_losses(kin
         shown = torch.where(train[:, None], 0.8 * embed(ids) + 0.2 * embed(guess), embed(ids))
         logp_TV = engine.model(inputs_embeds=shown[None], use_cache=False).logits[0].log_softmax(-1)[:-1]
         total = total + propagated(logp_TV.gather(1, ids[1:, None])[:, 0][train[1:]], 0.95)
-    agree(engine, flows, [batch], total / plain.S)
+    agree(engine, streams, [batch], total / plain.S)
 
 
 def prefixed(**source: Any) -> tuple[Engine, list[Stream], Batch]:
-    engine, draw = judged(lambda g, k: float((g + k) % 3 == 0))
-    _, flows = stage_of("prefix-rft", signals={"0": {"source": {"low": 0.7, "high": 0.7, **source}}})
-    return engine, flows, flows[0].source(draw)
+    engine, context = judged(lambda g, k: float((g + k) % 3 == 0))
+    _, streams = stage_of("prefix-rft", signals={"0": {"source": {"low": 0.7, "high": 0.7, **source}}})
+    return engine, streams, streams[0].source(context)
 
 
 def test_prefix_rft_s_gradient_is_dr_grpo_s_on_own_tokens_and_on_the_least_certain_of_the_prefixes() -> None:
-    engine, flows, batch = prefixed(size=3)
+    engine, streams, batch = prefixed(size=3)
     seen = own_view(engine, batch)
     shown = torch.cat([x.entropy[x.given] for x in seen])
     least = shown.sort(descending=True).values[round(0.2 * len(shown)) - 1] - 1e-4
@@ -218,7 +218,7 @@ def test_prefix_rft_s_gradient_is_dr_grpo_s_on_own_tokens_and_on_the_least_certa
         advantage = x.reward - mean([y.reward for y in seen if y.group == x.group])
         counts = (~x.given | (x.entropy >= least)).float()
         total = total - advantage * (counts * (x.logp - x.logp.detach()).exp()).sum()
-    agree(engine, flows, [batch], total / (len(seen) * LENGTH))
+    agree(engine, streams, [batch], total / (len(seen) * LENGTH))
 
 
 @pytest.mark.parametrize("alone", ["zero", "mean"])
@@ -226,7 +226,7 @@ def test_prefix_rft_with_its_own_advantages_is_the_written_out_one(alone: str) -
     engine, _, batch = prefixed(size=4, continuations=1, each=2)
     credit = [{"name": "prefix-advantage", "alone": alone}]
     objective = {"name": "clipped-pg", "average": "constant"}
-    _, flows = stage_of("prefix-rft", signals=[{"source": "prefix-groups", "credit": credit, "objective": objective}])
+    _, streams = stage_of("prefix-rft", signals=[{"source": "prefix-groups", "credit": credit, "objective": objective}])
     seen = own_view(engine, batch)
     total = torch.zeros(())
     for x in seen:
@@ -236,7 +236,7 @@ def test_prefix_rft_with_its_own_advantages_is_the_written_out_one(alone: str) -
         own = x.reward - (0.0 if alone == "zero" and len(branch) == 1 else mean(branch))
         advantage = torch.where(x.given, (x.reward - mean(free)) / len(branch), own)
         total = total - (advantage * (x.logp - x.logp.detach()).exp()).sum()
-    agree(engine, flows, [batch], total / (len(seen) * LENGTH))
+    agree(engine, streams, [batch], total / (len(seen) * LENGTH))
 
 
 def test_gates_by_author_give_prefix_tokens_a_clip_range_of_their_own() -> None:
@@ -248,8 +248,8 @@ def test_gates_by_author_give_prefix_tokens_a_clip_range_of_their_own() -> None:
     def whole() -> Gradients:
         objective = {"name": "clipped-pg", "average": "constant"}
         one = {"source": "prefix-groups", "credit": ["group-mean"], "objective": objective}
-        _, flows = stage_of("prefix-rft", signals=[one])
-        backward(engine, flows[0], batch, 0.0, 1, StepMetrics())
+        _, streams = stage_of("prefix-rft", signals=[one])
+        backward(engine, streams[0], batch, 0.0, 1, StepMetrics())
         return gradients(engine)
 
     def parts(shown: float) -> Gradients:
@@ -282,8 +282,8 @@ def test_without_an_old_log_prob_prefix_tokens_have_a_ratio_of_one() -> None:
     _, first = stage_of("prefix-rft", signals=[{**signal, "objective": {"name": "clipped-pg", "average": "constant"}}])
     moved = material.replace(batch, old_N=torch.where(batch.train_N, -3.0, 0.0))
     found = []
-    for flows, given in ((replaced, moved), (first, batch)):
-        backward(engine, flows[0], given, 0.0, 1, StepMetrics())
+    for streams, given in ((replaced, moved), (first, batch)):
+        backward(engine, streams[0], given, 0.0, 1, StepMetrics())
         found.append(gradients(engine))
     for name, g in found[1].items():
         torch.testing.assert_close(found[0][name], g, rtol=1e-4, atol=1e-7)

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 
 import material
 import tiny
-from by_formula import agree, flow_of, gradients, logits_of, rows
+from formula_parity import agree, gradients, logits_of, rows, stream_of
 from scalpel.batch import REJECTED, Batch
 from scalpel.engine import Sampling
 from scalpel.methods import ROWS
@@ -29,9 +29,9 @@ def test_spin_is_trl_s_dpo_of_the_demonstration_over_the_reference_s_own_answer(
 ) -> None:
     trl, datasets = pytest.importorskip("trl"), pytest.importorskip("datasets")
     engine = material.engine(seed=0, reference=1, earlier=2)
-    flow = flow_of(iteration, method="spin")
+    stream = stream_of(iteration, method="spin")
     beta = (0.1, 5.0)[iteration > 0]
-    batch = flow.source(material.uneven(material.draw(engine)))
+    batch = stream.source(material.uneven(material.context(engine)))
     found = list(rows(batch))
     args = trl.DPOConfig(
         str(tmp_path), beta=beta, loss_type=["sigmoid"], report_to=[], use_cpu=True, bf16=False,
@@ -45,21 +45,21 @@ def test_spin_is_trl_s_dpo_of_the_demonstration_over_the_reference_s_own_answer(
         dict(prompt_ids=w[0], chosen_ids=w[1], rejected_ids=l[1]) for w, l in zip(found[::2], found[1::2], strict=True)
     ]
     theirs = trainer.compute_loss(trainer.model, trainer.data_collator(pairs))
-    agree(engine, flow, batch, pieces, theirs, trainer.model)
+    agree(engine, stream, batch, pieces, theirs, trainer.model)
 
 
 def test_spin_s_losers_are_what_the_reference_writes_and_for_half_of_the_prompts_what_the_earlier_one_does() -> None:
     engine = material.engine(seed=0, reference=1, earlier=2)
     prompts = [engine.tokens.prompt(e.prompt) for e in material.EXAMPLES]
-    draw = material.uneven(material.draw(engine))
+    context = material.uneven(material.context(engine))
 
     def losers(batch: Batch) -> list[list[int]]:
         return [c for s, (_, c) in enumerate(rows(batch)) if batch.label_S[s] == REJECTED]
 
-    said = draw.by("reference")(prompts, 1, draw.seed)
-    assert losers(bind("source", "self-play")(draw)) == [s.ids for (s,) in said]
-    half = losers(bind("source", "self-play", earlier=0.5)(draw))
-    at_first = draw.by("reference")([prompts[0], prompts[2]], 1, draw.seed)
+    said = context.by("reference")(prompts, 1, context.seed)
+    assert losers(bind("source", "self-play")(context)) == [s.ids for (s,) in said]
+    half = losers(bind("source", "self-play", earlier=0.5)(context))
+    at_first = context.by("reference")([prompts[0], prompts[2]], 1, context.seed)
     assert [half[0], half[2]] == [s.ids for (s,) in at_first]
     assert half[1] not in [s.ids for (s,) in said]
 
@@ -71,8 +71,8 @@ def test_weak_to_strong_mixes_the_weak_labels_with_its_own_hardened_prediction(
 ) -> None:
     engine = material.engine(seed=0, weak=1)
     objective = {"name": "confidence", "alpha": alpha, "labels": labels}
-    flow = flow_of(method="weak-to-strong", signals={"0": {"objective": objective}})
-    batch = flow.source(material.uneven(material.draw(engine)))
+    stream = stream_of(method="weak-to-strong", signals={"0": {"objective": objective}})
+    batch = stream.source(material.uneven(material.context(engine)))
     strong, weak = tiny.model(seed=0), tiny.model(seed=1)
     for model in (engine.others["weak"].transformer, weak):
         model.lm_head.weight.data *= 8  # labels that are far from what the student believes
@@ -85,7 +85,7 @@ def test_weak_to_strong_mixes_the_weak_labels_with_its_own_hardened_prediction(
     target_nV = (1 - alpha) * w_nV + alpha * own_nV  # as the paper has it: one cross entropy to a mixed target
     theirs = cross_entropy(z_nV, target_nV)
     entropy = -(w_nV * w_nV.clamp(min=1e-30).log()).sum(-1).mean()  # ours is a divergence: 0 where the two agree
-    agree(engine, flow, batch, pieces, theirs - (1 - alpha) * entropy, strong)
+    agree(engine, stream, batch, pieces, theirs - (1 - alpha) * entropy, strong)
 
 
 @pytest.mark.parametrize(("pieces", "inverse"), [(1, 0.0), (2, 0.0), (1, 3.0), (2, 3.0)])
@@ -93,17 +93,17 @@ def test_superhf_is_cross_entropy_on_the_best_samples_its_inverse_if_asked_and_t
     pieces: int, inverse: float
 ) -> None:
     engine = material.engine(seed=0, reference=1)
-    flow = flow_of(method="superhf")
+    stream = stream_of(method="superhf")
     if inverse:
         pull = {"objective": "inverse-nll", "weight": inverse}
-        flow = flow_of(method="superhf", signals=[*ROWS["superhf"].stage["signals"], pull])
-    draw = replace(
-        material.uneven(material.draw(engine)),
+        stream = stream_of(method="superhf", signals=[*ROWS["superhf"].stage["signals"], pull])
+    context = replace(
+        material.uneven(material.context(engine)),
         reward=lambda e, groups: [[[-float(s.ids[0])] for s in g] for g in groups],
     )
-    batch = flow.source(draw)
-    prompts = [draw.tokens.prompt(e.prompt) for e in draw.examples]
-    written = [[s for s in group if s.finished] for group in draw.sample(prompts, 16, draw.seed)]
+    batch = stream.source(context)
+    prompts = [context.tokens.prompt(e.prompt) for e in context.examples]
+    written = [[s for s in group if s.finished] for group in context.sample(prompts, 16, context.seed)]
     best = [min(group, key=lambda s: s.ids[0]).ids for group in written if group]
     assert [completion for _, completion in rows(batch)] == best and batch.S == 3
     policy, reference = tiny.model(seed=0), tiny.model(seed=1)
@@ -112,7 +112,7 @@ def test_superhf_is_cross_entropy_on_the_best_samples_its_inverse_if_asked_and_t
         r_nV = logits_of(reference, batch)[0].log_softmax(-1)
     divergence = kl_div(z_nV.log_softmax(-1), r_nV, log_target=True, reduction="batchmean")
     loss = cross_entropy(z_nV, y_n)
-    agree(engine, flow, batch, pieces, loss + inverse / loss + 0.35 * divergence.clamp(min=0.0), policy)
+    agree(engine, stream, batch, pieces, loss + inverse / loss + 0.35 * divergence.clamp(min=0.0), policy)
 
 
 @pytest.mark.parametrize("pieces", [1, 2])
@@ -132,25 +132,25 @@ def test_superhf_is_cross_entropy_on_the_best_samples_its_inverse_if_asked_and_t
 )
 def test_the_gradient_on_kept_samples_is_that_of_cross_entropy(method: str, stage: int, pieces: int) -> None:
     engine = material.engine(seed=0, reference=1, previous=2, teacher=3)
-    flow = flow_of(stage, method=method)
-    batch = flow.source(material.uneven(material.draw(engine)))
+    stream = stream_of(stage, method=method)
+    batch = stream.source(material.uneven(material.context(engine)))
     assert len(batch.length_S.unique()) >= 3
     policy = tiny.model(seed=0)
-    agree(engine, flow, batch, pieces, cross_entropy(*logits_of(policy, batch)), policy)
+    agree(engine, stream, batch, pieces, cross_entropy(*logits_of(policy, batch)), policy)
 
 
 def test_expert_iteration_is_policy_gradient_with_rewards_of_0_and_1_but_for_the_average() -> None:
     engine = material.engine()
-    draw = material.uneven(material.draw(engine))
-    kept = bind("source", "accepted-samples", size=6, keep=6, dedupe=False, threshold=-inf)(draw)
+    context = material.uneven(material.context(engine))
+    kept = bind("source", "accepted-samples", size=6, keep=6, dedupe=False, threshold=-inf)(context)
     assert kept.reward_SK is not None
     right = kept.pick((kept.reward_S == 1).nonzero()[:, 0])
-    imitated = flow_of(method="rejection-sampling")
+    imitated = stream_of(method="rejection-sampling")
     backward(engine, imitated, right, 0.0, 1, StepMetrics())
     expected = gradients(engine.model)
     engine.model.zero_grad(set_to_none=True)
     signal = dict(source="groups", credit=["reward"], objective="nll")
-    backward(engine, flow_of(signals=[signal]), kept, 0.0, 1, StepMetrics())
+    backward(engine, stream_of(signals=[signal]), kept, 0.0, 1, StepMetrics())
     scale = float(kept.train_N.sum() / right.train_N.sum())
     for name, gradient in gradients(engine.model).items():
         torch.testing.assert_close(scale * gradient, expected[name], rtol=1e-4, atol=1e-6)
@@ -167,8 +167,8 @@ def test_samples_of_another_model_are_those_that_it_writes_itself() -> None:
 @pytest.mark.parametrize("pieces", [1, 2])
 def test_self_rewarding_is_dpo_of_the_best_over_the_worst_answer_of_the_reference(pieces: int) -> None:
     engine = material.engine(seed=0, reference=1)
-    flow = flow_of(method="self-rewarding")
-    batch = flow.source(material.uneven(material.draw(engine)))
+    stream = stream_of(method="self-rewarding")
+    batch = stream.source(material.uneven(material.context(engine)))
     policy, reference = tiny.model(seed=0), tiny.model(seed=1)
 
     def logp_of(model: PreTrainedModel) -> Tensor:
@@ -180,4 +180,4 @@ def test_self_rewarding_is_dpo_of_the_best_over_the_worst_answer_of_the_referenc
         home_S = logp_of(reference)
     moved_S = logp_of(policy) - home_S
     margin = moved_S[batch.label_S > 0] - moved_S[batch.label_S < 0]
-    agree(engine, flow, batch, pieces, -logsigmoid(0.1 * margin).mean(), policy)
+    agree(engine, stream, batch, pieces, -logsigmoid(0.1 * margin).mean(), policy)

@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM
 
 import material
 import tiny
-from beside_trl import QUIET, advantages, agree, as_trl, flow_of, laid, nothing, ours
+from beside_trl import QUIET, advantages, agree, as_trl, laid, nothing, ours, stream_of
 from scalpel.anchors.context import ImportanceContext
 from scalpel.batch import Batch
 from scalpel.data.trajectory import completion
@@ -29,12 +29,12 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 SIZE = 4
 
 
-def sampled(engine: Engine, flow: Any, spread: float) -> Batch:
+def sampled(engine: Engine, stream: Any, spread: float) -> Batch:
     """Samples of the policy, as if it had moved since: ratios on both sides of the clip."""
-    batch = flow.source(material.uneven(material.draw(engine)))
+    batch = stream.source(material.uneven(material.context(engine)))
     assert len(batch.length_S.unique()) > 3
     moved_N = spread * torch.randn(batch.N, generator=torch.Generator().manual_seed(3))
-    return prepare(engine, flow, replace(batch, old_N=engine.score(batch).logp_N + moved_N), 0.0)
+    return prepare(engine, stream, replace(batch, old_N=engine.score(batch).logp_N + moved_N), 0.0)
 
 
 def grpo_trainer(at: Path, **config: Any) -> Any:
@@ -52,7 +52,7 @@ def grpo_trainer(at: Path, **config: Any) -> Any:
 def row(method: str, **objective: Any) -> Any:
     """The row's flow with groups of four and these keys of its objective over the row's own."""
     signal: dict[str, Any] = {"source": {"name": "groups", "size": SIZE}, "objective": objective}
-    return flow_of(method=method, signals={"0": signal})
+    return stream_of(method=method, signals={"0": signal})
 
 
 @pytest.mark.parametrize("pieces", [1, 3])
@@ -68,33 +68,33 @@ def row(method: str, **objective: Any) -> Any:
 def test_sequence_ratios_and_dapo_are_trl_s(
     tmp_path: Path, method: str, config: dict[str, Any], spread: float, pieces: int
 ) -> None:
-    engine, flow = material.engine(seed=0), row(method)
-    assert flow.signals[0].objective is not None
-    hyper = flow.signals[0].objective.hyper
-    batch = sampled(engine, flow, spread)
+    engine, stream = material.engine(seed=0), row(method)
+    assert stream.signals[0].objective is not None
+    hyper = stream.signals[0].objective.hyper
+    batch = sampled(engine, stream, spread)
     trainer = grpo_trainer(tmp_path, beta=0.0, epsilon=hyper["epsilon"], epsilon_high=hyper["epsilon_high"], **config)
     inputs = as_trl(batch, advantages(batch, SIZE, scaled=True))
     inputs["num_items_in_batch"] = batch.train_N.sum()
-    agree(trainer, trainer._compute_loss(trainer.model, inputs), ours(engine, flow, batch, pieces))
+    agree(trainer, trainer._compute_loss(trainer.model, inputs), ours(engine, stream, batch, pieces))
 
 
 def test_a_dynamic_divergence_is_trl_s_at_its_strength_of_the_moment(tmp_path: Path) -> None:
     engine = material.engine(seed=0, reference=1)
-    flow = flow_of(method="grpo-d", signals={"0": {"source": {"size": SIZE}}})
-    batch = prepare(engine, flow, sampled(engine, flow, 0.4), 0.5)
+    stream = stream_of(method="grpo-d", signals={"0": {"source": {"size": SIZE}}})
+    batch = prepare(engine, stream, sampled(engine, stream, 0.4), 0.5)
     trainer = grpo_trainer(tmp_path, loss_type="grpo", beta=0.02, use_bias_correction_kl=False)  # half of 0.04
-    loss = backward(engine, flow, batch, 0.5, 1, StepMetrics())
+    loss = backward(engine, stream, batch, 0.5, 1, StepMetrics())
     mine = {name: p.grad for name, p in engine.model.named_parameters() if p.grad is not None}
     inputs = as_trl(batch, advantages(batch, SIZE, scaled=True))
     agree(trainer, trainer._compute_loss(trainer.model, inputs), (loss, mine))
 
 
 def test_the_dual_clip_is_trl_s_two_sided_one(tmp_path: Path) -> None:
-    engine, flow = material.engine(seed=0), row("grpo", dual=1.5)
-    batch = sampled(engine, flow, 1.0)
+    engine, stream = material.engine(seed=0), row("grpo", dual=1.5)
+    batch = sampled(engine, stream, 1.0)
     trainer = grpo_trainer(tmp_path, loss_type="grpo", beta=0.0, delta=1.5)
     inputs = as_trl(batch, advantages(batch, SIZE, scaled=True))
-    mine = ours(engine, flow, batch)
+    mine = ours(engine, stream, batch)
     assert mine[0] != pytest.approx(ours(material.engine(seed=0), row("grpo"), batch)[0])
     agree(trainer, trainer._compute_loss(trainer.model, inputs), mine)
 
@@ -105,8 +105,8 @@ def test_the_importance_correction_is_trl_s(tmp_path: Path, level: str, outside:
     engine = material.engine(seed=0)
     keys = dict(name="importance", level=level, outside=outside, low=0.6, high=1.5)
     signal: dict[str, Any] = {"source": {"name": "groups", "size": SIZE}, "credit": ["group-zscore", keys]}
-    flow = flow_of(method="grpo-async", signals={"0": signal})
-    batch = sampled(engine, flow, 0.3)
+    stream = stream_of(method="grpo-async", signals={"0": signal})
+    batch = sampled(engine, stream, 0.3)
     trainer = grpo_trainer(tmp_path, loss_type="grpo", beta=0.0)
     trainer.use_vllm, trainer.vllm_importance_sampling_correction = True, True
     difference_ST = laid(batch, batch.old_N) - laid(batch, batch.behaviour_N)
@@ -118,15 +118,15 @@ def test_the_importance_correction_is_trl_s(tmp_path: Path, level: str, outside:
     inputs = as_trl(batch, advantages(batch, SIZE, scaled=True))
     kept_ST = ratio_ST.clamp(0.6, 1.5) if outside == "truncate" else ratio_ST.masked_fill(far_ST, 0.0)
     inputs["importance_sampling_ratio"] = kept_ST
-    agree(trainer, trainer._compute_loss(trainer.model, inputs), ours(engine, flow, batch))
+    agree(trainer, trainer._compute_loss(trainer.model, inputs), ours(engine, stream, batch))
 
 
 @pytest.mark.parametrize("kl_beta", [0.0, 0.3])
 def test_rloo_is_trl_s_with_its_penalty_in_the_reward(tmp_path: Path, kl_beta: float) -> None:
     engine = material.engine(seed=0, reference=1)
     signal: dict[str, Any] = {"credit": [{"name": "leave-one-out", "kl_beta": kl_beta}]}
-    flow = flow_of(method="rloo", signals={"0": signal})
-    batch = sampled(engine, flow, 0.1)
+    stream = stream_of(method="rloo", signals={"0": signal})
+    batch = sampled(engine, stream, 0.1)
     args = trl.RLOOConfig(
         str(tmp_path), epsilon=0.2, beta=0.0, max_completion_length=8, num_generations=SIZE,
         per_device_train_batch_size=12, **QUIET,
@@ -143,7 +143,7 @@ def test_rloo_is_trl_s_with_its_penalty_in_the_reward(tmp_path: Path, kl_beta: f
     baseline_GK = (reward_GK.sum(1, keepdim=True) - reward_GK) / (SIZE - 1)
     inputs = as_trl(batch, (reward_GK - baseline_GK).reshape(-1))
     inputs["old_logps"] = inputs.pop("old_per_token_logps").sum(1)
-    agree(trainer, trainer._compute_loss(trainer.model, inputs), ours(engine, flow, batch))
+    agree(trainer, trainer._compute_loss(trainer.model, inputs), ours(engine, stream, batch))
 
 
 def test_the_soft_penalty_on_length_is_trl_s() -> None:
@@ -156,11 +156,11 @@ def test_the_soft_penalty_on_length_is_trl_s() -> None:
 
 
 def test_reinforce_is_the_mean_of_minus_reward_less_baseline_times_log_prob() -> None:
-    engine, flow = material.engine(seed=0), flow_of(method="reinforce")
-    flow.signals[0].credits[0].memory.state = {"reward": 0.05, "weight": 0.1}  # b = ½
-    batch = flow.source(material.uneven(material.draw(engine)))
+    engine, stream = material.engine(seed=0), stream_of(method="reinforce")
+    stream.signals[0].credits[0].memory.state = {"reward": 0.05, "weight": 0.1}  # b = ½
+    batch = stream.source(material.uneven(material.context(engine)))
     assert len(material.EXAMPLES) == batch.S == len(batch.length_S.unique())  # one sample a prompt
-    loss, gradients = ours(engine, flow, batch)
+    loss, gradients = ours(engine, stream, batch)
     model = tiny.model(seed=0)
     total = torch.zeros(())
     for s in range(batch.S):
@@ -181,15 +181,15 @@ def test_ppo_is_what_loops_over_tokens_say_of_weights_and_of_the_zero_head(piece
     engine.owned = torch.nn.ModuleDict({"value": head})
     keys = dict(gamma=gamma, lam=lam, kl_beta=kl_beta)
     signals = {"0": {"source": {"size": SIZE}, "credit": [{"name": "gae", **keys}]}, "1": {"objective": keys}}
-    flow = flow_of(method="ppo", signals=signals)
-    batch = flow.source(material.uneven(material.draw(engine)))
+    stream = stream_of(method="ppo", signals=signals)
+    batch = stream.source(material.uneven(material.context(engine)))
     train_N = batch.train_N & (torch.arange(batch.N) % 5 != 0)  # as if these were an environment's words
-    batch = prepare(engine, flow, replace(batch, train_N=train_N), 0.0)
+    batch = prepare(engine, stream, replace(batch, train_N=train_N), 0.0)
     assert batch.old_N is not None and batch.old_value_N is not None and batch.reference_N is not None
     moved = 0.4 * torch.randn(2, batch.N, generator=generator)  # beyond both clips, on either side
     batch = replace(batch, old_N=batch.old_N + moved[0], old_value_N=batch.old_value_N + moved[1])
     assert batch.old_N is not None and batch.old_value_N is not None and batch.reference_N is not None
-    loss = backward(engine, flow, batch, 0.0, pieces, StepMetrics())
+    loss = backward(engine, stream, batch, 0.0, pieces, StepMetrics())
     mine = {n: p.grad for n, p in engine.model.named_parameters() if p.grad is not None}
     own, model = head.weight.grad, tiny.model(seed=0)
     head.weight.grad = None
@@ -260,7 +260,7 @@ def test_the_adaptive_coefficient_is_ziegler_s() -> None:
 
 def test_elastic_weights_are_the_mean_squared_gradient_of_each_text_s_log_likelihood() -> None:
     engine = material.engine(seed=0)
-    batch = bind("source", "demonstrations")(material.draw(engine))
+    batch = bind("source", "demonstrations")(material.context(engine))
     model = tiny.model(seed=0)
     expected = {name: torch.zeros_like(p) for name, p in model.named_parameters()}
     for s in range(batch.S):
@@ -270,10 +270,12 @@ def test_elastic_weights_are_the_mean_squared_gradient_of_each_text_s_log_likeli
         for name, g in zip(expected, slopes, strict=True):
             expected[name] += g**2 / batch.S
     weights = dict(engine.model.named_parameters())
-    opening = ImportanceContext(frozenset(weights), lambda *asked: batch, lambda b: squared_slopes(engine, weights, b))
+    importance = ImportanceContext(
+        frozenset(weights), lambda *asked: batch, lambda b: squared_slopes(engine, weights, b)
+    )
     anchor = bind("anchor", "elastic", strength=2.0)
     assert anchor.part.weigh is not None
-    fisher = anchor.part.weigh({}, opening, **anchor.hyper)
+    fisher = anchor.part.weigh({}, importance, **anchor.hyper)
     for name in expected:
         torch.testing.assert_close(fisher[name], expected[name], rtol=1e-3, atol=1e-7)
     assert all(p.grad is None for p in weights.values())

@@ -16,7 +16,7 @@ from scalpel.methods import ROWS
 from scalpel.training.step import StepMetrics, backward
 
 
-def flow_of(method: str, source: dict[str, Any]) -> Stream:
+def stream_of(method: str, source: dict[str, Any]) -> Stream:
     """The flow of a row's own stage, its source changed."""
     stage = merge(ROWS[method].stage, {"signals": {"0": {"source": source}}})
     recipe = parse({"model": "m", "task": {"name": "t"}, "train": stage})
@@ -49,11 +49,11 @@ CASES = [
 @pytest.mark.parametrize("pieces", [1, 3])
 def test_loss_and_gradients_are_those_of_weighted_likelihood_on_the_rows(method, source, pieces):
     engine = material.engine(seed=0)
-    flow = flow_of(method, source)
-    batch = flow.source(material.uneven(material.draw(engine)))
+    stream = stream_of(method, source)
+    batch = stream.source(material.uneven(material.context(engine)))
     assert len(batch.length_S.unique()) >= 2 and (method != "rise" or len(batch.reward_S.unique()) == 2)
     weight_S = [exp(r / 0.4) if method == "rise" else 1.0 for r in batch.reward_S.tolist()]
-    loss = backward(engine, flow, batch, 0.0, pieces, StepMetrics())
+    loss = backward(engine, stream, batch, 0.0, pieces, StepMetrics())
     expected, gradients = plainly(batch, weight_S)
     assert loss == pytest.approx(expected, rel=1e-5)
     found = {name: p.grad for name, p in engine.model.named_parameters() if p.grad is not None}

@@ -11,7 +11,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 import material
 import tiny
-from beside_trl import QUIET, flow_of
+from beside_trl import QUIET, stream_of
 from scalpel import models
 from scalpel.batch import Batch
 from scalpel.data.closed import closed
@@ -45,8 +45,8 @@ def pairs(engine: Engine, **objective) -> tuple:
         credit=["constant"],
         objective={"name": "bradley-terry", **objective},
     )
-    flow = flow_of(method="reward-model", signals=[signal])
-    return flow, flow.source(material.draw(engine, PAIRS))
+    stream = stream_of(method="reward-model", signals=[signal])
+    return stream, stream.source(material.context(engine, PAIRS))
 
 
 def scores(engine: Engine, batch: Batch) -> torch.Tensor:
@@ -140,7 +140,7 @@ def test_an_architecture_without_a_classifier_is_refused_with_a_way_out() -> Non
 def test_loss_and_gradients_are_trl_s(tmp_path: Path, margin: str, centre: float, pieces: int) -> None:
     trl, datasets = pytest.importorskip("trl"), pytest.importorskip("datasets")
     engine = scorer()
-    flow, batch = pairs(engine, margin=margin, centre=centre)
+    stream, batch = pairs(engine, margin=margin, centre=centre)
     theirs = AutoModelForSequenceClassification.from_pretrained(saved(engine, tmp_path / "model"))
     rows = [batch.ids_N[batch.seq_N == s].tolist() for s in range(batch.S)]
     data = datasets.Dataset.from_list([dict(prompt="a", chosen="b", rejected="c")])
@@ -152,7 +152,7 @@ def test_loss_and_gradients_are_trl_s(tmp_path: Path, margin: str, centre: float
     ]
     found = trainer.compute_loss(trainer.model, trainer.data_collator(items))
     found.backward()
-    loss = backward(engine, flow, batch, 0.0, pieces, StepMetrics())
+    loss = backward(engine, stream, batch, 0.0, pieces, StepMetrics())
     assert loss == pytest.approx(float(found), rel=1e-5)
     mine = {n: p.grad for n, p in engine.model.named_parameters() if p.grad is not None}
     mine["score.weight"] = engine.owned["score"].weight.grad
@@ -164,18 +164,18 @@ def test_loss_and_gradients_are_trl_s(tmp_path: Path, margin: str, centre: float
 
 def test_the_loss_is_that_of_the_scores_by_hand() -> None:
     engine = scorer()
-    flow, batch = pairs(engine)
+    stream, batch = pairs(engine)
     a, b, c, d = scores(engine, batch).tolist()
     by_hand = (log(1 + exp(b - a)) + log(1 + exp(d - c))) / 2
-    assert backward(engine, flow, batch, 0.0, 1, StepMetrics()) == pytest.approx(by_hand, rel=1e-5)
+    assert backward(engine, stream, batch, 0.0, 1, StepMetrics()) == pytest.approx(by_hand, rel=1e-5)
 
 
 def test_a_margin_that_is_no_number_is_refused() -> None:
     engine = scorer()
-    flow, batch = pairs(engine, margin="margin")
+    stream, batch = pairs(engine, margin="margin")
     odd = replace(batch, columns=tuple({"margin": "much"} for _ in batch.columns))
     with pytest.raises(ValueError, match=r"column 'margin', but a row has 'much' there: give every pair a number"):
-        backward(engine, flow, odd, 0.0, 1, StepMetrics())
+        backward(engine, stream, odd, 0.0, 1, StepMetrics())
 
 
 def test_both_of_a_head_s_places_can_be_read_in_one_pass() -> None:

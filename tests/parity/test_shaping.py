@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-import by_formula
+import formula_parity
 import material
 from scalpel.batch import Batch
 from scalpel.config.plan import Stream, assemble
@@ -28,7 +28,7 @@ from scalpel.worked_cases import case
 RIGHT, WRONG = 1.0, 0.0
 
 
-def flow_of(method: str, **source: Any) -> Stream:
+def stream_of(method: str, **source: Any) -> Stream:
     signals = {"0": {"source": source}} if source else {}
     recipe = parse({"model": "m", "task": {"name": "t"}, "train": {"method": method, "signals": signals}})
     return assemble(recipe.stages[0], recipe).streams[0]
@@ -82,11 +82,11 @@ def by_hand_recomposed(rewards: list[float], lengths: list[int], share: float = 
 
 
 def test_rorecomp_is_grpo_over_short_right_and_long_wrong_samples() -> None:
-    engine, flow = material.engine(), flow_of("rorecomp", size=4)
-    batch = flow.source(material.uneven(material.draw(engine, seed=11)))
+    engine, stream = material.engine(), stream_of("rorecomp", size=4)
+    batch = stream.source(material.uneven(material.context(engine, seed=11)))
     reward_S = torch.tensor([RIGHT, RIGHT, RIGHT, WRONG, RIGHT, WRONG, WRONG, WRONG, WRONG, WRONG, WRONG, WRONG])
     batch = replace(batch, reward_SK=reward_S[:, None])
-    mine = backward(engine, flow, batch, 0.0, 2, StepMetrics())
+    mine = backward(engine, stream, batch, 0.0, 2, StepMetrics())
     logp, total, chosen = logps(engine, batch), torch.zeros(()), []
     for g in range(3):
         group = [4 * g + k for k in range(4)]
@@ -122,15 +122,15 @@ def scripted(thoughts: list[str], answers: dict[str, list[str]]) -> Any:
     def reward(examples: Any, samples: Any) -> list[list[list[float]]]:
         return [[[float(tokens.text(s.ids).endswith("7"))] for s in group] for group in samples]
 
-    draw = material.draw(engine, [Example("p>")], sample=sample, reward=reward, max_tokens=30)
-    return draw, spoken
+    context = material.context(engine, [Example("p>")], sample=sample, reward=reward, max_tokens=30)
+    return context, spoken
 
 
 def test_the_progress_of_an_episode_is_what_it_adds_to_the_success_of_forced_answers() -> None:
     answers = {"=": ["1", "2"], "ab;=": ["7", "1"], "ab;cd;=": ["7", "7"], "x;=": ["3", "4"]}
-    draw, spoken = scripted(["ab;cd;e7", "x;y9"], answers)
+    context, spoken = scripted(["ab;cd;e7", "x;y9"], answers)
     source = bind("source", "probed-groups", size=2, cut=";", force="=", provers=2, episodes=4, room=3)
-    batch = source(draw)
+    batch = source(context)
     # J of the first thought: 0 → ½ → 1, and it ends right; of the second: 0 → 0, and it ends wrong
     inside = [0, 0, 0.5, 0, 0, 0.5, 0, 0, 0.0, 0, 0.0, 0, 0, 0.0]
     assert batch.reward_N is not None
@@ -146,13 +146,13 @@ def test_the_progress_of_an_episode_is_what_it_adds_to_the_success_of_forced_ans
 
 def test_mrt_weighs_a_continuation_by_its_reward_less_that_of_stopping_at_once() -> None:
     answers = {"=": ["1", "2"], "ab;=": ["7", "1"]}
-    draw, spoken = scripted(["ab;e7", "ab;f9"], answers)
-    row = flow_of("mrt", size=2, cut=";", force="=", provers=2, room=3)
-    batch = row.source(draw)
+    context, spoken = scripted(["ab;e7", "ab;f9"], answers)
+    row = stream_of("mrt", size=2, cut=";", force="=", provers=2, room=3)
+    batch = row.source(context)
     start = next(text for text in reversed(spoken) if text.endswith("=")).removeprefix("p>").removesuffix("=")
     J = {"": 0.0, "ab;": 0.5}[start]
     assert row.source.hyper["begun"] and batch.S == 2
-    shown = draw.tokens.tokenizer.decode(batch.ids_N[(batch.seq_N == 0) & ~batch.train_N])
+    shown = context.tokens.tokenizer.decode(batch.ids_N[(batch.seq_N == 0) & ~batch.train_N])
     assert shown == "p>" + start
     credit = row.signals[0].credits[0](Out(torch.zeros(batch.N)), batch)
     by_sample = [float(credit[(batch.seq_N == s) & batch.train_N].unique()) for s in range(2)]
@@ -185,10 +185,10 @@ def by_hand_flow(method: str, f: Tensor, lp: Tensor, log_R: float) -> Tensor:
 @pytest.mark.parametrize("pieces", [1, 3])
 @pytest.mark.parametrize("method", ["gflow-tb", "gflow-subtb", "gflow-db"])
 def test_balance_is_what_double_loops_say_of_weights_and_of_the_zero_head(method: str, pieces: int) -> None:
-    engine, flow = owning(), flow_of(method, size=3)
-    batch = flow.source(material.uneven(material.draw(engine)))
+    engine, stream = owning(), stream_of(method, size=3)
+    batch = stream.source(material.uneven(material.context(engine)))
     assert len(batch.length_S.unique()) > 3
-    mine = backward(engine, flow, batch, 0.0, pieces, StepMetrics())
+    mine = backward(engine, stream, batch, 0.0, pieces, StepMetrics())
     head = engine.owned["flow"]
     own = head.weight.grad.clone()
     engine.owned.zero_grad(set_to_none=True)
@@ -214,9 +214,9 @@ def test_balance_by_turns_of_a_reward_sharpened_over_a_prior_with_thoughts_that_
     engine, objective = owning(reference=1), {"floor": 0.2, "sharpness": 2.0, "prior": 0.5}
     objective |= {} if method == "gflow-tb" else {"unit": "turn"}
     signal = {"source": {"size": 3}, "credit": ["earlier-turns"], "objective": objective}
-    flow = by_formula.flow_of(method=method, signals={"0": signal})
-    batch = in_turns(prepare(engine, flow, flow.source(material.uneven(material.draw(engine))), 0.0))
-    mine = backward(engine, flow, batch, 0.0, 2, StepMetrics())
+    stream = formula_parity.stream_of(method=method, signals={"0": signal})
+    batch = in_turns(prepare(engine, stream, stream.source(material.uneven(material.context(engine))), 0.0))
+    mine = backward(engine, stream, batch, 0.0, 2, StepMetrics())
     head = engine.owned["flow"]
     own = head.weight.grad.clone()
     engine.owned.zero_grad(set_to_none=True)
@@ -237,10 +237,10 @@ def test_balance_by_turns_of_a_reward_sharpened_over_a_prior_with_thoughts_that_
 def test_balance_without_a_head_is_the_variance_within_each_prompt_over_what_is_trained(pieces: int) -> None:
     engine = material.engine()
     signal = {"source": {"size": 4}, "objective": {"partition": "group"}}
-    flow = by_formula.flow_of(method="gflow-tb", signals={"0": signal})
-    batch = flow.source(material.uneven(material.draw(engine)))
+    stream = formula_parity.stream_of(method="gflow-tb", signals={"0": signal})
+    batch = stream.source(material.uneven(material.context(engine)))
     batch = replace(batch, train_N=batch.train_N & (batch.seq_N != 5))  # one that was cut off, say
-    mine = backward(engine, flow, batch, 0.0, pieces, StepMetrics())
+    mine = backward(engine, stream, batch, 0.0, pieces, StepMetrics())
     excess, total = [], torch.zeros(())
     for lp, r in zip(logps(engine, batch), batch.reward_S.tolist(), strict=True):
         excess.append(lp.sum() - log(max(r, 1e-3)))
@@ -261,11 +261,11 @@ def test_at_its_minimum_each_samples_in_proportion_to_reward(name: str) -> None:
     bound, optimiser = bind("objective", name), torch.optim.Adam(table, lr=0.05)
     for _ in range(400):
         rows = [torch.stack([first.log_softmax(0)[a], second.log_softmax(1)[a, b]]) for a, b in answers]
-        flows = [torch.stack([root, after[a]]) for a, _ in answers]
+        streams = [torch.stack([root, after[a]]) for a, _ in answers]
         pad = torch.zeros(1)
         out = Out(
             torch.cat([x for row in rows for x in (pad, row)]),
-            terms={FLOW: torch.cat([x for row in flows for x in (pad, row)])},
+            terms={FLOW: torch.cat([x for row in streams for x in (pad, row)])},
         )
         loss, _ = bound(out, batch)
         optimiser.zero_grad()

@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM
 
 import material
 import tiny
-from beside_trl import QUIET, advantages, agree, as_trl, flow_of, nothing, ours, rows
+from beside_trl import QUIET, advantages, agree, as_trl, nothing, ours, rows, stream_of
 from scalpel.data.tokenizer import Tokens
 from scalpel.engine import Engine
 from scalpel.training.step import prepare
@@ -32,8 +32,8 @@ def test_dpo_is_trl_s(tmp_path: Path, loss: str, loss_type: str, pieces: int) ->
     engine = material.engine(seed=0, reference=1)
     objective = dict(name="dpo", beta=0.3, loss=loss)
     signal = dict(source="preference-pairs", credit=["constant"], objective=objective)
-    flow = flow_of(method="dpo", signals=[signal])
-    batch = flow.source(material.draw(engine))
+    stream = stream_of(method="dpo", signals=[signal])
+    batch = stream.source(material.context(engine))
     args = trl.DPOConfig(str(tmp_path), beta=0.3, loss_type=[loss_type], **QUIET)
     trainer = trl.DPOTrainer(
         tiny.model(seed=0), tiny.model(seed=1), args, train_dataset=datasets.Dataset.from_list(PREFERENCES),
@@ -44,15 +44,15 @@ def test_dpo_is_trl_s(tmp_path: Path, loss: str, loss_type: str, pieces: int) ->
         dict(prompt_ids=w[0], chosen_ids=w[1], rejected_ids=l[1]) for w, l in zip(found[::2], found[1::2], strict=True)
     ]
     theirs = trainer.compute_loss(trainer.model, trainer.data_collator(pairs))
-    agree(trainer, theirs, ours(engine, flow, batch, pieces))
+    agree(trainer, theirs, ours(engine, stream, batch, pieces))
 
 
 @pytest.mark.parametrize("pieces", [1, 4])
 def test_kto_is_trl_s_mismatched_answers_and_baseline_included(tmp_path: Path, pieces: int) -> None:
     engine = material.engine(seed=0, reference=2)  # the seed of a reference from which z₀ is above 0
     objective = dict(name="kto", beta=0.3, desirable=1.2, undesirable=0.7)
-    flow = flow_of(method="kto", signals=[dict(source="labelled", credit=["constant"], objective=objective)])
-    batch = flow.source(material.draw(engine))
+    stream = stream_of(method="kto", signals=[dict(source="labelled", credit=["constant"], objective=objective)])
+    batch = stream.source(material.context(engine))
     args = trl.KTOConfig(str(tmp_path), beta=0.3, desirable_weight=1.2, undesirable_weight=0.7, **QUIET,
                          per_device_train_batch_size=3)  # fmt: skip
     data = [dict(prompt=e.prompt, completion=e.completion, label=e.label) for e in material.EXAMPLES]
@@ -65,7 +65,7 @@ def test_kto_is_trl_s_mismatched_answers_and_baseline_included(tmp_path: Path, p
     items = [dict(prompt_ids=y[0], completion_ids=y[1], KL_completion_ids=m[1], label=e.label) for y, m, e in judged]
     theirs = trainer.compute_loss(trainer.model, trainer.data_collator(items))
     assert trainer._metrics["eval"]["kl"][-1] > 0
-    agree(trainer, theirs, ours(engine, flow, batch, pieces))
+    agree(trainer, theirs, ours(engine, stream, batch, pieces))
 
 
 @pytest.mark.parametrize(
@@ -87,13 +87,13 @@ def test_grpo_its_averages_and_its_penalty_are_trl_s(
     signal = dict(source=dict(name="groups", size=4), credit=[credit], objective=dict(name="clipped-pg", **objective))
     average = "token" if objective.get("average") == "token" else "sequence"  # TRL averages both alike
     anchors = [dict(name="kl", estimator="k3", beta=beta, average=average)] if beta else []
-    flow = flow_of(method=method, signals=[signal], anchors=anchors)
-    batch = flow.source(material.uneven(material.draw(engine)))
+    stream = stream_of(method=method, signals=[signal], anchors=anchors)
+    batch = stream.source(material.uneven(material.context(engine)))
     assert len(batch.length_S.unique()) > 3
     generator = torch.Generator().manual_seed(3)
     moved_N = 0.4 * torch.randn(batch.N, generator=generator)  # ratios on both sides of the clip
     batch = replace(batch, old_N=engine.score(batch).logp_N + moved_N)
-    batch = prepare(engine, flow, batch, 0.0)
+    batch = prepare(engine, stream, batch, 0.0)
     args = trl.GRPOConfig(
         str(tmp_path), loss_type=loss_type, beta=beta, epsilon=0.2, epsilon_high=objective.get("epsilon_high"),
         use_bias_correction_kl=False,
@@ -105,15 +105,15 @@ def test_grpo_its_averages_and_its_penalty_are_trl_s(
     )  # fmt: skip
     trainer.current_gradient_accumulation_steps = 1
     theirs = trainer._compute_loss(trainer.model, as_trl(batch, advantages(batch, 4, scaled=method == "grpo")))
-    agree(trainer, theirs, ours(engine, flow, batch))
+    agree(trainer, theirs, ours(engine, stream, batch))
 
 
 @pytest.mark.parametrize(("method", "loss_type"), [("sft", "nll"), ("dft", "dft")])
 @pytest.mark.parametrize("pieces", [1, 3])
 def test_sft_and_dft_are_trl_s(tmp_path: Path, method: str, loss_type: str, pieces: int) -> None:
     engine = Engine(tiny.model(), Tokens(tiny.tokenizer()))
-    flow = flow_of(method=method)
-    batch = flow.source(material.draw(engine))
+    stream = stream_of(method=method)
+    batch = stream.source(material.context(engine))
     args = trl.SFTConfig(str(tmp_path), loss_type=loss_type, **QUIET)
     data = [dict(prompt=e.prompt, completion=e.completion) for e in material.EXAMPLES]
     trainer = trl.SFTTrainer(
@@ -124,4 +124,4 @@ def test_sft_and_dft_are_trl_s(tmp_path: Path, method: str, loss_type: str, piec
         for prompt, completion in rows(batch)
     ]
     theirs = trainer.compute_loss(trainer.model, trainer.data_collator(items))
-    agree(trainer, theirs, ours(engine, flow, batch, pieces))
+    agree(trainer, theirs, ours(engine, stream, batch, pieces))

@@ -25,7 +25,7 @@ def policy() -> material.Engine:
 
 
 def drawn(name: str, examples: list[Example], max_tokens: int = 12, **hyper) -> Batch:
-    return bind("source", name, **hyper)(material.draw(policy(), examples, max_tokens=max_tokens))
+    return bind("source", name, **hyper)(material.context(policy(), examples, max_tokens=max_tokens))
 
 
 def given(batch: Batch) -> list[str]:
@@ -51,7 +51,7 @@ def test_demonstrations_are_judged_like_samples() -> None:
         seen.extend([[s.ids for s in group] for group in samples])
         return [[[float(k)] for k in range(len(group))] for group in samples]
 
-    batch = bind("source", "guided-groups", size=3)(material.draw(policy(), [TWO], reward=reward))
+    batch = bind("source", "guided-groups", size=3)(material.context(policy(), [TWO], reward=reward))
     assert [len(group) for group in seen] == [3] and batch.reward_S.tolist() == [0.0, 1.0, 2.0]
     assert seen[0][2] == policy().tokens.completion(" one", "ab")
 
@@ -71,8 +71,8 @@ def test_only_demonstrations_make_a_group_without_asking_the_policy() -> None:
     def silent(*asked, **more):
         raise AssertionError("the policy was asked")
 
-    draw = replace(material.draw(policy(), [TWO]), sample=silent)
-    assert given(bind("source", "guided-groups", size=3, demonstrations=3)(draw)) == [" one", " two", " three"]
+    context = replace(material.context(policy(), [TWO]), sample=silent)
+    assert given(bind("source", "guided-groups", size=3, demonstrations=3)(context)) == [" one", " two", " three"]
 
 
 @pytest.mark.parametrize("source", ["guided-groups", "prefix-groups"])
@@ -94,8 +94,8 @@ def test_more_demonstrations_than_answers_are_refused(hyper, words: str) -> None
 
 def test_several_demonstrations_are_taken_in_turn_from_a_place_that_the_seed_chooses() -> None:
     def begun(seed: int) -> list[str]:
-        draw = material.draw(policy(), [TWO], seed=seed, max_tokens=40)
-        return [policy().tokens.text(p) for p in prefixes(draw, 3, 1.0, 1.0)[0]]
+        context = material.context(policy(), [TWO], seed=seed, max_tokens=40)
+        return [policy().tokens.text(p) for p in prefixes(context, 3, 1.0, 1.0)[0]]
 
     assert all(sorted(begun(seed)) == [" one", " three", " two"] for seed in range(6))
     assert len({begun(seed)[0] for seed in range(12)}) == 3
@@ -113,8 +113,8 @@ def test_a_share_of_the_prompts_has_prefixes_and_it_is_the_same_ones_every_epoch
     many = [Example(f"{k}+", f" {k}00", id=str(k)) for k in range(60)]
 
     def begun(seed: int, share: float) -> list[bool]:
-        draw: SourceContext = material.draw(policy(), many, seed=seed, max_tokens=20)
-        return [any(ways) for ways in prefixes(draw, 1, 0.9, 0.9, share=share)]
+        context: SourceContext = material.context(policy(), many, seed=seed, max_tokens=20)
+        return [any(ways) for ways in prefixes(context, 1, 0.9, 0.9, share=share)]
 
     assert begun(1, 0.3) == begun(2, 0.3) and 8 <= sum(begun(1, 0.3)) <= 28
     assert all(begun(1, 1.0)) and not any(begun(1, 0.0))

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import material
-from by_formula import flow_of
+from formula_parity import stream_of
 from scalpel.batch import Batch
 from scalpel.data.example import Example
 from scalpel.data.trajectory import completion
@@ -25,8 +25,8 @@ def policy() -> material.Engine:
 
 
 def said(first: int, finished: bool = True, length: int = 3) -> tuple[SourceContext, list[list[str]]]:
-    """A draw of the first prompts. Of a group every other sample is right, or all, or none, by the prompt's name; also
-    the prompts that were sampled, call by call."""
+    """A source context of the first prompts. Of a group every other sample is right, or all, or none, by the prompt's
+    name; also the prompts that were sampled, call by call."""
     asked: list[list[str]] = []
 
     def sample(prompts, n, seed, limits=None, writer="policy"):
@@ -43,8 +43,8 @@ def said(first: int, finished: bool = True, length: int = 3) -> tuple[SourceCont
     def more(at, n):
         return PROMPTS[first:][at : at + n]
 
-    draw = material.draw(policy(), PROMPTS[:first], sample=sample, reward=reward, max_tokens=10)
-    return replace(draw, more=more), asked
+    context = material.context(policy(), PROMPTS[:first], sample=sample, reward=reward, max_tokens=10)
+    return replace(context, more=more), asked
 
 
 def prompts(batch: Batch) -> list[str]:
@@ -53,8 +53,8 @@ def prompts(batch: Batch) -> list[str]:
 
 
 def test_groups_of_equal_rewards_make_room_for_other_prompts_until_there_are_enough() -> None:
-    draw, asked = said(2)
-    batch = bind("source", "groups", size=2, rounds=3)(draw)
+    context, asked = said(2)
+    batch = bind("source", "groups", size=2, rounds=3)(context)
     assert prompts(batch) == ["mixed 1"] * 2 + ["mixed 2"] * 2
     assert asked == [
         ["mixed 1", "wrong"],
@@ -64,16 +64,16 @@ def test_groups_of_equal_rewards_make_room_for_other_prompts_until_there_are_eno
 
 
 def test_sampling_again_ends_after_the_rounds_or_with_the_prompts() -> None:
-    draw, asked = said(4)
-    assert prompts(bind("source", "groups", size=2, rounds=9)(draw)) == sorted(["mixed 1", "mixed 2", "mixed 3"] * 2)
+    context, asked = said(4)
+    assert prompts(bind("source", "groups", size=2, rounds=9)(context)) == sorted(["mixed 1", "mixed 2", "mixed 3"] * 2)
     assert [len(call) for call in asked] == [4, 1]  # there is one prompt more, and after that none
-    draw, asked = said(2)
-    assert bind("source", "groups", size=2, rounds=0)(draw).S == 4 and len(asked) == 1
+    context, asked = said(2)
+    assert bind("source", "groups", size=2, rounds=0)(context).S == 4 and len(asked) == 1
 
 
 def test_where_no_group_is_informative_the_first_ones_stay_so_that_the_log_shows_them() -> None:
-    draw, _ = said(5)
-    hopeless = replace(draw, examples=[PROMPTS[1], PROMPTS[3]], more=lambda at, n: ())
+    context, _ = said(5)
+    hopeless = replace(context, examples=[PROMPTS[1], PROMPTS[3]], more=lambda at, n: ())
     assert prompts(bind("source", "groups", size=2, rounds=2)(hopeless)) == ["wrong"] * 2 + ["right"] * 2
 
 
@@ -93,9 +93,9 @@ def test_the_penalty_on_length_falls_to_minus_one_over_the_last_share_and_is_a_r
 
 
 def test_the_penalty_on_length_does_not_make_a_group_informative() -> None:
-    draw, _ = said(5)
+    context, _ = said(5)
     uneven = replace(
-        draw,
+        context,
         examples=[PROMPTS[3]],
         sample=lambda prompts, n, seed: [[completion(prompts[0], [7] * (5 + 5 * k)) for k in range(n)]],
         more=lambda at, n: [],
@@ -227,7 +227,7 @@ def test_a_constant_length_is_the_longest_answer_of_the_stage_unless_it_is_given
     def length(**objective: int) -> object:
         learnt = {"name": "clipped-pg", "average": "constant", **objective}
         signal = {"source": "groups", "credit": ["group-mean"], "objective": learnt}
-        (one,) = flow_of(signals=[signal], sampling={"max_tokens": 24}).signals
+        (one,) = stream_of(signals=[signal], sampling={"max_tokens": 24}).signals
         assert one.objective is not None
         return one.objective.hyper["length"]
 

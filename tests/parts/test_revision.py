@@ -36,7 +36,8 @@ def policy() -> material.Engine:
 
 
 def scripted(speak: Speak, *examples: Example, asked: list[str] | None = None, **changes: Any) -> SourceContext:
-    """A draw whose policy answers as `speak` says; right is what ends in the answer, and first_error has the words."""
+    """A source context whose policy answers as `speak` says; right is what ends in the answer, and first_error has the
+    words."""
     tokens = policy().tokens
 
     def said(prompt: list[int], text: str) -> Trajectory:
@@ -57,7 +58,7 @@ def scripted(speak: Speak, *examples: Example, asked: list[str] | None = None, *
         return [[judged(e, s) for s in group] for e, group in zip(examples, samples, strict=True)]
 
     given = dict(sample=sample, reward=reward, examples=list(examples or (SUM,)), max_tokens=64)
-    return material.draw(policy(), **{**given, **changes})
+    return material.context(policy(), **{**given, **changes})
 
 
 def rows(batch: Batch) -> list[tuple[str, str]]:
@@ -127,9 +128,9 @@ def test_states_are_spread_evenly():
 
 
 def test_a_boundary_that_is_no_expression_is_refused():
-    draw = scripted(lambda asked, k: "7#7")
+    context = scripted(lambda asked, k: "7#7")
     with pytest.raises(ValueError, match=r"boundary: '\(' is no regular expression.*where a step ends"):
-        bind("source", "beneficial-steps", boundary="(", imitate=False)(draw)
+        bind("source", "beneficial-steps", boundary="(", imitate=False)(context)
 
 
 # --- feedback-samples ---------------------------------------------------------------------------------------
@@ -149,14 +150,14 @@ def test_each_sample_stands_behind_its_mark_and_what_was_said_of_it():
 
 def test_without_words_there_is_the_mark_alone_and_the_plain_prompt_may_be_asked():
     asked: list[str] = []
-    draw = scripted(lambda text, k: "3,7#7", asked=asked)
-    batch = bind("source", "feedback-samples", size=1, feedback=False, bad="no: ", asked_good=False)(draw)
+    context = scripted(lambda text, k: "3,7#7", asked=asked)
+    batch = bind("source", "feedback-samples", size=1, feedback=False, bad="no: ", asked_good=False)(context)
     assert rows(batch) == [("no: sum 1+2+3>", "3,7#7</s>")] and asked == ["sum 1+2+3>"]
 
 
 def test_a_chat_prompt_is_marked_inside_the_user_s_message():
-    draw = scripted(lambda text, k: "3,6#6", replace(SUM, prompt=ASKED))
-    ((shown, _),) = rows(bind("source", "feedback-samples", size=1)(draw))
+    context = scripted(lambda text, k: "3,6#6", replace(SUM, prompt=ASKED))
+    ((shown, _),) = rows(bind("source", "feedback-samples", size=1)(context))
     assert "<|start|>user\ngood. sum 1+2+3<|end|>" in shown
 
 
@@ -277,30 +278,30 @@ def test_what_follows_a_solved_state_is_not_learnt_and_no_step_where_the_beginni
 
 def test_a_right_demonstration_is_imitated_whole_or_explored():
     right = replace(FAILED, completion="a;b#end")
-    draw = scripted(lambda text, k: "#lost", right)
+    context = scripted(lambda text, k: "#lost", right)
     source = bind("source", "beneficial-steps", boundary=";")
-    assert rows(source(draw)) == [("go>", "a;b#end</s>")]
+    assert rows(source(context)) == [("go>", "a;b#end</s>")]
     solved = scripted(lambda text, k: "#end", right)
     assert rows(source(solved)) == [("go>", "a;b#end</s>"), ("go>", "#end</s>")]
-    assert bind("source", "beneficial-steps", boundary=";", imitate=False)(draw).S == 0
+    assert bind("source", "beneficial-steps", boundary=";", imitate=False)(context).S == 0
 
 
 def test_without_states_only_right_demonstrations_are_left_and_nothing_is_sampled():
     asked: list[str] = []
-    draw = scripted(lambda text, k: "#end", FAILED, replace(FAILED, completion="#end"), asked=asked)
-    batch = bind("source", "beneficial-steps", states=0)(draw)
+    context = scripted(lambda text, k: "#end", FAILED, replace(FAILED, completion="#end"), asked=asked)
+    batch = bind("source", "beneficial-steps", states=0)(context)
     assert rows(batch) == [("go>", "#end</s>")] and not asked and batch.group_S.tolist() == [1]
 
 
 def test_start_and_continuation_share_the_budget_of_tokens():
     limits: list[int] = []
-    draw = scripted(lambda text, k: "#lost", FAILED, max_tokens=6)
+    context = scripted(lambda text, k: "#lost", FAILED, max_tokens=6)
 
     def sample(prompts, n, seed, limits_=None):
         limits.extend(len(ids) + limit for ids, limit in zip(prompts, limits_, strict=True))
-        return draw.sample(prompts, n, seed)
+        return context.sample(prompts, n, seed)
 
-    bind("source", "beneficial-steps", states=9, boundary="")(replace(draw, sample=sample))
+    bind("source", "beneficial-steps", states=9, boundary="")(replace(context, sample=sample))
     assert set(limits) == {len("go>") + 6} and len(limits) == 6
 
 

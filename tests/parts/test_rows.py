@@ -21,7 +21,7 @@ def policy() -> material.Engine:
 
 
 def said(*texts: str, finished: bool = True, **changes) -> SourceContext:
-    """A draw whose policy says these texts, one a sample, to every prompt; right is what begins with "y"."""
+    """A source context whose policy says these texts, one a sample, to every prompt; right is what begins with "y"."""
     tokens = policy().tokens
 
     def sample(prompts, n, seed):
@@ -33,7 +33,7 @@ def said(*texts: str, finished: bool = True, **changes) -> SourceContext:
         return [[[float(tokens.text(s.ids).startswith("y"))] for s in group] for group in samples]
 
     given = dict(sample=sample, reward=reward, examples=material.EXAMPLES[:2])
-    return material.draw(policy(), **{**given, **changes})
+    return material.context(policy(), **{**given, **changes})
 
 
 def texts(batch: Batch) -> list[str]:
@@ -69,7 +69,7 @@ def test_pairs_take_the_data_s_own_where_there_are_any_and_refuse_data_with_hole
 
 
 def test_a_mismatched_answer_is_that_of_the_next_prompt_and_the_last_takes_the_first() -> None:
-    batch = bind("source", "labelled")(material.draw(policy()))
+    batch = bind("source", "labelled")(material.context(policy()))
     assert texts(batch) == [" cdef", " y", " y", " 34567890", " 34567890", " cdef"]
     assert batch.label_S.tolist() == [1, 0, -1, 0, 1, 0]
 
@@ -85,10 +85,10 @@ def test_one_prompt_alone_has_no_mismatched_answer() -> None:
 
 
 def test_a_continued_sample_begins_with_the_demonstration_and_is_marked_so() -> None:
-    draw = material.draw(policy(), max_tokens=8)
-    batch = bind("source", "prefix-groups", size=4, continuations=2, low=0.6, high=0.6)(draw)
+    context = material.context(policy(), max_tokens=8)
+    batch = bind("source", "prefix-groups", size=4, continuations=2, low=0.6, high=0.6)(context)
     assert batch.S == 12 and torch.bincount(batch.group_S).tolist() == [4, 4, 4]
-    for g, example in enumerate(draw.examples):
+    for g, example in enumerate(context.examples):
         y = policy().tokens.completion(example.completion or "", example.prompt)
         L = min(int(0.6 * len(y)), 7)
         for k, s in enumerate((batch.group_S == g).nonzero()[:, 0].tolist()):
@@ -101,17 +101,17 @@ def test_a_continued_sample_begins_with_the_demonstration_and_is_marked_so() -> 
 
 
 def test_without_continuations_prefix_groups_are_groups() -> None:
-    draw = material.draw(policy())
-    assert material.same(bind("source", "prefix-groups", continuations=0)(draw), bind("source", "groups")(draw))
+    context = material.context(policy())
+    assert material.same(bind("source", "prefix-groups", continuations=0)(context), bind("source", "groups")(context))
 
 
 def test_prefix_shares_lie_in_the_window_and_follow_the_seed() -> None:
     long = [Example("p", " " + "x" * 99)] * 50
-    draw = material.draw(policy(), long, max_tokens=500)
-    lengths = [len(p) / 101 for ways in prefixes(draw, 2, 0.2, 0.7) for p in ways]
+    context = material.context(policy(), long, max_tokens=500)
+    lengths = [len(p) / 101 for ways in prefixes(context, 2, 0.2, 0.7) for p in ways]
     assert 0.19 < min(lengths) < 0.25 and 0.65 < max(lengths) <= 0.7 and len(set(lengths)) > 20
-    again = [len(p) / 101 for ways in prefixes(draw, 2, 0.2, 0.7) for p in ways]
-    other = material.draw(policy(), long, seed=6, max_tokens=500)
+    again = [len(p) / 101 for ways in prefixes(context, 2, 0.2, 0.7) for p in ways]
+    other = material.context(policy(), long, seed=6, max_tokens=500)
     assert lengths == again != [len(p) / 101 for ways in prefixes(other, 2, 0.2, 0.7) for p in ways]
 
 
@@ -119,7 +119,7 @@ def test_the_window_of_prefixes_opens_along_the_run() -> None:
     source, long = bind("source", "prefix-groups", size=1), [Example("p", " " + "x" * 99)] * 20
 
     def shown(progress: float) -> list[int]:
-        batch = source(material.draw(policy(), long, max_tokens=101, progress=progress), progress=progress)
+        batch = source(material.context(policy(), long, max_tokens=101, progress=progress), progress=progress)
         return batch.sum_S((batch.author_N == DEMONSTRATION).float()).int().tolist()
 
     assert min(shown(0.0)) == max(shown(0.0)) == int(0.95 * 101)
@@ -134,21 +134,21 @@ def test_a_continuation_is_the_beginning_and_what_the_policy_added() -> None:
 
 def test_a_continuation_is_sampled_within_the_budget_of_a_whole_answer() -> None:
     long, asked = [Example("p", " " + "x" * 99)] * 5, []
-    draw = material.draw(policy(), long, max_tokens=101)
+    context = material.context(policy(), long, max_tokens=101)
 
     def sample(prompts, n, seed, limits=None):
         asked.extend(zip(prompts, limits, strict=True))
-        return draw.sample(prompts, n, seed, limits)
+        return context.sample(prompts, n, seed, limits)
 
-    batch = bind("source", "prefix-groups", size=1)(replace(draw, sample=sample))
-    start = len(draw.tokens.prompt("p"))
+    batch = bind("source", "prefix-groups", size=1)(replace(context, sample=sample))
+    start = len(context.tokens.prompt("p"))
     assert len(asked) == 5 and all(len(prompt) - start + limit == 101 for prompt, limit in asked)
     assert max(batch.sum_S(batch.train_N.float()).int().tolist()) <= 101
 
 
 def test_more_continuations_than_samples_are_refused() -> None:
     with pytest.raises(ValueError, match="3 of 2 samples"):
-        bind("source", "prefix-groups", size=2, continuations=3)(material.draw(policy()))
+        bind("source", "prefix-groups", size=2, continuations=3)(material.context(policy()))
 
 
 def test_replay_trains_answers_where_there_are_any_and_else_the_whole_text() -> None:
@@ -159,24 +159,24 @@ def test_replay_trains_answers_where_there_are_any_and_else_the_whole_text() -> 
         Example("a text that stands alone"),
         Example(columns={"text": "another"}),
     ]
-    batch = bind("source", "replay")(material.draw(policy(), old))
+    batch = bind("source", "replay")(material.context(policy(), old))
     assert texts(batch) == [" b", "ho", "a text that stands alone", "another"]
     stops = [int(batch.ids_N[batch.seq_N == s][-1]) in policy().tokens.stop_ids for s in range(4)]
     assert all(stops)
     with pytest.raises(ValueError, match="'empty' has neither completion, messages nor text"):
-        bind("source", "replay")(material.draw(policy(), [Example(id="empty")]))
+        bind("source", "replay")(material.context(policy(), [Example(id="empty")]))
 
 
 def test_rows_that_do_not_fit_are_left_out_pairs_whole() -> None:
     short = lambda rendered, example: rendered if len(rendered) <= 5 else None  # noqa: E731
-    draw = material.draw(policy(), fit=short)
-    assert texts(bind("source", "demonstrations")(draw)) == [" y"]
-    assert texts(bind("source", "preference-pairs", make="given")(draw)) == []
-    assert texts(bind("source", "labelled", make="given")(draw)) == [" y"]
+    context = material.context(policy(), fit=short)
+    assert texts(bind("source", "demonstrations")(context)) == [" y"]
+    assert texts(bind("source", "preference-pairs", make="given")(context)) == []
+    assert texts(bind("source", "labelled", make="given")(context)) == [" y"]
 
 
 def test_masking_hides_the_share_it_says() -> None:
-    batch = bind("source", "demonstrations")(material.draw(policy(), [Example("p", " " + "x" * 2000)]))
+    batch = bind("source", "demonstrations")(material.context(policy(), [Example("p", " " + "x" * 2000)]))
     shown = bind("corruption", "masked-thought", rate=0.4)(batch, mask_id=6, seed=1)
     assert 0.36 < float((shown.input_N == 6)[batch.train_N].float().mean()) < 0.44
     none = bind("corruption", "masked-thought", rate=0.0)(batch, mask_id=6, seed=1)
@@ -208,12 +208,12 @@ def test_masking_hides_the_share_it_says() -> None:
 )
 def test_numbers_that_can_not_be_are_refused(name: str, hyper: dict, words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        bind("source", name, **hyper)(material.draw(policy()))
+        bind("source", name, **hyper)(material.context(policy()))
 
 
 @pytest.mark.parametrize("name", ["masked-thought", "guess-blend"])
 @pytest.mark.parametrize("rate", [-0.1, 1.1])
 def test_a_share_of_what_is_shown_is_one(name: str, rate: float) -> None:
-    batch = bind("source", "demonstrations")(material.draw(policy()))
+    batch = bind("source", "demonstrations")(material.context(policy()))
     with pytest.raises(ValueError, match=f"rate of corruption '{name}' is {rate}, .* set 0 to 1"):
         bind("corruption", name, rate=rate)(batch, mask_id=6, seed=1)

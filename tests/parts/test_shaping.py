@@ -27,35 +27,35 @@ def test_batches_come_back_oldest_first_once_enough_are_kept() -> None:
     source = bind("source", "replayed-groups", size=2, capacity=2, chance=1.0)
     fresh = []
     for seed in (1, 2):
-        fresh.append(source(material.draw(policy(), seed=seed)))
+        fresh.append(source(material.context(policy(), seed=seed)))
         after(source, fresh[-1])
         after(source, fresh[-1])
-    again = source(material.draw(policy(), seed=3))
+    again = source(material.context(policy(), seed=3))
     assert torch.equal(again.ids_N, fresh[0].ids_N) and torch.equal(again.reward_S, fresh[0].reward_S)
     assert all(row["replayed"] for row in again.columns)
     after(source, again)
     after(source, again)  # a second step on the same batch
-    third = source(material.draw(policy(), seed=4))  # one is kept now, so this one is sampled
+    third = source(material.context(policy(), seed=4))  # one is kept now, so this one is sampled
     assert not any(row.get("replayed") for row in third.columns)
     after(source, third)
-    assert torch.equal(source(material.draw(policy(), seed=5)).ids_N, fresh[1].ids_N)
+    assert torch.equal(source(material.context(policy(), seed=5)).ids_N, fresh[1].ids_N)
 
 
 @pytest.mark.parametrize("hyper", [{"capacity": 0}, {"chance": 0.0, "capacity": 1}])
 def test_without_room_or_chance_replayed_groups_are_groups(hyper) -> None:
     source = bind("source", "replayed-groups", size=3, **hyper)
     for seed in (1, 2, 3):
-        batch = source(material.draw(policy(), seed=seed))
-        assert material.same(batch, bind("source", "groups", size=3)(material.draw(policy(), seed=seed)))
+        batch = source(material.context(policy(), seed=seed))
+        assert material.same(batch, bind("source", "groups", size=3)(material.context(policy(), seed=seed)))
         after(source, batch)
 
 
 def test_what_was_left_out_before_is_what_counts_when_a_batch_comes_back() -> None:
     source = bind("source", "replayed-groups", size=6, capacity=1, chance=1.0)
     unequal = lambda prompts, n, seed: [[completion(p, [9] * (1 + k)) for k in range(n)] for p in prompts]  # noqa: E731
-    fresh = source(material.draw(policy(), seed=1, sample=unequal))
+    fresh = source(material.context(policy(), seed=1, sample=unequal))
     after(source, fresh)
-    again = source(material.draw(policy(), seed=2))
+    again = source(material.context(policy(), seed=2))
     credit = bind("credit", "recompose")
     now, then = (credit(Out(torch.zeros(b.N)), b) for b in (again, fresh))
     assert torch.equal(now + then, torch.ones(fresh.N)) and 0 < float(then.mean()) < 1
@@ -75,8 +75,8 @@ def test_an_episode_ends_where_the_cut_ends_and_of_many_a_few_are_taken_evenly()
 
 def test_progress_adds_up_to_the_reward_less_that_of_stopping_at_once() -> None:
     source = bind("source", "probed-groups", size=3, cut="e", force="#", provers=2, room=2)
-    draw = material.draw(policy(), max_tokens=40, seed=3)
-    batch = source(draw)
+    context = material.context(policy(), max_tokens=40, seed=3)
+    batch = source(context)
     assert batch.reward_N is not None and int(batch.turn_N.max()) > 0
     gained_S = batch.sum_S(batch.reward_N) - batch.reward_S
     for g in range(3):  # the same start in every sample of a group
@@ -93,15 +93,15 @@ def test_forced_answers_are_scored_as_trials_and_the_samples_as_rewards() -> Non
 
         return reward
 
-    draw = material.draw(policy(), reward=told("reward"), on_trial=told("trial"))
-    bind("source", "probed-groups", size=2, provers=3)(draw)
+    context = material.context(policy(), reward=told("reward"), on_trial=told("trial"))
+    bind("source", "probed-groups", size=2, provers=3)(context)
     assert calls == [("trial", 3 * 3), ("reward", 3 * 2)]
 
 
 def test_a_probe_without_answers_or_episodes_is_refused() -> None:
     for key in ("size", "provers", "episodes", "room"):
         with pytest.raises(ValueError, match=f"{key} 0.* 1 or more"):
-            bind("source", "probed-groups", **{key: 0})(material.draw(policy()))
+            bind("source", "probed-groups", **{key: 0})(material.context(policy()))
 
 
 @pytest.mark.parametrize("hyper", [{"capacity": -1}, {"chance": 1.5}, {"size": 0}])
@@ -111,12 +111,12 @@ def test_batches_that_cannot_come_back_are_refused_when_the_source_is_bound(hype
 
 
 def choosing(good: list[int]) -> SourceContext:
-    """A draw in which of each prompt's samples so many are right."""
+    """A source context in which of each prompt's samples so many are right."""
     sample = lambda prompts, n, seed, limits=None: [[completion(p, [9, 3])] * n for p in prompts]  # noqa: E731
     reward = lambda examples, samples: [  # noqa: E731
         [[float(k < right)] for k in range(len(group))] for right, group in zip(good, samples, strict=True)
     ]
-    return material.draw(policy(), sample=sample, reward=reward)
+    return material.context(policy(), sample=sample, reward=reward)
 
 
 def test_prompts_are_kept_by_how_many_of_their_samples_are_right() -> None:

@@ -27,8 +27,8 @@ def policy() -> material.Engine:
 
 
 def said(*spoken: str, cut: str = "", heard: list | None = None, **changes: Any) -> SourceContext:
-    """A draw whose models say these texts, one a sample, to every prompt, a text with {} filled with the prompt; a
-    sample's reward is how many "y" it has, the text `cut` is not finished, and `heard` gets who was asked what."""
+    """A source context whose models say these texts, one a sample, to every prompt, a text with {} filled with the
+    prompt; a sample's reward is how many "y" it has, the text `cut` is not finished, and `heard` gets who was asked what."""
     tokens = policy().tokens
 
     def sample(prompts, n, seed, limits=None, writer="policy"):
@@ -48,7 +48,7 @@ def said(*spoken: str, cut: str = "", heard: list | None = None, **changes: Any)
         return [[[float(tokens.text(s.ids).count("y"))] for s in group] for group in samples]
 
     given = dict(sample=sample, reward=reward, examples=material.EXAMPLES[:1])
-    return material.draw(policy(), **{**given, **changes})
+    return material.context(policy(), **{**given, **changes})
 
 
 def texts(batch: Batch) -> list[str]:

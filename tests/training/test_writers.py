@@ -30,9 +30,9 @@ def handed(run: TrainingRun, stage: StageRun) -> tuple[SourceContext, list[list[
     """What the stage's source is handed, and its prompts."""
     seen: list[SourceContext] = []
 
-    def hand(draw: SourceContext) -> SourceContext:
-        seen.append(draw)
-        return draw
+    def hand(context: SourceContext) -> SourceContext:
+        seen.append(context)
+        return context
 
     run.rollout.draw(stage, stage.streams[0], 0, 0, 0.0, hand)
     return seen[0], [run.engine.tokens.prompt(e.prompt) for e in seen[0].examples]
@@ -62,12 +62,12 @@ def test_nothing_is_kept_of_a_stage_that_nobody_asks_for(at):
 
 def test_what_a_role_writes_is_what_its_model_writes_and_it_is_paid_for(at):
     run = TrainingRun(tables(at, {"method": "sequence-distillation"}))
-    draw, prompts = handed(run, run.enter(0))
+    context, prompts = handed(run, run.enter(0))
     teacher = Engine(run.models.load(run.recipe.models["teacher"])[0], run.engine.tokens)
     before = run.engine.meter.tokens_sampled
-    found = draw.by("teacher")(prompts, 2, 5)
+    found = context.by("teacher")(prompts, 2, 5)
     written = zip(prompts, teacher.sample(prompts, Sampling(6), 2, 5), strict=True)
-    assert found == [[s.behind(p) for s in group] for p, group in written] != draw.by("policy")(prompts, 2, 5)
+    assert found == [[s.behind(p) for s in group] for p, group in written] != context.by("policy")(prompts, 2, 5)
     written = sum(len(s.ids) for group in found for s in group)
     assert run.engine.meter.tokens_sampled >= before + written
 
@@ -77,12 +77,12 @@ def test_with_adapters_the_reference_that_writes_is_the_policy_without_them(at):
     run = TrainingRun(tables(at, lora))
     stage = run.enter(0)
     assert run.engine.off.keys() == {"reference"} and not run.engine.others
-    draw, prompts = handed(run, stage)
-    before = draw.by("policy")(prompts, 2, 5)
+    context, prompts = handed(run, stage)
+    before = context.by("policy")(prompts, 2, 5)
     with torch.no_grad():
         for m in stage.scope.trainables:
             m.value.add_(0.3)
-    assert draw.by("reference")(prompts, 2, 5) == before != draw.by("policy")(prompts, 2, 5)
+    assert context.by("reference")(prompts, 2, 5) == before != context.by("policy")(prompts, 2, 5)
 
 
 @pytest.mark.parametrize("method", ["spin", "rest-em", "rft"])

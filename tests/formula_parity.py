@@ -17,7 +17,7 @@ from scalpel.engine import Engine
 from scalpel.training.step import StepMetrics, backward, prepare
 
 
-def flow_of(stage: int = 0, **train: Any) -> Stream:
+def stream_of(stage: int = 0, **train: Any) -> Stream:
     models = {role: {"path": role} for role in ("weak", "teacher")}
     recipe = parse({"model": "m", "models": models, "task": {"name": "t"}, "train": train})
     return assemble(recipe.stages[stage], recipe).streams[0]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import commanding
-from commanding import OPENED, PROBES
+import command_line
+from command_line import OPENED, PROBES
 
 COMPARED = """[compare]
 seeds = [0, 1]
@@ -43,7 +43,7 @@ within = 0.9
 """
 
 
-class Place(commanding.Place):
+class Place(command_line.Place):
     """A folder with data and claims, beside which a model lies."""
 
     def __init__(self, folder: Path) -> None:
