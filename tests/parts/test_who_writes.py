@@ -28,7 +28,8 @@ def policy() -> material.Engine:
 
 def said(*spoken: str, cut: str = "", heard: list | None = None, **changes: Any) -> SourceContext:
     """A source context whose models say these texts, one a sample, to every prompt, a text with {} filled with the
-    prompt; a sample's reward is how many "y" it has, the text `cut` is not finished, and `heard` gets who was asked what."""
+    prompt; a sample's reward is how many "y" it has, the text `cut` is not finished, and `heard` gets who was asked
+    what."""
     tokens = policy().tokens
 
     def sample(prompts, n, seed, limits=None, writer="policy"):

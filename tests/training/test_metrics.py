@@ -48,7 +48,7 @@ def logged(at) -> set[str]:
     floor = {"every": 1, "sets": [{"name": "<set>", "kind": "choose", "path": str(pairs)}], "documents": 4}
     train(tables(at, {"method": "sft", "steps": 2}, keep=floor | {"max_tokens": 4}), tell=tell)
     episodes = {"method": "grpo", "steps": 2, "environment": {"name": "calculator", "max_turns": 2, "role": "user"}}
-    world = {"model": {"path": "world-300k"}, "task": {"name": "world/calculator"}}
+    world = {"model": {"path": "world-300k"}, "task": {"name": "world/calculator"}, "data": {"rewards": ["task"]}}
     train(tables(at, episodes, **world), tell=tell)
     return names
 
