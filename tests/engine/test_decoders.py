@@ -105,7 +105,7 @@ def test_what_the_fast_way_can_not_do_goes_the_plain_way_and_the_log_says_why_on
     e = Engine(model("gemma2"), Tokens(tiny.tokenizer()))
     for _ in range(2):
         e.sample(PROMPTS, Sampling(2))
-    (line,) = [r.message for r in caplog.records if "plain way" in r.message]
+    (line,) = [r.message for r in caplog.records if "padded rows" in r.message]
     assert "Gemma2ForCausalLM" in line and "softcap" in line
     assert isinstance(rows_for(e.model, 1, 1, 3, 3, 0), Padded)
 
@@ -116,7 +116,7 @@ def test_a_window_shorter_than_the_sequences_goes_the_plain_way_and_the_log_says
     assert isinstance(rows_for(m, 1, 1, 10, 6, 0), Decoder) and not caplog.records
     for limit in (7, 8):
         assert isinstance(rows_for(m, 1, 1, 10, limit, 0), Padded)
-    (line,) = [r.message for r in caplog.records if "plain way" in r.message]
+    (line,) = [r.message for r in caplog.records if "padded rows" in r.message]
     assert "Gemma3ForCausalLM" in line and "17 tokens" in line and "looks back on 16 alone" in line
     assert isinstance(rows_for(m, 1, 1, 10, 6, 0), Decoder)  # shorter ones go the fast way still
 

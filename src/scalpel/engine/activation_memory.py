@@ -20,7 +20,7 @@ from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
 log = logging.getLogger("scalpel")
-FEW, MORE = 8, 24  # tokens on which it is measured
+FEW, MORE = 8, 24  # tokens of the two passes that are compared
 
 
 class SavedActivations:

@@ -1,4 +1,4 @@
-"""How far down a backward pass reaches: only to the lowest weight that moves, and what that costs."""
+"""The cost of a backward pass, which runs only down to the lowest trainable weight."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from transformers import PreTrainedModel
 
 from scalpel.models.module_names import components_of
 
-TOKENS = 4  # on which it is tried
+TOKENS = 4  # tokens of the forward pass in which the matrices are observed
 
 
 @dataclass(frozen=True)
 class BackwardCost:
-    """The operations of a backward pass, as multiples of those of the forward pass: in matrices, and in attention."""
+    """The FLOPs of a backward pass as multiples of those of the forward pass, for matrices and for attention."""
 
     linear: float = 2.0
     attention: float = 2.0
@@ -26,7 +26,7 @@ class BackwardCost:
 
 @dataclass
 class Seen:
-    """Which matrices had an input that takes a gradient; where what leaves attention takes one."""
+    """Which matrices had an input that requires a gradient, and which layers an attention output that does."""
 
     model: nn.Module
     forward: int = 0  # parameters, as all that follow
@@ -35,7 +35,7 @@ class Seen:
     entered: list[bool] = field(default_factory=list)  # matrix by matrix
 
     def note(self, name: str, matrices: list[nn.Parameter], moves: bool) -> None:
-        """A product y = W x: dx = Wᵀ dy if x takes a gradient, dW = dy xᵀ if W does; each costs what y costs."""
+        """A product y = W x: dx = Wᵀ dy if x requires a gradient, dW = dy xᵀ if W does; each costs as much as y."""
         self.forward += sum(p.numel() for p in matrices)
         self.backward += sum(p.numel() * (moves + p.requires_grad) for p in matrices)
         self.entered.append(moves)
@@ -44,7 +44,7 @@ class Seen:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Notes every matrix that the model's body runs through."""
+        """Within this context every matrix product of the model's body is recorded."""
         hooks = []
         for name, module in self.model.named_modules():
             matrices = [p for p in module.parameters(recurse=False) if p.dim() >= 2]
@@ -62,7 +62,7 @@ class Seen:
 
 
 def backward_cost(model: PreTrainedModel) -> BackwardCost:
-    """What a backward pass through the model would cost as it is now, tried on a few tokens."""
+    """The cost of a backward pass with the present trainable weights, observed on a few tokens."""
     seen, training = Seen(model), model.training
     ids = torch.arange(1, TOKENS + 1, device=next(model.parameters()).device)[None]
     model.eval()

@@ -1,4 +1,4 @@
-"""What a run has cost so far: tokens and floating-point operations."""
+"""The cost of a run so far: tokens and floating-point operations (FLOPs)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from scalpel.engine.backward_cost import BackwardCost
 
 @dataclass
 class CostMeter:
-    """Necessary work, counted by formula (padding and recomputation are not counted).
+    """The necessary work, by formula; padding and recomputation are not counted, so that arms on the same budget aren't
+    charged for how the engine computes.
 
     A forward pass over one token costs 2·P + 2·layers·D·L operations: P parameters in matrices, the head
     included, and L the sequence's length (half of it is attended to on average, keys and values both). A
@@ -41,8 +42,8 @@ class CostMeter:
         self.flops += reach.linear * linear + reach.attention * (forward_flops - linear)
 
     def sampled(self, model: PreTrainedModel, prompts: list[int], completions: list[int]) -> None:
-        """Adds prompts that were prefilled once and completions decoded behind them, as many of each prompt as there
-        are completions to a prompt: what one costs is the whole sequence less its prompt."""
+        """Adds prompts that were prefilled once, and the completions that were decoded after them, the same number for
+        each prompt. A completion costs the whole sequence minus its prompt."""
         each = len(completions) // max(len(prompts), 1)
         behind = [p for p in prompts for _ in range(each)]
         ends = [p + c for p, c in zip(behind, completions, strict=True)]
@@ -51,7 +52,7 @@ class CostMeter:
         self.tokens_sampled += sum(completions)
 
     def spent(self, unit: str, seconds: float) -> float:
-        """What was spent so far, in the unit of a budget; `seconds` is what only the run knows."""
+        """What was spent so far, in the unit of a budget. `seconds` is the training time, which only the run knows."""
         tokens = float(self.tokens_processed + self.tokens_sampled)
         return {"flops": self.flops, "tokens": tokens, "seconds": seconds}[unit]
 
@@ -60,20 +61,21 @@ class CostMeter:
 
 
 def forward_flops(model: PreTrainedModel, lengths: list[int]) -> float:
-    """Operations of a forward pass over sequences of these lengths."""
+    """FLOPs of a forward pass over sequences of these lengths."""
     config = model.config.get_text_config()
     linear, attention = 2.0 * matrix_parameters(model), 2.0 * config.num_hidden_layers * config.hidden_size
     return sum(linear * n + attention * n * n for n in lengths)
 
 
 def span_flops(model: PreTrainedModel, spans: Sequence[tuple[int, int]]) -> float:
-    """Operations of a forward pass over spans of sequences: what one costs is all up to its end less what is before."""
+    """FLOPs of a forward pass over spans of sequences. A span costs everything up to its end minus what is before
+    it."""
     return forward_flops(model, [stop for _, stop in spans]) - forward_flops(model, [start for start, _ in spans])
 
 
 def matrix_parameters(model: PreTrainedModel) -> int:
-    """Parameters that a token is multiplied with: every matrix but the embeddings, and the head. Counted anew each
-    time, since adapters come and go."""
+    """Parameters that a token is multiplied with: every matrix except the embeddings, and the head. Counted at each
+    call, since adapters are added and removed."""
     head = model.get_output_embeddings()
     looked_up = {id(m.weight): m.weight for m in model.modules() if isinstance(m, nn.Embedding)}
     matrices = {id(p): p for p in model.parameters() if p.dim() >= 2 and id(p) not in looked_up}

@@ -1,7 +1,9 @@
-"""Rows under way: prompts come in, tokens are fed, logits come out; finished rows leave.
+"""Decoding with continuous batching: prompts are prefilled into free rows, each row is fed a token per step, and
+finished rows are removed.
 
-`Decoder` is the fast way and `Padded` the plain one, for models with attention alone; those with states have ways of
-their own, in states.py. All keep rows dense: what leaves is filled by others, and the order that results is given back.
+`Decoder` is the fast implementation and `Padded` the plain one, for models with attention only; those for models with a
+recurrent state are in recurrent_decode.py. All keep rows dense: removed rows are filled by others, and the new order is
+returned.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from scalpel.engine.padded_forward import device_of
 from scalpel.engine.recurrent_decode import Anew, Pools, has_state
 
 log = logging.getLogger("scalpel")
-AT_ONCE = 4096  # prompt tokens of one pass
+AT_ONCE = 4096  # prompt tokens of one prefill pass
 Ids = Sequence[Sequence[int]]
 
 
@@ -31,20 +33,20 @@ class Rows(Protocol):
     """n rows a prompt, `most` prompts at a time at first."""
 
     def room(self) -> int:
-        """How many prompts may enter now."""
+        """The number of prompts that may enter now."""
 
     def enter(self, prompts: Ids) -> Tensor:
-        """Reads prompts, n rows each, behind the rows that are there; their first logits [·, V]."""
+        """Prefills prompts, with n rows each after the present rows, and returns their first logits [·, V]."""
 
     def advance(self, token_R: Tensor) -> Tensor:
-        """Feeds each row its token; the next logits [R, V]."""
+        """Feeds each row its token, and returns the next logits [R, V]."""
 
     def leave(self, gone: Sequence[int]) -> list[int]:
-        """Takes rows out; the row that each remaining place held before."""
+        """Removes rows, and returns for each remaining place the row that was there before."""
 
 
 class Decoder:
-    """Prompts are read end to end without padding and kept once a group; see `GroupedKVCache`."""
+    """Prompts are prefilled in packed form without padding, and stored once per group; see `GroupedKVCache`."""
 
     def __init__(self, model: PreTrainedModel, n: int, most: int, longest: int, limit: int) -> None:
         self.model, self.n, self.most = model, n, most
@@ -86,7 +88,7 @@ class Decoder:
 
 
 class Padded:
-    """Prompts padded on the left, in transformers' own cache; new prompts wait until all rows are through."""
+    """Left-padded prompts in transformers' own KV cache; new prompts wait until all rows are finished."""
 
     def __init__(self, model: PreTrainedModel, n: int, most: int, pad: int) -> None:
         self.model, self.n, self.most, self.pad = model, n, most, pad
@@ -132,7 +134,7 @@ class Padded:
 
 
 def portions(prompts: Ids, tokens: int) -> list[list[Sequence[int]]]:
-    """Prompts in order, cut where the next one would go over so many tokens."""
+    """Prompts in order, in pieces of at most so many tokens."""
     parts: list[list[Sequence[int]]] = []
     total = 0
     for prompt in prompts:
@@ -148,11 +150,11 @@ def portions(prompts: Ids, tokens: int) -> list[list[Sequence[int]]]:
 
 Way = str  # "fast", "padded", "pools" or "anew"
 _probed: WeakKeyDictionary[PreTrainedModel, Way] = WeakKeyDictionary()
-_outgrown: WeakSet[PreTrainedModel] = WeakSet()  # models of whose windows it was said that they are too short
+_outgrown: WeakSet[PreTrainedModel] = WeakSet()  # models whose too short window was logged
 
 
 def rows_for(model: PreTrainedModel, n: int, most: int, longest: int, limit: int, pad: int) -> Rows:
-    """The fast way where the model allows it, else the plain one; the log says why, once."""
+    """The fast implementation if the model supports it, else a slower one; the log says why, once per model."""
     if model not in _probed:
         _probed[model] = way(model, pad)
     if _probed[model] == "pools":
@@ -171,33 +173,33 @@ def rows_for(model: PreTrainedModel, n: int, most: int, longest: int, limit: int
 
 
 def way(model: PreTrainedModel, pad: int) -> Way:
-    """The first way that gives, on a few tokens, the logits of sequences that are read whole."""
+    """The first implementation that gives, on a few tokens, the same logits as a forward pass over whole sequences."""
     if has_state(model):
         if why := hindrance(model, pad, "pools"):
-            log.info("sampling reads %s anew for every token: %s", type(model).__name__, why)
+            log.info("sampling recomputes the sequence for every token of %s: %s", type(model).__name__, why)
         return "anew" if why else "pools"
     if not (why := hindrance(model, pad)):
         return "fast"
     if worse := hindrance(model, pad, "padded"):
-        log.info("sampling reads %s anew for every token: %s", type(model).__name__, worse)
+        log.info("sampling recomputes the sequence for every token of %s: %s", type(model).__name__, worse)
         return "anew"
     say(model, why)
     return "padded"
 
 
 def say(model: PreTrainedModel, why: str) -> None:
-    log.info("sampling goes the plain way with %s: %s", type(model).__name__, why)
+    log.info("sampling from %s uses padded rows, which is slower: %s", type(model).__name__, why)
 
 
 def narrowest(model: PreTrainedModel) -> int | None:
-    """The smallest window that some layer's attention is bound to; sequences within it don't notice."""
+    """The smallest attention window of any layer; it has no effect on sequences that are shorter."""
     windows = [getattr(module, "sliding_window", None) for module in model.modules()]
     return min((w for w in windows if isinstance(w, int)), default=None)
 
 
 @torch.no_grad()
 def hindrance(model: PreTrainedModel, pad: int, asked: Way = "fast", tolerance: float = 1e-3) -> str:
-    """Why a way isn't open to this model, found by trying it on a few tokens; empty where it is."""
+    """Why an implementation doesn't support this model, tested on a few tokens; empty if it does."""
     V = model.config.get_text_config().vocab_size
     prompts = [[1 % V, 2 % V, 3 % V], [4 % V]]
     training, whole = model.training, model
@@ -213,7 +215,7 @@ def hindrance(model: PreTrainedModel, pad: int, asked: Way = "fast", tolerance: 
         for token in (5, 6):
             token_R = torch.tensor([token, 7, 8, 9], device=a.device) % V
             a, b = torch.cat([a, tried.advance(token_R)]), torch.cat([b, plain.advance(token_R)])
-    except Exception as error:  # whatever an architecture may stumble over, another way is open
+    except Exception as error:  # an architecture may fail in any way here; then a slower implementation is used
         return str(error) or type(error).__name__
     finally:
         whole.train(training)

@@ -1,4 +1,4 @@
-"""What a way of computing is tried on before a model takes it."""
+"""The model on which an implementation is compared with transformers' own before it is used."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ LAYERS = 8  # enough for every pattern in which kinds of layers alternate
 
 
 def trial_of(model: PreTrainedModel) -> PreTrainedModel:
-    """The model itself if its weights are float32; else a float32 copy of its first layers. Sixteen bits round so much
-    at every step that after thirty layers a right result and a wrong one can't be told apart."""
+    """The model itself if its weights are float32; else a float32 copy of its first layers. In 16-bit formats rounding
+    accumulates so much that after thirty layers a right result can't be told from a wrong one."""
     if model.dtype == torch.float32 or not model.dtype.is_floating_point:
         return model
     config = model.config.get_text_config()

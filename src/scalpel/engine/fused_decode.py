@@ -1,8 +1,9 @@
-"""One token a row through the layers of families that are known: what their modules compute, in fewer operations.
+"""Fused decoding for known model families: one token per row through all layers, with fewer operations than their
+modules.
 
-With a few dozen rows a layer's small operations take a quarter of its time. Here queries and keys are turned together,
-in float32, a norm reads its input twice, and nothing is looked up on the way. `known` says which models it serves;
-`decode` tries it beside transformers' own forward pass before it is used.
+With a few dozen rows, small operations take a quarter of a layer's time. Here queries and keys are rotated together, in
+float32, a norm reads its input twice, and no attribute is looked up within the loop. `known` says which models are
+supported; `decoders.py` compares the result with transformers' own forward pass before it is used.
 """
 
 from __future__ import annotations
@@ -22,15 +23,15 @@ HOOKS = ("_forward_hooks", "_forward_pre_hooks")
 
 
 def known(model: PreTrainedModel) -> bool:
-    """Whether every module between the embedding and the head is as transformers makes it. What is inside of these,
-    as an adapter in the place of a linear map, is called as it is."""
+    """Whether every module between the embedding and the head is transformers' own class. Modules within these, such as
+    an adapter in the place of a linear layer, are called as they are."""
     body: Any = model.base_model
     family = type(body).__name__.removesuffix("Model")
     return family in FAMILIES and all(own(module, family + kind) for module, kind in passed(body))
 
 
 def passed(body: Any) -> Iterator[tuple[nn.Module, str]]:
-    """The modules that aren't called, with what the names of their classes have behind that of the family."""
+    """The modules that are bypassed, with the part of their class name after the family's name."""
     yield body, "Model"
     yield body.norm, "RMSNorm"
     for layer in body.layers:
@@ -40,7 +41,7 @@ def passed(body: Any) -> Iterator[tuple[nn.Module, str]]:
 
 
 def own(module: nn.Module, name: str) -> bool:
-    """Whether a module is of this class, and nothing was hung on it."""
+    """Whether a module is of exactly this class and has no hooks."""
     return type(module).__name__ == name and "forward" not in vars(module) and not any(vars(module)[h] for h in HOOKS)
 
 
@@ -58,7 +59,7 @@ def stride(model: PreTrainedModel, token_R: Tensor, position_R: Tensor, slots: G
 
 
 def attended(a: Any, h_RD: Tensor, cos_R1d: Tensor, sin_R1d: Tensor, slots: GroupedKVCache, number: int) -> Tensor:
-    """What a layer's attention adds to each row."""
+    """The output of a layer's attention for each row."""
     q_RHd, k_RKd, v_RKd = (w(h_RD).unflatten(1, (-1, a.head_dim)) for w in (a.q_proj, a.k_proj, a.v_proj))
     if hasattr(a, "q_norm"):
         q_RHd, k_RKd = norm(a.q_norm, q_RHd), norm(a.k_norm, k_RKd)

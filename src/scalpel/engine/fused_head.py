@@ -6,9 +6,9 @@ the chunk, and two more products give
 
     ∂L/∂h = S W        ∂L/∂W = Sᵀ h        ∂L/∂b = Σ_C S
 
-The raw logits of a pass are kept for its backward pass if they are small, else computed again. Where ∂L/∂log p is
-known before (`ahead_n`), the gradients are made in the forward pass: three products, one chunk of memory. The
-backward pass compares what it gets with what was expected, and starts anew if they differ.
+The raw logits of a pass are kept for its backward pass if they are small, else recomputed. Where ∂L/∂log p is known
+beforehand (`ahead_n`), the gradients are computed in the forward pass: three products, one chunk of memory. The
+backward pass compares the actual ∂L/∂log p with the predicted one, and computes the gradients again if they differ.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from scalpel.engine.lm_head import Finish, LMHead
 from scalpel.part import HeadTerm, Need
 
 KEPT = 256 * 2**20  # bytes of logits that one forward pass may keep
-SLAB = 4096  # rows of ∂L/∂W made at once on a CPU, so that the product is still in the cache when it is added
-ROUNDING = 1e-5  # relative, between ∂L/∂log p as it was expected and as it came
+SLAB = 4096  # rows of ∂L/∂W computed at once on a CPU, so that the product is still in the cache when it is added
+ROUNDING = 1e-5  # relative tolerance between the predicted and the actual ∂L/∂log p
 OWN = ""  # the role of the model itself
 Raw = dict[str, Tensor]  # raw logits by role
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What a pass is asked for, and by which heads. Readouts are in the arithmetic of the pass already."""
+    """The requested numbers of a pass, and the heads that give them, already cast to the dtype of the pass."""
 
     named: tuple[Need, ...]
     target_n: Tensor
@@ -55,8 +55,8 @@ class Asked:
         return self.moves and self.ahead_n is None and logits * weight_VD.element_size() <= KEPT
 
     def taken(self, weight_moves: bool) -> float:
-        """Bytes that a forward and a backward pass take at most, beside hidden states and their gradient: raw logits
-        that are kept, those of a chunk, what a block becomes in float32, and ∂L/∂W."""
+        """The peak bytes of a forward and a backward pass, without hidden states and their gradient: kept raw logits,
+        those of a chunk, the float32 tensors of a block, and ∂L/∂W."""
         (V, D), n = self.readout.weight_VD.shape, len(self.target_n)
         C, B = (min(n, size) for size in sizes(self.readout))
         models, each = 1 + len(self.others), self.readout.weight_VD.element_size()
@@ -176,7 +176,7 @@ class FusedHead(torch.autograd.Function):
 
 
 def gradients(ctx: Any, asked: Asked, hidden_nD: Tensor, given_n: Mapping[Need, Tensor]) -> Gradients:
-    """From logits that were kept or are computed again; slopes take the place of the latter."""
+    """The gradients, from logits that were kept or are recomputed; slopes overwrite recomputed logits."""
     made = Gradients(hidden_nD, asked.readout, *ctx.needs_input_grad[1:3])
     room = asked.room(min(len(hidden_nD), sizes(asked.readout)[0]))
     for cut in asked.cuts:
@@ -195,7 +195,7 @@ def place(room: Raw, cut: slice, n: int, whole: bool) -> Raw:
 
 
 def expected(given_n: Mapping[Need, Tensor], ahead_n: Tensor) -> bool:
-    """Whether what came is what was reckoned with."""
+    """Whether the actual ∂L/∂log p is the predicted one, and no other number has a gradient."""
     rest = [g for need, g in given_n.items() if need != "logp"]
     if "logp" not in given_n or any(bool(g.any()) for g in rest):
         return False

@@ -1,8 +1,8 @@
-"""Keys and values of the rows that are being sampled, and attention over them.
+"""The KV cache of rows that are being sampled, and attention over it.
 
-A prompt is stored once for all rows that go on from it; a row has slots of its own for what it adds. The softmax runs
-over both parts together, so this is the attention of each row alone, not an approximation of it. Nothing is copied
-when a token comes, and the queries that share a key-value head are read as positions, so no key is repeated.
+A prompt is stored once for all rows of its group; each row has slots of its own for its completion. The softmax runs
+over both parts together, so this is the exact attention of each row. A new token copies nothing, and queries that share
+a key-value head (grouped-query attention) are treated as positions, so no key is repeated.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from transformers import AttentionInterface, PreTrainedModel
 
 from scalpel.engine.kv_buffer import KVBuffer
 
-NAME = "scalpel-slots"  # under which transformers knows this attention
+NAME = "scalpel-slots"  # the name under which this attention is registered with transformers
 
 
 @dataclass(frozen=True)
 class Run:
-    """Prompts of one length, end to end among the tokens of a pass, and the first of the groups that they fill."""
+    """Consecutive prompts of one length in a prefill pass, and the first of the groups that they fill."""
 
     start: int
     count: int
@@ -51,7 +51,7 @@ class GroupedKVCache:
     # --- who is there -----------------------------------------------------------------------------------
 
     def enter(self, lengths: Sequence[int], n: int) -> None:
-        """New groups of n rows behind those that are there; the next pass brings their prompts, in this order."""
+        """Adds groups of n rows each; the next pass prefills their prompts, in this order."""
         self.runs, start = [], 0
         for length in lengths:
             last = self.runs[-1] if self.runs else None
@@ -66,7 +66,7 @@ class GroupedKVCache:
         self.prompts.fit(max(self.length))
 
     def leave(self, gone: Sequence[int]) -> list[int]:
-        """Rows that end; gives the row that each remaining place held before."""
+        """Removes rows, and returns for each remaining place the row that was there before."""
         order = closed(len(self.own), gone)
         self.added.move(order)
         self.group, self.own = [self.group[r] for r in order], [self.own[r] for r in order]
@@ -80,8 +80,8 @@ class GroupedKVCache:
     # --- one token a row --------------------------------------------------------------------------------
 
     def begin_step(self) -> None:
-        """Lays out the coming token of every row: where it is written, what it may look at, and where its queries
-        stand among those of its group, which read the prompt together."""
+        """Prepares a decoding step: where each row's token is written, which slots it attends to, and the position of
+        its queries among those of its group, which attend to the prompt together."""
         R, G, device = len(self.own), len(self.length), self.device
         self.runs = []
         self.prompts.fit(max(self.length))
@@ -97,7 +97,7 @@ class GroupedKVCache:
         rank = ranks(self.group)
         self.most = max(rank) + 1
         place = [g * self.most + k for g, k in zip(self.group, rank, strict=True)]
-        self.in_order = place == list(range(G * self.most))  # then nothing has to be gathered
+        self.in_order = place == list(range(G * self.most))  # then no gather is needed
         self.place_R = torch.tensor(place, device=device)
         self.grid = torch.zeros(G * self.most, dtype=torch.long, device=device)
         self.grid[self.place_R] = self.row_R
@@ -118,7 +118,7 @@ class GroupedKVCache:
         return out + self._rows(torch.bmm(self._together(p[:, :, :P], K), shared), K)
 
     def _together(self, x_RHJ: Tensor, K: int) -> Tensor:
-        """What the rows of a group have for one key-value head, side by side: [groups · K, most · H / K, J]."""
+        """The queries of a group's rows for one key-value head, side by side: [groups · K, most · H / K, J]."""
         _, H, J = x_RHJ.shape
         grid = (x_RHJ if self.in_order else x_RHJ[self.grid]).reshape(-1, self.most, K, H // K, J)
         return grid.transpose(1, 2).reshape(-1, self.most * H // K, J)
@@ -132,7 +132,7 @@ class GroupedKVCache:
     # --- prompts ----------------------------------------------------------------------------------------
 
     def read(self, layer: int, q_MHD: Tensor, k_MKD: Tensor, v_MKD: Tensor, scaling: float) -> Tensor:
-        """Causal attention inside each prompt, whose keys and values stay: [M, heads, d]."""
+        """Causal attention within each prompt, whose keys and values are stored: [M, heads, d]."""
         key, value = self.prompts.of(layer, v_MKD)
         q_MHD, k_MKD = q_MHD.to(v_MKD.dtype), k_MKD.to(v_MKD.dtype)
         out = torch.empty_like(q_MHD)
@@ -148,7 +148,7 @@ class GroupedKVCache:
 
 
 def closed(count: int, gone: Sequence[int]) -> list[int]:
-    """The order of 0 … count − 1 without those gone, each hole filled by the last that stays."""
+    """The order of 0 … count − 1 without those gone, with each hole filled by the last remaining one."""
     order = [i for i in range(count - len(gone))]
     left = set(gone)
     last = iter(i for i in reversed(range(len(order), count)) if i not in left)
@@ -171,7 +171,7 @@ _current: ContextVar[GroupedKVCache] = ContextVar("slots")
 
 
 class Unsupported(Exception):
-    """The model asks of its attention what isn't done here."""
+    """The model's attention has a feature that isn't implemented here."""
 
 
 def attention(
@@ -194,7 +194,7 @@ AttentionInterface.register(NAME, attention)
 
 @contextmanager
 def attending(model: PreTrainedModel, slots: GroupedKVCache):
-    """Inside, the model's attention goes through `slots`."""
+    """Within this context the model's attention uses this KV cache."""
     config = model.config.get_text_config()
     before, token = config._attn_implementation, _current.set(slots)
     config._attn_implementation = NAME

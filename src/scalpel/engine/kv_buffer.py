@@ -1,7 +1,7 @@
-"""Room for keys and values while tokens are sampled: layer by layer, and no longer than what is in it.
+"""Buffers for the keys and values of each layer during sampling, which grow and shrink with the sequences in them.
 
-A product in bfloat16 over a part of the slots would copy them first, at several times its own cost; so all slots of a
-place are read, those that hold nothing with weight zero, and their number follows what is needed.
+A bfloat16 product over a part of the slots would copy them first, at several times its own cost. So all slots are read,
+unused ones with weight zero, and their number is kept near what is needed.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-STEP = 16  # slots by which room grows
-SPARE = 4 / 3  # times what is needed, from which on room is given back
+STEP = 16  # slots by which a buffer grows
+SPARE = 4 / 3  # a buffer of more than this times what is needed is shrunk
 
 Pair = tuple[Tensor, Tensor]
 
@@ -25,7 +25,7 @@ class KVBuffer:
         self._layers: list[Pair | None] = [None] * layers
 
     def fit(self, length: int) -> None:
-        """Room for sequences of `length`; what is there stays, as far as it fits."""
+        """Resizes the buffers for sequences of `length`; their content is kept, as far as it fits."""
         if self.slots < length or self.slots >= SPARE * length + STEP:
             self.slots = min(-(-length // STEP) * STEP, self.most)
             for layer, held in enumerate(self._layers):
@@ -43,7 +43,7 @@ class KVBuffer:
         return like.new_zeros(self.places, like.shape[1], self.slots, like.shape[-1], dtype=dtype)
 
     def of(self, layer: int, like: Tensor) -> Pair:
-        """Keys and values of a layer; made when first asked for, to hold values `like` these [·, heads, d]."""
+        """Keys and values of a layer; allocated at the first call, with the shape and dtype of `like` [·, heads, d]."""
         held = self._layers[layer]
         if held is None:
             # scores in bfloat16 would be rounded more than what they are made of; a CPU is as fast with float32 keys
@@ -52,7 +52,7 @@ class KVBuffer:
         return held
 
     def move(self, order: Sequence[int]) -> None:
-        """Place i takes what place order[i] held."""
+        """Moves sequences: place i gets the content of place order[i]."""
         moved = [(i, r) for i, r in enumerate(order) if i != r]
         for held in self._layers:
             if moved and held is not None:

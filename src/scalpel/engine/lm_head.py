@@ -1,4 +1,4 @@
-"""What stands between hidden states and logits: a matrix, perhaps a bias, a factor and a soft cap."""
+"""The LM head: from hidden states to logits by a matrix, with an optional bias, factor and soft cap."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_p
 
 @dataclass(frozen=True)
 class Finish:
-    """What an architecture does after the matrix: logits = cap·tanh(z/cap), z = factor·raw; without a cap, z."""
+    """What an architecture computes after the matrix: logits = cap·tanh(z/cap), z = factor·raw; without a cap, z."""
 
     factor: float = 1.0
     cap: float | None = None
 
     def logits(self, raw_CV: Tensor) -> Tensor:
-        """In float32, whatever the arithmetic before."""
+        """Logits in float32, whatever the dtype of the raw ones: log-softmax over a vocabulary needs the precision."""
         z_CV = raw_CV.float() if self.factor == 1.0 else raw_CV.float() * self.factor
         return z_CV if self.cap is None else self.cap * torch.tanh(z_CV / self.cap)
 
@@ -40,31 +40,31 @@ def finish_of(config: PretrainedConfig) -> Finish:
 
 @dataclass(frozen=True)
 class LMHead:
-    """A head that is nothing but raw = W h + b and its finish."""
+    """A head that is exactly raw = W h + b and its finish, without adapters or hooks."""
 
     weight_VD: Tensor
     bias_V: Tensor | None
     finish: Finish
 
     def cast(self, dtype: torch.dtype) -> LMHead:
-        """The same in the arithmetic of a pass, outside of any graph."""
+        """The same head in the dtype of a pass, detached from autograd."""
         bias_V = None if self.bias_V is None else self.bias_V.detach().to(dtype)
         return replace(self, weight_VD=self.weight_VD.detach().to(dtype), bias_V=bias_V)
 
     def raw(self, hidden_CD: Tensor, into_CV: Tensor) -> Tensor:
-        """W h + b, written over `into_CV`, so that the room is taken once a pass."""
+        """W h + b, written into `into_CV`, so that memory is allocated once per pass."""
         torch.mm(hidden_CD.to(self.weight_VD.dtype), self.weight_VD.t(), out=into_CV)
         return into_CV if self.bias_V is None else into_CV.add_(self.bias_V)
 
 
 def readout_of(model: PreTrainedModel) -> LMHead:
-    """The read-out of a model whose head isn't wrapped."""
+    """The head of a model whose head module isn't wrapped."""
     head = model.get_output_embeddings()
     return LMHead(head.weight, head.bias, finish_of(model.config))
 
 
 def wrapped(model: PreTrainedModel) -> str | None:
-    """How a head is more than its matrix and bias, in words; None where it isn't."""
+    """Why a head is more than its matrix and bias, such as an adapter or a hook; None if it isn't."""
     head = model.get_output_embeddings()
     if type(head) is not nn.Linear:
         return f"is a {type(head).__name__}"

@@ -1,9 +1,9 @@
-"""Weights laid out once for many products with few rows.
+"""Prepacked weights for many matrix products with few rows, by oneDNN.
 
-On a CPU the kernel for a matrix product brings the weight into its own layout each time, which for a few dozen rows
-takes as long as the product; under autocast the weight is cast to bfloat16 before that. While tokens are sampled the
-weights don't change, so both are done once. The numbers are those of the plain product: to the bit in bfloat16, to
-rounding in float32.
+On a CPU the kernel of a matrix product reorders the weight into its own layout at every call, which for a few dozen
+rows takes as long as the product; under autocast the weight is cast to bfloat16 before that. While tokens are sampled
+the weights don't change, so both are done once. The results are those of the plain product: bit-equal in bfloat16, up
+to rounding in float32.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from torch import Tensor, nn
 
 from scalpel.engine.recompute_layers import LeanLinear
 
-LARGE = 1 << 16  # entries from which a weight is worth its own layout
-ROWS = 32  # for which the layout is chosen; it serves from 4 to 1,024 as well
-WORTH = 256  # rows to be fed in all, below which nothing is prepared
+LARGE = 1 << 16  # entries from which a weight is prepacked
+ROWS = 32  # rows for which the layout is chosen; it is good from 4 to 1,024 as well
+WORTH = 256  # rows of all calls together below which nothing is prepacked
 
 
 @contextmanager
 def prepacked(model: nn.Module, precision: str, fed: int):
-    """Inside, plain linear layers multiply with prepared weights; `fed` is about how many rows will come. Nothing may
-    be trained meanwhile."""
+    """Within this context plain linear layers use prepacked weights; `fed` is the approximate number of rows of all
+    calls. Weights must not change meanwhile: the copies would be stale."""
     changed = [(m, made) for m in model.modules() if fed >= WORTH and (made := prepared(m, precision))]
     for module, forward in changed:
         module.forward = forward  # type: ignore[method-assign]
@@ -38,7 +38,7 @@ def prepacked(model: nn.Module, precision: str, fed: int):
 
 
 def prepared(module: nn.Module, precision: str) -> Callable[[Tensor], Tensor] | None:
-    """The module's forward pass with its weight prepared, or None where there is nothing to gain."""
+    """The module's forward function with a prepacked weight, or None if that gains nothing."""
     if type(module) not in (nn.Linear, LeanLinear) or "forward" in vars(module):
         return None
     assert isinstance(module, nn.Linear)
@@ -51,7 +51,7 @@ def prepared(module: nn.Module, precision: str) -> Callable[[Tensor], Tensor] | 
 
 
 def lays_out(device: torch.device, dtype: torch.dtype) -> bool:
-    """Whether oneDNN is there for this device and type."""
+    """Whether oneDNN is available for this device and dtype."""
     if device.type != "cpu" or not torch.backends.mkldnn.is_available():
         return False
     has = hasattr(torch.ops.mkldnn, "_reorder_linear_weight") and hasattr(torch.ops.mkldnn, "_linear_pointwise")

@@ -24,9 +24,9 @@ import torch
 from torch import Tensor
 
 WORTH = 64  # tokens that sharing a beginning must save, else one more attention call isn't worth its overhead
-SHORTEST = 4  # tokens of a beginning that is shared: looking at it costs all that follow a pass, however short it is
+SHORTEST = 4  # minimal length of a shared prefix: each one costs an attention call, however short it is
 DEEPEST = 8  # levels of the tree
-BUNDLE = 64  # places of a bundle: as many as attention may look at in vain without being noticed
+BUNDLE = 64  # places of a bundle: masked attention over so few costs about as much as one call's overhead
 Ids = list[int]
 
 
@@ -226,7 +226,7 @@ def bundles_of(trees: Sequence[Sequence[Node]], W: int) -> Bundles | None:
 
 
 def look(node: Node, place: int, above: list[slice], sees_WW: Any) -> int:
-    """Notes what the places of a node and of all below see; the first place behind them."""
+    """Sets the mask for the places of a node and of all nodes below, and returns the first place after them."""
     own = slice(place, place + node.stop - node.start)
     for seen in above:
         sees_WW[own, seen] = True

@@ -1,11 +1,11 @@
-"""Layers that keep less for the backward pass, and cast less.
+"""Layers that save less memory for the backward pass, by recomputing cheap activations (selective recomputation).
 
-What a matrix product needs again in the backward pass is its input. Where that input was computed from something that
-is kept anyway, by a norm or a gate, it is computed once more instead of kept; and a weight is cast to the precision of
-the arithmetic when it is needed, not kept in it. Values are those of the layers replaced, bit for bit.
+The backward pass of a matrix product needs its input. An input that a norm or a gate computed from a tensor that is
+saved anyway is recomputed instead of saved; and a weight is cast to the dtype of the arithmetic when it is needed,
+instead of saving the cast copy. Results are bit-equal to those of the replaced layers.
 
-`lean(model)` changes the class of modules that are known, one instance at a time: parameters, names and files stay
-what they were. Modules that aren't known are left alone.
+`lean(model)` changes the class of known modules, one instance at a time: parameters, names and files are unchanged.
+Unknown modules are left alone.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down
 
 
 class Again(NamedTuple):
-    """How an input is computed again, and from what."""
+    """How an input is recomputed, and from which saved tensors."""
 
     run: Callable[..., Tensor]
     sources: tuple[Tensor, ...]
@@ -37,7 +37,7 @@ def arithmetic(x: Tensor) -> torch.dtype:
 
 
 class _Linear(torch.autograd.Function):
-    """y = x Wᵀ + b. Keeps W as it is, and x only where it can't be computed again."""
+    """y = x Wᵀ + b. Saves W uncast, and x only if it can't be recomputed."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, again: Again | None) -> Tensor:
@@ -154,7 +154,7 @@ class LeanGate(nn.Module):
 
 
 def found(model: nn.Module) -> Iterator[tuple[nn.Module, type[nn.Module]]]:
-    """The modules that have a lean form, and that form."""
+    """The modules that have a memory-saving form, with that form."""
     for layer in model.modules():
         family = type(layer).__name__.removesuffix("DecoderLayer")
         if family not in FAMILIES or not type(layer).__module__.startswith("transformers."):
@@ -176,7 +176,7 @@ def is_silu(act: Any) -> bool:
 
 
 def lean(model: nn.Module) -> int:
-    """Gives every known module its lean form; how many there are."""
+    """Replaces the class of every known module by its memory-saving form, and returns their number."""
     chosen = list(found(model))
     for module, form in chosen:
         module.__class__ = form if form is LeanLinear else joined(form, type(module))
@@ -184,5 +184,5 @@ def lean(model: nn.Module) -> int:
 
 
 def joined(form: type[nn.Module], kind: type[nn.Module]) -> type[nn.Module]:
-    """The lean form before the module's own class, in whose place it stands."""
+    """A subclass of the module's own class in which the memory-saving form comes first."""
     return type(kind.__name__, (form, kind), {})

@@ -1,8 +1,8 @@
-"""Rows of models that carry a state from token to token, as Mamba and RWKV do, beside attention or in its place.
+"""Decoding for models with a recurrent state, such as Mamba and RWKV, beside attention or in its place.
 
-A state can't be told what padding is, so nothing is padded: prompts of one length are read together, and go on
-together, in a pool of their own. `Anew` keeps nothing and reads each row from its beginning at every token: slow, right
-for every model, and what the other ways are tested against.
+A recurrent state can't skip padding, so nothing is padded: prompts of one length are prefilled together, and decoded
+together in a pool. `Anew` has no cache and recomputes each row from its beginning at every token: slow, but right for
+every model, and the reference in tests of the other implementations.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from transformers.cache_utils import LinearAttentionCacheLayerMixin
 
 from scalpel.engine.padded_forward import device_of
 
-CARRIES = ("past_key_values", "cache_params", "state")  # what models call that which they hand on
+CARRIES = ("past_key_values", "cache_params", "state")  # the names of caches and states in models' outputs
 Ids = Sequence[Sequence[int]]
 
 
 def has_state(model: PreTrainedModel) -> bool:
-    """Whether some layer carries a state from token to token."""
+    """Whether some layer has a recurrent state."""
     if taken(model) & {"cache_params", "state"}:
         return True
     try:
@@ -36,17 +36,17 @@ def has_state(model: PreTrainedModel) -> bool:
 
 
 def taken(model: PreTrainedModel) -> set[str]:
-    """The names of what the model's forward pass takes."""
+    """The argument names of the model's forward pass."""
     return set(inspect.signature(model.forward).parameters)
 
 
 class Carried(Exception):
-    """What the model hands on has no rows that could be told apart."""
+    """The model's cache or state can't be split into rows."""
 
 
 @dataclass
 class Pool:
-    """Rows of one length, with what the model hands on from token to token."""
+    """Rows of one length, with their cache or state."""
 
     rows: int
     length: int
@@ -65,7 +65,7 @@ class Pool:
 
 
 class Pools:
-    """Prompts read without padding, and rows that go on with those of their length."""
+    """Prompts prefilled without padding, and rows that are decoded together with those of the same length."""
 
     def __init__(self, model: PreTrainedModel, n: int, most: int) -> None:
         self.model, self.n, self.most = model, n, most
@@ -127,7 +127,7 @@ class Pools:
 
 @dataclass
 class Anew:
-    """Every row is read from its beginning at every token, with rows of its length."""
+    """No cache: every row is recomputed from its beginning at every token, together with rows of its length."""
 
     model: PreTrainedModel
     n: int

@@ -1,4 +1,5 @@
-"""Sampling: prompts enter as rows become free, every row takes a token a step, finished rows leave."""
+"""Sampling with continuous batching: prompts are prefilled as rows become free, each row gets a token per step, and
+finished rows are removed."""
 
 from __future__ import annotations
 
@@ -12,18 +13,18 @@ from scalpel.engine.decoders import Rows
 from scalpel.engine.sampling_request import Request, Sample
 from scalpel.engine.token_draw import choose, entropies, uniforms
 
-REFILL = 8  # rows are refilled when a share of 1/8 is free: a pass for one prompt alone costs too much
+REFILL = 8  # rows are refilled when 1/8 of them are free: a prefill pass for one prompt alone costs too much
 
 
 class Sampler:
-    """Fulfils a request with rows that are under way together."""
+    """Samples the completions of a request, with all rows decoded together."""
 
     def __init__(self, rows: Rows, request: Request) -> None:
         self.rows, self.request = rows, request
         prompts, n = request.prompts, request.n
         self.samples = [[Sample() for _ in range(n)] for _ in prompts]
         self.open = [n] * len(prompts)  # samples of each prompt that are still being written
-        # long ones first: the room for prompts is as long as the longest that is there
+        # long prompts first: the buffer for prompts is as long as the longest present one, so it can shrink later
         self.waiting = deque(sorted(range(len(prompts)), key=lambda p: -len(prompts[p])))
         self.under_way: list[tuple[int, int]] = []  # (prompt, sample) of each row
         self.uniforms: dict[tuple[int, int], list[float]] = {}
@@ -45,7 +46,7 @@ class Sampler:
         return self.samples
 
     def enter(self) -> Tensor | None:
-        """The first logits of prompts that come in where there is room for enough of them."""
+        """Prefills prompts if enough rows are free, and returns their first logits."""
         request, n = self.request, self.request.n
         room = min(self.rows.room(), len(self.waiting))
         if not room or (self.under_way and room < len(self.waiting) and room * n * REFILL < len(self.under_way)):
@@ -58,7 +59,7 @@ class Sampler:
         return self.rows.enter([request.prompts[p] for p in chosen])
 
     def write(self, logits_RV: Tensor) -> Tensor:
-        """Draws a token for every row and writes it down."""
+        """Draws a token for every row, and appends it to the row's sample."""
         sampling, written = self.request.sampling, [self.samples[p][k] for p, k in self.under_way]
         device = logits_RV.device
         exact = torch.device("cpu") if device.type == "mps" else device  # MPS has no float64 to draw in

@@ -1,4 +1,4 @@
-"""What is asked of a sampler, and what comes of it."""
+"""The request to a sampler, and its result."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ class Stops:
         return ids[-1] in self.ids or (bool(self.strings) and self._said(ids))
 
     def _said(self, ids: Sequence[int]) -> bool:
-        """Whether a stop string is there, as far as the last token can have brought it: only so much of the end is
-        decoded as may hold the longest string, and all of it where that finds one."""
+        """Whether the last token completed a stop string. Only as much of the end is decoded as may hold the longest
+        string; if one is found there, the whole text is decoded to be sure."""
         longest = max(len(s.encode()) for s in self.strings)
         reach = longest + MARGIN  # a token is a byte at least, unless it is special and says nothing
         while len(tail := self.decode(ids[-reach:])) < longest and reach < len(ids):
@@ -61,8 +61,8 @@ class Stops:
 
 @dataclass(frozen=True)
 class Request:
-    """What is to be sampled: n completions of each prompt, those of prompt p of at most `limits[p]` tokens.
-    `done(p, samples)` is told of each prompt whose samples are complete."""
+    """A request for n completions of each prompt, those of prompt p with at most `limits[p]` tokens.
+    `done(p, samples)` is called for each prompt once its samples are complete."""
 
     prompts: Sequence[Sequence[int]]
     limits: Sequence[int]
@@ -74,14 +74,14 @@ class Request:
 
 
 def holds(text: str, stops: Sequence[str]) -> bool:
-    """Whether one of the stop strings is in the text. The last token may bring more than the end of it."""
+    """Whether one of the stop strings is in the text. The last token may continue beyond its end."""
     return any(stop in text for stop in stops)
 
 
 def check_limits(
     prompts: Sequence[Sequence[int]], limits: Sequence[int] | None, max_tokens: int, room: int | None
 ) -> list[int]:
-    """How many tokens each prompt's samples may have. Raises ValueError for what can't be sampled."""
+    """The maximal number of tokens of each prompt's samples. Raises ValueError for a prompt that can't be sampled."""
     if limits is None:
         limits = [max_tokens] * len(prompts)
     if len(limits) != len(prompts):

@@ -1,4 +1,4 @@
-"""How much answers depend on each weight: squared gradients of their log-probs, summed over sequences."""
+"""The diagonal of the empirical Fisher information: squared gradients of log-probs, summed over sequences."""
 
 from __future__ import annotations
 

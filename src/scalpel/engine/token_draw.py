@@ -1,4 +1,4 @@
-"""Drawing one token a row: exact, in a few passes over the logits."""
+"""Draws one token per row, exactly, in a few passes over the logits."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from torch import Tensor
 
 from scalpel.engine.sampling_request import Sampling
 
-BLOCK = 256  # tokens whose probabilities are summed before the first look
+BLOCK = 256  # tokens per block of the first, coarse search in the cumulative distribution
 
 
 def uniforms(seed: int, row: int, length: int) -> list[float]:
-    """The random numbers of one row: they depend on (seed, row, position) and on nothing else."""
+    """The random numbers of one row. They depend on (seed, row, position) only, so that a sample doesn't depend on what
+    else is in the batch."""
     generator = torch.Generator().manual_seed((seed * 1_000_003 + row * 7919 + 12345) % (2**63 - 1))
     return torch.rand(length, generator=generator, dtype=torch.float64).tolist()
 
@@ -28,7 +29,7 @@ def choose(logits_RV: Tensor, u_R: Tensor, sampling: Sampling) -> tuple[Tensor, 
     if not bool(norm_R.isfinite().all()):
         raise ValueError(
             f"the model's logits are NaN or infinite in {int((~norm_R.isfinite()).sum())} of {len(norm_R)} rows, so "
-            "nothing can be drawn from them: its weights are broken, start from an earlier checkpoint"
+            "nothing can be drawn from them: its weights have diverged, start from an earlier checkpoint"
         )
     if sampling.temperature == 0:
         token_R = logits_RV.argmax(-1)
@@ -47,8 +48,8 @@ def entropies(logits_RV: Tensor, temperature: float) -> Tensor:
 
 
 def least(weight_RV: Tensor, sampling: Sampling) -> Tensor:
-    """The smallest weight that may be drawn: the k-th largest, and the one with which the largest first hold a share
-    p of what top-k leaves. What ties with it may be drawn too, so the set depends on no order of sorting."""
+    """The smallest weight that may be drawn under top-k and top-p. Tokens that tie with it may be drawn, too, so the
+    set doesn't depend on the order of sorting."""
     floor_R = torch.zeros_like(weight_RV[:, 0])
     V = weight_RV.shape[1]
     if sampling.top_k and sampling.top_k < V:
@@ -60,7 +61,7 @@ def least(weight_RV: Tensor, sampling: Sampling) -> Tensor:
 
 
 def nucleus(weight_RV: Tensor, p: float) -> Tensor:
-    """The weight of the last token of the smallest set with a share p, from as few of the largest as hold it."""
+    """The weight of the last token of the nucleus, the smallest set of tokens with a probability of at least p."""
     V, k = weight_RV.shape[1], 64
     wanted_R1 = p * weight_RV.sum(-1, keepdim=True, dtype=torch.float64)
     while True:
@@ -91,8 +92,8 @@ def inverted(weight_RV: Tensor, u_R: Tensor) -> Tensor:
 
 
 def first_above(cdf_RB: Tensor, aim_R1: Tensor) -> Tensor:
-    """The first place where the cumulative sum exceeds what is aimed at; the last that adds something where rounding
-    leaves none."""
+    """The first index where the cumulative sum exceeds the target; if rounding leaves none, the last index with a
+    positive weight."""
     place_R1 = torch.searchsorted(cdf_RB, aim_R1.clamp(min=0.0), right=True)
     last_R1 = torch.searchsorted(cdf_RB, cdf_RB[:, -1:].contiguous())  # the first that reaches the total
     return torch.minimum(place_R1, last_R1)

@@ -1,4 +1,4 @@
-"""vLLM in the sampler's place, where it is installed: many rows at once on a GPU, on a copy of the policy's weights.
+"""Sampling by vLLM, where it is installed: many rows at once on a GPU, with a copy of the policy's weights.
 
 Written after vLLM's documented interface and the use that TRL 1.16 makes of it (for vLLM 0.22 to 0.31), and tested
 against a stand-in that has this interface. It has never been run with vLLM itself.
@@ -18,7 +18,7 @@ from transformers import PreTrainedModel
 
 from scalpel.engine.sampling_request import Request, Sample, Stops
 
-ROWS = 1_000_003  # more than are ever sampled at once: no two seeds share a row's
+ROWS = 1_000_003  # larger than any number of rows, so that different seeds have different rows' seeds
 AT_ONCE = 4096  # tokens of a pass; with its large default vLLM finds too little memory when it is not alone on the GPU
 
 
@@ -30,14 +30,14 @@ def hindrance() -> str:
 
 
 class VllmSampler:
-    """vLLM in this process, beside the model. `memory` is the share of the GPU that it takes for weights and cache."""
+    """vLLM in the process of the model. `memory` is the share of the GPU's memory for its weights and KV cache."""
 
     def __init__(self, model: PreTrainedModel, precision: str, memory: float, trust_remote_code: bool = False) -> None:
         from vllm import LLM
 
         as_only_process()
         self.model, self.memory = model, memory
-        self.stale = True  # whether the weights have moved since they were handed over
+        self.stale = True  # whether the policy's weights have changed since they were copied
         self.llm = LLM(
             model=model.name_or_path,
             dtype=precision,
@@ -50,19 +50,19 @@ class VllmSampler:
         )
 
     def weights(self) -> Iterator[tuple[str, Tensor]]:
-        """The policy's weights under the names that transformers gives them; shared ones once."""
+        """The policy's weights under transformers' names; tied weights once."""
         return ((name, p.detach()) for name, p in self.model.named_parameters())
 
     def hand_over(self) -> None:
-        """Puts the policy's weights in place if they have moved; what was kept of prompts is no longer true then."""
+        """Copies the policy's weights if they have changed, and clears the prefix cache, which would be stale."""
         if self.stale:
             self.llm.llm_engine.model_executor.driver_worker.model_runner.model.load_weights(self.weights())
             self.llm.reset_prefix_cache()
             self.stale = False
 
     def sample(self, request: Request) -> list[list[Sample]]:
-        """Each row has a seed of its own: other samples than the engine's own sampler draws. `done` is told of the
-        prompts when all are through."""
+        """Samples by vLLM, with a seed per row; the samples differ from those of the engine's own sampler. `done` is
+        called for all prompts at the end."""
         prompts, n, stops = request.prompts, request.n, request.stops
         assert not request.sampling.entropy, "refused when the recipe is read: vLLM gives no entropies"
         self.hand_over()
@@ -78,7 +78,7 @@ class VllmSampler:
 
 
 def as_only_process() -> None:
-    """What an external launcher would say to the only process of a run; what was said already stays."""
+    """Sets the environment variables of an external launcher for a single process; variables that are set stay."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
