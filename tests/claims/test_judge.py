@@ -86,13 +86,14 @@ def test_a_constant_will_do_for_the_other_side(arms):
 
 def test_twins_are_equal_and_neither_exceeds_the_other(arms):
     that = {"what": "forgetting", "arm": "sft"}
-    assert outcome(arms, check(that, equals={"arm": "twin"}, within=0.02))["verdict"] == "replicates"
-    assert outcome(arms, check(that, exceeds={"arm": "twin"}))["verdict"] == "doesn't"
+    assert outcome(arms, check(that, equals={"arm": "twin"}, within=0.1))["verdict"] == "replicates"
+    assert outcome(arms, check(that, exceeds={"arm": "twin"}, by=0.1))["verdict"] == "doesn't"
+    assert outcome(arms, check(that, equals={"arm": "twin"}, within=0.001))["checks"][0]["outcome"] == "open"
 
 
 def test_the_best_arm_is_chosen_on_its_own_seeds(arms):
     best = {"what": "gain", "best": ["grpo", "sft"], "chosen_on": [0], "seeds": [0, 1]}
-    found = outcome(arms, check(best, equals={"arm": "sft"}, within=0.01))
+    found = outcome(arms, check(best, equals={"arm": "sft"}, within=0.1))
     assert found["verdict"] == "replicates"
     assert found["checks"][0]["that"] == "gain of the best of grpo and sft on seed 0, seeds 0 and 1"
 
@@ -125,5 +126,5 @@ def test_a_number_may_be_what_one_arm_has_beyond_another(arms):
     found = outcome(arms, check(beyond, exceeds={"arm": "grpo", "less": {"arm": "twin"}}))["checks"][0]
     assert found["values"] == [pytest.approx(0.6), pytest.approx(-0.6)] and found["outcome"] == "holds"
     assert found["that"] == "(gain of sft, less gain of grpo)"
-    itself = outcome(arms, check({**beyond, "less": {"what": "gain", "arm": "twin"}}, exceeds=0.0))["checks"][0]
+    itself = outcome(arms, check({**beyond, "less": {"what": "gain", "arm": "twin"}}, exceeds=0.2))["checks"][0]
     assert itself["values"][0] == 0 and itself["outcome"] == "fails"

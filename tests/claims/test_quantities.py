@@ -87,13 +87,18 @@ def test_a_probe_that_is_not_there_or_not_judged_is_named(arms):
 
 
 def test_two_arms_with_the_same_seeds_and_items_are_compared_in_pairs(arms):
-    # what all seeds and items share cancels: an arm against itself has no spread at all
+    # what all seeds and items share cancels: an arm against itself has the width of two items that might differ
     itself = taken(arms["sft"], "gain").minus(taken(arms["sft"], "gain"))
-    assert itself.mean == 0 and not itself.replicates_B.any()
+    alone, against = taken(arms["sft"], "gain").interval(), itself.interval()
+    assert itself.mean == 0 and not any(values.x_SI.any() for values in itself.tables.values())
+    assert against.high - against.low < alone.high - alone.low
     values = np.array([0.1, 0.5, 0.9])
     three = ArmResults("three", (arms["sft"].runs[0],) * 3)
     shifted = by_seed(three, values + 0.2, "").minus(by_seed(three, values, ""))
-    assert shifted.replicates_B == pytest.approx(0.2) and by_seed(three, values, "").replicates_B.std() > 0.1
+    assert shifted.interval() == pytest.approx((0.2, 0.2, 0.2))
+    # t(2) at 97.5% is 4.3027; s/√3 of 0.1, 0.5, 0.9 is 0.4/√3
+    half = 4.302653 * 0.4 / 3**0.5
+    assert by_seed(three, values, "").interval() == pytest.approx((0.5, 0.5 - half, 0.5 + half))
 
 
 def test_two_probes_that_ask_the_same_items_are_compared_in_pairs(arms):
@@ -101,8 +106,9 @@ def test_two_probes_that_ask_the_same_items_are_compared_in_pairs(arms):
     facts = arms["sft"].tables["facts"]
     arm.__dict__["tables"] = {"once": facts, "again": replace(facts, probe="again"), "sort": arms["sft"].tables["sort"]}
     itself = taken(arm, "gap", probe="once", far="again")
-    assert itself.mean == 0 and not itself.replicates_B.any()
-    assert taken(arm, "gap", probe="once", far="sort").replicates_B.any(), "other items, other draws"
+    apart = taken(arm, "gap", probe="once", far="sort")
+    assert itself.mean == 0 and len(itself.tables) == 1, "one table: items cancel"
+    assert len(apart.tables) == 2, "other items vary by themselves"
 
 
 def test_every_quantity_says_what_it_is_and_has_a_unit():

@@ -90,7 +90,7 @@ def test_one_seed_is_said_to_be_one(tmp_path):
     words = compared(tmp_path / "one", {"sft": Truth(0.9, 0.1, seeds=(0,))})["verdict"]["words"]
     assert "One seed: the intervals cover the choice of items, not that of seeds." in words
     words = compared(tmp_path / "two", {"sft": Truth(0.9, 0.1, seeds=(0, 1))})["verdict"]["words"]
-    assert "The intervals resample items and seeds (2 an arm)." in words
+    assert "The intervals cover the choice of items and of seeds (2 an arm)." in words
 
 
 def test_recovered_items_are_told_beside_the_control(tmp_path):

@@ -1,6 +1,6 @@
 """The verdict on a claim: pure arithmetic over the arms of a comparison.
 
-    d = that − other, with the interval of its replicates
+    d = that − other, with its interval over seeds and items (evaluation/crossed.py)
 
     exceeds by m    holds where the whole interval lies above m, fails where it lies at or below m, open otherwise
     equals within w holds where the whole interval lies in [−w, w], fails where it lies outside, open otherwise
@@ -14,16 +14,14 @@ not, or if no test fails and one is open. One seed says nothing of other seeds, 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import inf
 from typing import Any, Literal
 
-import numpy as np
-
 from scalpel.claims.claim import PARTS, Check, Claim, Number
-from scalpel.claims.quantities import UNITS, Measured, Missing
+from scalpel.claims.quantities import UNITS, Missing
+from scalpel.evaluation.crossed import Estimate
 from scalpel.evaluation.number_words import listed
 from scalpel.evaluation.results import ArmResults
-from scalpel.evaluation.statistics import DRAWS, Interval, interval
+from scalpel.evaluation.statistics import Interval
 from scalpel.registry import lookup
 
 Outcome = Literal["holds", "fails", "open", "missing"]
@@ -71,16 +69,16 @@ def row(
     except Missing as gap:
         return found | {"outcome": "missing", "why": str(gap)}
     apart = a.minus(b)
-    difference = interval(apart.mean, apart.replicates_B, confidence)
+    difference = apart.interval(confidence)
     outcome = equalling(difference, check.within) if check.within else exceeding(difference, check.by)
     found |= {"values": [a.mean, b.mean], "difference": difference._asdict(), "seeds": apart.seeds}
     return found | {"outcome": outcome if apart.seeds >= FEWEST else "open"}
 
 
-def taken(side: Number | float, arms: Mapping[str, ArmResults], failed: Mapping[str, str]) -> Measured:
+def taken(side: Number | float, arms: Mapping[str, ArmResults], failed: Mapping[str, str]) -> Estimate:
     """The number that a side stands for; a constant has no spread and speaks for all seeds."""
     if isinstance(side, float):
-        return Measured(side, np.full(DRAWS, side), inf)
+        return Estimate(constant=side)
     for name in side.arms:
         if name not in arms:
             raise Missing(f"{name} gave no result: {failed.get(name, 'it was left out of the comparison')}")

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from scalpel.evaluation.ledger import Verdict
 from scalpel.evaluation.recovery import PUSHES
 from scalpel.evaluation.results import ArmResults
-from scalpel.evaluation.statistics import fisher, wilson
+from scalpel.evaluation.statistics import excess, wilson
 
 SURE = 0.95  # one-sided confidence of an upper bound; the same as the retention floor uses during training
 COSTS = ("tokens_trained", "tokens_sampled", "flops", "seconds", "peak_memory_bytes")
@@ -78,14 +79,26 @@ def since(steps: Sequence[int | None]) -> int | None:
 def recovery(arm: ArmResults) -> dict[str, Any] | None:
     """Recovered items among the lost and, as a control, among the never known, over all probes and seeds of the arm.
 
-    The p-value takes items as independent, though one item is tested in every seed; it is somewhat too small.
+    The p-value compares items, each with the share of its seeds in which it came back, so that an item which is tested
+    in every seed counts once.
     """
     found = [row for run in arm.runs for row in run.recovery.values() if row]
     if not found:
         return None
     lost, control = total(row["lost"] for row in found), total(row["control"] for row in found)
-    p = fisher(lost["recovered"], lost["tested"], control["recovered"], control["tested"])
+    p = excess(item_shares(arm, "lost"), item_shares(arm, "never"))
     return {"k": max((row["k"] or 0 for row in found), default=0), "lost": lost, "control": control, "p": p}
+
+
+def item_shares(arm: ArmResults, verdict: Verdict) -> list[float]:
+    """For each item with that verdict in some seed, the share of those seeds in which some recovery test got it."""
+    found: dict[tuple[str, str], list[bool]] = {}
+    for run in arm.runs:
+        for probe, ledger in run.ledgers.items():
+            for entry in ledger.of(verdict):
+                if entry.recovered is not None:
+                    found.setdefault((probe, entry.id), []).append(entry.recovered)
+    return [sum(flags) / len(flags) for flags in found.values()]
 
 
 def total(tallies: Iterable[dict[str, Any]]) -> dict[str, Any]:

@@ -15,10 +15,10 @@ from typing import Any, Literal
 
 import numpy as np
 
+from scalpel.evaluation.crossed import estimate
 from scalpel.evaluation.probes.item import ItemResult, Probe, Role
 from scalpel.evaluation.statistics import (
     Interval,
-    bootstrap,
     mcnemar,
     paired_change,
 )
@@ -199,7 +199,7 @@ def judged_summary(entries: list[Entry]) -> dict[str, Any]:
 
 def value_summary(values_I2: np.ndarray) -> dict[str, Any]:
     before, after = values_I2.mean(axis=0)
-    change = bootstrap((values_I2[:, 1] - values_I2[:, 0])[None])
+    change = estimate((), "items", (values_I2[:, 1] - values_I2[:, 0])[None]).interval()
     return {"before": float(before), "after": float(after), "change": change._asdict()}
 
 

@@ -33,10 +33,11 @@ from scalpel.evaluation.arm_scores import (
     targets,
     worst,
 )
+from scalpel.evaluation.crossed import seeds_to_tell, starts
 from scalpel.evaluation.matched_accuracy import matched
 from scalpel.evaluation.number_words import percent
 from scalpel.evaluation.results import ArmResults
-from scalpel.evaluation.statistics import Interval, interval
+from scalpel.evaluation.statistics import CONFIDENCE, Interval
 
 FORMAT = 1
 GAIN_ALONE = (
@@ -111,6 +112,7 @@ def arm_row(one: ArmScores) -> dict[str, Any]:
         "net": one.net._asdict() if one.net and one.forgetting else None,
         "worst": {"probe": hit["probe"], "lost": hit["lost"]["mean"]} if hit else None,
         "probes": probes,
+        "starts": found.as_dict() if one.gained and (found := starts(one.gained)) else None,
         "recovery": recovery(one.arm),
         "cost": cost(one.arm),
         "weights": weights(one.arm),
@@ -134,7 +136,9 @@ def verdict(
     best = max((one for one in considered if one.net), key=net_of, default=None)
     others = [one for one in considered if one is not best and one.net] if best else []
     duels = [difference_of_nets(best, one, len(others)) for one in others if best]
-    positive = best is not None and best.net is not None and best.net.low > 0
+    # the best of several is the one that was lucky: with as many worthless arms, 95% would hold for none of them
+    chosen = best.balance.interval(together(len(considered))) if best and best.balance else None
+    positive = chosen is not None and chosen.low > 0
     take = best.name if best and positive and measured else None
     tied = [row["arm"] for row in duels if not row["apart"]]
 
@@ -143,6 +147,7 @@ def verdict(
         words.append(verdict_text.none_taken(rows[best.name], alone))
     for row in duels:
         words.append(f"{verdict_text.about(rows[row['arm']])} {verdict_text.against(row, measured)}")
+    words += [text for row in rows.values() if (text := verdict_text.started(row))]
     if excluded and limit is not None:
         words.append(verdict_text.over_limit(excluded, limit))
         words += [verdict_text.about(rows[name]) for name in excluded]
@@ -167,6 +172,11 @@ def verdict(
     return {"take": take, "tied": tied, "headline": headline, "words": words, "duels": duels}
 
 
+def together(comparisons: int) -> float:
+    """The confidence of each interval at which all of them together hold with `CONFIDENCE` (Bonferroni)."""
+    return 1 - (1 - CONFIDENCE) / max(1, comparisons)
+
+
 def known(one: ArmScores) -> bool:
     """Whether both gain and forgetting were measured."""
     return one.gain is not None and one.forgetting is not None
@@ -183,16 +193,20 @@ def forgot_most(scored: Sequence[ArmScores]) -> ArmScores | None:
 
 
 def difference_of_nets(best: ArmScores, other: ArmScores, comparisons: int) -> dict[str, Any]:
-    """The difference between the best arm's net and another's, with its interval at Bonferroni's confidence. Both arms'
-    replicates share their draws of items, so this is a paired comparison."""
-    confidence = 1 - 0.05 / comparisons
-    difference: Interval = interval(net_of(best) - net_of(other), best.net_B - other.net_B, confidence)
+    """The difference between the best arm's net and another's, paired item by item and seed by seed, with its interval
+    at Bonferroni's confidence."""
+    confidence = together(comparisons)
+    assert best.balance is not None and other.balance is not None
+    apart = best.balance.minus(other.balance)
+    difference: Interval = apart.interval(confidence)
     return {
         "arm": other.name,
         "than": best.name,
         "net": difference._asdict(),
         "confidence": confidence,
         "apart": difference.apart_from_zero,
+        "seeds": len(best.arm.runs),
+        "seeds_to_tell": None if difference.apart_from_zero else seeds_to_tell(apart, confidence),
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from scalpel.evaluation.crossed import WITHIN
 from scalpel.evaluation.ledger import SIGNIFICANT
 from scalpel.evaluation.number_words import (
     listed,
@@ -79,10 +80,31 @@ def against(duel: Mapping[str, Any], measured: bool = True) -> str:
     if not duel["apart"]:
         return (
             f"{duel['arm']} can't be told apart from {duel['than']}: their {of}s differ by {with_range(difference)} "
-            "points."
+            f"points{more_seeds(duel)}."
         )
     how = "is worse" if measured else "gained less"
     return f"{duel['arm']} {how}: its {of} is lower than that of {duel['than']} by {with_range(difference)} points."
+
+
+def more_seeds(duel: Mapping[str, Any]) -> str:
+    """How many seeds would tell two arms apart, if they differ by what they seem to."""
+    needed = duel.get("seeds_to_tell")
+    if needed is None or needed <= duel["seeds"]:
+        return ", and more seeds alone wouldn't tell: there are too few items" if "seeds_to_tell" in duel else ""
+    return f"; if that is the true difference, about {needed} seeds an arm would tell"
+
+
+def started(row: Mapping[str, Any]) -> str | None:
+    """That an arm learned the target in some of its seeds only; None where all seeds learned it, or none."""
+    found = row.get("starts")
+    if not found:
+        return None
+    gains = listed([points(gain) for gain in found["by_seed"]])
+    return (
+        f"{row['name']} learned the target in {found['started']} of {len(found['by_seed'])} seeds (gains of {gains} "
+        "points), and an interval over so few seeds doesn't measure how often it does: about "
+        f"{found['needed']} would, to within {percent(WITHIN)}."
+    )
 
 
 def none_taken(best: Mapping[str, Any], alone: bool) -> str:
@@ -154,6 +176,6 @@ def seeds(counts: list[int]) -> str:
         return "One seed: the intervals cover the choice of items, not that of seeds."
     least, most = min(counts), max(counts)
     if least == most:
-        return f"The intervals resample items and seeds ({least} an arm)."
-    single = ", and items only where there is one seed" if least == 1 else ""
-    return f"The intervals resample items and seeds ({least} to {most} an arm){single}."
+        return f"The intervals cover the choice of items and of seeds ({least} an arm)."
+    single = ", and that of items only where there is one seed" if least == 1 else ""
+    return f"The intervals cover the choice of items and of seeds ({least} to {most} an arm){single}."

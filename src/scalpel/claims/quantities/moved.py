@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from scalpel.claims.quantities.measured import PERCENT, Measured, by_seed, quantity
+from scalpel.claims.quantities.measured import PERCENT, by_seed, quantity
+from scalpel.evaluation.crossed import Estimate
 from scalpel.evaluation.results import ArmResults, RunResults
 from scalpel.registry import unknown
 
 
 @quantity("moved", PERCENT)
-def moved(arm: ArmResults, *, components: Sequence[str] = (), layers: Sequence[str] = ()) -> Measured:
+def moved(arm: ArmResults, *, components: Sequence[str] = (), layers: Sequence[str] = ()) -> Estimate:
     """‖tuned − base‖ / ‖base‖: over all weights, or the mean over these components in these layers."""
     return by_seed(arm, [moved_in(run, components, layers) for run in arm.runs], "weight change is known")
 

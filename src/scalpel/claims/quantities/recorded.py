@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from scalpel.claims.quantities.measured import Measured, by_seed, quantity
+from scalpel.claims.quantities.measured import by_seed, quantity
+from scalpel.evaluation.crossed import Estimate
 from scalpel.evaluation.results import ArmResults, RunResults
 from scalpel.registry import unknown
 
 
 @quantity("cost", "")
-def cost(arm: ArmResults, *, of: str = "flops") -> Measured:
+def cost(arm: ArmResults, *, of: str = "flops") -> Estimate:
     """What training spent: flops, seconds, tokens_trained, tokens_sampled or peak_memory_bytes."""
     known = arm.runs[0].summary.get("cost", {})
     if of not in known:
@@ -17,7 +18,7 @@ def cost(arm: ArmResults, *, of: str = "flops") -> Measured:
 
 
 @quantity("logged", "")
-def logged(arm: ArmResults, *, name: str, last: float = 0.1) -> Measured:
+def logged(arm: ArmResults, *, name: str, last: float = 0.1) -> Estimate:
     """Mean of a metric over the last share of the steps; steps that did not log it are left out."""
     if not 0 < last <= 1:
         raise ValueError(f"last = {last}: it is a share of the steps, above 0 and at most 1")
