@@ -175,7 +175,7 @@ def context(
     sampling = Sampling(max_tokens=max_tokens)
 
     def sample(prompts, n, seed, limits=None, writer="policy"):
-        with policy.standing_in(writer):
+        with policy.acting_as(writer):
             groups = policy.sample(prompts, sampling, n, seed, limits)
         return [[ended(s).behind(p) for s in group] for p, group in zip(prompts, groups, strict=True)]
 

@@ -16,7 +16,7 @@ batch registry seeding device
 part scope
 binding worked_cases
 runs
-outside
+extensions
 data errors
 models
 engine

@@ -46,7 +46,7 @@ def test_a_training_pass_costs_three_forward_passes_where_all_moves():
 
 def test_where_little_moves_the_backward_pass_costs_less_in_matrices_and_in_attention():
     e = Engine(tiny.model(), Tokens(tiny.tokenizer()))
-    e.reach = BackwardCost(linear=1.25, attention=1.0)
+    e.cost_of_backward = BackwardCost(linear=1.25, attention=1.0)
     e.forward(lay([ROW]))
     assert e.meter.flops == pytest.approx(2.25 * 2 * P * 4 + 2.0 * 64 * 16)
 

@@ -7,7 +7,7 @@ from peft import LoraConfig, inject_adapter_in_model
 import tiny
 from scalpel.engine.decoders import Decoder
 from scalpel.engine.fused_decode import known, norm
-from scalpel.engine.recompute_layers import lean
+from scalpel.engine.recompute_layers import recompute_layers
 
 PROMPTS = [[9, 10, 11], [40], [7, 8]]
 KNOWN = {"llama", "mistral", "qwen2", "qwen3"}
@@ -24,7 +24,7 @@ def adapted():
 
 def leaned():
     m = model()
-    assert lean(m)
+    assert recompute_layers(m)
     return m
 
 

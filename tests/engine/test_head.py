@@ -125,10 +125,10 @@ def test_an_expectation_that_fails_changes_nothing():
     model = Model()
     hidden_nD, target_n, weight_n = given()
     found = []
-    for ahead_n in (None, weight_n):
+    for slope_n in (None, weight_n):
         h_nD = hidden_nD.clone().requires_grad_()
         model.zero_grad()
-        out = head.fused(model, h_nD, target_n, ("logp", "entropy"), {}, ahead_n)
+        out = head.fused(model, h_nD, target_n, ("logp", "entropy"), {}, slope_n)
         (2 * (out["logp"] * weight_n).sum() + out["entropy"].sum()).backward()
         found.append((out, {"hidden": h_nD.grad, "weight": model.lm_head.weight.grad.clone()}))
     assert_same(found[1], found[0])

@@ -132,7 +132,7 @@ def test_what_stands_around_the_policy_is_called_in_its_place_and_taken_off_with
     engine.score(small(), "reference")  # another's policy has nothing around it
     engine.score(small())
     assert around.passes == 2
-    engine.equip(off={}, others={}, owned=nn.ModuleDict(), micro_tokens=64, served=None)
+    engine.equip(scope_off={}, others={}, owned=nn.ModuleDict(), micro_tokens=64, external_sampler=None)
     assert engine.wrapped is engine.policy
 
 

@@ -55,7 +55,7 @@ def equipped(lora: bool = False) -> Engine:
     engine = Engine(model, Tokens(tiny.tokenizer()))
     others = {} if lora else {"reference": tiny.model(seed=1).requires_grad_(False)}
     owned = nn.ModuleDict({"value": nn.Linear(16, 1)})
-    engine.equip(off=off, others=others, owned=owned, micro_tokens=16384, served=None)
+    engine.equip(scope_off=off, others=others, owned=owned, micro_tokens=16384, external_sampler=None)
     return engine
 
 

@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 
 import tiny
 from scalpel.engine.activation_memory import SavedActivations, running_twice
-from scalpel.engine.recompute_layers import lean
+from scalpel.engine.recompute_layers import recompute_layers
 from scalpel.models.adapters import adapt
 
 LEAN = ["llama", "qwen2", "qwen3", "mistral"]
@@ -27,7 +27,7 @@ def pairs(kind: str, **changes) -> tuple[PreTrainedModel, PreTrainedModel]:
         if parameter.dim() == 1:
             nn.init.normal_(parameter, mean=0.0 if name.endswith("bias") else 1.0, std=0.3)
     thin = deepcopy(own)
-    assert lean(thin) == 2 * 10  # two norms, an MLP and seven linear maps a layer
+    assert recompute_layers(thin) == 2 * 10  # two norms, an MLP and seven linear maps a layer
     return own.train(), thin.train()
 
 
@@ -131,19 +131,21 @@ def test_checkpointed_layers_hold_nothing_of_what_their_modules_gave():
 def test_what_is_not_known_is_left_alone(kind):
     model = tiny.model(kind)
     before = [type(m) for m in model.modules()]
-    assert lean(model) == 0 and [type(m) for m in model.modules()] == before
+    assert recompute_layers(model) == 0 and [type(m) for m in model.modules()] == before
 
 
 def test_another_gate_is_left_alone():
     model = tiny.model("llama", hidden_act="gelu")
-    assert lean(model) == 2 * 9 and not any("Lean" in str(type(layer.mlp).__mro__) for layer in model.model.layers)
+    assert recompute_layers(model) == 2 * 9 and not any(
+        "Lean" in str(type(layer.mlp).__mro__) for layer in model.model.layers
+    )
 
 
 def test_a_second_time_there_is_nothing_left_to_change():
     model = tiny.model("llama")
     before, names = [type(m) for m in model.modules()], list(model.state_dict())
-    lean(model)
-    assert lean(model) == 0  # there is nothing left to change
+    recompute_layers(model)
+    assert recompute_layers(model) == 0  # there is nothing left to change
     assert list(model.state_dict()) == names and [type(m) for m in model.modules()] != before
 
 

@@ -105,7 +105,7 @@ def engine(vllm, tmp_path) -> Engine:
     with torch.no_grad():
         model.get_input_embeddings().weight.mul_(3.0)
     made = Engine(model, tokens)
-    made.served = VllmSampler(model, "float32", 0.3)
+    made.external_sampler = VllmSampler(model, "float32", 0.3)
     return made
 
 
@@ -166,7 +166,7 @@ def test_weights_are_handed_over_once_after_they_moved(engine):
 
 def test_another_model_in_the_policys_place_samples_the_engines_own_way(engine):
     engine.others["reference"] = Policy(models.load(engine.model.name_or_path)[0])
-    with engine.standing_in("reference"):
+    with engine.acting_as("reference"):
         engine.sample(PROMPTS, Sampling(max_tokens=2))
     assert LLM.last.requests == 0
 
@@ -194,7 +194,7 @@ def test_stages_with_different_shares_of_one_vllm_are_refused(at, vllm):
     stage = {"method": "reinforce", "sampler": "vllm"}
     run = TrainingRun(tables(at, [stage, {**stage, "sampler_memory": 0.5}]))
     run.leave(run.enter(0))
-    assert run.engine.served is None
+    assert run.engine.external_sampler is None
     with pytest.raises(ValueError, match="give them the same sampler_memory"):
         run.enter(1)
 
@@ -215,7 +215,7 @@ def test_an_entropy_to_keep_is_refused(at):
 def test_vllm_itself_agrees_with_the_engine():
     model, tokens = models.load("smollm2-135m-instruct", device="cuda")
     engine = Engine(model, tokens, precision="bfloat16")
-    engine.served = VllmSampler(model, "bfloat16", 0.3)
+    engine.external_sampler = VllmSampler(model, "bfloat16", 0.3)
     prompts = [tokens.prompt(({"role": "user", "content": text},)) for text in ("Name a fruit.", "Count to three.")]
     found = engine.sample(prompts, Sampling(max_tokens=16, temperature=1.3), n=4, seed=1)
     rows = [(prompts[p], s.ids) for p, group in enumerate(found) for s in group]

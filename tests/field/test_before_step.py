@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from running import equal, prepare, records, tables, weights
-from scalpel.outside.guarded import Failed
+from scalpel.extensions.guarded import Failed
 from scalpel.runs.folder import RunFolder
 from scalpel.training import loop
 from scalpel.training.before_step import copied
@@ -116,7 +116,7 @@ COUNTS += "(len(completions) // 2)\n"
 
 def counting(tmp_path):
     """A reward that counts how often it was called, and how to read that."""
-    from scalpel.outside.files import function_at
+    from scalpel.extensions.files import function_at
 
     (tmp_path / "counts.py").write_text(COUNTS)
     spec = f"{tmp_path}/counts.py:mine"

@@ -52,7 +52,6 @@ def test_what_moves_what_stays_and_what_did_move_are_said(at: Path) -> None:
 def test_a_rate_that_moves_nothing_stops_the_run_with_the_reason(at: Path, caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(ValueError, match="nothing changed in 2 steps: the learning rate, 1e-30, is too small"):
         run(at, {"method": "sft", "learning_rate": 1e-30})
-    assert "measuring stopped" not in caplog.text  # measuring was never begun, and would not help
 
 
 def test_rewards_without_a_difference_move_nothing_and_are_no_mistake(at: Path) -> None:

@@ -18,7 +18,7 @@ from scalpel.batch import ENVIRONMENT, POLICY, Batch, Row, lay
 from scalpel.config.plan import assemble
 from scalpel.data.example import Example
 from scalpel.data.trajectory import completion
-from scalpel.outside.guarded import Failed
+from scalpel.extensions.guarded import Failed
 from scalpel.part import bind
 from scalpel.registry import AXES
 from scalpel.rewards import Rewards

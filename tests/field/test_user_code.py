@@ -13,9 +13,9 @@ from running import prepare, tables
 from scalpel.data.example import Example
 from scalpel.experiments.preflight import refuse_recipe
 from scalpel.experiments.single import run_recipe
-from scalpel.outside.files import function_at
-from scalpel.outside.guarded import Failed
-from scalpel.outside.modules import begin_run, modules_beside
+from scalpel.extensions.files import function_at
+from scalpel.extensions.guarded import Failed
+from scalpel.extensions.modules import begin_run, modules_beside
 from scalpel.rewards import Rewards
 from scalpel.runs.screened import Screened, screened
 from scalpel.runs.terminal import Terminal

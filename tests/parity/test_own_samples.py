@@ -159,7 +159,7 @@ def test_expert_iteration_is_policy_gradient_with_rewards_of_0_and_1_but_for_the
 def test_samples_of_another_model_are_those_that_it_writes_itself() -> None:
     engine, alone = material.engine(seed=0, weak=1), material.engine(seed=1)
     prompts = [engine.tokens.prompt(e.prompt) for e in material.EXAMPLES]
-    with engine.standing_in("weak"):
+    with engine.acting_as("weak"):
         found = engine.sample(prompts, Sampling(8), 2, seed=4)
     assert found == alone.sample(prompts, Sampling(8), 2, seed=4)
 

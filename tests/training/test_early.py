@@ -11,7 +11,7 @@ from scalpel.config.plan import assemble
 from scalpel.data.example import Example
 from scalpel.data.trajectory import completion
 from scalpel.engine.sampler import Sampler
-from scalpel.outside.files import module_of
+from scalpel.extensions.files import module_of
 from scalpel.rewards import Rewards, TrainerState
 from scalpel.training.estimate import estimate
 

@@ -11,7 +11,7 @@ from running import opened, tables
 from scalpel.batch import Batch
 from scalpel.config.plan import assemble
 from scalpel.engine import fused_head, head
-from scalpel.training.known_gradient import slope_ahead, steady
+from scalpel.training.known_gradient import known_slope, steady
 from scalpel.training.run import TrainingRun
 from scalpel.training.step import StepMetrics, backward, prepare
 
@@ -93,7 +93,7 @@ UNSTEADY = {
 def test_nothing_is_said_where_the_slope_depends_on_the_outputs(run, stage):
     recipe = tables(run.at, stage)
     stream = assemble(recipe.stages[0], recipe).streams[0]
-    assert slope_ahead(stream, material.batch(), 0.0, None) is None
+    assert known_slope(stream, material.batch(), 0.0, None) is None
 
 
 def test_a_later_update_on_the_same_samples_is_not_steady(run):

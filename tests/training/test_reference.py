@@ -38,7 +38,7 @@ def second_model(monkeypatch):
 def test_the_run_is_the_same_as_with_a_second_model(at, tmp_path, name, kind, second_model):
     recipe = tables(at, STAGES[name], kind)
     run = train(recipe, RunFolder(tmp_path / "off"))
-    assert run.engine.off.keys() == {"reference"} and "reference" not in run.engine.others
+    assert run.engine.scope_off.keys() == {"reference"} and "reference" not in run.engine.others
     found = weights(run)
     log = RunFolder(tmp_path / "off", True).records("train")
     second_model()
@@ -112,14 +112,14 @@ def test_an_adapter_on_the_head_can_not_be_switched_off_since_the_head_is_read_a
 @pytest.mark.parametrize("scope", ["all", "hft", "components", "lift"])
 def test_weights_that_move_themselves_take_a_second_model(at, scope):
     run, _ = opened(at, {**ANCHORED, "scope": scope})
-    assert not run.engine.off and "reference" in run.engine.others
+    assert not run.engine.scope_off and "reference" in run.engine.others
 
 
 def test_another_model_as_reference_is_loaded(at):
     teacher = str(at / "teacher")
     for stage, more in (({**ANCHORED, "reference": teacher}, {}), (ANCHORED, {"models": {"reference": teacher}})):
         run, _ = opened(at, stage, **more)
-        assert not run.engine.off and "reference" in run.engine.others
+        assert not run.engine.scope_off and "reference" in run.engine.others
 
 
 def test_a_later_stage_is_its_own_reference_only_where_it_starts_there(at):
@@ -130,13 +130,13 @@ def test_a_later_stage_is_its_own_reference_only_where_it_starts_there(at):
         run = TrainingRun(tables(at, [ANCHORED, second]))
         run.leave(run.enter(0))
         run.enter(1)
-        found[name] = set(run.engine.off)
+        found[name] = set(run.engine.scope_off)
     assert found == {"start": {"reference"}, "base": set()}
     run = TrainingRun(tables(at, [ANCHORED, {**ANCHORED, "start": "base"}]))
     run.plans = [assemble(spec, run.recipe) for spec in run.recipe.stages]
     run.leave(run.enter(0))
     run.enter(1)
-    assert set(run.engine.off) == {"reference"}
+    assert set(run.engine.scope_off) == {"reference"}
 
 
 def test_the_switch_survives_resuming(at, tmp_path):

@@ -145,8 +145,8 @@ def test_numbers_off_the_mask_reach_neither_loss_nor_gradient(run, method, bad, 
     clean_run = of_split(run, stage, [batch], *SPLITS[1])
     own = run.engine.forward
 
-    def poisoned(b, needs, ahead_N=None):
-        out = own(b, needs, ahead_N)
+    def poisoned(b, needs, slope_N=None):
+        out = own(b, needs, slope_N)
         spoil = lambda x: None if x is None else torch.where(expand(b.train_N, x), x, x * 0 + bad)  # noqa: E731
         return replace(out, logp_N=spoil(out.logp_N), entropy_N=spoil(out.entropy_N), value_NK=spoil(out.value_NK))
 

@@ -51,7 +51,7 @@ def test_previous_and_earlier_are_what_the_last_two_stages_ended_with(at, start)
             next(iter(stage.scope.trainables)).weight.add_(1.0)
         run.leave(stage)
         ends.append(weights(run))
-    assert not run.engine.off
+    assert not run.engine.scope_off
 
 
 def test_nothing_is_kept_of_a_stage_that_nobody_asks_for(at):
@@ -76,7 +76,7 @@ def test_with_adapters_the_reference_that_writes_is_the_policy_without_them(at):
     lora = {"method": "spin", "scope": "lora"}
     run = TrainingRun(tables(at, lora))
     stage = run.enter(0)
-    assert run.engine.off.keys() == {"reference"} and not run.engine.others
+    assert run.engine.scope_off.keys() == {"reference"} and not run.engine.others
     context, prompts = handed(run, stage)
     before = context.by("policy")(prompts, 2, 5)
     with torch.no_grad():

@@ -227,7 +227,7 @@ def methods(
 ) -> None:
     """List the published methods, each as a point on the five axes."""
     from scalpel.cli import tables
-    from scalpel.outside import load_plugins
+    from scalpel.extensions import load_plugins
     from scalpel.reporting import catalogue
 
     load_plugins()

@@ -25,8 +25,8 @@ from scalpel.config.recipe import (
 )
 from scalpel.engine.vllm_sampler import hindrance
 from scalpel.environments import Environment
+from scalpel.extensions import find
 from scalpel.keep import refuse_sets
-from scalpel.outside import find
 from scalpel.part import Bound, HeadTerm, Need, Part, Unit, bind
 from scalpel.registry import AXES, unknown
 from scalpel.rewards.judge import roles as judges

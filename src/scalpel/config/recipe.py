@@ -31,8 +31,8 @@ from scalpel.config.schema import (
     Strict,
     ValidateSpec,
 )
+from scalpel.extensions import load_plugins
 from scalpel.methods import FLOOR
-from scalpel.outside import load_plugins
 
 __all__ = [
     "BudgetSpec",

@@ -21,7 +21,7 @@ def embed(engine: Engine, rows: Sequence[Sequence[int]]) -> Tensor:
     batch = completions([(ids[:1], [*ids[1:], engine.tokens.end_id]) for ids in rows])
     found_S: list[Tensor | None] = [None] * len(rows)
     pieces = engine.micro(batch, "sequence")
-    with engine.quiet(), engine.autocast():
+    with engine.without_dropout(), engine.autocast():
         for index_s in pieces:
             piece = batch.pick(index_s).to(engine.device)
             at_n, layout = piece.train_N.nonzero()[:, 0], engine.layout(piece)

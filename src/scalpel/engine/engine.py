@@ -30,7 +30,7 @@ from scalpel.engine.packed_forward import packs, shares
 from scalpel.engine.padded_forward import autocast, device_of
 from scalpel.engine.policy import Packed, Policy, Requests
 from scalpel.engine.prefix_tree import WORTH, PrefixTree, distinct, lay_out
-from scalpel.engine.recompute_layers import lean
+from scalpel.engine.recompute_layers import recompute_layers
 from scalpel.engine.sampler import Sampler
 from scalpel.engine.sampling_request import Request, Sample, Sampling, Stops, check_limits
 from scalpel.engine.vllm_sampler import VllmSampler
@@ -66,14 +66,14 @@ class Engine:
         self.policy, self.tokens = Policy(model), tokens
         self.wrapped: nn.Module = self.policy  # what a forward pass calls: the policy or a wrapper around it
         self.others = policies(others or {})
-        self.off: dict[str, Callable[[], AbstractContextManager[None]]] = {}  # roles that the policy plays itself
-        self.served: VllmSampler | None = None  # a sampler that serves the policy
+        self.scope_off: dict[str, Callable[[], AbstractContextManager[None]]] = {}  # roles that the policy plays itself
+        self.external_sampler: VllmSampler | None = None  # a sampler that serves the policy
         self.precision, self.micro_tokens, self.sample_rows = precision, micro_tokens, sample_rows
         self.meter = CostMeter()
-        self.reach = BackwardCost()
+        self.cost_of_backward = BackwardCost()
         self.activations = ActivationBudget()
         if sum(p.numel() for p in model.parameters()) >= SMALL:
-            lean(model)
+            recompute_layers(model)
         self.verify_heads()
 
     @property
@@ -93,17 +93,17 @@ class Engine:
     def equip(
         self,
         *,
-        off: Mapping[str, Callable[[], AbstractContextManager[None]]],
+        scope_off: Mapping[str, Callable[[], AbstractContextManager[None]]],
         others: Mapping[str, PreTrainedModel],
         owned: nn.ModuleDict,
         micro_tokens: int,
-        served: VllmSampler | None,
+        external_sampler: VllmSampler | None,
     ) -> None:
-        """Sets what a stage computes with: frozen models by role, `off` for the roles that the policy plays itself
-        while its scope is switched off, the modules that parts own, and the sampler that serves the policy, if any. A
-        wrapper around the policy is removed, since it was made for the parameters of the earlier stage."""
-        self.off, self.others, self.owned = dict(off), policies(others), owned
-        self.micro_tokens, self.served = micro_tokens, served
+        """Sets what a stage computes with: frozen models by role, `scope_off` for the roles that the policy plays
+        itself while its scope is switched off, the modules that parts own, and the sampler that serves the policy, if
+        any. A wrapper around the policy is removed, since it was made for the parameters of the earlier stage."""
+        self.scope_off, self.others, self.owned = dict(scope_off), policies(others), owned
+        self.micro_tokens, self.external_sampler = micro_tokens, external_sampler
         self.wrapped = self.policy
         self.verify_heads()
 
@@ -136,8 +136,8 @@ class Engine:
 
     # --- training ---------------------------------------------------------------------------------------
 
-    def forward(self, batch: Batch, needs: Iterable[Need] = LOGP, ahead_N: Tensor | None = None) -> Out:
-        """The named outputs for the trained tokens of a batch, differentiable unless under no_grad. `ahead_N` is
+    def forward(self, batch: Batch, needs: Iterable[Need] = LOGP, slope_N: Tensor | None = None) -> Out:
+        """The named outputs for the trained tokens of a batch, differentiable unless under no_grad. `slope_N` is
         ∂L/∂log p where it is known: the head then computes its gradients in the forward pass. A batch without trained
         tokens runs no model; under DDP or FSDP2 the other ranks would wait for it, so each must have trained tokens."""
         needs = frozenset(needs) | LOGP
@@ -146,11 +146,11 @@ class Engine:
             return nothing(batch.N, self.device, needs)
         packed, again_n = self.packed(batch, after=any(t.after for t in needs if isinstance(t, OwnedHead)))
         at_n = batch.train_N.nonzero()[:, 0]
-        ahead_n = None if ahead_N is None else ahead_N.to(self.device)[at_n]
+        slope_n = None if slope_N is None else slope_N.to(self.device)[at_n]
         with self.autocast():
             others = self.beside(needs, packed)
             with self.activations.within(self.model, packed.layout.M):
-                numbers = self.wrapped(packed, Requests(needs, others, ahead_n))
+                numbers = self.wrapped(packed, Requests(needs, others, slope_n))
         self.pay([model for model, _ in others.values()], packed)
         return spread({need: x_n[again_n] for need, x_n in numbers.items()}, at_n, batch.N)
 
@@ -179,7 +179,7 @@ class Engine:
             self.meter.forward(model, packed.layout.spans)
         spent = self.meter.forward(self.model, packed.layout.spans)
         if torch.is_grad_enabled():
-            self.meter.backward(self.model, spent, packed.layout.M, self.reach)
+            self.meter.backward(self.model, spent, packed.layout.M, self.cost_of_backward)
             self.meter.tokens_trained += len(packed.at_n)
 
     def keep_within(self, room: float) -> None:
@@ -212,14 +212,14 @@ class Engine:
         if not bool(batch.train_N.any()):
             return self.forward(batch, needs)
         outs, order = [], []
-        with self.standing_in(role), self.quiet():
+        with self.acting_as(role), self.without_dropout():
             for index_s in self.micro(batch, "sequence"):
                 outs.append(self.forward(batch.pick(index_s), needs))
                 order.append(index_s)
         return join(outs, batch, torch.cat(order))
 
     @contextmanager
-    def standing_in(self, role: str) -> Iterator[Engine]:
+    def acting_as(self, role: str) -> Iterator[Engine]:
         """Within this context the policy of another role takes the policy's place, for scoring and sampling."""
         before = self.policy, self.wrapped
         with self.policy_of(role) as policy:
@@ -233,14 +233,14 @@ class Engine:
     @contextmanager
     def policy_of(self, role: str) -> Iterator[Policy]:
         """The policy of a role, for a pass without gradients: a frozen one, or this one with its scope switched off."""
-        if role in self.off:
-            with self.off[role](), self.quiet():
+        if role in self.scope_off:
+            with self.scope_off[role](), self.without_dropout():
                 yield self.policy
         else:
             yield self.policy if role == "policy" else self.others[role]
 
     @contextmanager
-    def quiet(self):
+    def without_dropout(self):
         """Within this context the policy is in evaluation mode, so that dropout is off."""
         training = self.model.training
         self.model.eval()
@@ -278,8 +278,8 @@ class Engine:
             return []
         stops = Stops(self.tokens.stop_ids, sampling.stop, self.tokens.text)
         request = Request(prompts, limits, sampling, n, seed, stops, done or ignore)
-        if self.served is not None and self.served.model is self.model:
-            found = self.served.sample(request)
+        if self.external_sampler is not None and self.external_sampler.model is self.model:
+            found = self.external_sampler.sample(request)
         else:
             found = self._sample(request)
         written = [len(s.ids) for group in found for s in group]
@@ -292,13 +292,13 @@ class Engine:
         n, longest, limit = request.n, max(map(len, request.prompts)), max(request.limits)
         most = min(len(request.prompts), max(1, self.sample_rows // n))
         rows = rows_for(self.model, n, most, longest, limit, self.tokens.pad_id)
-        with self.quiet(), self.autocast(), prepacked(self.model, self.precision, most * n * limit):
+        with self.without_dropout(), self.autocast(), prepacked(self.model, self.precision, most * n * limit):
             return Sampler(rows, request).run()
 
     def moved(self) -> None:
         """Must be called after a change of the policy's weights, for a sampler that holds a copy of them."""
-        if self.served is not None:
-            self.served.stale = True
+        if self.external_sampler is not None:
+            self.external_sampler.stale = True
 
     def logps(self, rows: Rows) -> list[list[float]]:
         """The log-prob of each completion token."""

@@ -7,7 +7,7 @@ the chunk, and two more products give
     ∂L/∂h = S W        ∂L/∂W = Sᵀ h        ∂L/∂b = Σ_C S
 
 The raw logits of a pass are kept for its backward pass if they are small, else recomputed. Where ∂L/∂log p is known
-beforehand (`ahead_n`), the gradients are computed in the forward pass: three products, one chunk of memory. The
+beforehand (`slope_n`), the gradients are computed in the forward pass: three products, one chunk of memory. The
 backward pass compares the actual ∂L/∂log p with the predicted one, and computes the gradients again if they differ.
 """
 
@@ -41,7 +41,7 @@ class Asked:
     readout: LMHead
     others: Mapping[str, tuple[LMHead, Tensor]]  # by role, with hidden states
     moves: bool  # whether there will be a backward pass
-    ahead_n: Tensor | None = None  # ∂L/∂log p where it is known, and nothing else has a gradient
+    slope_n: Tensor | None = None  # ∂L/∂log p where it is known, and nothing else has a gradient
 
     @property
     def cuts(self) -> list[slice]:
@@ -52,7 +52,7 @@ class Asked:
     def keeps(self) -> bool:
         weight_VD = self.readout.weight_VD
         logits = len(self.target_n) * weight_VD.shape[0] * (1 + len(self.others))
-        return self.moves and self.ahead_n is None and logits * weight_VD.element_size() <= KEPT
+        return self.moves and self.slope_n is None and logits * weight_VD.element_size() <= KEPT
 
     def taken(self, weight_moves: bool) -> float:
         """The peak bytes of a forward and a backward pass, without hidden states and their gradient: kept raw logits,
@@ -145,8 +145,8 @@ class FusedHead(torch.autograd.Function):
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(hidden_nD, weight_VD)  # the weight only so that a change of it is noticed
         ctx.asked, ctx.made = asked, None
-        ahead_n = asked.ahead_n if asked.moves else None
-        if ahead_n is not None:
+        slope_n = asked.slope_n if asked.moves else None
+        if slope_n is not None:
             ctx.made = Gradients(hidden_nD, asked.readout, *ctx.needs_input_grad[1:3])
         room = asked.room(len(hidden_nD) if asked.keeps else min(len(hidden_nD), sizes(asked.readout)[0]))
         ctx.kept = room if asked.keeps else None
@@ -156,8 +156,8 @@ class FusedHead(torch.autograd.Function):
             for rows, block in asked.blocks(raw, cut):
                 for part, need in zip(parts, asked.named, strict=True):
                     part.append(block.number(need))
-                if ahead_n is not None:
-                    raw[OWN][rows] = asked.slope(block, {"logp": ahead_n[cut][rows]})
+                if slope_n is not None:
+                    raw[OWN][rows] = asked.slope(block, {"logp": slope_n[cut][rows]})
             if ctx.made:
                 ctx.made.add(cut, raw[OWN], hidden_nD[cut])
         outputs = tuple(torch.cat(part) for part in parts)
@@ -170,7 +170,7 @@ class FusedHead(torch.autograd.Function):
         asked, (hidden_nD, _) = ctx.asked, ctx.saved_tensors
         given_n = {need: g for need, g in zip(asked.named, given, strict=True) if g is not None}
         made, ctx.made = ctx.made, None  # handed out once, since autograd may add to it
-        if made is None or not expected(given_n, asked.ahead_n):
+        if made is None or not expected(given_n, asked.slope_n):
             made = gradients(ctx, asked, hidden_nD, given_n)
         return (*made.all(), None)
 
@@ -194,9 +194,9 @@ def place(room: Raw, cut: slice, n: int, whole: bool) -> Raw:
     return {role: room_CV[at] for role, room_CV in room.items()}
 
 
-def expected(given_n: Mapping[Need, Tensor], ahead_n: Tensor) -> bool:
+def expected(given_n: Mapping[Need, Tensor], slope_n: Tensor) -> bool:
     """Whether the actual ∂L/∂log p is the predicted one, and no other number has a gradient."""
     rest = [g for need, g in given_n.items() if need != "logp"]
     if "logp" not in given_n or any(bool(g.any()) for g in rest):
         return False
-    return torch.allclose(given_n["logp"], ahead_n, rtol=ROUNDING, atol=0.0)
+    return torch.allclose(given_n["logp"], slope_n, rtol=ROUNDING, atol=0.0)

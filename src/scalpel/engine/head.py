@@ -52,13 +52,13 @@ def head(
     target_n: Tensor,
     needs: frozenset[Need],
     others: Others,
-    ahead_n: Tensor | None = None,
+    slope_n: Tensor | None = None,
 ) -> dict[Need, Tensor]:
-    """The numbers that `needs` names, for n tokens. `ahead_n` is ∂L/∂log p where the caller knows it: if the backward
+    """The numbers that `needs` names, for n tokens. `slope_n` is ∂L/∂log p where the caller knows it: if the backward
     pass brings the same, a matrix product is saved; if not, the gradients are computed anew and nothing changes."""
     named = of_the_head(needs)
     if (why := reason(model, named, others)) is None:
-        return fused(model, hidden_nD, target_n, named, others, ahead_n)
+        return fused(model, hidden_nD, target_n, named, others, slope_n)
     say(why)
     return plain(model, hidden_nD, target_n, named, others)
 
@@ -90,13 +90,13 @@ def fused(
     target_n: Tensor,
     named: tuple[Need, ...],
     others: Others,
-    ahead_n: Tensor | None,
+    slope_n: Tensor | None,
 ) -> dict[Need, Tensor]:
     """By the fused head, without an autograd graph over the vocabulary."""
     readout = readout_of(model)
     trainables = (hidden_nD, readout.weight_VD, readout.bias_V)
     moves = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in trainables)
-    asked = asked_of(readout, target_n, named, others, moves, ahead_n)
+    asked = asked_of(readout, target_n, named, others, moves, slope_n)
     with torch.autocast(hidden_nD.device.type, enabled=False):
         return dict(zip(named, FusedHead.apply(*trainables, asked), strict=True))
 
@@ -107,14 +107,14 @@ def asked_of(
     named: tuple[Need, ...],
     others: Others,
     moves: bool,
-    ahead_n: Tensor | None,
+    slope_n: Tensor | None,
 ) -> Asked:
     """Heads are cast to the dtype of the current pass, which autocast decides."""
     device, dtype = readout.weight_VD.device.type, readout.weight_VD.dtype
     if torch.is_autocast_enabled(device):
         dtype = torch.get_autocast_dtype(device)
     beside = {role: (readout_of(other).cast(dtype), h_nD) for role, (other, h_nD) in others.items()}
-    return Asked(named, target_n, readout.cast(dtype), beside, moves, ahead_n)
+    return Asked(named, target_n, readout.cast(dtype), beside, moves, slope_n)
 
 
 def plain(

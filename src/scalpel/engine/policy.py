@@ -44,11 +44,11 @@ class Packed:
 @dataclass(frozen=True)
 class Requests:
     """What is asked about each token. Head terms that compare two models need `others`: by role, the other model and
-    its hidden states at the same tokens. `ahead_n` is ∂L/∂log p where the caller knows it."""
+    its hidden states at the same tokens. `slope_n` is ∂L/∂log p where the caller knows it."""
 
     needs: frozenset[Need]
     others: Others = field(default_factory=dict)
-    ahead_n: Tensor | None = None
+    slope_n: Tensor | None = None
 
 
 class Policy(nn.Module):
@@ -71,7 +71,7 @@ class Policy(nn.Module):
         h_nD, after_nD = read[:n], read[n:]
         found: Numbers = {HIDDEN: h_nD} if HIDDEN in requests.needs else {}
         if of_the_head(requests.needs):
-            asked = (packed.target_n, requests.needs, requests.others, requests.ahead_n)
+            asked = (packed.target_n, requests.needs, requests.others, requests.slope_n)
             found |= head(self.transformer, h_nD, *asked)
         return found | self.of_owned(requests.needs, h_nD, after_nD)
 

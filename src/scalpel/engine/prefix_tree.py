@@ -220,12 +220,12 @@ def bundles_of(trees: Sequence[Sequence[Node]], W: int) -> Bundles | None:
     for roots, sees_WW in zip(trees, sees_BWW.numpy(), strict=True):
         place = 0
         for root in roots:
-            place = look(root, place, [], sees_WW)
+            place = mark_visible(root, place, [], sees_WW)
     mask_BWW = torch.zeros(sees_BWW.shape).masked_fill_(~sees_BWW, -torch.inf)
     return Bundles(place_BW.where(real_BW, 0), real_BW, mask_BWW[:, None])
 
 
-def look(node: Node, place: int, above: list[slice], sees_WW: Any) -> int:
+def mark_visible(node: Node, place: int, above: list[slice], sees_WW: Any) -> int:
     """Sets the mask for the places of a node and of all nodes below, and returns the first place after them."""
     own = slice(place, place + node.stop - node.start)
     for seen in above:
@@ -233,7 +233,7 @@ def look(node: Node, place: int, above: list[slice], sees_WW: Any) -> int:
     sees_WW[own, own] = np.tri(own.stop - own.start, dtype=bool)
     place = own.stop
     for child in node.children:
-        place = look(child, place, [*above, own], sees_WW)
+        place = mark_visible(child, place, [*above, own], sees_WW)
     return place
 
 

@@ -4,8 +4,8 @@ The backward pass of a matrix product needs its input. An input that a norm or a
 saved anyway is recomputed instead of saved; and a weight is cast to the dtype of the arithmetic when it is needed,
 instead of saving the cast copy. Results are bit-equal to those of the replaced layers.
 
-`lean(model)` changes the class of known modules, one instance at a time: parameters, names and files are unchanged.
-Unknown modules are left alone.
+`recompute_layers(model)` changes the class of known modules, one instance at a time: parameters, names and files are
+unchanged. Unknown modules are left alone.
 """
 
 from __future__ import annotations
@@ -175,7 +175,7 @@ def is_silu(act: Any) -> bool:
     return isinstance(act, nn.SiLU) or type(act).__name__ == "SiLUActivation"
 
 
-def lean(model: nn.Module) -> int:
+def recompute_layers(model: nn.Module) -> int:
     """Replaces the class of every known module by its memory-saving form, and returns their number."""
     chosen = list(found(model))
     for module, form in chosen:

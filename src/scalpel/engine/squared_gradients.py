@@ -15,7 +15,7 @@ def squared_slopes(engine: Engine, weights: Mapping[str, nn.Parameter], batch: B
     """Σ over sequences of (∂ Σ_t log π(y_t) / ∂θ)², entry by entry. One sequence at a time, dropout off; the policy
     holds no gradients afterwards."""
     total = {name: torch.zeros_like(p) for name, p in weights.items()}
-    with engine.quiet():
+    with engine.without_dropout():
         for s in torch.unique(batch.seq_N[batch.train_N]).tolist():
             engine.forward(batch.pick(torch.tensor([s]))).logp_N.sum().backward()
             for name, p in weights.items():

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol
 
 from scalpel.binding.table import bind_table
 from scalpel.data.example import Example, Message
-from scalpel.outside import find
+from scalpel.extensions import find
 
 
 class Step(NamedTuple):

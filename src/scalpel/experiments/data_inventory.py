@@ -16,7 +16,7 @@ from scalpel.config.row_shares import Use, places, uses
 from scalpel.data.example import Example, Split
 from scalpel.evaluation.probes import read_choices
 from scalpel.evaluation.probes.choose import Choices
-from scalpel.outside import find
+from scalpel.extensions import find
 from scalpel.tasks.account import Account
 from scalpel.tasks.data import questions
 

@@ -20,8 +20,8 @@ from scalpel.config.recipe import PartSpec, Recipe, StageSpec
 from scalpel.data import chat_template
 from scalpel.data.example import items_of
 from scalpel.evaluation.probes import make_probes
+from scalpel.extensions.files import function_at
 from scalpel.keep import refuse_sets
-from scalpel.outside.files import function_at
 from scalpel.rewards.tables import refuse_rewards
 from scalpel.rewards.user import Users
 

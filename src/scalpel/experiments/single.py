@@ -36,7 +36,7 @@ from scalpel.evaluation import (
 from scalpel.evaluation.run import ProbeResults
 from scalpel.experiments.data_inventory import inventory
 from scalpel.experiments.pair import halfway, ledgers, probe_base
-from scalpel.outside.modules import begin_run
+from scalpel.extensions.modules import begin_run
 from scalpel.pair import Pair
 from scalpel.pair.anatomy import change, table
 from scalpel.runs.atomic import (
@@ -276,7 +276,7 @@ class Watcher:
             self.points.pop(0)
             if share < 1.0:  # the end is measured by the ledger
                 # `aside`: the evaluation must not change the run's random numbers, costs or state
-                with run.rollout.aside():
+                with run.rollout.preserving_state():
                     seen = run_probes(self.curve_probes(), run.engine, self.base)
                 self.log_probes(state.global_step, self.cost(run, state), seen)
         return False

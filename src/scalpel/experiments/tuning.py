@@ -14,7 +14,7 @@ from scalpel.config.recipe import BudgetSpec, CompareSpec, Recipe
 from scalpel.evaluation import make_probes
 from scalpel.experiments.failures import write_reason
 from scalpel.experiments.workers import Report, WorkerPool, WorkFailed, WorkItem
-from scalpel.outside.modules import begin_run
+from scalpel.extensions.modules import begin_run
 from scalpel.runs.atomic import write_json
 from scalpel.runs.json_files import NUMBER, OPTIONAL_NUMBER, read_json, record_of
 from scalpel.training.loop import RunState, share_done, train

@@ -14,8 +14,8 @@ from scalpel.binding.bounds import Weight
 from scalpel.binding.table import bind_table
 from scalpel.data.example import Example, Task
 from scalpel.data.trajectory import Trajectory, completion
-from scalpel.outside import find
-from scalpel.outside.files import function_at
+from scalpel.extensions import find
+from scalpel.extensions.files import function_at
 from scalpel.registry import AXES, register
 from scalpel.rewards import judge, shaping, user, values
 from scalpel.rewards.early import Answers, Early, Heard, hear

@@ -13,8 +13,8 @@ from scalpel.binding.bind import (
 from scalpel.binding.bounds import PartName, Weight
 from scalpel.binding.plain import shown
 from scalpel.binding.table import bind_table
-from scalpel.outside import is_path, load_plugins
-from scalpel.outside.files import function_at
+from scalpel.extensions import is_path, load_plugins
+from scalpel.extensions.files import function_at
 from scalpel.registry import AXES, unknown
 from scalpel.rewards import model
 from scalpel.rewards.shaping import NUMBERS

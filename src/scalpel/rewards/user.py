@@ -18,9 +18,9 @@ from typing import Any
 from scalpel.data.example import Example
 from scalpel.data.example import named as place
 from scalpel.data.trajectory import Trajectory
-from scalpel.outside import modules
-from scalpel.outside.files import file_of, function_at
-from scalpel.outside.guarded import guarded, settled
+from scalpel.extensions import modules
+from scalpel.extensions.files import file_of, function_at
+from scalpel.extensions.guarded import guarded, settled
 from scalpel.registry import unknown
 from scalpel.rewards import values
 from scalpel.rewards.scored import UNREAD

@@ -12,7 +12,7 @@ from scalpel.binding.bounds import Count, Pattern, Seconds
 from scalpel.binding.patterns import SECONDS, compiled, found, search
 from scalpel.binding.table import bind_table
 from scalpel.data.example import Example, named
-from scalpel.outside import find, is_path
+from scalpel.extensions import find, is_path
 from scalpel.registry import register
 from scalpel.rewards import values
 from scalpel.rewards.equations import true_share

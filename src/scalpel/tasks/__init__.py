@@ -18,7 +18,7 @@ from scalpel.binding.bind import (
 from scalpel.binding.plain import shown
 from scalpel.binding.table import table_keys
 from scalpel.data.example import Task
-from scalpel.outside import find, is_path, load_plugins
+from scalpel.extensions import find, is_path, load_plugins
 from scalpel.registry import AXES, unknown
 from scalpel.rewards.verifiers import make as make_verifier
 from scalpel.tasks.data import DataTask, data_task

@@ -114,7 +114,7 @@ class DryRunSampler:
         writer: str = "policy",
         done: object = None,  # not called: these aren't completions
     ) -> list[list[Trajectory]]:
-        with self.engine.standing_in(writer):
+        with self.engine.acting_as(writer):
             return self.simulate(prompts, n, seed, limits)
 
     def simulate(
@@ -155,7 +155,7 @@ class DryRunSampler:
 
 def estimate(run: TrainingRun, stage: StageRun) -> Estimate:
     """The cost of a stage that has just been entered. The run's state is not changed."""
-    with run.rollout.aside():
+    with run.rollout.preserving_state():
         run.engine.model.train()
         spent = [of_stream(run, stage, stream) for stream in stage.streams]
         before = sum(of_selection(run, stage, stream) for stream in stage.streams)

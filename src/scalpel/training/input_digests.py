@@ -12,7 +12,7 @@ from typing import Any
 
 from scalpel.config.recipe import Recipe
 from scalpel.data.example import Example
-from scalpel.outside.modules import modules_beside
+from scalpel.extensions.modules import modules_beside
 from scalpel.rewards.model import NAME as REWARD_MODEL
 from scalpel.runs.digests import remembered
 from scalpel.tasks.spool import Rows

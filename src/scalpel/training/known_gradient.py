@@ -19,7 +19,7 @@ from scalpel.config.plan import Stream
 from scalpel.part import Out
 
 
-def slope_ahead(stream: Stream, batch: Batch, progress: float, loss: Callable[[Out], Tensor]) -> Tensor | None:
+def known_slope(stream: Stream, batch: Batch, progress: float, loss: Callable[[Out], Tensor]) -> Tensor | None:
     """∂L/∂log π, [N], if every loss of the stream is steady and its credits are known; else None."""
     if not steady(stream, batch, progress):
         return None

@@ -13,7 +13,7 @@ from torch import Tensor
 from scalpel.batch import Batch
 from scalpel.config.recipe import Recipe
 from scalpel.config.schema import BudgetSpec
-from scalpel.outside.guarded import Failed
+from scalpel.extensions.guarded import Failed
 from scalpel.part import Bound
 from scalpel.runs.atomic import write_json
 from scalpel.runs.folder import RunFolder
@@ -26,9 +26,9 @@ from scalpel.training.checkpoint import (
     last_good,
     state_of,
 )
-from scalpel.training.memory import estimate_memory, ran_out, room_of
+from scalpel.training.memory import activation_room, estimate_memory, ran_out
 from scalpel.training.optimizer import set_rate
-from scalpel.training.resume import changes_since, inputs_of, take_up
+from scalpel.training.resume import changes_since, inputs_of, restore_run
 from scalpel.training.run import TrainingRun
 from scalpel.training.stage import StageRun
 from scalpel.training.step import (
@@ -81,7 +81,7 @@ def train(
         run.inputs = inputs_of(run)
         if saved is not None:
             state = RunState(**saved["state"])
-            take_up(run, folder, saved, changed, insist)
+            restore_run(run, folder, saved, changed, insist)
         elif resume:
             folder.keep(0, 0)
         write_json(folder.folder / "inputs.json", run.inputs)
@@ -92,7 +92,7 @@ def train(
             if index != state.stage:
                 state = replace(state, stage=index, step=0, ended=False)
             stage = run.enter(index, saved, state.seconds)
-            run.engine.keep_within(room_of(run, stage))
+            run.engine.keep_within(activation_room(run, stage))
             if saved is None:
                 run.rollout.select(stage)
                 survey_lengths(run, stage)
@@ -158,7 +158,7 @@ def guarded_step(
         drawn = draw_batches(run, stage, state, progress)
         if state.global_step == 0:
             paused = time.perf_counter()
-            with run.rollout.aside():
+            with run.rollout.preserving_state():
                 preview(run, stage, drawn)
             started += time.perf_counter() - paused
         record = take_step(run, stage, state, drawn, progress)

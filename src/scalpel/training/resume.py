@@ -24,7 +24,7 @@ def inputs_of(run: TrainingRun) -> dict[str, Any]:
     return {"files": files_of(run.recipe), "rows": rows}
 
 
-def take_up(
+def restore_run(
     run: TrainingRun, folder: RunFolder, saved: Mapping[str, Any], changed: Sequence[Change], insist: bool
 ) -> None:
     """Checks the inputs of a run against its checkpoint, drops records after the checkpoint, and records what has

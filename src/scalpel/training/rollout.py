@@ -62,7 +62,7 @@ class Rollout:
         return self.models.engine
 
     @contextmanager
-    def aside(self) -> Iterator[None]:
+    def preserving_state(self) -> Iterator[None]:
         """For evaluations that are not part of the run: their cost isn't counted, and random numbers, gradients and the
         step's record are restored afterwards."""
         engine, record, state = self.engine, self.record, torch.get_rng_state()
@@ -117,7 +117,7 @@ class Rollout:
         them: a softmax of their log-probabilities, in float64 since sums of many tokens lie far below zero."""
         tokens = self.engine.tokens
         rows = [(tokens.prompt(prompt), tokens.completion(a, prompt)) for prompt in prompts for a in answers]
-        with self.engine.standing_in(role):
+        with self.engine.acting_as(role):
             logp = torch.tensor([sum(row) for row in self.engine.logps(rows)], dtype=torch.float64)
         return logp.view(len(prompts), len(answers)).softmax(1).tolist()
 
@@ -233,7 +233,7 @@ class Rollout:
 
             limits = self.room(prompts, sampling.max_tokens, limits)
             told = None if done is None else lambda p, samples: done(p, behind(p, samples))
-            with self.engine.standing_in(writer):
+            with self.engine.acting_as(writer):
                 found = self.engine.sample(prompts, sampling, n, seed, limits, told)
             if controller and writer == "policy":
                 controller.note(found)

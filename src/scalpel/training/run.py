@@ -123,11 +123,11 @@ class TrainingRun:
         off = {"reference": scope.off} if own and scope.off else {}
         beside = sorted(plan.roles - off.keys())
         self.engine.equip(
-            off=off,
+            scope_off=off,
             others={role: self.models.in_role(role, plan.spec.reference, start, self.ends) for role in beside},
             owned=self.owned_modules(index),
             micro_tokens=choose_micro_tokens(plan.spec.micro_tokens, model, self.device),
-            served=self.serving(plan.spec, start),
+            external_sampler=self.serving(plan.spec, start),
         )
 
     def streams(self, index: int) -> list[StreamRun]:
@@ -177,12 +177,12 @@ class TrainingRun:
         """Updates everything that depends on which parameters are trainable: checkpoints, the cost of a backward pass,
         anchors that weigh parameters. `moved`: whether the policy differs from the base."""
         self.touched |= {m.name for m in stage.scope.trainables}
-        self.engine.reach = backward_cost(self.engine.model)
+        self.engine.cost_of_backward = backward_cost(self.engine.model)
         weigh_parameters(self.rollout, stage, moved)
 
     def leave(self, stage: StageRun, folder: Path | None = None) -> None:
         """Ends a stage: exports the scope's modules, such as an adapter, then folds them into the plain weights."""
-        self.engine.served = None
+        self.engine.external_sampler = None
         stage.validation.go_back(self.engine.model)
         if folder is not None and stage.scope.export is not None:
             put(folder / "adapter", stage.scope.export)

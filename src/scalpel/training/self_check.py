@@ -59,7 +59,7 @@ def chosen(batch: Batch) -> torch.Tensor:
 def eager(engine: Engine, batch: Batch) -> torch.Tensor:
     """The log-prob of every token but the first, sequence by sequence, by the model's own forward pass."""
     found = torch.zeros(batch.N)
-    with engine.quiet(), eagerly(engine.model):
+    with engine.without_dropout(), eagerly(engine.model):
         for s in range(batch.S):
             at_N = (batch.seq_N.cpu() == s).nonzero()[:, 0]
             shown, ids = batch.input_N.cpu()[at_N], batch.ids_N.cpu()[at_N]

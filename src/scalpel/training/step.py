@@ -16,7 +16,7 @@ from scalpel.config.plan import Signal, Stream
 from scalpel.distributed.reduce import ranks, sum_over_ranks
 from scalpel.engine import Engine
 from scalpel.part import Bound, Metrics, Out, mean_of, scheduled
-from scalpel.training.known_gradient import slope_ahead
+from scalpel.training.known_gradient import known_slope
 from scalpel.training.logprob_cache import LogprobCache
 from scalpel.training.zero_credit import credited_part
 
@@ -174,8 +174,8 @@ def backward(
         metrics.add("", {"tokens_left_out_share": (torch.tensor(left.left_out), float(batch.train_N.sum()))})
     for micro, known in left.pieces(engine.micro(left.batch, stream.unit, accumulation), engine.device):
         loss_of = partial(context.loss, micro, known)
-        ahead_N = slope_ahead(stream, micro, progress, partial(loss_of, metrics=StepMetrics()))
-        out = clean(engine.forward(micro, needs, ahead_N), micro)
+        slope_N = known_slope(stream, micro, progress, partial(loss_of, metrics=StepMetrics()))
+        out = clean(engine.forward(micro, needs, slope_N), micro)
         loss = loss_of(out, metrics)
         metrics.add_rows(stream.source, micro, out)
         add_of_pass(metrics, stream, micro, out, progress)

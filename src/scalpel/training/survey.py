@@ -35,7 +35,7 @@ def survey_lengths(run: TrainingRun, stage: StageRun) -> None:
     """Surveys each stream. Raises ValueError for a row that is too long under the policy "error", and if no token would
     be trained."""
     rollout = run.rollout
-    with rollout.aside():
+    with rollout.preserving_state():
         for stream in stage.streams:
             examples, lengths = stream.examples, Lengths(rollout.limit(stage.spec), of=len(stream.examples))
             context = rollout.context(stage, [], never, 0, 0.0)

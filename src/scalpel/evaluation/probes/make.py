@@ -14,7 +14,7 @@ from scalpel.environments import Environment
 from scalpel.environments import make as make_environment
 from scalpel.evaluation.probes.choose import Choices, read_choices
 from scalpel.evaluation.probes.item import Probe, Role
-from scalpel.outside import find
+from scalpel.extensions import find
 from scalpel.registry import unknown
 from scalpel.runs.files import file_names
 

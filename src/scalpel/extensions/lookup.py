@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from scalpel.outside.files import is_path, part_at
-from scalpel.outside.plugins import load_plugins
+from scalpel.extensions.files import is_path, part_at
+from scalpel.extensions.plugins import load_plugins
 from scalpel.registry import lookup
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
-from scalpel.outside.undisturbed import undisturbed
+from scalpel.extensions.undisturbed import undisturbed
 from scalpel.runs.screened import screened
 
 T = TypeVar("T")

@@ -3,8 +3,8 @@
 Both are executed as they are, with all that the user may do: name only files and install only packages that you trust.
 """
 
-from scalpel.outside.files import is_path
-from scalpel.outside.lookup import find
-from scalpel.outside.plugins import load_plugins
+from scalpel.extensions.files import is_path
+from scalpel.extensions.lookup import find
+from scalpel.extensions.plugins import load_plugins
 
 __all__ = ["find", "is_path", "load_plugins"]

@@ -12,8 +12,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from scalpel.outside import modules
-from scalpel.outside.guarded import Failed, guarded
+from scalpel.extensions import modules
+from scalpel.extensions.guarded import Failed, guarded
 from scalpel.part import PARTS, Part
 from scalpel.registry import AXES, ORIGINS, registering, unknown
 from scalpel.runs.files import existing

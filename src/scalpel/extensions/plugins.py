@@ -15,7 +15,7 @@ from functools import cache, partial
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
-from scalpel.outside.guarded import Failed, guarded
+from scalpel.extensions.guarded import Failed, guarded
 from scalpel.registry import registering
 
 log = logging.getLogger("scalpel")

@@ -25,7 +25,7 @@ from scalpel.evaluation.probes import make_probes
 from scalpel.experiments import single
 from scalpel.experiments.preflight import refuse_recipe
 from scalpel.experiments.single import run_recipe
-from scalpel.outside import find, load_plugins
+from scalpel.extensions import find, load_plugins
 from scalpel.registry import AXES, ORIGINS, forget, lookup
 from scalpel.reporting import catalogue
 from scalpel.training.loop import train
