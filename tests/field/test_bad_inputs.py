@@ -176,7 +176,7 @@ def test_a_checkpoint_of_a_run_that_is_not_there_is_refused(tmp_path: Path, monk
     task = '{name = "jsonl", path = "data.jsonl"}'
     place.write("r.toml", f'name = "a"\nmodel = "none"\ntask = {task}\n[train]\nmethod = "sft"\n')
     said = place.refused("train", "r.toml", "--resume", "--checkpoint", "checkpoint-3")
-    assert "holds no run, so there is no checkpoint 'checkpoint-3'" in said
+    assert "holds no run, so it has no checkpoint 'checkpoint-3' to resume from" in said
 
 
 def test_a_document_or_a_claim_that_is_no_text_is_named(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ def card(folder, **more):
 
 def test_another_models_page_is_not_replaced_by_a_card(tmp_path):
     (tmp_path / "README.md").write_text("# My model\n\nMine.\n")
-    with pytest.raises(ValueError, match=r"README\.md is not the card that was written .*--force"):
+    with pytest.raises(ValueError, match=r"README\.md is not the card that was made .*--force"):
         card(tmp_path)
     with pytest.raises(AssertionError, match="opened"):
         card(tmp_path, force=True)

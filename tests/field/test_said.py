@@ -168,7 +168,7 @@ CLAIMS: dict[str, Callable[[Case], bool]] = {  # what may only be said where it 
     r"At the same skill|told apart": lambda c: len(c.rows) > 1,
     r"No evaluation during training found": lambda c: c.gain and not c.risen,
     r"dotted line": lambda c: len(c.rows) > 1 and c.both,
-    r"resample items and seeds": lambda c: c.seeds > 1,
+    r"cover the choice of items and of seeds": lambda c: c.seeds > 1,
     r"came back": lambda c: any(row["recovery"] and row["recovery"]["lost"]["tested"] for row in c.rows),
     r"worst hit is": lambda c: any(row["worst"] and row["worst"]["lost"] for row in c.rows),
     r"\bnan\b|\bNone\b|\binf\b|null": lambda c: False,

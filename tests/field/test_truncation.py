@@ -95,7 +95,7 @@ def test_steps_without_anything_to_train_are_counted(
     recipe = made([ROWS[0], LONG[0]], truncation="drop", batch=1, steps=4)
     with caplog.at_level(logging.WARNING, "scalpel"):
         run_recipe(recipe, tmp_path / "run", saves_model=False)
-    assert "2 of 4 steps had a batch without anything to train on" in caplog.text
+    assert "2 of 4 steps had a batch without a trained token" in caplog.text
     assert sum(record.get("data/empty", 0) for record in records(tmp_path / "run")) == 2
 
 

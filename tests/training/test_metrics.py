@@ -14,7 +14,19 @@ from scalpel.training.loop import train
 CHECKED = {"every": 1, "items": 2}
 ENDING = {"sampling": {"max_tokens": 24, "temperature": 1.0}}  # so that some samples of a random model come to an end
 # the methods that together log every name that some method logs
-METHODS = ("ppo", "spin", "gflow-tb", "gflow-subtb", "acereason", "distill", "grpo-async", "ift", "kto", "prefix-rft")
+METHODS = (
+    "ppo",
+    "spin",
+    "reward-model",
+    "gflow-tb",
+    "gflow-subtb",
+    "acereason",
+    "distill",
+    "grpo-async",
+    "ift",
+    "kto",
+    "prefix-rft",
+)
 
 
 def objectives(stage: Mapping[str, Any]) -> list[str]:
@@ -54,11 +66,13 @@ def logged(at) -> set[str]:
 
 
 def test_every_metric_that_is_logged_is_documented(logged):
-    assert not logged - documented_metrics()
+    unknown = logged - documented_metrics()
+    assert not unknown, sorted(unknown)
 
 
 def test_every_metric_that_is_documented_is_logged(logged):
-    assert not documented_metrics() - logged
+    missing = documented_metrics() - logged
+    assert not missing, sorted(missing)
 
 
 def test_each_name_stands_once_in_the_document():

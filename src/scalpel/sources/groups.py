@@ -94,8 +94,7 @@ def groups(
     found = sampled(context, size)
     if rounds:
         found = filled(context, found, size, rounds)
-        overlong = (
-            overlong if any(map(informative, found)) else 0.0
-        )  # without informative groups only the length penalty would be trained
+        # without informative groups only the length penalty would be trained
+        overlong = overlong if any(map(informative, found)) else 0.0
     places = [(group, number, k) for number, group in enumerate(found) for k in range(size)]
     return lay([row for place in places for row in rows_of(context, *place, overlong, train_cut)])
