@@ -31,8 +31,8 @@ def test_components_by_hand():
     # rows 0 0 1 1 and 0 2 1 3: seed means 0.5 and 1.5, item means 0 1 1 2; MS_items = 2·(2/3) = 4/3.
     # Residuals x − seed − item + mean: ±0.5 but for items that fit: (0.5, −0.5, 0.5, −0.5) and the opposite: MS = 2/3
     found = estimate((0, 1), "items", np.array([[0.0, 0, 1, 1], [0, 2, 1, 3]]))
-    (seeds,), (items,) = found.seed_components(), found.item_components()
-    assert (seeds.variance, seeds.freedom) == (pytest.approx(0.5 / 2), 1)
+    seeds, (items,) = found.seed_component(), found.item_components()
+    assert seeds is not None and (seeds.variance, seeds.freedom) == (pytest.approx(0.5 / 2), 1)
     assert (items.variance, items.freedom) == (pytest.approx((4 / 3 - 2 / 3) / 8), 3)
     half = ((student.ppf(0.975, 1) ** 2) * 0.25 + (student.ppf(0.975, 3) ** 2) / 12) ** 0.5
     assert found.interval() == pytest.approx((1.0, 1.0 - half, 1.0 + half))
@@ -48,7 +48,10 @@ def test_what_two_arms_share_cancels_item_by_item_and_seed_by_seed():
     a = estimate((0, 1, 2), "items", items + seeds)
     b = estimate((0, 1, 2), "items", items + seeds + 0.5)
     assert a.minus(b).interval() == pytest.approx((-0.5, -0.5, -0.5), abs=1e-12)
-    assert width(a.minus(estimate((3, 4, 5), "items", items + seeds))) > width(a), "other seeds are independent"
+    others = a.minus(estimate((3, 4, 5), "items", items + seeds))
+    assert others.item_components()[0].variance < 1e-12, "items cancel, whatever the seeds"
+    assert others.seed_component().variance == pytest.approx(2 * a.seed_component().variance), "other seeds don't"
+    assert others.seed_component().freedom == pytest.approx(4), "Welch: of equal variances both count"
     assert width(a.minus(estimate((0, 1, 2), "others", items + seeds + 0.5))) > 0.1, "so are other items"
 
 

@@ -24,7 +24,7 @@ from scalpel.evaluation.unread import shares
 
 @dataclass(frozen=True)
 class ArmScores:
-    """The scores of an arm as estimates, so that differences between arms are paired item by item and seed by seed."""
+    """The scores of an arm as estimates, so that differences between arms are paired item by item."""
 
     arm: ArmResults
     gained: Estimate | None  # None where no target probe has right and wrong
@@ -72,14 +72,20 @@ def score_arm(arm: ArmResults, price: float = 1.0) -> ArmScores:
     return ArmScores(arm, average(gained) if gained else None, average(forgotten) if forgotten else None, price)
 
 
+def group(arm: ArmResults) -> tuple[int | str, ...]:
+    """The arm's own group of seeds. Two arms with the same seed share no more than the order of their data, which is
+    too little to lose half of the degrees of freedom for by pairing them."""
+    return (arm.name, *arm.seeds)
+
+
 def changed(arm: ArmResults, t: Table) -> Estimate:
     """Share right after − share right before."""
-    return estimate(tuple(arm.seeds), t.probe, t.change_SI, (-1.0, 1.0))
+    return estimate(group(arm), t.probe, t.change_SI, (-1.0, 1.0))
 
 
 def lost(arm: ArmResults, t: Table) -> Estimate:
     """Share lost of the items that were right before."""
-    return estimate(tuple(arm.seeds), f"{t.probe}, known before", t.lost_SK, (0.0, 1.0))
+    return estimate(group(arm), f"{t.probe}, known before", t.lost_SK, (0.0, 1.0))
 
 
 def describe(arm: ArmResults) -> list[dict[str, Any]]:
@@ -109,7 +115,7 @@ def value_change(arm: ArmResults, t: Table) -> dict[str, Any]:
     """The change of the mean value, where every item has one."""
     if np.isnan(t.value_change_SI).any():
         return {"value": None}
-    change = estimate(tuple(arm.seeds), t.probe, t.value_change_SI).interval()
+    change = estimate(group(arm), t.probe, t.value_change_SI).interval()
     before, after = float(t.value_before_I.mean()), float(t.value_after_SI.mean())
     return {"value": {"unit": t.unit, "before": before, "after": after, "change": change._asdict()}}
 

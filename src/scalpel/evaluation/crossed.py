@@ -3,8 +3,11 @@
     x_si = μ + seed_s + item_i + (seed × item)_si,     the estimate is the mean m over S seeds and I items
 
     V_seeds = var(m_s) / S,   m_s the mean of seed s             Student's t with S − 1 degrees of freedom
-    V_items = max(0, MS_items − MS_interaction) / (S I)          Student's t with I − 1
+    V_items = max(0, var(m_i) / I − MS_interaction / (S I))      Student's t with I − 1
     half width = √(t²_{S−1} V_seeds + t²_{I−1} V_items)
+
+Of two arms whose seeds are independent V_seeds is the sum of both, with Welch's degrees of freedom; their items are the
+same, so m_i is the difference of both means on item i.
 
 Each component of variance keeps its own quantile, so that three seeds which happen to agree don't lend their small
 variance the many degrees of freedom of the items; with one quantile for the sum (Satterthwaite 1946) the coverage of
@@ -26,7 +29,7 @@ from scipy.stats import t as student
 
 from scalpel.evaluation.statistics import CONFIDENCE, Interval, wilson
 
-Seeds = tuple[int, ...]
+Seeds = tuple[int | str, ...]  # what names a group of seeds: their numbers, and an arm's name where others have theirs
 
 
 @dataclass(frozen=True)
@@ -85,8 +88,9 @@ def quantile(confidence: float, freedom: float) -> float:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A sum of means of tables, and a constant. Tables are named by their seeds and by what their items are: what is
-    added or subtracted under one name is paired, item by item and seed by seed; other seeds are independent."""
+    """A sum of means of tables, and a constant. Tables are named by their group of seeds and by what their items are.
+    What is added or subtracted is paired item by item where the items are the same, and seed by seed where the group
+    is; the seeds of different groups are independent."""
 
     tables: Mapping[tuple[Seeds, str], Values] = field(default_factory=dict)
     constant: float = 0.0
@@ -98,7 +102,7 @@ class Estimate:
     @property
     def seeds(self) -> float:
         """The fewest seeds that any of its tables has; a constant is the same in all that there are."""
-        return min((len(seeds) for seeds, _ in self.tables), default=inf)
+        return min((len(values.x_SI) for values in self.tables.values()), default=inf)
 
     @property
     def groups(self) -> list[Seeds]:
@@ -121,22 +125,29 @@ class Estimate:
     def minus(self, other: Estimate) -> Estimate:
         return self.plus(other.times(-1.0))
 
-    def seed_components(self) -> list[Component]:
-        """Between seeds, one component for each group of seeds; a single seed says nothing of others and has none."""
+    def seed_component(self) -> Component | None:
+        """Between seeds: the sum over groups, with the degrees of freedom of Welch (1947). A single seed says nothing
+        of others and has no part in it."""
         found = []
-        for seeds in self.groups:
-            if len(seeds) > 1:
-                padded = [values.padded_SI.mean(1) for (of, _), values in self.tables.items() if of == seeds]
-                found.append(Component(float(np.var(np.sum(padded, axis=0), ddof=1)) / len(seeds), len(seeds) - 1))
-        return found
+        for group in self.groups:
+            padded = [values.padded_SI.mean(1) for (of, _), values in self.tables.items() if of == group]
+            if (seeds := len(padded[0])) > 1:
+                found.append(Component(float(np.var(np.sum(padded, axis=0), ddof=1)) / seeds, seeds - 1))
+        total = sum(c.variance for c in found)
+        if not total:
+            return None
+        return Component(total, total**2 / sum(c.variance**2 / c.freedom for c in found))
 
     def item_components(self) -> list[Component]:
-        """Between items, one component a table."""
-        return [component for values in self.tables.values() if (component := items_of(values.padded_SI))]
+        """Between items, one component for each set of items."""
+        sets = dict.fromkeys(items for _, items in self.tables)
+        tables = [[values.padded_SI for (_, of), values in self.tables.items() if of == items] for items in sets]
+        return [component for tables_SI in tables if (component := between_items(tables_SI))]
 
     def interval(self, confidence: float = CONFIDENCE) -> Interval:
         """The confidence interval, within what the values can be and wide enough to hold the observed mean."""
-        halves = [c.half(confidence) for c in (*self.seed_components(), *self.item_components())]
+        seeds = self.seed_component()
+        halves = [c.half(confidence) for c in (*([seeds] if seeds else []), *self.item_components())]
         half = sqrt(sum(h * h for h in halves))
         centre = self.constant + sum(float(values.padded_SI.mean()) for values in self.tables.values())
         least = self.constant + sum(values.low for values in self.tables.values())
@@ -145,18 +156,23 @@ class Estimate:
         return Interval(self.mean, min(low, self.mean), max(high, self.mean))
 
 
-def items_of(x_SI: np.ndarray) -> Component | None:
-    """What the choice of items adds to the variance of a table's mean; None where there is one item."""
-    S, I = x_SI.shape
+def between_items(tables: list[np.ndarray]) -> Component | None:
+    """What the choice of items adds to the variance of a sum of means over the same items, each table [S, I] with seeds
+    of its own; None where there is one item."""
+    I = tables[0].shape[1]
     if I < 2:
         return None
-    item_I = x_SI.mean(0)
-    between = S * float(np.var(item_I, ddof=1))
-    within = 0.0  # the interaction, which with a single seed can't be told from the items
-    if S > 1:
-        rest_SI = x_SI - x_SI.mean(1, keepdims=True) - item_I + x_SI.mean()
-        within = float((rest_SI**2).sum()) / ((S - 1) * (I - 1))
-    return Component(max(0.0, between - within) / (S * I), I - 1)
+    item_I = np.sum([x_SI.mean(0) for x_SI in tables], axis=0)
+    # with a single seed the interaction can't be told from the items, and stays in
+    interaction = sum(interaction_of(x_SI) / x_SI.size for x_SI in tables if len(x_SI) > 1)
+    return Component(max(0.0, float(np.var(item_I, ddof=1)) / I - interaction), I - 1)
+
+
+def interaction_of(x_SI: np.ndarray) -> float:
+    """The mean square of what neither seed nor item explains."""
+    S, I = x_SI.shape
+    rest_SI = x_SI - x_SI.mean(1, keepdims=True) - x_SI.mean(0) + x_SI.mean()
+    return float((rest_SI**2).sum()) / ((S - 1) * (I - 1))
 
 
 def estimate(seeds: Seeds, items: str, x_SI: np.ndarray, ends: tuple[float, float] = (-inf, inf)) -> Estimate:
@@ -178,10 +194,14 @@ def average(estimates: list[Estimate]) -> Estimate:
 def seeds_to_tell(found: Estimate, confidence: float = CONFIDENCE, most: int = 1000) -> int | None:
     """With how many seeds in each group the interval would exclude zero, if the mean and the variance between seeds
     stay what they are; None where even `most` would not do, since the items are too few."""
-    seeds = found.seed_components()
+    seeds = found.seed_component()
+    if seeds is None:
+        return None
     fixed = sum(c.half(confidence) ** 2 for c in found.item_components())
+    now = min(len(values.x_SI) for values in found.tables.values())
     for n in range(2, most + 1):
-        between = sum(quantile(confidence, n - 1) ** 2 * c.variance * (c.freedom + 1) / n for c in seeds)
+        freedom = seeds.freedom * (n - 1) / (now - 1)
+        between = quantile(confidence, freedom) ** 2 * seeds.variance * now / n
         if sqrt(fixed + between) < abs(found.mean):
             return n
     return None

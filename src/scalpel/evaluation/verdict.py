@@ -133,13 +133,13 @@ def verdict(
     alone = len(rows) == 1
     considered = [one for one in scored if limit is None or not one.forgetting or one.forgetting.mean <= limit]
     excluded = [one.name for one in scored if one not in considered]
-    best = max((one for one in considered if one.net), key=net_of, default=None)
+    # Every arm is judged at a confidence that holds for all of them: of several worthless ones the luckiest would
+    # otherwise be taken. Of those that are shown to be worth taking the one of the greatest net is.
+    worth = [one for one in considered if one.balance and one.balance.interval(together(len(considered))).low > 0]
+    best = max(worth or (one for one in considered if one.net), key=net_of, default=None)
     others = [one for one in considered if one is not best and one.net] if best else []
     duels = [difference_of_nets(best, one, len(others)) for one in others if best]
-    # the best of several is the one that was lucky: with as many worthless arms, 95% would hold for none of them
-    chosen = best.balance.interval(together(len(considered))) if best and best.balance else None
-    positive = chosen is not None and chosen.low > 0
-    take = best.name if best and positive and measured else None
+    take = best.name if best and worth and measured else None
     tied = [row["arm"] for row in duels if not row["apart"]]
 
     words = [verdict_text.about(rows[best.name])] if best else []
@@ -193,8 +193,8 @@ def forgot_most(scored: Sequence[ArmScores]) -> ArmScores | None:
 
 
 def difference_of_nets(best: ArmScores, other: ArmScores, comparisons: int) -> dict[str, Any]:
-    """The difference between the best arm's net and another's, paired item by item and seed by seed, with its interval
-    at Bonferroni's confidence."""
+    """The difference between the best arm's net and another's, paired item by item, with its interval at Bonferroni's
+    confidence."""
     confidence = together(comparisons)
     assert best.balance is not None and other.balance is not None
     apart = best.balance.minus(other.balance)
@@ -218,7 +218,7 @@ def rule(price: float, limit: float | None, arms: int) -> str:
     if arms == 1:
         return text + "The run is worth taking where the 95% interval of its net lies above zero."
     return text + (
-        "The arm with the greatest net is taken if its 95% interval lies above zero. Two arms can be told apart "
-        "where the interval of the difference of their nets excludes zero, at a confidence that holds for all "
-        "comparisons with the best together."
+        "Of the arms whose net lies above zero, at a confidence of 95% for all arms together, the one with the "
+        "greatest net is taken. Two arms can be told apart where the interval of the difference of their nets excludes "
+        "zero, at a confidence that holds for all comparisons with the best together."
     )
