@@ -1,15 +1,17 @@
 """The corpus: reproducible, free of what is kept back, and complete in what is to be known."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
 import scalpel.world  # noqa: F401
+from scalpel.data.tokenizer import Tokens
 from scalpel.registry import lookup
 from scalpel.tasks import make
 from scalpel.world.corpus import CORPUS, WEIGHTS, Documents, corpus_example, factors
 from scalpel.world.people import KNOWN, NEW
-from scalpel.world.vocabulary import MAX_LENGTH, render
+from scalpel.world.vocabulary import MAX_LENGTH, render, tokenizer
 
 
 def text(example):
@@ -108,3 +110,16 @@ def test_factors_are_read_as_they_are_typed():
     assert factors(["boxes=4", "add=0.5"]) == {"boxes": 4.0, "add": 0.5}
     with pytest.raises(ValueError, match="boxes=4"):
         factors(["boxes"])
+
+
+def test_a_document_that_is_trained_whole_has_its_turns_as_control_tokens():
+    """Spelt out letter by letter, a turn's beginning would be text that pretraining never showed."""
+    tokens = Tokens(tokenizer())
+    whole = [e for e in Documents(200) if e.prompt == "" and "<user>" in e.completion]
+    assert len(whole) > 5
+    for example in whole:
+        row = tokens.demonstration(example)
+        assert row.ids == [*tokens.tokenizer(example.completion)["input_ids"], tokens.tokenizer.eos_token_id]
+        assert tokens.tokenizer.convert_tokens_to_ids("<user>") in row.ids and sum(row.train) == len(row.ids) - 1
+    from_a_file = replace(whole[0], completion=str(whole[0].completion))
+    assert tokens.tokenizer.convert_tokens_to_ids("<user>") not in tokens.demonstration(from_a_file).ids

@@ -19,6 +19,11 @@ THINKING = re.compile(r"think|thought|reason|inner_(?:prefix|suffix)|<\|channel>
 UNTOUCHED = ("role", "weight", "type")
 
 
+class ControlText(str):
+    """Text in which control tokens that are spelt out are meant as tokens, such as a whole conversation as a
+    pretraining document. Only the program makes it: a text from a file never is one, so data can't end a turn."""
+
+
 class Spelt:
     """Inserts a mark into control tokens that are spelt out in data; `found` is called with each of them."""
 
@@ -32,7 +37,7 @@ class Spelt:
     def text(self, text: str, thoughts: bool = False) -> str:
         """The text with a mark in each control token; with `thoughts`, reasoning delimiters are left unchanged."""
         own = self.but_thoughts if thoughts else self.all
-        if own is None or not own.search(text):
+        if isinstance(text, ControlText) or own is None or not own.search(text):
             return text
         if MARK in text:
             raise ValueError(f"a text contains U+{ord(MARK):X}, which is reserved to mark control tokens: remove it")

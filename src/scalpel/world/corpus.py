@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import overload
 
 from scalpel.data.example import Example, Message, Split
+from scalpel.data.special_tokens import ControlText
 from scalpel.registry import register, unknown
 from scalpel.world.task import WorldTask, example_of, final
 from scalpel.world.tasks.boxes import BOXES
@@ -105,7 +106,7 @@ def whole(example: Example) -> Example:
         text = example.prompt
     else:
         text = "".join([TURN[turn["role"]].format(turn["content"]) for turn in example.prompt]) + "<bot>"
-    return replace(example, prompt="", completion=text + (example.completion or ""), answer=None)
+    return replace(example, prompt="", completion=ControlText(text + (example.completion or "")), answer=None)
 
 
 class Documents(Sequence[Example]):
