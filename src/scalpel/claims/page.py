@@ -32,8 +32,9 @@ experiment, `result.json` what came out; `scalpel claim ID` runs it. This page i
 
 A claim **replicates** if all its tests hold, **doesn't** if one of them fails, and is **not testable here** if what
 must be given is not, or if a test stays open. A test compares two numbers by the 95% interval of their difference
-(unless the claim says otherwise), which resamples seeds and items in pairs: it holds where the whole interval is on
-the claimed side, fails where it is on the other, and is open in between. What stands under "besides" decides nothing.
+(unless the claim says otherwise), paired by seed and by item: it holds where the whole interval is on the claimed side,
+fails where it is on the other, and is open in between. What stands under "besides" decides nothing. Results from before
+2026-11-28 were judged by percentiles of resampled seeds and items, which are too narrow with three seeds.
 A small model on a small world can show a mechanism, or its absence; it can't refute a paper about large ones.
 """
 
