@@ -86,6 +86,14 @@ def test_seeds_that_would_tell():
     assert seeds_to_tell(few_items) is None
 
 
+def test_a_group_of_one_seed_leaves_the_other_group_s_seeds_to_tell():
+    two = estimate(("a", 0, 1), "items", RNG.normal(size=(2, 30)) + np.array([[0.0], [2.0]]))
+    one = estimate(("b", 0), "items", RNG.normal(size=(1, 30)) + 0.5)
+    assert two.minus(one).seed_component().freedom == 1
+    n = seeds_to_tell(two.minus(one))
+    assert n is None or n > 2
+
+
 def test_a_skill_that_some_seeds_learn_is_told_from_one_that_all_learn_more_or_less():
     def of(*gains):
         return estimate((0, 1, 2), "items", np.array(gains)[:, None] + np.zeros((3, 40)))

@@ -1,4 +1,4 @@
-"""What an anchor on parameters gets when weights become trainable."""
+"""The context in which an anchor on parameters estimates the importance of newly trainable weights."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ Find = Callable[[str, str, str], Any]  # an axis, a name, and what a message cal
 
 
 class Maker(NamedTuple):
-    """How an argument of some type is made from a value of the table, and what that value must be."""
+    """A converter from a table's value to an argument of some type, with the annotation that the value must fit."""
 
     make: Callable[[Any], Any]
     wanted: Any = Any
@@ -45,7 +45,7 @@ class BoundTable:
     arguments: Mapping[str, Any]
 
     def __call__(self, **handed: Any) -> Any:
-        """What the function makes of the table and of those of the handed arguments that it takes."""
+        """Calls the function with the arguments of the table and with those of `handed` that are in its signature."""
         taken = handed_to(self.function)
         with placed(self.place):
             return self.function(**{k: v for k, v in handed.items() if k in taken}, **self.arguments)

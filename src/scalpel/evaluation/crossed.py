@@ -10,8 +10,8 @@ Of two arms whose seeds are independent V_seeds is the sum of both, with Welch's
 same, so m_i is the difference of both means on item i.
 
 Each component of variance keeps its own quantile, so that three seeds which happen to agree don't lend their small
-variance the many degrees of freedom of the items; with one quantile for the sum (Satterthwaite 1946) the coverage of
-nominal 95% fell to 92% at three seeds (tests/evaluation/test_coverage.py simulates both).
+variance the many degrees of freedom of the items; with one quantile for the sum (Satterthwaite 1946) the simulated
+coverage of nominal 95% fell to 92% at three seeds. tests/evaluation/test_coverage.py simulates that of these intervals.
 
 Source: analysis of variance of a two-way layout without replication (Searle, Casella & McCulloch 1992, chapter 4);
 the sum of squared half widths is the method of variance estimates recovery (Zou & Donner 2008, Statist. Med. 27, 1693).
@@ -198,7 +198,8 @@ def seeds_to_tell(found: Estimate, confidence: float = CONFIDENCE, most: int = 1
     if seeds is None:
         return None
     fixed = sum(c.half(confidence) ** 2 for c in found.item_components())
-    now = min(len(values.x_SI) for values in found.tables.values())
+    # a group of a single seed has no part in the component, and would divide by zero
+    now = min(n for values in found.tables.values() if (n := len(values.x_SI)) > 1)
     for n in range(2, most + 1):
         freedom = seeds.freedom * (n - 1) / (now - 1)
         between = quantile(confidence, freedom) ** 2 * seeds.variance * now / n

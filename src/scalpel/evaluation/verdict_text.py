@@ -89,8 +89,10 @@ def against(duel: Mapping[str, Any], measured: bool = True) -> str:
 def more_seeds(duel: Mapping[str, Any]) -> str:
     """How many seeds would tell two arms apart, if they differ by what they seem to."""
     needed = duel.get("seeds_to_tell")
-    if needed is None or needed <= duel["seeds"]:
-        return ", and more seeds alone wouldn't tell: there are too few items" if "seeds_to_tell" in duel else ""
+    if "seeds_to_tell" not in duel or (needed is not None and needed <= duel["seeds"]):
+        return ""
+    if needed is None:
+        return ", and more seeds alone wouldn't tell: there are too few items"
     return f"; if that is the true difference, about {needed} seeds an arm would tell"
 
 

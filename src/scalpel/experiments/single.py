@@ -119,9 +119,8 @@ def run_recipe(
         else:
             tuned = load_trained(recipe, run, trained, changed, insist)
         summary = summarise(run, base, tuned, trained)
-        progress.say(
-            trainable_report.at_the_end(summary["weights"], run.records("train"))
-        )  # it may raise, since a model that did not change is not worth measuring
+        # it may raise, since a model that did not change is not worth measuring
+        progress.say(trainable_report.at_the_end(summary["weights"], run.records("train")))
         with announcing_saved_model(folder):
             write_ledger(watcher, tuned, summary)
             write_json(folder / SUMMARY, {**summary, **(tuning or {})})

@@ -1,5 +1,5 @@
-"""What a claim may speak of. Each file here registers functions of an arm as a `quantity`; their keyword-only arguments
-are the keys that a claim may give them."""
+"""Quantities that claims compare. Each file registers functions of an arm under the axis `quantity`; their keyword-only
+arguments are their keys in claim.toml."""
 
 from scalpel.claims.quantities.measured import PERCENT, POINTS, UNITS, Missing, by_seed, quantity
 from scalpel.registry import gather_parts

@@ -1,4 +1,4 @@
-"""What an arm forgot of what the base knew."""
+"""Forgetting: the share of initially right items that are wrong after training."""
 
 from __future__ import annotations
 

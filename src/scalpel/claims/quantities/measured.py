@@ -1,4 +1,4 @@
-"""What a quantity is: an estimate of one arm, over its seeds and items.
+"""Registration of quantities, and estimates of an arm over its seeds and items.
 
 Items are named by what they are and seeds by their numbers, so two arms with the same seeds and items are compared in
 pairs, and so are two probes of one arm that ask the same items.

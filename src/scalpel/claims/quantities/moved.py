@@ -1,4 +1,4 @@
-"""How far the weights have moved."""
+"""The relative change of the weights, as a Frobenius norm."""
 
 from __future__ import annotations
 
