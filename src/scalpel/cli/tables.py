@@ -29,10 +29,12 @@ def plain(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]], ri
 def methods_table(rows: Sequence[Sequence[str]]) -> Table:
     """One row per method: its title, its point on the axes and its paper."""
     found = []
-    for name, title, signals, scope, anchor, settings, paper in rows:
+    for name, title, signals, scope, anchor, settings, paper, evidence in rows:
         elsewhere = [f"scope {scope}"] * (scope != "all") + [f"anchor {anchor}"] * (anchor != "–")
         point = "; ".join([signals, *elsewhere, settings])
-        found.append((name, f"{title}\n[dim]{escape(point)}\n{escape(paper)}[/dim]"))
+        found.append(
+            (name, f"{title}\n[dim]{escape(point)}\n{escape(paper)}\n{escape(evidence.replace('`', ''))}[/dim]")
+        )
     return plain("", ("method", "source × credit × objective"), found)
 
 

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from scalpel.methods import hybrid, own_samples, policy_gradient, preference, revision, shaping, supervised
-from scalpel.methods.row import Row, one
+from scalpel.methods.row import Evidence, Row, one
 from scalpel.registry import AXES, register
 
-__all__ = ["FAMILIES", "FLOOR", "ROWS", "Row", "one"]
+__all__ = ["FAMILIES", "FLOOR", "ROWS", "Evidence", "Row", "one"]
 
 ROWS: dict[str, Row] = AXES["method"]
 FAMILIES: dict[str, Mapping[str, Row]] = {}  # keyed by the first line of the family's module docstring

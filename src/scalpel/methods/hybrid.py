@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from scalpel.methods.row import Row, one
+from scalpel.methods.row import Row, by_hand, one
 
 CONSTANT = {"average": "constant"}
 OWN = {"name": "written-by", "author": "policy"}
@@ -39,6 +39,10 @@ ROWS: dict[str, Row] = {
             ),
             "learning_rate": 1e-6,
         },
+        evidence=by_hand(
+            "gradients",
+            "parity/test_hybrid.py::test_prefix_rft_s_gradient_is_dr_grpo_s_on_own_tokens_and_on_the_least_certain_of_the_prefixes",
+        ),
     ),
     "ift": Row(
         "Intuitive fine-tuning",
@@ -50,12 +54,20 @@ ROWS: dict[str, Row] = {
             "schedule": "cosine",
             "warmup": 0.15,
         },
+        evidence=by_hand(
+            "loss and gradients",
+            "parity/test_hybrid.py::test_ift_blends_embeddings_with_its_greedy_guesses_and_propagates_losses",
+        ),
     ),
     "sft-then-rl": Row(
         "Supervised fine-tuning, then reinforcement learning",
         "Ouyang et al. 2022, arXiv 2203.02155",
         {"signals": one("groups", ["group-zscore"], "clipped-pg"), "learning_rate": 1e-6},
         before=[{"method": "sft"}],
+        evidence=by_hand(
+            "its stages are those of sft and grpo",
+            "parity/test_hybrid.py::test_rows_in_sequence_are_stages_and_the_last_keeps_its_entropy",
+        ),
     ),
     "acereason": Row(
         "Supervised fine-tuning, then reinforcement learning at a target entropy",
@@ -66,6 +78,10 @@ ROWS: dict[str, Row] = {
             "learning_rate": 1e-6,
         },
         before=[{"method": "sft"}],
+        evidence=by_hand(
+            "its stages are those of sft and grpo",
+            "parity/test_hybrid.py::test_rows_in_sequence_are_stages_and_the_last_keeps_its_entropy",
+        ),
     ),
     "luffy": Row(
         "Mixed-policy GRPO with policy shaping",
@@ -82,6 +98,9 @@ ROWS: dict[str, Row] = {
             ],
             "learning_rate": 1e-6,
         },
+        evidence=by_hand(
+            "loss and gradients", "parity/test_hybrid.py::test_luffy_is_mixed_policy_grpo_with_shaped_demonstrations"
+        ),
     ),
     "srft": Row(
         "Supervised reinforcement fine-tuning",
@@ -112,6 +131,7 @@ ROWS: dict[str, Row] = {
             ],
             "learning_rate": 1e-6,
         },
+        evidence=by_hand("loss and gradients", "parity/test_hybrid.py::test_srft_is_the_sum_of_its_four_terms"),
     ),
     "hpt": Row(
         "Hybrid post-training",
@@ -132,6 +152,9 @@ ROWS: dict[str, Row] = {
             ],
             "learning_rate": 5e-6,
         },
+        evidence=by_hand(
+            "loss and gradients", "parity/test_hybrid.py::test_hpt_reinforces_what_is_solved_and_imitates_what_is_not"
+        ),
     ),
     "chord-mu": Row(
         "CHORD with a decreasing weight of imitation",
@@ -142,10 +165,12 @@ ROWS: dict[str, Row] = {
             ),
             "learning_rate": 1e-6,
         },
+        evidence=by_hand("loss and gradients", "parity/test_hybrid.py::test_chord_is_a_share_of_each_loss"),
     ),
     "chord": Row(
         "CHORD with token weights",
         "Zhang et al. 2025, arXiv 2508.11408",
         {"signals": chord(0.9, 0.1, "mid-probability"), "learning_rate": 1e-6},
+        evidence=by_hand("loss and gradients", "parity/test_hybrid.py::test_chord_is_a_share_of_each_loss"),
     ),
 }

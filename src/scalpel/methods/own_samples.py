@@ -3,7 +3,7 @@
 from math import inf
 from typing import Any
 
-from scalpel.methods.row import Row, one
+from scalpel.methods.row import Row, by_hand, equal_to, one
 
 EQUATION = r"[-+*/(). \d]+=\s*-?[.\d]+"  # RFT counts two solutions as equal if their lists of equations are equal
 BEST: dict[str, Any] = {"name": "accepted-samples", "size": 16, "threshold": -inf, "keep": 1, "order": "best"}
@@ -16,11 +16,17 @@ def spin_signal(earlier: float, beta: float) -> list[dict[str, Any]]:
 
 SPIN: dict[str, Any] = {"name": "spin", "reference": "start", "optimizer": "rmsprop", "warmup": 0.1}
 
+ON_KEPT_SAMPLES = by_hand(
+    "loss and gradients on the kept samples",
+    "parity/test_own_samples.py::test_the_gradient_on_kept_samples_is_that_of_cross_entropy",
+)
+
 ROWS: dict[str, Row] = {
     "rejection-sampling": Row(
         "Rejection-sampling fine-tuning",
         "Yuan et al. 2023, arXiv 2308.01825",
         {"signals": one("accepted-samples", ["constant"], "nll"), "learning_rate": 1e-5},
+        evidence=ON_KEPT_SAMPLES,
     ),
     "rft": Row(
         "Rejection-sampling fine-tuning as data augmentation: fine-tune, sample, then train again from the base",
@@ -47,6 +53,7 @@ ROWS: dict[str, Row] = {
             "sampling": {"temperature": 0.7},
         },
         before=[{"method": "sft", "learning_rate": 1e-5}],
+        evidence=ON_KEPT_SAMPLES,
     ),
     "expert-iteration": Row(
         "Expert iteration: rounds, each on correct samples of the policy of the round before",
@@ -57,6 +64,7 @@ ROWS: dict[str, Row] = {
             "repeat": 3,
             "learning_rate": 1e-5,
         },
+        evidence=ON_KEPT_SAMPLES,
     ),
     "rest-em": Row(
         "Reinforced self-training by expectation maximisation: each round starts from the base",
@@ -70,11 +78,13 @@ ROWS: dict[str, Row] = {
             "learning_rate": 1e-5,
             "sampling": {"temperature": 0.7, "top_k": 40},
         },
+        evidence=ON_KEPT_SAMPLES,
     ),
     "best-of-n": Row(
         "Reward-ranked fine-tuning: the best of n samples",
         "Dong et al. 2023, arXiv 2304.06767",
         {"signals": one(BEST, ["constant"], "nll"), "learning_rate": 1e-5},
+        evidence=ON_KEPT_SAMPLES,
     ),
     "superhf": Row(
         "Supervised human feedback: the best of n samples, with a KL penalty from the base",
@@ -85,6 +95,10 @@ ROWS: dict[str, Row] = {
             "learning_rate": 1e-5,
             "sampling": {"top_p": 0.95},
         },
+        evidence=by_hand(
+            "loss and gradients",
+            "parity/test_own_samples.py::test_superhf_is_cross_entropy_on_the_best_samples_its_inverse_if_asked_and_the_divergence_of_the_reference",
+        ),
     ),
     "s3ft": Row(
         "Selective self-to-supervised fine-tuning",
@@ -94,6 +108,7 @@ ROWS: dict[str, Row] = {
             "learning_rate": 1e-5,
             "sampling": {"temperature": 0.0},
         },
+        evidence=ON_KEPT_SAMPLES,
     ),
     "spin": Row(
         "Self-play fine-tuning",
@@ -104,11 +119,17 @@ ROWS: dict[str, Row] = {
             {**SPIN, "signals": spin_signal(0.5, 0.1), "learning_rate": 1e-7},
             {**SPIN, "signals": spin_signal(0.5, 5.0), "learning_rate": 1e-7},
         ],
+        evidence=equal_to(
+            "TRL's DPOTrainer",
+            "loss and gradients",
+            "parity/test_own_samples.py::test_spin_is_trl_s_dpo_of_the_demonstration_over_the_reference_s_own_answer",
+        ),
     ),
     "self-judged": Row(
         "Self-judged: the best of n samples by the model's own score",
         "Kadavath et al. 2022, arXiv 2207.05221",
         {"signals": one({**BEST, "size": 8}, ["constant"], "nll", rewards=["judge"]), "learning_rate": 1e-5},
+        evidence=ON_KEPT_SAMPLES,
     ),
     "self-rewarding": Row(
         "Self-rewarding: rounds of DPO on pairs of the best and the worst sample by the model's own score",
@@ -125,6 +146,10 @@ ROWS: dict[str, Row] = {
             "learning_rate": 1e-6,
             "sampling": {"temperature": 0.7, "top_p": 0.9},
         },
+        evidence=by_hand(
+            "loss and gradients",
+            "parity/test_own_samples.py::test_self_rewarding_is_dpo_of_the_best_over_the_worst_answer_of_the_reference",
+        ),
     ),
     "self-consistency": Row(
         "Self-improvement: samples whose answer agrees with the majority",
@@ -134,6 +159,7 @@ ROWS: dict[str, Row] = {
             "learning_rate": 1e-5,
             "sampling": {"temperature": 0.7},
         },
+        evidence=ON_KEPT_SAMPLES,
     ),
     "weak-to-strong": Row(
         "Weak-to-strong, with the auxiliary confidence loss",
@@ -145,6 +171,10 @@ ROWS: dict[str, Row] = {
             "learning_rate": 1e-5,
             "sampling": {"temperature": 0.0},
         },
+        evidence=by_hand(
+            "loss and gradients",
+            "parity/test_own_samples.py::test_weak_to_strong_mixes_the_weak_labels_with_its_own_hardened_prediction",
+        ),
     ),
     "sequence-distillation": Row(
         "Sequence-level distillation: supervised fine-tuning on a teacher's answers",
@@ -153,5 +183,6 @@ ROWS: dict[str, Row] = {
             "signals": one({"name": "answers", "writer": "teacher"}, ["constant"], "nll"),
             "learning_rate": 2e-5,
         },
+        evidence=ON_KEPT_SAMPLES,
     ),
 }

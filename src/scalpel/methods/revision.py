@@ -1,6 +1,11 @@
 """Revision: learning from own failures, from textual feedback on them and from steps that correct them."""
 
-from scalpel.methods.row import Row, one
+from scalpel.methods.row import Row, by_hand, one
+
+ON_ITS_ROWS = by_hand(
+    "loss and gradients on the rows",
+    "parity/test_revision.py::test_loss_and_gradients_are_those_of_weighted_likelihood_on_the_rows",
+)
 
 ROWS: dict[str, Row] = {
     "leti": Row(
@@ -20,6 +25,7 @@ ROWS: dict[str, Row] = {
             "schedule": "constant",
             "weight_decay": 0.01,
         },
+        evidence=ON_ITS_ROWS,
     ),
     "rise": Row(
         "Recursive introspection",
@@ -31,6 +37,7 @@ ROWS: dict[str, Row] = {
             "warmup": 0.04,
             "repeat": 2,
         },
+        evidence=ON_ITS_ROWS,
     ),
     "eef": Row(
         "Exploring expert failures",
@@ -43,11 +50,13 @@ ROWS: dict[str, Row] = {
                 "learning_rate": 1e-5,
             },
         ),
+        evidence=ON_ITS_ROWS,
     ),
     "int": Row(
         "Intervention training",
         "Yang et al. 2026, arXiv 2601.14209",
         {"signals": one("interventions", ["constant"], "nll"), "learning_rate": 1e-5},
         after=({"method": "grpo"},),
+        evidence=ON_ITS_ROWS,
     ),
 }  # fmt: skip

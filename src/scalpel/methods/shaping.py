@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from scalpel.methods.row import Row, one
+from scalpel.methods.row import Row, by_hand, one
 
 
 def flow(objective: dict[str, Any]) -> dict[str, Any]:
@@ -13,6 +13,12 @@ def flow(objective: dict[str, Any]) -> dict[str, Any]:
 CLASSES: dict[str, Any] = {"name": "groups", "size": 4}
 K3_PENALTY: list[dict[str, Any]] = [{"name": "kl", "estimator": "k3", "beta": 0.04, "average": "sequence"}]
 
+BALANCED = by_hand(
+    "loss and gradients; the distribution at the minimum",
+    "parity/test_shaping.py::test_balance_is_what_double_loops_say_of_weights_and_of_the_zero_head",
+    "parity/test_shaping.py::test_at_its_minimum_each_samples_in_proportion_to_reward",
+)
+
 ROWS: dict[str, Row] = {
     "rorecomp": Row(
         "Rollout response recomposition",
@@ -21,6 +27,10 @@ ROWS: dict[str, Row] = {
             "signals": one("replayed-groups", ["group-zscore", "recompose"], "clipped-pg"),
             "learning_rate": 1e-6,
         },
+        evidence=by_hand(
+            "loss and gradients",
+            "parity/test_shaping.py::test_rorecomp_is_grpo_over_short_right_and_long_wrong_samples",
+        ),
     ),
     "mrt": Row(
         "Meta reinforcement fine-tuning",
@@ -33,6 +43,10 @@ ROWS: dict[str, Row] = {
             ),
             "learning_rate": 1e-6,
         },
+        evidence=by_hand(
+            "loss and gradients",
+            "parity/test_shaping.py::test_mrt_weighs_a_continuation_by_its_reward_less_that_of_stopping_at_once",
+        ),
     ),
     "mrt-online": Row(
         "Meta reinforcement fine-tuning with a progress reward for each episode of the policy's own reasoning",
@@ -41,11 +55,19 @@ ROWS: dict[str, Row] = {
             "signals": one("probed-groups", ["progress"], {"name": "clipped-pg", "average": "constant"}),
             "learning_rate": 1e-6,
         },
+        evidence=by_hand(
+            "the reward for progress",
+            "parity/test_shaping.py::test_the_progress_of_an_episode_is_what_it_adds_to_the_success_of_forced_answers",
+        ),
     ),
     "mrt-star": Row(
         "Meta reinforcement fine-tuning by imitation of own answers that make progress",
         "Qu et al. 2025, arXiv 2503.07572",
         {"signals": one("probed-groups", ["made-progress"], "nll"), "learning_rate": 1e-5},
+        evidence=by_hand(
+            "which answers are kept",
+            "parity/test_shaping.py::test_the_progress_of_an_episode_is_what_it_adds_to_the_success_of_forced_answers",
+        ),
     ),
     "memory-r": Row(
         "Memory-R: GRPO with an episodic reward for similarity to earlier successes",
@@ -59,6 +81,10 @@ ROWS: dict[str, Row] = {
             ),
             "learning_rate": 1e-6,
         },
+        evidence=by_hand(
+            "the episodic reward",
+            "parity/test_shaping.py::test_an_answer_is_paid_for_nearness_to_successes_and_distance_from_failures",
+        ),
     ),
     "memory-r-plus": Row(
         "Memory-R+: GRPO with an episodic reward for similarity to successes and distance from failures",
@@ -72,11 +98,20 @@ ROWS: dict[str, Row] = {
             ),
             "learning_rate": 1e-6,
         },
+        evidence=by_hand(
+            "the episodic reward",
+            "parity/test_shaping.py::test_an_answer_is_paid_for_nearness_to_successes_and_distance_from_failures",
+            "parity/test_shaping.py::test_exploring_is_paid_only_after_the_warm_up_and_old_answers_are_forgotten",
+        ),
     ),
     "rif": Row(
         "GRPO on prompts that the policy sometimes solves: rollout-based instance filtering",
         "Lai et al. 2025, arXiv 2507.05386",
         {"signals": one("groups", ["group-zscore"], "clipped-pg", select="learnable"), "learning_rate": 1e-6},
+        evidence=by_hand(
+            "which prompts are kept",
+            "parts/test_shaping.py::test_prompts_are_kept_by_how_many_of_their_samples_are_right",
+        ),
     ),
     "cls-rl": Row(
         "Classification by reinforcement learning, with reasoning before the answer",
@@ -86,6 +121,9 @@ ROWS: dict[str, Row] = {
             "anchors": K3_PENALTY,
             "learning_rate": 1e-6,
         },
+        evidence=by_hand(
+            "the rewards; the loss is that of grpo", "unit/test_shaping_rewards.py::test_a_form_is_judged_as_it_says"
+        ),
     ),
     "cls-rl-no-thinking": Row(
         "Classification by reinforcement learning, the answer alone",
@@ -95,20 +133,26 @@ ROWS: dict[str, Row] = {
             "anchors": K3_PENALTY,
             "learning_rate": 1e-6,
         },
+        evidence=by_hand(
+            "the rewards; the loss is that of grpo", "unit/test_shaping_rewards.py::test_a_form_is_judged_as_it_says"
+        ),
     ),
     "gflow-tb": Row(
         "Samples in proportion to reward, by trajectory balance",
         "Kang et al. 2025, arXiv 2503.06514",
         flow({"name": "tb"}),
+        evidence=BALANCED,
     ),
     "gflow-subtb": Row(
         "Samples in proportion to reward, by sub-trajectory balance",
         "Kang et al. 2025, arXiv 2503.06514",
         flow({"name": "subtb"}),
+        evidence=BALANCED,
     ),
     "gflow-db": Row(
         "Samples in proportion to reward, by detailed balance",
         "Kang et al. 2025, arXiv 2503.06514",
         flow({"name": "db"}),
+        evidence=BALANCED,
     ),
 }

@@ -18,7 +18,7 @@ from typing import Any
 
 import scalpel.config.plan  # noqa: F401  # registers every part
 from scalpel.config.recipe import SignalSpec, StageSpec
-from scalpel.methods import FAMILIES, ROWS, Row
+from scalpel.methods import FAMILIES, ROWS, Evidence, Row
 from scalpel.part import Part
 from scalpel.registry import AXES, ORIGINS
 from scalpel.rewards.tables import KINDS
@@ -26,7 +26,7 @@ from scalpel.runs.files import existing
 from scalpel.runs.json_files import read_text
 
 SHOWN = ("selection", "source", "corruption", "credit", "objective", "scope", "anchor")
-HEADINGS = ("method", "title", "source × credit × objective", "scope", "anchor", "settings", "paper")
+HEADINGS = ("method", "title", "source × credit × objective", "scope", "anchor", "settings", "paper", "evidence")
 POINT = ("name", "method", "signals", "scope", "anchors", "learning_rate")  # keys that have a column of their own
 NAME = re.compile(r"[\w/-]+")
 BLOCK = re.compile(r"(<!-- scalpel methods: (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
@@ -45,7 +45,13 @@ def row_of(name: str, row: Row) -> tuple[str, ...]:
     signals = " → ".join([*around[0], signals, *around[1]])
     anchors = ", ".join(spec_in_words(a.model_dump()) for a in stage.anchors) or "–"
     scope = spec_in_words(stage.scope.model_dump())
-    return name, row.title, signals, scope, anchors, settings(stage), row.cite
+    return name, row.title, signals, scope, anchors, settings(stage), row.cite, evidence_in_words(row.evidence)
+
+
+def evidence_in_words(evidence: Evidence) -> str:
+    """`equal to TRL's DPOTrainer: loss and gradients (parity/test_trl.py::test_dpo_is_trl_s)`."""
+    tests = ", ".join(f"`{test}`" for test in evidence.tests)
+    return f"{evidence.words} ({tests})" if tests else evidence.words
 
 
 def settings(stage: StageSpec) -> str:
