@@ -18,6 +18,7 @@ from scalpel.config.recipe import parse
 from scalpel.data.example import Example
 from scalpel.data.trajectory import Trajectory, completion
 from scalpel.engine import Engine
+from scalpel.methods import ROWS
 from scalpel.objectives.flows import FLOW
 from scalpel.part import Out, bind, zero_head
 from scalpel.rewards.seen import ShapingContext
@@ -171,7 +172,7 @@ def owning(**others: int) -> Engine:
 
 
 def by_hand_flow(method: str, f: Tensor, lp: Tensor, log_R: float) -> Tensor:
-    """One sequence's loss, and for detailed balance the sum over its tokens."""
+    """One sequence's loss, and for detailed balance the sum over its tokens; `lp` are log-probs over the prior's."""
     F = [*f, torch.tensor(log_R)]
     if method == "gflow-tb":
         return (F[0] + lp.sum() - log_R) ** 2
@@ -185,19 +186,26 @@ def by_hand_flow(method: str, f: Tensor, lp: Tensor, log_R: float) -> Tensor:
 @pytest.mark.parametrize("pieces", [1, 3])
 @pytest.mark.parametrize("method", ["gflow-tb", "gflow-subtb", "gflow-db"])
 def test_balance_is_what_double_loops_say_of_weights_and_of_the_zero_head(method: str, pieces: int) -> None:
-    engine, stream = owning(), stream_of(method, size=3)
-    batch = stream.source(material.uneven(material.context(engine)))
+    engine, stream = owning(reference=1), stream_of(method, size=3)
+    batch = prepare(engine, stream, stream.source(material.uneven(material.context(engine))), 0.0)
     assert len(batch.length_S.unique()) > 3
     mine = backward(engine, stream, batch, 0.0, pieces, StepMetrics())
     head = engine.owned["flow"]
     own = head.weight.grad.clone()
     engine.owned.zero_grad(set_to_none=True)
-    total, count = torch.zeros(()), 0
-    for lp, h, r in zip(logps(engine, batch), states(engine, batch), batch.reward_S.tolist(), strict=True):
-        total = total + by_hand_flow(method, head(h)[:, 0], lp, log(max(r, 1e-3)))
+    total, count, prior = torch.zeros(()), 0, referred(batch)
+    for s, (lp, h) in enumerate(zip(logps(engine, batch), states(engine, batch), strict=True)):
+        log_R = log(max(float(batch.reward_S[s]), 1e-3))
+        total = total + by_hand_flow(method, head(h)[:, 0], lp - prior[s], log_R)
         count += len(lp) if method == "gflow-db" else 1
     agree(engine, mine, total / count)
     torch.testing.assert_close(own, head.weight.grad, rtol=1e-3, atol=1e-6)
+
+
+def referred(batch: Batch) -> list[Tensor]:
+    """The reference's log-probs of each sequence's trained tokens."""
+    assert batch.reference_N is not None
+    return [batch.reference_N[batch.train_N & (batch.seq_N == s)] for s in range(batch.S)]
 
 
 def in_turns(batch: Batch) -> Batch:
@@ -220,13 +228,13 @@ def test_balance_by_turns_of_a_reward_sharpened_over_a_prior_with_thoughts_that_
     head = engine.owned["flow"]
     own = head.weight.grad.clone()
     engine.owned.zero_grad(set_to_none=True)
-    assert batch.reference_N is not None
-    total, count, prior_S = torch.zeros(()), 0, batch.sum_S(batch.reference_N).tolist()
+    total, count, prior = torch.zeros(()), 0, referred(batch)
     for s, (lp, h) in enumerate(zip(logps(engine, batch), states(engine, batch), strict=True)):
         turns = range(0, len(lp), 3)
         F = torch.stack([head(h)[t, 0] for t in turns])
-        P = torch.stack([lp[t : t + 3].sum() * (1.0 if t == turns[-1] else 0.4) for t in turns])
-        log_R = 2 * log(max(float(batch.reward_S[s]), 0.2)) + 0.5 * prior_S[s]
+        over = lp - 0.5 * prior[s]
+        P = torch.stack([over[t : t + 3].sum() * (1.0 if t == turns[-1] else 0.4) for t in turns])
+        log_R = 2 * log(max(float(batch.reward_S[s]), 0.2))
         total = total + by_hand_flow(method, F, P, log_R)
         count += len(turns) if method == "gflow-db" else 1
     agree(engine, mine, total / count)
@@ -235,15 +243,15 @@ def test_balance_by_turns_of_a_reward_sharpened_over_a_prior_with_thoughts_that_
 
 @pytest.mark.parametrize("pieces", [1, 3])
 def test_balance_without_a_head_is_the_variance_within_each_prompt_over_what_is_trained(pieces: int) -> None:
-    engine = material.engine()
+    engine = material.engine(reference=1)
     signal = {"source": {"size": 4}, "objective": {"partition": "group"}}
     stream = formula_parity.stream_of(method="gflow-tb", signals={"0": signal})
-    batch = stream.source(material.uneven(material.context(engine)))
+    batch = prepare(engine, stream, stream.source(material.uneven(material.context(engine))), 0.0)
     batch = replace(batch, train_N=batch.train_N & (batch.seq_N != 5))  # one that was cut off, say
     mine = backward(engine, stream, batch, 0.0, pieces, StepMetrics())
     excess, total = [], torch.zeros(())
-    for lp, r in zip(logps(engine, batch), batch.reward_S.tolist(), strict=True):
-        excess.append(lp.sum() - log(max(r, 1e-3)))
+    for lp, ref, r in zip(logps(engine, batch), referred(batch), batch.reward_S.tolist(), strict=True):
+        excess.append((lp - ref).sum() - log(max(r, 1e-3)))
     for g in range(3):
         group = torch.stack([excess[s] for s in range(4 * g, 4 * g + 4) if s != 5])
         total = total + ((group - group.mean()) ** 2).sum()
@@ -258,7 +266,7 @@ def test_at_its_minimum_each_samples_in_proportion_to_reward(name: str) -> None:
     root, after = torch.zeros((), requires_grad=True), torch.zeros(2, requires_grad=True)
     table = [first, second, root, after]
     _, batch = case([[0.0, 0.0]] * 4, reward=rewards, group=[0] * 4)
-    bound, optimiser = bind("objective", name), torch.optim.Adam(table, lr=0.05)
+    bound, optimiser = bind("objective", name, prior=0.0), torch.optim.Adam(table, lr=0.05)
     for _ in range(400):
         rows = [torch.stack([first.log_softmax(0)[a], second.log_softmax(1)[a, b]]) for a, b in answers]
         streams = [torch.stack([root, after[a]]) for a, _ in answers]
@@ -276,6 +284,51 @@ def test_at_its_minimum_each_samples_in_proportion_to_reward(name: str) -> None:
     assert float(root.detach()) == pytest.approx(log(10), abs=0.05)  # Z is the sum of all rewards
     if name != "tb":
         torch.testing.assert_close(after.detach().exp(), torch.tensor([3.0, 7.0]), atol=0.2, rtol=0)
+
+
+LETTERS, GOOD = 30, 0.2  # strings of two letters; how often the reference writes the right one
+
+
+def enumerable() -> tuple[Tensor, Tensor]:
+    """A reference's probability of each of 900 strings, and their rewards: one alone is right."""
+    first, second = torch.randn(LETTERS).double().softmax(0), torch.randn(LETTERS, LETTERS).double().softmax(1)
+    first[0] = 0.0
+    first = torch.cat([torch.tensor([0.4]), first[1:] / first[1:].sum() * 0.6]).double()
+    second[0, 0] = 0.0
+    second[0] = torch.cat([torch.tensor([0.5]), second[0, 1:] / second[0, 1:].sum() * 0.5])
+    reward = torch.zeros(LETTERS, LETTERS).double()
+    reward[0, 0] = RIGHT
+    return first[:, None] * second, reward
+
+
+@pytest.mark.parametrize("method", ["gflow-tb", "gflow-subtb", "gflow-db"])
+def test_the_optimum_of_the_row_succeeds_and_its_loss_is_zero_there(method: str) -> None:
+    torch.manual_seed(0)
+    reference, reward = enumerable()
+    weighed = reference * reward.clamp(min=1e-3)
+    optimum = weighed / weighed.sum()
+    # 0.2 / (0.2 + 0.8 · 0.001)
+    assert float(optimum[0, 0]) == pytest.approx(GOOD / (GOOD + (1 - GOOD) * 1e-3)) and float(optimum[0, 0]) > 0.99
+    noise = reward.clamp(min=1e-3) / reward.clamp(min=1e-3).sum()
+    assert float(noise[0, 0]) < 0.55  # what was to be learnt without the prior: one right string among 899 wrong ones
+
+    def steps(table: Tensor) -> list[list[float]]:
+        """log of the first letter and of the second after it, for each string."""
+        before = table.sum(1)
+        return [[log(before[a]), log(table[a, b] / before[a])] for a, b in strings]
+
+    strings = list(product(range(LETTERS), range(LETTERS)))
+    after = weighed.sum(1) / reference.sum(1)  # the reward that is to be expected after a letter
+    flows = [[log(weighed.sum()), log(after[a])] for a, _ in strings]
+    stream = stream_of(method, size=2)
+    objective = stream.signals[0].objective
+    assert objective is not None
+    out, batch = case(
+        steps(optimum), reference=steps(reference), reward=reward.flatten().tolist(), group=[0] * 900,
+        terms={FLOW: flows},
+    )  # fmt: skip
+    assert float(objective(out, batch)[0]) == pytest.approx(0.0, abs=1e-6)
+    assert objective.hyper["prior"] == 1.0 and "reference" in stream.reads(0.0)
 
 
 # --- episodic memory -------------------------------------------------------------------------------------
@@ -314,6 +367,17 @@ def test_exploring_is_paid_only_after_the_warm_up_and_old_answers_are_forgotten(
     plain = looked_at(deepcopy(memory), "p", ["good", "bad"], [0.0, 0.0], step=3, warmup=4)
     only = looked_at(deepcopy(memory), "p", ["good", "bad"], [0.0, 0.0], step=4, warmup=4, exploit=0.0)
     assert plain[1] == 0.0 and only == pytest.approx([1.0, 0.0], abs=1e-5)
+
+
+@pytest.mark.parametrize("method", ["memory-r", "memory-r-plus"])
+def test_what_the_row_pays_from_memory_is_never_as_much_as_a_right_answer_earns(method: str) -> None:
+    row = ROWS[method].stage
+    table = dict(row["signals"][0]["rewards"][1])
+    weight, memory = table.pop("weight", 1.0), {}
+    looked_at(memory, "p", ["good", "bad"], [1.0, 0.0], step=100, **{**table, "name": "episodic"})
+    paid = looked_at(memory, "q", ["good", "fine"], [0.0, 0.0], step=100, **{**table, "name": "episodic"})
+    assert 0.3 < weight * max(paid) < RIGHT - WRONG
+    assert row["learning_rate"] == 5e-6 and [a["beta"] for a in row["anchors"]] == [0.04]
 
 
 # --- length ----------------------------------------------------------------------------------------------

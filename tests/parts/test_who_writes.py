@@ -272,7 +272,9 @@ def test_a_completion_that_says_what_most_say_is_rewarded_within_its_own_prompt(
     spoken = ["7", "8", " 7\n", "8", "9"]
     examples = [one, one, one, other, other]
     found = Rewards(["agreement"])(examples, spoken, [[1]] * 5).reward_SK[:, 0].tolist()
-    assert found == [1.0, 0.0, 1.0, 1.0, 0.0]  # for q a draw, of which the first wins
+    assert found == [1.0, 0.0, 1.0, 0.0, 0.0]  # for q each answer has one vote, and one is no majority
+    lone = Rewards([{"name": "agreement", "votes": 1}])(examples, spoken, [[1]] * 5).reward_SK[:, 0].tolist()
+    assert lone == [1.0, 0.0, 1.0, 1.0, 0.0]  # of equally many the first wins
     by_number = Rewards([{"name": "agreement", "pattern": r"= (\d)"}])
     spoken = ["1+1 = 3", "it is = 2", "1+1 = 2", "none", "nothing"]
     assert by_number([one] * 5, spoken, [[1]] * 5).reward_SK[:, 0].tolist() == [0.0, 1.0, 1.0, 0.0, 0.0]

@@ -66,10 +66,17 @@ def test_what_a_role_writes_is_what_its_model_writes_and_it_is_paid_for(at):
     teacher = Engine(run.models.load(run.recipe.models["teacher"])[0], run.engine.tokens)
     before = run.engine.meter.tokens_sampled
     found = context.by("teacher")(prompts, 2, 5)
-    written = zip(prompts, teacher.sample(prompts, Sampling(6), 2, 5), strict=True)
+    written = zip(prompts, teacher.sample(prompts, Sampling(6, temperature=0.0), 2, 5), strict=True)
     assert found == [[s.behind(p) for s in group] for p, group in written] != context.by("policy")(prompts, 2, 5)
     written = sum(len(s.ids) for group in found for s in group)
     assert run.engine.meter.tokens_sampled >= before + written
+
+
+def test_a_sequence_is_distilled_from_what_the_teacher_holds_likeliest(at):
+    run = TrainingRun(tables(at, {"method": "sequence-distillation"}))
+    context, prompts = handed(run, run.enter(0))
+    drawn = [context.by("teacher")(prompts, 3, seed) for seed in (5, 6)]
+    assert drawn[0] == drawn[1] and all(group == [group[0]] * 3 for group in drawn[0])
 
 
 def test_with_adapters_the_reference_that_writes_is_the_policy_without_them(at):

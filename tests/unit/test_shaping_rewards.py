@@ -23,7 +23,8 @@ WHOLE = "<think>has\nfur</think>\n<answer>Cat</answer>"
         ({"name": "think-format", "thought": "plan"}, WHOLE.replace("think", "plan"), 1.0),
         ("think-answer", WHOLE, 1.0),
         ("think-answer", "so: <answer> cat </answer> or <answer>dog</answer>", 1.0),
-        ("think-answer", "cat", 0.0),
+        ("think-answer", " Cat\n", 1.0),  # without tags the whole completion is compared
+        ("think-answer", "it is a cat", 0.0),
         ({"name": "think-answer", "answer": "a"}, "<a>CAT</a>", 1.0),
         ("verbatim", "cat", 1.0),
         ("verbatim", "Cat", 0.0),

@@ -182,6 +182,7 @@ ROWS: dict[str, Row] = {
         {
             "signals": one({"name": "answers", "writer": "teacher"}, ["constant"], "nll"),
             "learning_rate": 2e-5,
+            "sampling": {"temperature": 0.0},  # the paper takes the best of a beam of 5: the likeliest answer, too
         },
         evidence=ON_KEPT_SAMPLES,
     ),

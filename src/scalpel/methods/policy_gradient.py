@@ -37,7 +37,7 @@ ROWS: dict[str, Row] = {
         {
             "signals": one(
                 {"name": "groups", "size": 4},
-                ["leave-one-out"],
+                [{"name": "leave-one-out", "kl_beta": 0.03}],  # of TRL's run on TL;DR
                 {**BY_SEQUENCE, "ratio": "product", "epsilon": 0.2, "epsilon_high": 0.2},
             ),
             "learning_rate": 1e-6,

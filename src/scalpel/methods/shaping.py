@@ -6,10 +6,24 @@ from scalpel.methods.row import Row, by_hand, one
 
 
 def flow(objective: dict[str, Any]) -> dict[str, Any]:
-    """A stage that trains the policy to sample in proportion to reward."""
+    """A stage that trains the policy to sample as the reference does, each answer weighed by its reward: the prior is
+    in the objective's defaults."""
     return {"signals": one("groups", ["constant"], objective), "learning_rate": 1e-5}
 
 
+# What the authors' script of Memory-R sets for the optimiser, beside the divergence that TRL had by default then.
+REMEMBERING: dict[str, Any] = {
+    "learning_rate": 5e-6,
+    "schedule": "cosine",
+    "warmup": 0.1,
+    "clip": 0.1,
+    "weight_decay": 0.1,
+    "betas": [0.9, 0.99],
+}
+# There a right answer in the right form earns 3 (1 for the answer, 4 × ½ for forms), and each of the two memories pays
+# at most 1. Here a right answer earns 1, so that each memory pays at most a third of it: with a weight of 1 the two
+# together would pay more for a wrong answer than is paid for a right one.
+SHARE = round(1 / 3, 3)
 CLASSES: dict[str, Any] = {"name": "groups", "size": 4}
 K3_PENALTY: list[dict[str, Any]] = [{"name": "kl", "estimator": "k3", "beta": 0.04, "average": "sequence"}]
 
@@ -77,9 +91,10 @@ ROWS: dict[str, Row] = {
                 {"name": "groups", "size": 16},
                 ["group-zscore"],
                 "clipped-pg",
-                rewards=["data", {"name": "episodic", "explore": 0.0}],
+                rewards=["data", {"name": "episodic", "weight": SHARE, "explore": 0.0}],
             ),
-            "learning_rate": 1e-6,
+            "anchors": K3_PENALTY,
+            **REMEMBERING,
         },
         evidence=by_hand(
             "the episodic reward",
@@ -94,9 +109,10 @@ ROWS: dict[str, Row] = {
                 {"name": "groups", "size": 16},
                 ["group-zscore"],
                 "clipped-pg",
-                rewards=["data", {"name": "episodic", "warmup": 50}],
+                rewards=["data", {"name": "episodic", "weight": SHARE, "warmup": 50}],
             ),
-            "learning_rate": 1e-6,
+            "anchors": K3_PENALTY,
+            **REMEMBERING,
         },
         evidence=by_hand(
             "the episodic reward",

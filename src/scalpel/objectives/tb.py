@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from scalpel.batch import Batch, group_moments
-from scalpel.objectives.flows import FLOW, log_reward, reads
+from scalpel.objectives.flows import FLOW, log_reward, over_prior, reads
 from scalpel.part import Metrics, Need, Out, mean_of, part, zero_head
 from scalpel.worked_cases import case
 
@@ -41,17 +41,20 @@ def within_groups(excess_S: Tensor, some_S: Tensor, batch: Batch) -> Tensor:
 
 def limits() -> Iterator[tuple]:
     at = case([[-1.0, -2.0], [-3.0]], reward=[1.0, 1.0], group=[0, 0], terms={FLOW: [[0.5, 9.0], [0.5]]})
-    yield *at, {}, 2.5**2  # log Z − 3 − log 1, with the flow of the first state alone
-    yield *at, {"partition": "group"}, 0.0  # equal log π and equal rewards
+    alone: dict[str, Any] = {"prior": 0.0}
+    yield *at, alone, 2.5**2  # log Z − 3 − log 1, with the flow of the first state alone
+    yield *at, {**alone, "partition": "group"}, 0.0  # equal log π and equal rewards
     even = case([[log(0.5)], [log(0.5)]], reward=[1.0, 1.0], group=[0, 0], terms={FLOW: [[log(2.0)]] * 2})
-    yield *even, {}, 0.0  # π = R / Z
+    yield *even, alone, 0.0  # π = R / Z
     apart = case([[-1.0], [-1.0]], reward=[1.0, 0.0], group=[0, 0])
-    yield *apart, {"partition": "group", "floor": 0.1}, (log(0.1) / 2) ** 2  # the variance within the group
+    yield *apart, {**alone, "partition": "group", "floor": 0.1}, (log(0.1) / 2) ** 2  # the variance within the group
     cut = case([[-1.0], [-3.0], []], reward=[1.0] * 3, group=[0] * 3, terms={FLOW: [[1.0], [3.0], []]})
-    yield *cut, {}, 0.0  # nothing of the third is trained, so it is not balanced
-    yield *cut, {"partition": "group"}, (1.0 + 1.0) / 3  # nor does it enter the mean for log Z, which is 2
+    yield *cut, alone, 0.0  # nothing of the third is trained, so it is not balanced
+    yield *cut, {**alone, "partition": "group"}, (1.0 + 1.0) / 3  # nor does it enter the mean for log Z, which is 2
     sharp = case([[-1.0], [-1.0]], reward=[1.0, 0.0], group=[0, 0], reference=[[-1.0], [-1.0 - 2 * log(0.1)]])
-    yield *sharp, {"partition": "group", "floor": 0.1, "sharpness": 2.0, "prior": 1.0}, 0.0  # π_ref·R² is even
+    yield *sharp, {"partition": "group", "floor": 0.1, "sharpness": 2.0}, 0.0  # π_ref·R² is even
+    same = case([[-1.0, -2.0]], reward=[1.0], reference=[[-1.0, -2.0]], terms={FLOW: [[0.5, 9.0]]})
+    yield *same, {}, 0.5**2  # π = π_ref leaves log Z − log 1
 
 
 @part(
@@ -71,25 +74,27 @@ def tb(
     partition: Partition = "head",
     floor: float = 1e-3,
     sharpness: float = 1.0,
-    prior: float = 0.0,
+    prior: float = 1.0,
 ) -> tuple[Tensor, Metrics]:
-    """Trains the policy to sample answers in proportion to their reward, so that all good answers stay likely.
+    """Trains the policy to sample as the reference does, each answer weighed by its reward: good ones stay as likely
+    beside each other as they were.
 
-        L = Σ_i (log Z(x_i) + Σ_t c_t log π(y_t) − log R(y_i))²,   R = max(r, floor)^sharpness · π_ref(y)^prior
+        L = Σ_i (log Z(x_i) + Σ_t c_t (log π(y_t) − prior · log π_ref(y_t)) − log R(y_i))²,
+        R = max(r, floor)^sharpness
 
     `partition` "head": a module that the objective owns predicts log Z from the last hidden state of the prompt;
-    "group": log Z is the mean of log R − log π over the samples of a prompt, which makes the loss their variance.
+    "group": log Z is the mean of log R − Σ … over the samples of a prompt, which makes the loss their variance.
 
     Reads    logp; head term `flow`, or group_S; reward_S; reference if prior > 0; a credit c weighs tokens.
-    Limits   π = R / Z → 0. One transition an answer: `db` and `subtb`.
-    Fails    long answers: the residual grows with their length, and its square has a high variance; take `subtb`. A
-             floor too low: failed answers dominate the loss. In both cases `residual` doesn't fall.
+    Limits   π = π_ref^prior · R / Z → 0. One transition an answer: `db` and `subtb`.
+    Fails    prior 0: π ∝ R over all strings, most of which are wrong and share the floor. Long answers: the residual
+             grows with their length, and its square has a high variance; take `subtb`. A floor too low: failed answers
+             dominate the loss. In the last two cases `residual` doesn't fall.
     Source   Malkin et al. 2022 (arXiv 2201.13259), section 2.3, trajectory balance with P_B = 1; log Z by group as in
              Zhang et al. 2023 (arXiv 2302.05446), section 3.2; for language models Kang et al. 2025 (arXiv 2503.06514).
     """
-    assert batch.credit_N is not None
     some_S = batch.length_S > 0
-    excess_S = batch.sum_S(batch.credit_N * out.logp_N) - log_reward(batch, floor, sharpness, prior)
+    excess_S = batch.sum_S(over_prior(out, batch, prior)) - log_reward(batch, floor, sharpness)
     log_Z_S = within_groups(excess_S, some_S, batch) if partition == "group" else first(out.terms[FLOW], batch)
     residual_S = torch.where(some_S, excess_S + log_Z_S, 0.0)
     return (residual_S**2).sum(), {"log_z": mean_of(log_Z_S), "residual": mean_of(residual_S.abs())}

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from scalpel.binding.bounds import Pattern
+from scalpel.binding.bounds import Few, Pattern
 from scalpel.binding.patterns import found
 from scalpel.data.example import Example, Prompt, with_arguments_of
 from scalpel.registry import register
@@ -51,20 +51,22 @@ def judge(
 
 
 @register("judge", "agreement")
-def agreement(ask: Ask | None, *, pattern: Pattern = "") -> Scoring:
+def agreement(ask: Ask | None, *, pattern: Pattern = "", votes: Few = 2) -> Scoring:
     """1 where a completion says what most of the completions to its prompt say: the whole text, or the group of the
-    last match of `pattern`. Of equally many the first one wins; where nothing matches, it has no vote.
+    last match of `pattern`. Of equally many the first one wins; where nothing matches, it has no vote. An answer with
+    fewer than `votes` is no majority, and 0: where all completions differ, nothing is agreed upon.
 
     Source   Huang et al. 2022 (arXiv 2210.11610), section 3.1; as a reward Zuo et al. 2025 (arXiv 2504.16084)
     """
 
     def score(examples: Sequence[Example], completions: Sequence[str], handed: Any) -> list[float]:
         said = [found(pattern, text) if pattern else text.strip() for text in completions]
-        votes: dict[int, Counter[str | None]] = {}
+        cast: dict[int, Counter[str | None]] = {}
         for group, answer in zip(handed["groups"], said, strict=True):
-            votes.setdefault(group, Counter())[answer] += answer is not None
-        most = {group: count.most_common(1)[0][0] for group, count in votes.items()}
-        return [float(a is not None and a == most[group]) for group, a in zip(handed["groups"], said, strict=True)]
+            cast.setdefault(group, Counter())[answer] += answer is not None
+        leading = {group: count.most_common(1)[0] for group, count in cast.items()}
+        most = {group: answer for group, (answer, number) in leading.items() if number >= votes}
+        return [float(a is not None and a == most.get(group)) for group, a in zip(handed["groups"], said, strict=True)]
 
     return score
 

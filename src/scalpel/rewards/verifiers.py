@@ -99,13 +99,16 @@ def think_format(completion: str, example: Example, *, thought: str = "think", a
 
 @register("verifier", "think-answer")
 def think_answer(completion: str, example: Example, *, answer: str = "answer") -> float:
-    """1 where what stands between the first answer tags is the answer, whatever its case; unread without such tags.
+    """1 where what stands between the first answer tags is the answer, whatever its case; without such tags, where the
+    whole completion is. Other completions without tags are unread.
 
-    Source   Li et al. 2025 (arXiv 2503.16188), section 2.1, accuracy reward
+    Source   Li et al. 2025 (arXiv 2503.16188), section 2.1, accuracy reward; without tags as in the authors' code,
+             which tries math-verify before
     """
     tag = re.escape(answer)
     said = re.search(rf"<{tag}>(.*?)</{tag}>", completion, re.DOTALL)
-    return UNREAD if said is None else exact(said[1], example, ignore_case=True)
+    right = exact(completion if said is None else said[1], example, ignore_case=True)
+    return UNREAD if said is None and not right else right
 
 
 @register("verifier", "equations")

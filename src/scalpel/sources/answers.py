@@ -14,7 +14,8 @@ def answers(context: SourceContext, *, writer: str = "weak") -> Batch:
     the length limit are left out. At temperature 0 they are the writer's greedy completions.
 
     Reads    prompts.
-    Limits   writer "policy": self-imitation. With `nll` and a teacher: sequence-level distillation.
+    Limits   writer "policy": self-imitation. With `nll` and a teacher at temperature 0: sequence-level distillation,
+             with the greedy completion in place of a beam's best.
     Fails    the student imitates the writer's errors, too; more so the longer it trains.
     Source   Burns et al. 2023 (arXiv 2312.09390), section 3; by a teacher Kim & Rush 2016 (arXiv 1606.07947).
     """
