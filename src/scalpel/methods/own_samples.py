@@ -159,7 +159,11 @@ ROWS: dict[str, Row] = {
             "learning_rate": 1e-5,
             "sampling": {"temperature": 0.7},
         },
-        evidence=ON_KEPT_SAMPLES,
+        evidence=by_hand(
+            "gradients on kept samples; which are kept, of 8 paths where the paper samples 32",
+            "parity/test_own_samples.py::test_the_gradient_on_kept_samples_is_that_of_cross_entropy",
+            "parts/test_who_writes.py::test_a_completion_that_says_what_most_say_is_rewarded_within_its_own_prompt",
+        ),
     ),
     "weak-to-strong": Row(
         "Weak-to-strong, with the auxiliary confidence loss",
@@ -184,6 +188,10 @@ ROWS: dict[str, Row] = {
             "learning_rate": 2e-5,
             "sampling": {"temperature": 0.0},  # the paper takes the best of a beam of 5: the likeliest answer, too
         },
-        evidence=ON_KEPT_SAMPLES,
+        evidence=by_hand(
+            "gradients on the answers; a greedy answer where the paper has a beam of 5",
+            "parity/test_own_samples.py::test_the_gradient_on_kept_samples_is_that_of_cross_entropy",
+            "training/test_writers.py::test_a_sequence_is_distilled_from_what_the_teacher_holds_likeliest",
+        ),
     ),
 }

@@ -28,9 +28,9 @@ CLASSES: dict[str, Any] = {"name": "groups", "size": 4}
 K3_PENALTY: list[dict[str, Any]] = [{"name": "kl", "estimator": "k3", "beta": 0.04, "average": "sequence"}]
 
 BALANCED = by_hand(
-    "loss and gradients; the distribution at the minimum",
+    "loss and gradients; the optimum of the row, by enumeration",
     "parity/test_shaping.py::test_balance_is_what_double_loops_say_of_weights_and_of_the_zero_head",
-    "parity/test_shaping.py::test_at_its_minimum_each_samples_in_proportion_to_reward",
+    "parity/test_shaping.py::test_the_optimum_of_the_row_succeeds_and_its_loss_is_zero_there",
 )
 
 ROWS: dict[str, Row] = {
@@ -97,7 +97,8 @@ ROWS: dict[str, Row] = {
             **REMEMBERING,
         },
         evidence=by_hand(
-            "the episodic reward",
+            "the episodic reward, and how much of it is paid",
+            "parity/test_shaping.py::test_what_the_row_pays_from_memory_is_never_as_much_as_a_right_answer_earns",
             "parity/test_shaping.py::test_an_answer_is_paid_for_nearness_to_successes_and_distance_from_failures",
         ),
     ),
@@ -115,7 +116,8 @@ ROWS: dict[str, Row] = {
             **REMEMBERING,
         },
         evidence=by_hand(
-            "the episodic reward",
+            "the episodic reward, and how much of it is paid",
+            "parity/test_shaping.py::test_what_the_row_pays_from_memory_is_never_as_much_as_a_right_answer_earns",
             "parity/test_shaping.py::test_an_answer_is_paid_for_nearness_to_successes_and_distance_from_failures",
             "parity/test_shaping.py::test_exploring_is_paid_only_after_the_warm_up_and_old_answers_are_forgotten",
         ),
@@ -138,7 +140,8 @@ ROWS: dict[str, Row] = {
             "learning_rate": 1e-6,
         },
         evidence=by_hand(
-            "the rewards; the loss is that of grpo", "unit/test_shaping_rewards.py::test_a_form_is_judged_as_it_says"
+            "the rewards, but for math-verify, which the authors' code tries first; the loss is that of grpo",
+            "unit/test_shaping_rewards.py::test_a_form_is_judged_as_it_says",
         ),
     ),
     "cls-rl-no-thinking": Row(
@@ -154,19 +157,19 @@ ROWS: dict[str, Row] = {
         ),
     ),
     "gflow-tb": Row(
-        "Samples in proportion to reward, by trajectory balance",
+        "Samples of the reference in proportion to reward, by trajectory balance",
         "Kang et al. 2025, arXiv 2503.06514",
         flow({"name": "tb"}),
         evidence=BALANCED,
     ),
     "gflow-subtb": Row(
-        "Samples in proportion to reward, by sub-trajectory balance",
+        "Samples of the reference in proportion to reward, by sub-trajectory balance",
         "Kang et al. 2025, arXiv 2503.06514",
         flow({"name": "subtb"}),
         evidence=BALANCED,
     ),
     "gflow-db": Row(
-        "Samples in proportion to reward, by detailed balance",
+        "Samples of the reference in proportion to reward, by detailed balance",
         "Kang et al. 2025, arXiv 2503.06514",
         flow({"name": "db"}),
         evidence=BALANCED,
