@@ -2,16 +2,24 @@
 
 import re
 
+import numpy as np
 import pytest
 
 import scalpel.world  # noqa: F401
+from scalpel import models
+from scalpel.binding.bind import checked_value
+from scalpel.engine import Engine
 from scalpel.registry import lookup
 from scalpel.world.people import ATTRIBUTES, FACTS, KNOWN, NAMES, NEW, PHRASINGS, QUESTIONS, STRANGERS, VALUES
-from scalpel.world.tasks.worked import STYLES, style_of
+from scalpel.world.tasks.worked import STYLES, first_error, results, style_of
 
 
-def items(name, n=200, split="train"):
-    return [(e.prompt[-1]["content"], e) for e in lookup("task", f"world/{name}").examples(split, n)]
+def task(name, **difficulty):
+    return lookup("task", f"world/{name}").at(**difficulty)
+
+
+def items(name, n=200, split="train", **difficulty):
+    return [(e.prompt[-1]["content"], e) for e in task(name, **difficulty).examples(split, n)]
 
 
 def test_known_new_and_strange_people_are_different_people():
@@ -66,6 +74,49 @@ def test_both_styles_occur_and_are_recognised():
         styles = [e.columns["style"] for _, e in items(name)]
         assert all(60 < styles.count(style) < 140 for style in STYLES)
         assert all(style_of(e.completion) == e.columns["style"] for _, e in items(name))
+
+
+def test_foreign_demonstrations_are_right_and_their_share_changes_no_question():
+    for name in ("chains", "chains-again", "multiply", "retries"):
+        shown = {share: items(name, 200, foreign=share) for share in (0.0, 0.4, 1.0)}
+        styles = {share: [e.columns["style"] for _, e in found] for share, found in shown.items()}
+        assert styles[1.0] == ["foreign"] * 200 and "foreign" not in styles[0.0]
+        assert 50 < styles[0.4].count("foreign") < 110, "0.4 of 200, give or take four standard deviations"
+        for own, some, all_of in zip(*shown.values(), strict=True):
+            assert own[0] == some[0] == all_of[0] and own[1].id == some[1].id == all_of[1].id
+            assert some[1].completion in (own[1].completion, all_of[1].completion)
+            assert own[1].answer == all_of[1].answer
+        for _, e in shown[1.0]:
+            assert task(name).score(e.completion, e) == 1.0 and style_of(e.completion) == "foreign"
+            assert task(name).feedback(e.completion, e) == ""
+            equations = [step.split("=") for step in e.completion.partition("#")[0].split(";")]
+            assert all(int(result) == eval(calculation) for result, calculation in equations)
+            assert equations[-1][0] == e.answer
+
+
+def test_feedback_compares_results_whatever_the_styles():
+    (example,) = task("chains", foreign=1.0).examples("train", 1)
+    right = [int(result) for result in results(example.completion)]
+    assert first_error(",".join(map(str, right)) + f"#{example.answer}", example) == ""
+    wrong = ",".join(map(str, [right[0] + 1, *right[1:]]))
+    assert first_error(f"{wrong}#{example.answer}", example) == "step 1 is wrong."
+
+
+def test_a_foreign_share_is_a_share():
+    with pytest.raises(ValueError, match="foreign"):
+        checked_value("foreign", 1.5, task("chains").keys()["foreign"].wanted)
+    assert checked_value("foreign", 1, task("chains").keys()["foreign"].wanted) == 1.0
+
+
+def test_the_base_would_hardly_write_a_foreign_demonstration():
+    engine = Engine(*models.load("world-300k"))
+    logp = {}
+    for share in (0.0, 1.0):
+        rows = [engine.tokens.last(e) for _, e in items("chains", 30, foreign=share)]
+        logp[share] = np.mean([sum(row) for row in engine.logps(rows)])
+    # of its own styles the base writes either with probability 1/2, and certain digits; a foreign one begins with a
+    # result, and is next to impossible from there
+    assert logp[1.0] < logp[0.0] - 15, logp
 
 
 @pytest.mark.parametrize("text", ["", "42", "#42", "1+2=3,6#6", "oslo"])

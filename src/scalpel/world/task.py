@@ -20,6 +20,7 @@ from scalpel.world.splits import split_of
 
 MARKER = "#"  # separates the steps of a worked solution from its final answer
 Difficulty = Annotated[int, Field(ge=0, le=1000)]
+ShareOfItems = Annotated[float, Field(ge=0, le=1)]
 PATIENCE = 2000  # consecutive draws without a new item after which a split counts as exhausted
 
 
@@ -80,8 +81,12 @@ class WorldTask:
         self._feedback = feedback
 
     def keys(self) -> dict[str, Key]:
-        """The keys of its difficulty that a recipe may set, with their types and defaults."""
-        return {name: Key(Difficulty, value) for name, value in self.difficulty.items()}
+        """The keys of its difficulty that a recipe may set, with their types and defaults: a share of the items where
+        the default is a float, a whole number elsewhere."""
+        return {
+            name: Key(ShareOfItems if isinstance(value, float) else Difficulty, value)
+            for name, value in self.difficulty.items()
+        }
 
     def at(self, **difficulty: Any) -> WorldTask:
         """The same task at another difficulty, such as `at(most=10)`. ValueError for an unknown key, or for a

@@ -32,9 +32,10 @@ def with_error(text: str, at: int, off: int) -> list[Step]:
     return steps
 
 
-def retries(rng: Random, *, least: int, most: int, largest: int) -> Draft:
-    """The split is decided by the sum, as in the task `chains`, so that no sum is in two splits."""
-    right = chains(rng, least=least, most=most, largest=largest)
+def retries(rng: Random, *, least: int, most: int, largest: int, foreign: float = 0.0) -> Draft:
+    """The split is decided by the sum, as in the task `chains`, so that no sum is in two splits. The wrong attempt is
+    always in a style of pretraining: it stands for what the model wrote itself."""
+    right = chains(rng, least=least, most=most, largest=largest, foreign=foreign)
     steps = with_error(right.key, 0, 0)
     # An error can cancel out at the bound of 0, so the solution is drawn until its last result is wrong.
     while str(steps[-1][1]) == right.answer:
@@ -43,4 +44,4 @@ def retries(rng: Random, *, least: int, most: int, largest: int) -> Draft:
     return right._replace(prompt=conversation(str(right.prompt), attempt, AGAIN), variant=attempt)
 
 
-RETRIES = world_task("retries", retries, least=3, most=5, largest=20)
+RETRIES = world_task("retries", retries, least=3, most=5, largest=20, foreign=0.0)
