@@ -61,6 +61,43 @@ def test_forgetting_at_an_accuracy_is_read_off_the_path_of_the_checkpoints(arms)
         taken(arms["grpo"], "forgetting-at", accuracy=0.8)
 
 
+def test_values_at_equal_accuracy_are_read_off_the_monotone_fit(arms):
+    # gain and drift grow in proportion along a run: at gain 0.27 of 0.9 the drift is 0.3 · 0.5
+    assert taken(arms["sft"], "value-at", probe="drift", accuracy=0.27).mean == pytest.approx(0.15)
+    # where known old items are at most 0.8: facts' accuracy falls, so nothing is reached from below
+    with pytest.raises(Missing, match="reached 90% on facts from below in 0 of 2 seeds"):
+        taken(arms["sft"], "value-at", probe="drift", accuracy=0.9, on="facts")
+    with pytest.raises(Missing, match="grpo: reached 80% on the target from below in 0 of 2 seeds"):
+        taken(arms["grpo"], "loss-rise-at", probe="drift", accuracy=0.8)
+    with pytest.raises(ValueError, match="did you mean 'drift'"):
+        taken(arms["grpo"], "value-at", probe="drifts", accuracy=0.1)
+
+
+def test_a_rise_is_above_the_base_and_one_unlucky_evaluation_moves_it_little(arms):
+    def run(seed, accuracies, losses):
+        lines = [
+            {"step": k, "probe/reverse-long/accuracy": a, "probe/drift/value": loss}
+            for k, (a, loss) in enumerate(zip(accuracies, losses, strict=True))
+        ]
+        return replace(arms["sft"].runs[0], seed=seed, probes=lines)
+
+    # 0.6 and 0.4 are pooled to 0.5, in the middle of the two, where the loss is 0.3: 0.2 above the base's 0.1
+    noisy = ArmResults("noisy", (run(0, [0.0, 0.6, 0.4, 0.9], [0.1, 0.2, 0.4, 0.9]),))
+    assert taken(noisy, "loss-rise-at", probe="drift", accuracy=0.5).mean == pytest.approx(0.2)
+    # on another probe's value: drift passes 0.3 between the second and the third evaluation
+    assert taken(noisy, "value-at", probe="drift", accuracy=0.3, on="drift").mean == pytest.approx(0.3)
+    start = ArmResults("start", (run(0, [0.6, 0.7], [0.1, 0.2]),))
+    with pytest.raises(Missing, match="from below in 0 of 1 seeds"):
+        taken(start, "loss-rise-at", probe="drift", accuracy=0.5)
+
+
+def test_relative_is_the_ratio_to_the_base_seed_by_seed(arms):
+    # log p of all facts is -2 after and -1 before
+    assert taken(arms["sft"], "relative", probe="facts").mean == pytest.approx(2.0)
+    with pytest.raises(Missing, match="not zero before"):
+        taken(arms["sft"], "relative", probe="drift")
+
+
 def test_moved_is_over_all_weights_or_the_mean_over_some(arms):
     assert taken(arms["sft"], "moved", components=["q"]).mean == pytest.approx(0.025)
     assert taken(arms["sft"], "moved", components=["q"], layers=["0"]).mean == pytest.approx(0.02)

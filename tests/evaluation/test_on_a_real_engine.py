@@ -1,9 +1,12 @@
 """Every probe on a real, tiny model: what it reports is what the model's own logits say."""
 
+import pytest
 import torch
 
+import scalpel.world  # noqa: F401
 import tiny
 from folders import WordTask
+from scalpel import models
 from scalpel.data.example import Example
 from scalpel.data.tokenizer import Tokens
 from scalpel.engine import Engine
@@ -14,7 +17,8 @@ from scalpel.evaluation import (
     Given,
     measure,
 )
-from scalpel.evaluation.probes import Choice
+from scalpel.evaluation.probes import Choice, Loss, make_probes
+from scalpel.registry import lookup
 
 
 def engine(seed):
@@ -46,6 +50,39 @@ def test_values_are_the_models_own_log_probabilities():
     given = Given("given", (Example(prompt="q", completion="a b", id="1"),)).run(model)[0]
     ids = tokens.completion("a b", "q")
     assert abs(given.value - by_hand(model, tokens.prompt("q"), ids) / len(ids)) < 1e-4
+
+
+def test_the_loss_on_text_is_the_mean_over_the_tokens_that_training_would_train():
+    model = engine(0)
+    tokens = model.tokens
+    turns = tuple({"role": role, "content": text} for role, text in (("user", "q"), ("assistant", "a b")) * 2)
+    for example in (
+        Example(prompt="q", completion="a b", id="1"),
+        Example(prompt="", completion="a b c", id="1"),
+        Example(messages=turns, id="1"),
+    ):
+        (found,) = Loss("old-loss", (example,)).run(model)
+        wanted, trained = 0.0, 0
+        for row in tokens.demonstrations(example):
+            for k in range(1, len(row)):
+                if row.train[k]:
+                    wanted -= by_hand(model, row.ids[:k], row.ids[k : k + 1])
+                    trained += 1
+        assert found.right is None and abs(found.value - wanted / trained) < 1e-4
+    with pytest.raises(ValueError, match="nothing to train"):
+        Loss("old-loss", (Example(messages=turns[:1], id="1"),)).run(model)
+
+
+def test_the_base_knows_held_out_documents_of_its_pretraining_and_hardly_foreign_ones():
+    base = Engine(*models.load("world-300k"))
+    corpus, sums = lookup("task", "world/corpus"), lookup("task", "world/chains")
+    names = ("corpus", "sums", "foreign")
+    tasks = (corpus, sums, sums.at(foreign=1.0))
+    made = make_probes(
+        [{"name": n, "kind": "loss", "task": n, "n": 40} for n in names], "", dict(zip(names, tasks, strict=True)).get
+    )
+    losses = [sum(result.value for result in probe.run(base)) / 40 for probe in made]
+    assert losses[0] < 0.3 and losses[1] < 0.3 < 1.0 < losses[2], losses
 
 
 def test_a_pair_is_measured_from_end_to_end():

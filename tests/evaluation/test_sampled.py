@@ -2,9 +2,12 @@
 
 import pytest
 
+import scalpel.world  # noqa: F401
 from folders import FakeEngine, WordTask
+from scalpel import models
+from scalpel.engine import Engine
 from scalpel.evaluation.probes import Sampled, make_probes
-from scalpel.registry import AXES
+from scalpel.registry import AXES, lookup
 
 # of "w0" the samples are W0, W0, no, no; of "w1" no, nay, W1, never
 SAMPLES = {"w0": ["W0", "W0", "no", "no"], "w1": ["no", "nay", "W1", "never"]}
@@ -22,6 +25,14 @@ def test_what_is_counted():
     assert seen("ways") == [1 / 4, 1 / 4]
     assert seen("length") == [2.0, (2 + 3 + 2 + 5) / 4]
     assert seen("pattern", pattern="^n") == [2 / 4, 3 / 4]
+
+
+def test_entropy_is_that_of_the_distributions_along_the_samples():
+    engine = Engine(*models.load("world-300k"))
+    task = lookup("task", "world/chains").at(largest=30)
+    values = [Sampled("s", task, "entropy", n=4, k=2, temperature=t, max_tokens=30).run(engine) for t in (0.5, 1.0)]
+    cold, warm = (sum(result.value for result in found) / 4 for found in values)
+    assert 0 < cold < warm < 1, "nats a character, of which most are certain"
 
 
 def test_the_edge_is_the_covariance_of_a_style_with_success():

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from scalpel.claims.quantities.measured import POINTS, UNBOUNDED, by_seed, items_of, over, probe_of, quantity
+from scalpel.claims.quantities.measured import PERCENT, POINTS, UNBOUNDED, by_seed, items_of, over, probe_of, quantity
 from scalpel.evaluation.arm_scores import targets
 from scalpel.evaluation.crossed import Estimate
+from scalpel.evaluation.ledger import Ledger
 from scalpel.evaluation.results import ArmResults
 
 
@@ -49,6 +50,21 @@ def change(arm: ArmResults, *, probe: str) -> Estimate:
     """Mean value after training − before, in the probe's own unit."""
     table = probe_of(arm, probe, judged=False)
     return over(arm, [(items_of(table), table.value_change_SI, UNBOUNDED)])
+
+
+@quantity("relative", PERCENT)
+def relative(arm: ArmResults, *, probe: str) -> Estimate:
+    """Mean value after training ÷ the base's, seed by seed: an entropy or a diversity of 50% is half of the base's. A
+    model of characters has another entropy than one of words, so only the ratio can be compared with a paper's."""
+    return by_seed(arm, [ratio(run.ledgers[probe]) for run in arm.runs], "measured, and not zero before,")
+
+
+def ratio(ledger: Ledger) -> float | None:
+    pairs = [
+        (e.logp_before, e.logp_after) for e in ledger.entries if e.logp_before is not None and e.logp_after is not None
+    ]
+    before, after = (sum(values) for values in zip(*pairs, strict=True)) if pairs else (0.0, 0.0)
+    return after / before if before else None
 
 
 @quantity("lock-in", POINTS)

@@ -14,6 +14,7 @@ from scalpel.evaluation.probes.episodes import Episodes
 from scalpel.evaluation.probes.generate import Generate
 from scalpel.evaluation.probes.given import Given
 from scalpel.evaluation.probes.item import ItemResult, Probe, Role
+from scalpel.evaluation.probes.loss import Loss
 from scalpel.evaluation.probes.make import make_probes
 from scalpel.evaluation.probes.revised import Revised
 from scalpel.evaluation.probes.sampled import Sampled
@@ -29,6 +30,7 @@ __all__ = [
     "Generate",
     "Given",
     "ItemResult",
+    "Loss",
     "Probe",
     "Revised",
     "Role",

@@ -61,8 +61,8 @@ class Given:
 
 
 def mean(values: Iterable[float]) -> float:
-    values = list(values)
-    return sum(values) / len(values)
+    found = list(values)
+    return sum(found) / len(found)
 
 
 @register("probe", "given")

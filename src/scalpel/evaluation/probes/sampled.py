@@ -7,6 +7,7 @@ k samples y_1 … y_k ~ π(· | x) at a temperature, and of them, by `of`:
   distinct   distinct texts / k                    diversity of the answers to one question
   ways       distinct right texts / k              diversity of the right answers
   length     mean number of characters             length of the answers
+  entropy    mean entropy of the next token, nats  how open the model still is along its own answers
   pattern    share in which a pattern is found     frequency of a style
   edge       mean of (found − its share) · right   covariance of style and success
 
@@ -21,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from scalpel.binding.bounds import Count as Items
 from scalpel.binding.bounds import Few, Seed, Temperature, Tokens
@@ -33,6 +34,7 @@ from scalpel.data.example import (
     items_of,
 )
 from scalpel.evaluation.probes.generate import right_answer
+from scalpel.evaluation.probes.given import mean
 from scalpel.evaluation.probes.item import (
     Answer,
     ItemResult,
@@ -58,16 +60,26 @@ def majority(told: Sequence[bool]) -> bool:
     return 2 * sum(told) >= len(told)
 
 
-# a function of the k texts, of which of them are right, and of which of them hold the pattern
-Count = Callable[[Sequence[str], Sequence[bool], Sequence[bool]], float]
+class Drawn(NamedTuple):
+    """The k samples of one item: their texts, whether each is right and holds the pattern, and the mean entropy of the
+    distributions from which its tokens were drawn."""
+
+    texts: Sequence[str]
+    right: Sequence[bool]
+    found: Sequence[bool]
+    entropy: Sequence[float]
+
+
+Count = Callable[[Drawn], float]
 COUNTS: dict[str, Count] = {
-    "solved": lambda texts, right, found: sum(right) / len(right),
-    "any": lambda texts, right, found: float(any(right)),
-    "distinct": lambda texts, right, found: len(set(texts)) / len(texts),
-    "ways": lambda texts, right, found: len({t for t, r in zip(texts, right, strict=True) if r}) / len(texts),
-    "length": lambda texts, right, found: sum(map(len, texts)) / len(texts),
-    "pattern": lambda texts, right, found: sum(found) / len(found),
-    "edge": lambda texts, right, found: edge(right, found),
+    "solved": lambda drawn: mean(drawn.right),
+    "any": lambda drawn: float(any(drawn.right)),
+    "distinct": lambda drawn: len(set(drawn.texts)) / len(drawn.texts),
+    "ways": lambda drawn: len({t for t, r in zip(drawn.texts, drawn.right, strict=True) if r}) / len(drawn.texts),
+    "length": lambda drawn: mean(map(len, drawn.texts)),
+    "entropy": lambda drawn: mean(drawn.entropy),
+    "pattern": lambda drawn: mean(drawn.found),
+    "edge": lambda drawn: edge(drawn.right, drawn.found),
 }
 STYLES = ("pattern", "edge")  # the statistics that need a pattern
 UNITS = {
@@ -76,6 +88,7 @@ UNITS = {
     "distinct": "distinct texts / k",
     "ways": "distinct right texts / k",
     "length": "characters",
+    "entropy": "entropy per token, nats",
     "pattern": "share of samples with the pattern",
     "edge": "covariance of pattern and success",
 }
@@ -141,21 +154,22 @@ class Sampled:
         items = self.items()
         if not items:
             return []
-        sampling = Sampling(max_tokens=self.max_tokens, temperature=self.temperature, stop=self.stop)
+        asked = self.of == "entropy"
+        sampling = Sampling(max_tokens=self.max_tokens, temperature=self.temperature, stop=self.stop, entropy=asked)
         prompts = [engine.tokens.prompt(example.prompt) for example in items]
         groups = engine.sample(prompts, sampling, n=self.k, seed=self.seed)
         return [
-            self.result(example, [answer_of(engine, sample) for sample in group])
+            self.result(example, [answer_of(engine, s) for s in group], [s.entropy / len(s.ids) for s in group])
             for example, group in zip(items, groups, strict=True)
         ]
 
-    def result(self, example: Example, answers: list[Answer]) -> ItemResult:
+    def result(self, example: Example, answers: list[Answer], entropy: Sequence[float] = ()) -> ItemResult:
         """The statistic of one item's samples. An item counts as unread or cut off if at least half of its samples
         are."""
         texts = [answer.text for answer in answers]
         scores = [self.task.score(text, example) for text in texts]
         found = [bool(self.pattern) and search(self.pattern, text) is not None for text in texts]
-        value = COUNTS[self.of](texts, [score >= 1.0 for score in scores], found)
+        value = COUNTS[self.of](Drawn(texts, [score >= 1.0 for score in scores], found, entropy))
         not_read, cut = [unread(score) for score in scores], [answer.cut_off for answer in answers]
         prompt, right = prompt_text(example.prompt), right_answer(example)
         return ItemResult(
@@ -180,6 +194,6 @@ def sampled(
     stop: tuple[str, ...] = (),
     pattern: str = "",
 ) -> Sampled:
-    """k samples per item and one statistic of them: pass@1, pass@k, diversity, length or style, as `of` says."""
+    """k samples per item and one statistic of them: pass@1, pass@k, diversity, length, entropy, style."""
     limit = max_tokens or answer_tokens
     return Sampled(name, task, of, n, k, split, seed, limit, temperature, stop, pattern, role)
