@@ -20,6 +20,7 @@ from torch import Tensor
 
 DEMONSTRATION, POLICY, ENVIRONMENT, TEMPLATE = range(4)  # the authors of a token
 PREFERRED, NEITHER, REJECTED = 1, 0, -1  # the labels of a sequence
+MEAN_EMBEDDING = -1  # in `mix_ids_N`: the mean of all input embeddings, in place of one of them
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from scalpel.binding import patterns
 from scalpel.data.tokenizer import Tokens
 from scalpel.data.trajectory import completion
 from scalpel.models.adapter_targets import Targets, chosen
-from scalpel.sources.accepted_samples import marks
+from scalpel.sources.acceptance import marks
 from scalpel.sources.proposals import Attempt, asked
 from scalpel.sources.steps import cuts
 

@@ -17,6 +17,7 @@ from scalpel.config.plan import Stream, assemble
 from scalpel.config.recipe import Recipe, parse
 from scalpel.engine import Engine
 from scalpel.methods import ROWS
+from scalpel.part import scheduled
 from scalpel.training.step import StepMetrics, backward, prepare
 
 EPSILON, LENGTH = 0.2, 64  # the rows' clip range and fixed length
@@ -48,7 +49,7 @@ def own_view(engine: Engine, batch: Batch) -> list[Seen]:
         ids, train = batch.ids_N[mine_N], batch.train_N[mine_N]
         logits_TV = engine.model(ids[None], use_cache=False).logits[0].log_softmax(-1)[:-1]
         logp = logits_TV.gather(1, ids[1:, None])[:, 0][train[1:]]
-        entropy = -(logits_TV.exp() * logits_TV).sum(-1)[train[1:]].detach()
+        entropy = -(logits_TV.exp() * logits_TV).sum(-1)[train[1:]]
         given = (batch.author_N[mine_N] == DEMONSTRATION)[train]
         reward = float(batch.reward_S[s]) if batch.reward_SK is not None else 0.0
         found.append(Seen(logp, entropy, given, reward, int(batch.group_S[s])))
@@ -88,6 +89,11 @@ def mixed(g: int, k: int) -> float:
     return 1.0 if k == 3 else float([k == 0, False, True][g])
 
 
+def bonus(seen: Sequence[Seen]) -> Tensor:
+    """The entropy bonus of the recipes that have one: 0.001 times the mean over all tokens, whoever wrote them."""
+    return 0.001 * torch.cat([x.entropy for x in seen]).mean()
+
+
 def of_group(seen: Sequence[Seen], group: int, own: bool) -> list[float]:
     return [x.reward for x in seen if x.group == group and bool(x.given.any()) != own]
 
@@ -109,7 +115,7 @@ def test_luffy_is_mixed_policy_grpo_with_shaped_demonstrations() -> None:
             total = total - advantage * (p / (p + 0.1)).sum()
         else:
             total = total - advantage * (x.logp - x.logp.detach()).exp().sum()  # first update: the ratio is 1
-    agree(engine, streams, [batch], total / (len(seen) * LENGTH))
+    agree(engine, streams, [batch], total / (len(seen) * LENGTH) - bonus(seen))
 
 
 def test_hpt_reinforces_what_is_solved_and_imitates_what_is_not() -> None:
@@ -119,15 +125,21 @@ def test_hpt_reinforces_what_is_solved_and_imitates_what_is_not() -> None:
     seen = own_view(engine, batch)
     rate = {g: mean(of_group(seen, g, own=True)) for g in range(3)}
     assert rate == {0: pytest.approx(1 / 3), 1: 0.0, 2: 1.0}
-    reinforced, supervised = torch.zeros(()), torch.zeros(())
+    reinforced, supervised, own_entropy, given_entropy = torch.zeros(4).unbind()
+    rows = tokens = 0
     for x in seen:
         own = not bool(x.given.any())
+        rows, tokens = rows + own, tokens + own * len(x.logp)
         if own and rate[x.group] > 0:
             reinforced = reinforced - (x.reward - rate[x.group]) * (x.logp - x.logp.detach()).exp().sum()
+            own_entropy = own_entropy + x.entropy.sum()
         if not own and rate[x.group] <= 0:
             supervised = supervised - x.logp.sum()
+            given_entropy = given_entropy + x.entropy.sum()
     given = sum(len(x.logp) for x in seen if bool(x.given.any()))
-    agree(engine, streams, [batch], reinforced / (len(seen) * LENGTH) + supervised / given)
+    assert rows == 9 and len(seen) == 12  # a demonstration isn't among the samples that are reinforced
+    bonus = 0.001 * (own_entropy / tokens + given_entropy / given)
+    agree(engine, streams, [batch], reinforced / (rows * LENGTH) + supervised / given - bonus)
 
 
 def test_srft_is_the_sum_of_its_four_terms() -> None:
@@ -136,14 +148,16 @@ def test_srft_is_the_sum_of_its_four_terms() -> None:
     batch = streams[0].source(context)
     seen = own_view(engine, batch)
     tokens = {own: sum(len(x.logp) for x in seen if bool(x.given.any()) != own) for own in (True, False)}
+    demonstrations = sum(bool(x.given.any()) for x in seen)
+    assert demonstrations == 3 and len(seen) == 12
     total = torch.zeros(())
     for x in seen:
-        entropy = float(x.entropy.mean())
+        entropy = float(x.entropy.detach().mean())
         if bool(x.given.all()):
             rewards = torch.tensor([y.reward for y in seen if y.group == x.group])
             advantage = float((x.reward - rewards.mean()) / (rewards.std() + 1e-4))
             total = total - 0.5 * exp(-entropy) * x.logp.sum() / tokens[False]
-            total = total - advantage * x.logp.exp().mean() / len(seen)
+            total = total - advantage * x.logp.exp().mean() / demonstrations
         elif x.reward == 1.0:
             total = total - 0.1 * exp(entropy) * x.logp.sum() / tokens[True]
         else:
@@ -211,14 +225,20 @@ def prefixed(**source: Any) -> tuple[Engine, list[Stream], Batch]:
 def test_prefix_rft_s_gradient_is_dr_grpo_s_on_own_tokens_and_on_the_least_certain_of_the_prefixes() -> None:
     engine, streams, batch = prefixed(size=3)
     seen = own_view(engine, batch)
-    shown = torch.cat([x.entropy[x.given] for x in seen])
+    shown = torch.cat([x.entropy[x.given] for x in seen]).detach()
     least = shown.sort(descending=True).values[round(0.2 * len(shown)) - 1] - 1e-4
     total = torch.zeros(())
     for x in seen:
         advantage = x.reward - mean([y.reward for y in seen if y.group == x.group])
         counts = (~x.given | (x.entropy >= least)).float()
         total = total - advantage * (counts * (x.logp - x.logp.detach()).exp()).sum()
-    agree(engine, streams, [batch], total / (len(seen) * LENGTH))
+    agree(engine, streams, [batch], total / (len(seen) * LENGTH) - bonus(seen))
+
+
+def test_the_prefix_window_opens_to_its_low_end_and_not_to_empty_prefixes() -> None:
+    _, (stream,) = stage_of("prefix-rft")
+    lows = [scheduled(stream.source.hyper["low"], progress) for progress in (0.0, 0.5, 1.0)]
+    assert lows == pytest.approx([0.95, 0.5, 0.05])  # 0.05 + (0.95 − 0.05)·½(1 + cos(π·progress))
 
 
 @pytest.mark.parametrize("alone", ["zero", "mean"])

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 import material
 import tiny
 from formula_parity import agree, gradients, logits_of, rows, stream_of
-from scalpel.batch import REJECTED, Batch
+from scalpel.batch import DEMONSTRATION, REJECTED, Batch
 from scalpel.engine import Sampling
 from scalpel.methods import ROWS
 from scalpel.part import bind
@@ -137,6 +137,20 @@ def test_the_gradient_on_kept_samples_is_that_of_cross_entropy(method: str, stag
     assert len(batch.length_S.unique()) >= 3
     policy = tiny.model(seed=0)
     agree(engine, stream, batch, pieces, cross_entropy(*logits_of(policy, batch)), policy)
+
+
+def test_rft_gives_a_gold_token_the_weight_of_an_own_one() -> None:
+    """One mean over both kinds, which are of unequal numbers and lengths."""
+    engine = material.engine(seed=0, previous=2)
+    stream = stream_of(1, method="rft", signals={"0": {"source": {"key": ""}}})  # a random model writes no equations
+    batch = stream.source(material.uneven(material.context(engine)))
+    gold_S = batch.sum_S((batch.author_N == DEMONSTRATION).float()) > 0
+    own, gold = (batch.pick(of_S.nonzero()[:, 0]) for of_S in (~gold_S, gold_S))
+    tokens = [int(part.train_N.sum()) for part in (own, gold, batch)]
+    assert gold.S == 3 and own.S > gold.S and tokens[0] > 2 * tokens[1] and tokens[0] + tokens[1] == tokens[2]
+    losses = [cross_entropy(*logits_of(tiny.model(seed=0), part), reduction="sum") for part in (own, gold)]
+    loss = backward(engine, stream, batch, 0.0, 2, StepMetrics())
+    assert loss == pytest.approx(float(sum(losses).detach()) / tokens[2], rel=1e-5)
 
 
 def test_expert_iteration_is_policy_gradient_with_rewards_of_0_and_1_but_for_the_average() -> None:

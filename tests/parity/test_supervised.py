@@ -27,6 +27,8 @@ def test_distillation_is_the_divergence_of_the_softened_distributions(temperatur
 def test_masked_thought_is_cross_entropy_behind_an_answer_with_holes(pieces: int) -> None:
     engine = material.engine(seed=0)
     stream = stream_of(method="masked-thought")
+    rates = [stream.corrupt[0].at(progress)["rate"] for progress in (0.0, 0.33, 0.66, 0.9)]
+    assert rates == pytest.approx([0.0, 0.2, 0.4, 0.4])
     batch = stream.corrupt[0](stream.source(material.context(engine)), mask_id=6, seed=1, progress=1.0)
     hidden_N = batch.input_N != batch.ids_N
     assert bool(hidden_N.any()) and bool((batch.input_N[hidden_N] == 6).all())

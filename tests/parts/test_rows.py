@@ -1,13 +1,13 @@
 """What single sources do beyond the battery."""
 
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 
 import pytest
 import torch
 
 import material
-from scalpel.batch import DEMONSTRATION, POLICY, Batch
+from scalpel.batch import DEMONSTRATION, MEAN_EMBEDDING, POLICY, Batch
 from scalpel.data.example import Example
 from scalpel.data.trajectory import completion, continued
 from scalpel.part import bind
@@ -182,6 +182,38 @@ def test_masking_hides_the_share_it_says() -> None:
     none = bind("corruption", "masked-thought", rate=0.0)(batch, mask_id=6, seed=1)
     every = bind("corruption", "masked-thought", rate=1.0)(batch, mask_id=6, seed=1)
     assert torch.equal(none.input_N, batch.ids_N) and bool((every.input_N == 6)[batch.train_N].all())
+
+
+def test_without_a_mask_token_the_mean_embedding_stands_for_one_and_says_nothing_of_what_it_hides() -> None:
+    engine = policy()
+    batch = bind("source", "demonstrations")(material.context(engine))
+    masked = partial(bind("corruption", "masked-thought", rate=0.5), mask_id=None, seed=1)
+    shown, hidden_N = masked(batch), masked(batch).mix_ids_N == MEAN_EMBEDDING
+    assert 0 < int(hidden_N.sum()) < int(batch.train_N.sum()) and not bool((hidden_N & ~batch.train_N).any())
+    assert torch.equal(shown.ids_N, batch.ids_N) and torch.equal(shown.input_N[~hidden_N], batch.input_N[~hidden_N])
+    assert not engine.tokens.stop_ids & set(shown.input_N[hidden_N].tolist())
+    other = masked(replace(batch, input_N=torch.where(hidden_N, 9, batch.input_N)))  # hides other tokens
+    assert torch.equal(engine.score(shown).logp_N, engine.score(other).logp_N)
+    embed = engine.model.get_input_embeddings()
+    for s in range(batch.S):
+        mine_N = batch.seq_N == s
+        e_TD = torch.where(hidden_N[mine_N, None], embed.weight.mean(0), embed(batch.ids_N[mine_N]))
+        z_TV = engine.model(inputs_embeds=e_TD[None], use_cache=False).logits[0].log_softmax(-1)
+        logp = z_TV[:-1].gather(1, batch.ids_N[mine_N][1:, None])[:, 0]
+        asked = batch.train_N[mine_N][1:]
+        torch.testing.assert_close(engine.score(shown).logp_N[mine_N][1:][asked], logp[asked], rtol=1e-4, atol=1e-4)
+
+
+def test_masks_and_blended_guesses_stand_side_by_side() -> None:
+    engine = policy()
+    batch = bind("source", "demonstrations")(material.context(engine))
+    mask, blend = bind("corruption", "masked-thought", rate=0.5), bind("corruption", "guess-blend")
+    masked = mask(batch, mask_id=None, seed=1)
+    both = blend(masked, mask_id=None, seed=1, out=engine.score(masked, needs={"argmax"}))
+    hidden_N = masked.mix_N > 0
+    assert torch.equal(both.mix_ids_N[hidden_N], masked.mix_ids_N[hidden_N]) and bool((both.mix_N[hidden_N] == 1).all())
+    rest_N = batch.train_N & ~hidden_N
+    assert bool((both.mix_N[rest_N] == 0.2).all()) and bool((both.mix_ids_N[rest_N] >= 0).all())
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from scalpel.data.trajectory import completion
 from scalpel.part import bind, scheduled
 from scalpel.rewards import Rewards
 from scalpel.rewards.judge import roles
-from scalpel.sources.accepted_samples import edits
+from scalpel.sources.acceptance import edits
 from scalpel.sources.context import SourceContext
 
 EQUATION = r"\d\+\d"
@@ -91,7 +91,7 @@ def test_of_samples_alike_the_one_farthest_from_all_others_is_kept() -> None:
 
 
 def test_a_key_that_is_no_expression_is_refused_with_its_fault() -> None:
-    with pytest.raises(ValueError, match="'key' of source 'accepted-samples': '\\(' is no regular expression"):
+    with pytest.raises(ValueError, match="'key', which tells what is a duplicate: '\\(' is no regular expression"):
         bind("source", "accepted-samples", key="(")(said("y"))
 
 

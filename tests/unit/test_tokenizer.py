@@ -146,12 +146,11 @@ def test_text_ends_at_the_stop_token_and_drops_specials(tokens: Tokens) -> None:
     assert tokens.text([*tokens.completion("ho", USER), *tokens.prompt("later")]) == "ho"
 
 
-def test_mask_id_falls_back_to_pad_then_unknown_then_end() -> None:
-    name = lambda **without: tiny.SPECIAL[Tokens(tiny.tokenizer(None, **without)).mask_id]  # noqa: E731
-    assert name() == "<mask>"
-    assert name(mask_token=None) == "<pad>"
-    assert name(mask_token=None, pad_token=None) == "<unk>"
-    assert name(mask_token=None, pad_token=None, unk_token=None) == "</s>"
+def test_no_other_special_token_stands_for_a_mask() -> None:
+    masked = Tokens(tiny.tokenizer(None)).mask_id
+    assert masked is not None and tiny.SPECIAL[masked] == "<mask>"
+    assert Tokens(tiny.tokenizer(None, mask_token=None)).mask_id is None
+    assert Tokens(tiny.tokenizer(None, mask_token="</s>")).mask_id is None  # the stop token isn't a mask either
 
 
 def test_answers_that_a_tokenizer_changes_are_named(caplog: pytest.LogCaptureFixture) -> None:

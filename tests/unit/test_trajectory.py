@@ -9,7 +9,7 @@ from scalpel.data.example import Example
 from scalpel.data.trajectory import Segment, Trajectory, completion, continued, demonstration
 from scalpel.engine import Sample
 from scalpel.rewards import Rewards
-from scalpel.sources.accepted_samples import marks
+from scalpel.sources.acceptance import marks
 from scalpel.sources.sampled import sample_row, trajectory_rows
 from scalpel.training.completions import completion_rows
 

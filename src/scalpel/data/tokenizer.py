@@ -135,10 +135,11 @@ class Tokens:
         return first(self.tokenizer.pad_token_id, self.end_id)
 
     @property
-    def mask_id(self) -> int:
-        """The id that replaces a masked token: the mask token, else pad, else unknown, else the end token."""
-        t = self.tokenizer
-        return first(t.mask_token_id, t.pad_token_id, t.unk_token_id, self.end_id)
+    def mask_id(self) -> int | None:
+        """The mask token, or None if there is none. No other special token may stand for it: what pads or is unknown is
+        often the stop token (SmolLM2's `<|im_end|>`), and an answer full of it says that it has ended."""
+        found = self.tokenizer.mask_token_id
+        return None if found in self.stop_ids else found
 
     def prompt(self, prompt: Prompt) -> list[int]:
         """The ids of a prompt, with the generation prompt of the chat template.

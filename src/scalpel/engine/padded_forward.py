@@ -12,9 +12,11 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from scalpel.batch import MEAN_EMBEDDING
 from scalpel.engine.prefix_tree import read_at
 
 Mix = tuple[Tensor, Tensor]  # ids to blend with what is shown, and their share
+AT_ONCE = 4096  # embeddings that are averaged at one time
 
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager:
@@ -57,11 +59,23 @@ def hidden_before(
 
 
 def blended(model: PreTrainedModel, ids: Tensor, mix: Mix) -> dict[str, Tensor]:
-    """The input embeddings in place of `ids` [...]: (1 − share) · E[ids] + share · E[others]."""
+    """The input embeddings in place of `ids` [...]: (1 − share) · E[ids] + share · E[others], where the other is the
+    mean of all embeddings if it is `MEAN_EMBEDDING`."""
     others, share = mix
     embed = model.get_input_embeddings()
-    start, end = embed(ids), embed(others)
+    start, end = embed(ids), embed(others.clamp(min=0))
+    if bool((averaged := others == MEAN_EMBEDDING).any()):
+        end = torch.where(averaged.unsqueeze(-1), mean_embedding(model).to(end), end)
     return {"inputs_embeds": start + share.unsqueeze(-1).to(start.dtype) * (end - start)}
+
+
+@torch.no_grad()
+def mean_embedding(model: PreTrainedModel) -> Tensor:
+    """The mean of all input embeddings [D]. It goes through the module, since some scale what they look up, and
+    adapters add to it."""
+    embed, V = model.get_input_embeddings(), model.config.get_text_config().vocab_size
+    ids = torch.arange(V, device=device_of(model))
+    return torch.stack([embed(ids_v).float().sum(0) for ids_v in ids.split(AT_ONCE)]).sum(0) / V
 
 
 def context(model: PreTrainedModel) -> int:

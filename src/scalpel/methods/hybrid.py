@@ -9,6 +9,8 @@ OWN = {"name": "written-by", "author": "policy"}
 GIVEN = {"name": "written-by", "author": "demonstration"}
 LESS_IF_UNCERTAIN: dict[str, Any] = {"name": "entropy-weight", "scale": 0.5, "slope": -1.0}
 MORE_IF_UNCERTAIN: dict[str, Any] = {"name": "entropy-weight", "scale": 0.1, "slope": 1.0}
+# The entropy bonus of the authors' scripts (entropy_coeff = 0.001): over all tokens, demonstrated ones included.
+EXPLORING: dict[str, Any] = {"name": "exploring", "objective": "entropy", "weight": 0.001}
 BY_TOKEN = {"name": "clipped-pg", "average": "token"}
 # The paper's rule: choose the temperature at which the entropy is about 0.3. It starts from the temperature that the
 # authors found, and a controller keeps the entropy at that target.
@@ -32,11 +34,14 @@ ROWS: dict[str, Row] = {
         "Prefix-RFT",
         "Huang et al. 2025, arXiv 2507.01679",
         {
-            "signals": one(
-                "prefix-groups",
-                ["group-mean", "top-entropy-prefix"],
-                {"name": "clipped-pg", "dual": 3.0, **CONSTANT},
-            ),
+            "signals": [
+                *one(
+                    "prefix-groups",
+                    ["group-mean", "top-entropy-prefix"],
+                    {"name": "clipped-pg", "dual": 3.0, **CONSTANT},
+                ),
+                EXPLORING,
+            ],
             "learning_rate": 1e-6,
         },
         evidence=by_hand(
@@ -95,6 +100,7 @@ ROWS: dict[str, Row] = {
                     "objective": {"name": "clipped-pg", **CONSTANT},
                 },
                 {"name": "given", "credit": ["group-mean", GIVEN], "objective": {"name": "shaped-pg", **CONSTANT}},
+                EXPLORING,
             ],
             "learning_rate": 1e-6,
         },
@@ -116,7 +122,7 @@ ROWS: dict[str, Row] = {
                 {
                     "name": "given",
                     "credit": ["group-zscore", GIVEN],
-                    "objective": {"name": "shaped-pg", "shape": "probability"},
+                    "objective": {"name": "shaped-pg", "shape": "probability", "per": "demonstration"},
                 },
                 {
                     "name": "right",
@@ -142,12 +148,20 @@ ROWS: dict[str, Row] = {
                     "name": "reinforced",
                     "source": {"name": "guided-groups", "size": 9},
                     "credit": ["prefix-advantage", "pass-gate", OWN],
-                    "objective": {"name": "clipped-pg", **CONSTANT},
+                    "objective": {"name": "clipped-pg", "per": "policy", **CONSTANT},
                 },
                 {
                     "name": "supervised",
                     "credit": [{"name": "pass-gate", "side": "unsolved"}, GIVEN],
                     "objective": {"name": "nll", "per": "demonstration"},
+                },
+                # The bonus is for what is trained: own samples of solved prompts, demonstrations of the others.
+                {**EXPLORING, "credit": ["pass-gate", OWN], "objective": {"name": "entropy", "per": "policy"}},
+                {
+                    **EXPLORING,
+                    "name": "exploring-given",
+                    "credit": [{"name": "pass-gate", "side": "unsolved"}, GIVEN],
+                    "objective": {"name": "entropy", "per": "demonstration"},
                 },
             ],
             "learning_rate": 5e-6,

@@ -32,28 +32,29 @@ ROWS: dict[str, Row] = {
         "Rejection-sampling fine-tuning as data augmentation: fine-tune, sample, then train again from the base",
         "Yuan et al. 2023, arXiv 2308.01825",
         {
-            "signals": [
+            # 32 samples in each of the paper's 3 epochs, where the paper samples 100 once.
+            "signals": one(
                 {
-                    "name": "own",
-                    "source": {
-                        "name": "accepted-samples",
-                        "writer": "previous",
-                        "size": 32,  # sampled again in each of the paper's 3 epochs; the paper samples 100 once
-                        "keep": 32,
-                        "key": EQUATION,
-                        "order": "apart",
-                    },
-                    "credit": ["constant"],
-                    "objective": "nll",
+                    "name": "augmented-demonstrations",
+                    "writer": "previous",
+                    "size": 32,
+                    "keep": 32,
+                    "key": EQUATION,
+                    "order": "apart",
                 },
-                {"name": "gold", "source": "demonstrations", "credit": ["constant"], "objective": "nll"},
-            ],
+                ["constant"],
+                "nll",
+            ),
             "start": "base",
             "learning_rate": 1e-5,
             "sampling": {"temperature": 0.7},
         },
         before=[{"method": "sft", "learning_rate": 1e-5}],
-        evidence=ON_KEPT_SAMPLES,
+        evidence=by_hand(
+            "loss and gradients on the kept samples and the demonstrations, each token with the same weight",
+            "parity/test_own_samples.py::test_the_gradient_on_kept_samples_is_that_of_cross_entropy",
+            "parity/test_own_samples.py::test_rft_gives_a_gold_token_the_weight_of_an_own_one",
+        ),
     ),
     "expert-iteration": Row(
         "Expert iteration: rounds, each on correct samples of the policy of the round before",

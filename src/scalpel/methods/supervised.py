@@ -23,7 +23,7 @@ ROWS: dict[str, Row] = {
                 "demonstrations",
                 ["constant"],
                 "nll",
-                corrupt=[{"name": "masked-thought", "rate": {"from": 0.0, "to": 0.4}}],
+                corrupt=[{"name": "masked-thought", "rate": {"from": 0.0, "to": 0.4, "until": 0.66}}],
             ),
             "learning_rate": 1e-5,
         },

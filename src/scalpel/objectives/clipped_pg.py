@@ -6,8 +6,8 @@ from math import log
 import torch
 from torch import Tensor
 
-from scalpel.batch import Batch
-from scalpel.objectives.loss_average import LENGTH, Average, average_count
+from scalpel.batch import DEMONSTRATION, POLICY, Batch
+from scalpel.objectives.loss_average import LENGTH, Average, Per, average_count
 from scalpel.part import Metrics, Out, mean_of, part
 from scalpel.worked_cases import case
 
@@ -22,6 +22,9 @@ def limits() -> Iterator[tuple]:
     yield *here, {}, 0.5  # −(mean(1, 1) + (−2)) / 2
     yield *here, {"average": "token"}, 0.0  # −(1 + 1 − 2) / 3
     yield *here, {"average": "constant", "length": 2}, 0.0
+    both = case(at, old=at, credit=[[1.0, 1.0], [0.0]], author=[[POLICY] * 2, [DEMONSTRATION]])
+    yield *both, {"per": "policy"}, -1.0  # over the one sequence of the policy; −0.5 over both
+    yield *both, {"per": "policy", "average": "constant", "length": 4}, -0.5  # −2 / (1·4)
     doubled = [[log(2.0)]]
     yield *case(doubled, old=[[0.0]]), {}, -1.2  # clipped at 1 + ε
     yield *case(doubled, old=[[0.0]]), {"epsilon_high": 0.28}, -1.28
@@ -52,6 +55,7 @@ def clipped_pg(
     dual: float | None = None,
     average: Average = "sequence",
     length: int | None = None,
+    per: Per = "all",
 ) -> tuple[Tensor, Metrics]:
     """Raises the log-prob of each token in proportion to its advantage, with the importance ratio clipped (PPO).
 
@@ -59,6 +63,8 @@ def clipped_pg(
 
     `average` "sequence": w_i = 1/|y_i| over the number of sequences (GRPO); "token": w_i = 1 over all tokens
     (DAPO); "constant": w_i = 1 over sequences · `length` (Dr. GRPO), by default the limit of sampled tokens.
+    `per` divides by the sequences and tokens of one author, where samples and demonstrations share a batch; give the
+    credit `written-by` for the same author beside it.
     `dual` c > 1 + ε clips the other side: where Â_t < 0, a ratio above c counts as c and gets no gradient.
 
     Reads    logp, old, credit (the advantage Â).

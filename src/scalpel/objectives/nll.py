@@ -1,23 +1,13 @@
 """Negative log-likelihood."""
 
 from collections.abc import Iterator
-from typing import Literal
 
 from torch import Tensor
 
 from scalpel.batch import DEMONSTRATION, POLICY, Batch
-from scalpel.part import COUNTS, Metrics, Out, mean_of, part
+from scalpel.objectives.loss_average import Per, token_count
+from scalpel.part import Metrics, Out, mean_of, part
 from scalpel.worked_cases import case
-
-Per = Literal["all", "policy", "demonstration"]
-AUTHORS = {"policy": POLICY, "demonstration": DEMONSTRATION}
-
-
-def tokens(batch: Batch, *, per: Per = "all") -> float:
-    """The divisor of the loss: the trained tokens of all authors, or those of one."""
-    if per == "all":
-        return COUNTS["tokens"](batch)
-    return float((batch.train_N & (batch.author_N == AUTHORS[per])).sum())
 
 
 def limits() -> Iterator[tuple]:
@@ -27,7 +17,7 @@ def limits() -> Iterator[tuple]:
     yield *two, {"per": "demonstration"}, 0.5  # 0.5·1 / 1
 
 
-@part("objective", "nll", needs={"logp"}, count=tokens, by_credit="token", steady=True, limits=limits)
+@part("objective", "nll", needs={"logp"}, count=token_count, by_credit="token", steady=True, limits=limits)
 def nll(out: Out, batch: Batch, *, per: Per = "all") -> tuple[Tensor, Metrics]:
     """Maximises the likelihood of the given tokens: L = −Σ_t c_t · log π(y_t | y_<t), divided by the trained tokens.
 

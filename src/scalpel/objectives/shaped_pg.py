@@ -7,8 +7,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from scalpel.batch import Batch
-from scalpel.objectives.loss_average import LENGTH, Average, average_count
+from scalpel.batch import DEMONSTRATION, POLICY, Batch
+from scalpel.objectives.loss_average import LENGTH, Average, Per, average_count
 from scalpel.part import Metrics, Out, mean_of, part
 from scalpel.worked_cases import case
 
@@ -30,6 +30,8 @@ def limits() -> Iterator[tuple]:
     logs = case([[-1.0, -2.0]], credit=[[1.0, 0.5]])
     yield *logs, {"shape": "log-probability", "average": "token"}, 1.0  # (1 + 1) / 2
     yield *case([[0.0, 0.0]]), {"shape": "probability", "average": "constant", "length": 4}, -0.5  # −2 / 4
+    both = case([[log(0.5)] * 2, [-1.0]], credit=[[1.0, 1.0], [0.0]], author=[[DEMONSTRATION] * 2, [POLICY]])
+    yield *both, {"shape": "probability", "per": "demonstration"}, -0.5  # over the one demonstration; −0.25 over both
 
 
 @part(
@@ -50,6 +52,7 @@ def shaped_pg(
     gamma: float = 0.1,
     average: Average = "sequence",
     length: int | None = None,
+    per: Per = "all",
 ) -> tuple[Tensor, Metrics]:
     """Raises off-policy tokens by their advantage through a function of their probability, in place of a ratio.
 
@@ -57,8 +60,8 @@ def shaped_pg(
 
     The behaviour policy is taken to have had probability 1 of each token, so that π is the importance ratio; there is
     no clipping. The gradient is that of log π times π ("probability"), so unlikely tokens are hardly learnt; times
-    γπ / (π + γ)² ("damped"), greatest at π = γ; or times 1 ("log-probability"), as for on-policy tokens. Averages as in
-    `clipped-pg`.
+    γπ / (π + γ)² ("damped"), greatest at π = γ; or times 1 ("log-probability"), as for on-policy tokens. Averages and
+    `per` as in `clipped-pg`.
 
     Reads    logp, credit (the advantage Â).
     Limits   damped: γ → 0 is constant, γ → ∞ is probability / γ. Log-probability: `clipped-pg` in its first update.

@@ -10,7 +10,7 @@ from scalpel.part import Out, part
 
 
 @part("corruption", "guess-blend", needs={"argmax"})
-def guess_blend(batch: Batch, *, mask_id: int, seed: int, out: Out | None = None, rate: Share = 0.2) -> Batch:
+def guess_blend(batch: Batch, *, mask_id: int | None, seed: int, out: Out | None = None, rate: Share = 0.2) -> Batch:
     """Replaces the input embedding of each answer token by a blend with that of the model's own prediction.
 
         e_t = (1 − rate) · E[y_t] + rate · E[ŷ_t],   ŷ_t = argmax π(· | y_<t),   the targets don't change
@@ -30,4 +30,8 @@ def guess_blend(batch: Batch, *, mask_id: int, seed: int, out: Out | None = None
         assert not bool(batch.train_N.any()), "no guesses were handed to a batch that has trained tokens"
         return batch
     guess_N = torch.where(batch.train_N, out.argmax_N.to(batch.ids_N), batch.input_N)
-    return replace(batch, mix_ids_N=guess_N, mix_N=rate * batch.train_N.float())
+    mix_N = rate * batch.train_N.float()
+    if batch.mix_N is not None and batch.mix_ids_N is not None:  # what is blended already, or masked, stays so
+        guess_N = torch.where(batch.mix_N > 0, batch.mix_ids_N, guess_N)
+        mix_N = torch.where(batch.mix_N > 0, batch.mix_N, mix_N)
+    return replace(batch, mix_ids_N=guess_N, mix_N=mix_N)

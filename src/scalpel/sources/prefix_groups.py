@@ -14,7 +14,7 @@ from scalpel.sources.context import SourceContext
 from scalpel.sources.given import demonstrations_of
 from scalpel.sources.sampled import sample_row, within
 
-FALLING = {"from": 0.95, "to": 0.0, "over": "cosine"}
+FALLING = {"from": 0.95, "to": 0.05, "over": "cosine"}
 
 
 def lengths(n: int, low: float, high: float, alpha: float, beta: float, seed: int) -> list[float]:
@@ -69,13 +69,13 @@ def prefix_groups(
 
     There are `continuations` prefixes a prompt with `each` samples from each; a column `demonstrations` may hold
     several, used in turn. Prefix tokens are trained too, and marked as demonstrated; all samples of a prompt are one
-    group and have the same token budget, prefix included. `low` decreases to 0 along the run, from nearly complete
+    group and have the same token budget, prefix included. `low` decreases to 0.05 along the run, from nearly complete
     demonstrations to mostly on-policy tokens. With `share` below 1 only that part of the prompts has prefixes.
 
     Reads    prompts and `completion`; the reward functions.
     Limits   continuations 0 or share 0 is `groups`; α = β = 1 is uniform, α > β favours long prefixes.
     Fails    only samples with a prefix ever succeed: `reward` falls again as the prefixes get shorter.
-    Source   Huang et al. 2025 (arXiv 2507.01679), section 3, appendix A.2 (`low` ends at 0.05); Beta as in its code.
+    Source   Huang et al. 2025 (arXiv 2507.01679), section 3, appendix A.2; Beta as in its code.
     """
     within("prefix-groups", 1, size=size, each=each)
     begun_from = continuations * each
