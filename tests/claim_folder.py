@@ -8,7 +8,6 @@ import command_line
 from command_line import OPENED, PROBES
 
 COMPARED = """[compare]
-seeds = [0, 1]
 budget = "steps"
 workers = 1
 shared = {batch = 2, steps = 2}
@@ -24,23 +23,49 @@ paper = "Nobody 1900, no. 1"
 says = "Nothing yet."
 expect = '''That weights move
 further.'''
+group = "scopes"
+regime = "weights can move"
 
-[[given]]
+[[regime_checks]]
 says = "the slow arm moves at all"
 that = {what = "moved", arm = "slow"}
 exceeds = 0.0
 
-[[tests]]
+[primary]
 says = "the fast arm moves further"
 that = {what = "moved", arm = "fast"}
 exceeds = {arm = "slow"}
+matters = 1e-3
+because = "less is not seen in any answer"
+paper = "ten times as far"
 
-[[besides]]
+[[parts]]
 says = "the two learn alike"
 that = {what = "gain", arm = "fast"}
 equals = {arm = "slow"}
-within = 0.9
+matters = 0.9
+
+[pilot]
+seeds = [1000]
+
+[sampling]
+looks = [2, 3]
+alpha = [0.02, 0.03]
 """
+
+
+FAST_GAINS = CLAIM.replace(
+    """says = "the fast arm moves further"
+that = {what = "moved", arm = "fast"}
+exceeds = {arm = "slow"}
+matters = 1e-3""",
+    """says = "the fast arm gains more"
+that = {what = "gain", arm = "fast"}
+exceeds = {arm = "slow"}
+matters = 0.1""",
+).replace("""that = {what = "moved", arm = "slow"}
+exceeds = 0.0""", """that = {what = "gain", arm = "slow"}
+exceeds = 0.1""")  # of pretended runs, whose gain is known
 
 
 class Place(command_line.Place):

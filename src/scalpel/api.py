@@ -89,12 +89,14 @@ def claim(
     claims: str | Path = "claims",
     out: str | Path | None = None,
     anew: bool = False,
+    until_decided: bool = False,
+    hours: float | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Puts a claim to the test, in `runs/claims/<name>` unless said, and returns its result. What is finished there
-    is kept unless `anew`; with overrides it is another experiment, in a folder of its own, and the claim's result
-    stays as it is."""
-    from scalpel.claims import read, run_claim
+    """Puts a claim to the test up to its first look, or `until_decided`, in `runs/claims/<name>` unless said, and
+    returns its result. What is finished is kept unless `anew`; with overrides it is another experiment, in a folder of
+    its own, and the claim's result stays as it is. No seed is begun that would end after so many hours."""
+    from scalpel.claims import Limit, read, run_claim
     from scalpel.runs.targets import claimed
 
     found = read(name, Path(claims), overrides)
@@ -102,10 +104,30 @@ def claim(
     claiming = claimed(folder, "comparison", resume=True, anew=anew)
     with progress or Progress(quiet=True) as shown, claiming:
         try:
-            return run_claim(found, folder, progress=shown)
+            return run_claim(found, folder, limit=Limit(until_decided, hours), anew=anew, progress=shown)
         except KeyboardInterrupt as error:
             words = f"stopped; the same command goes on from what is finished in {folder}"
             raise Stopped(words, number_of(error)) from None
+
+
+def overnight(hours: float, *, claims: str | Path = "claims", progress: Progress | None = None) -> list[str]:
+    """Serves the undecided claim that is nearest to a decision, one look at a time, for so many hours. Returns the
+    claims that were served, in order."""
+    from scalpel import claims as all_claims
+    from scalpel.runs.targets import claimed
+
+    shown = progress or Progress(quiet=True)
+
+    def run(found: all_claims.Claim, limit: all_claims.Limit) -> dict[str, Any]:
+        folder = RUNS / "claims" / found.id
+        with claimed(folder, "comparison", resume=True):
+            return all_claims.run_claim(found, folder, limit=limit, progress=shown)
+
+    with shown:
+        try:
+            return all_claims.overnight(Path(claims), hours, run)
+        except KeyboardInterrupt as error:
+            raise Stopped("stopped; the same command goes on from what is finished", number_of(error)) from None
 
 
 def measure(

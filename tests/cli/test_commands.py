@@ -23,7 +23,9 @@ COMMANDS = {
         "model", "prompt", "--system", "--plain", "--max-tokens", "--temperature", "--seed", "--device",
     },
     "methods": {"documents", "--markdown", "--check"},
-    "claim": {"name", "overrides", "--out", "--anew", "--claims", "--page", "--check"},
+    "claim": {
+        "name", "overrides", "--out", "--anew", "--until", "--hours", "--overnight", "--claims", "--page", "--check",
+    },
     "report": {"runs"},
     "world build": {
         "folder", "--size", "--steps", "--batch", "--learning-rate", "--seed", "--device", "--items", "--start",

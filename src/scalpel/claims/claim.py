@@ -1,160 +1,37 @@
-"""A claim: a folder with `claim.toml` (what a paper says, what must be seen here) and `recipe.toml` (the experiment).
-
-    title = "…"                      in one sentence
-    paper = "…"                      authors, year, identifier
-    says = "…"                       what the paper says
-    expect = "…"                     what we expect at this scale, and why
-
-    [[given]]                        without these nothing can be said: not testable here
-    [[tests]]                        all of them hold: replicates; one fails: doesn't
-    [[besides]]                      reported, decides nothing
-
-Each of these is a comparison of two numbers of arms, or of one with a constant:
-
-    says = "SFT forgets more than GRPO"
-    that = { what = "forgetting", arm = "sft" }
-    exceeds = { arm = "grpo" }       keys that are left out are those of `that`
-    by = 0.05                        or: equals = …, within = 0.05
-
-A number may be a difference: { what = "gain", arm = "sft-then-rl", less = { arm = "sft" } }, where keys that `less`
-leaves out are those of the number that it is taken from.
-"""
+"""A claim: a folder with `claim.toml` (what a paper says, what must be seen here; statement.py) and `recipe.toml` (the
+experiment), and `result.json` once it has been run."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, model_validator
-
-import scalpel.claims.quantities  # noqa: F401  (registers the quantities)
-from scalpel.binding.bind import Key
-from scalpel.binding.table import bind_table
-from scalpel.config.recipe import (
-    Recipe,
-    Strict,
-    parse,
-    toml,
-    validated,
-)
+from scalpel.claims.number import refuse_unknown
+from scalpel.claims.statement import Statement
+from scalpel.config.recipe import Recipe, parse, toml, validated
 from scalpel.registry import unknown
 
-PICKS = {  # which arm, in which seeds
-    "arm": Key(str, ""), "best": Key(list[str], []), "chosen_on": Key(list[int], []), "seeds": Key(list[int], []),
-}  # fmt: skip
-PARTS = ("given", "tests", "besides")
-
-
-@dataclass(frozen=True)
-class Number:
-    """A quantity of one arm, in some of its seeds. With `best` the arm is the one of these in which the same quantity
-    is the greatest on the seeds `chosen_on`. `less` is what is taken from it."""
-
-    what: str
-    arm: str = ""
-    best: tuple[str, ...] = ()
-    chosen_on: tuple[int, ...] = ()
-    seeds: tuple[int, ...] = ()
-    keys: Mapping[str, Any] = field(default_factory=dict)
-    less: Number | None = None
-
-    @property
-    def arms(self) -> tuple[str, ...]:
-        return self.best or (self.arm,)
-
-
-class Check(Strict):
-    """`that` exceeds another number by so much, or equals it within so much."""
-
-    says: str
-    that: dict[str, Any]
-    exceeds: dict[str, Any] | float | None = None
-    equals: dict[str, Any] | float | None = None
-    by: float = 0.0
-    within: float | None = Field(None, gt=0)
-
-    @model_validator(mode="after")
-    def one_way(self) -> Check:
-        if (self.exceeds is None) == (self.equals is None):
-            raise ValueError("a test says either what `that` exceeds or what it equals: give one of the two")
-        if self.equals is not None and self.within is None:
-            raise ValueError("nothing equals exactly: say `within` how much")
-        if (self.by and self.exceeds is None) or (self.within is not None and self.equals is None):
-            raise ValueError("`by` belongs to `exceeds`, `within` to `equals`")
-        return self
-
-    @property
-    def numbers(self) -> tuple[Number, Number | float]:
-        """Both sides."""
-        other = self.exceeds if self.exceeds is not None else self.equals
-        assert other is not None, "validated above"
-        if not isinstance(other, dict):
-            return number(self.that), float(other)
-        return number(self.that), number(filled(other, self.that))
-
-
-class Statement(Strict):
-    """What stands in claim.toml."""
-
-    title: str
-    paper: str
-    says: str
-    expect: str
-    confidence: float = Field(0.95, gt=0.5, lt=1)
-    given: list[Check] = []
-    tests: list[Check] = Field(min_length=1)
-    besides: list[Check] = []
+PROSE = {"title", "paper", "says", "expect", "group", "regime", "out_of_regime", "because"}  # decide nothing
+SEEDS = {"seeds", "tuning_seed"}  # of a recipe's [compare]: a claim has its own
+FREE = {"workers", "price", "limit"}  # of [compare]: change no run of a claim
 
 
 @dataclass(frozen=True)
 class Claim:
-    """One folder, read. The digest is that of what stands in its two files, comments and layout aside."""
+    """One folder, read. `digest` is that of all that decides the result, `runs` that of what its runs depend on; both
+    are without the number of seeds, so that further seeds extend a result."""
 
     id: str
     folder: Path
     statement: Statement
     recipe: Recipe
     digest: str
+    runs: str
     overrides: tuple[str, ...] = ()
-
-    def checks(self) -> list[tuple[str, Check]]:
-        """All comparisons, each with the part it plays."""
-        return [(part, check) for part in PARTS for check in getattr(self.statement, part)]
-
-
-def filled(table: Mapping[str, Any], under: Mapping[str, Any]) -> dict[str, Any]:
-    """A number's table; keys that it leaves out are those of `under`, unless it speaks of something else."""
-    if table.get("what", under.get("what")) != under.get("what"):
-        return dict(table)
-    chosen = ("arm", "best", "chosen_on") if "arm" in table or "best" in table else ()
-    return {**{key: value for key, value in under.items() if key not in chosen}, **table}
-
-
-def number(table: Mapping[str, Any]) -> Number:
-    """A number from its table. ValueError for a key that nothing reads, or one that is missing."""
-    found = dict(table)
-    taken = found.pop("less", None)
-    less = None if taken is None else number(filled(taken, found))
-    if not isinstance(what := found.get("what"), str):
-        raise ValueError(f"{dict(table)} does not say `what` it is a number of, as in what = 'gain'")
-    bound = bind_table("quantity", what, found, named="what", common=PICKS)
-    own = {key: value for key, value in bound.common.items() if key in PICKS}
-    if ("arm" in own) == ("best" in own):
-        raise ValueError(f"{dict(table)} needs an `arm`, or the arms of which the `best` is taken")
-    if bool(own.get("best")) != bool(own.get("chosen_on")):
-        raise ValueError("`best` and `chosen_on`, the seeds on which it is chosen, belong together: give both")
-    lists = {key: tuple(own[key]) for key in ("best", "chosen_on", "seeds") if key in own}
-    return Number(what, str(own.get("arm", "")), **lists, keys=bound.arguments, less=less)
-
-
-def tables(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        raise ValueError(f"there is no {path}: a claim is a folder with claim.toml and recipe.toml")
-    return toml(path, "claim")
 
 
 def read(name: str, claims: Path = Path("claims"), overrides: Sequence[str] = ()) -> Claim:
@@ -171,12 +48,34 @@ def read(name: str, claims: Path = Path("claims"), overrides: Sequence[str] = ()
         recipe = parse(raw, overrides, name=name)
     except ValueError as error:
         raise ValueError(f"{folder / 'recipe.toml'}: {error}") from None
-    made = Claim(name, folder, statement, recipe, digest(said, raw), tuple(overrides))
-    fits(made)
+    runs = digest(settings_of(recipe), statement.pilot.model_dump(), statement.sampling.items)
+    made = Claim(name, folder, statement, recipe, digest(runs, deciding(statement)), runs, tuple(overrides))
+    refuse_unfit(made)
     return made
 
 
-def digest(*found: Mapping[str, Any]) -> str:
+def tables(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        raise ValueError(f"there is no {path}: a claim is a folder with claim.toml and recipe.toml")
+    return toml(path, "claim")
+
+
+def settings_of(recipe: Recipe) -> dict[str, Any]:
+    """What the runs of a recipe depend on."""
+    found = recipe.model_dump(mode="json", by_alias=True, exclude={"name", "threads", "track"})
+    compared = {key: value for key, value in (found.get("compare") or {}).items() if key not in SEEDS | FREE}
+    return {**found, "compare": compared}
+
+
+def deciding(statement: Statement) -> list[dict[str, Any]]:
+    """What the outcomes depend on: every comparison, without prose."""
+    return [
+        {"table": table, **{k: v for k, v in one.model_dump(mode="json").items() if k not in PROSE}}
+        for table, one in statement.contrasts()
+    ]
+
+
+def digest(*found: Any) -> str:
     return sha256(json.dumps(found, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
@@ -194,32 +93,39 @@ def every(claims: Path = Path("claims")) -> list[Claim]:
     return [read(name, claims) for name in names(claims)]
 
 
-def fits(claim: Claim) -> None:
-    """Refuses a test that speaks of an arm, a seed or a probe that the recipe has not."""
+def refuse_unfit(claim: Claim) -> None:
+    """Refuses a comparison of an arm or a probe that the recipe has not, and a recipe that has seeds of its own."""
     spec = claim.recipe.compare
     if spec is None or not spec.arms:
         raise ValueError(f"{claim.folder / 'recipe.toml'} compares nothing: add [[compare.arms]]")
+    if own := sorted(spec.model_fields_set & SEEDS):
+        raise ValueError(
+            f"{claim.folder / 'recipe.toml'}: compare.{own[0]} isn't read in a claim, whose seeds are 1, 2, … and "
+            "those of [pilot] in claim.toml: remove the key"
+        )
+    refuse_uneven_grids(claim, spec.arms, spec.learning_rates)
     arms = [str(table.get("name") or table.get("method")) for table in spec.arms]
     probes = [str(probe.get("name")) for probe in claim.recipe.measure.probes]
-    for part, check in claim.checks():
-        where = f"{claim.folder / 'claim.toml'}, [[{part}]] {check.says!r}"
+    for table, one in claim.statement.contrasts():
         try:
-            for side in check.numbers:
-                if isinstance(side, Number):
-                    known(side, arms, probes, spec.seeds)
+            for side in one.numbers:
+                refuse_unknown(side, arms, probes)
         except ValueError as error:
-            raise ValueError(f"{where}: {error}") from None
+            raise ValueError(f"{claim.folder / 'claim.toml'}, {table} {one.says!r}: {error}") from None
 
 
-def known(side: Number, arms: Sequence[str], probes: Sequence[str], seeds: Sequence[int]) -> None:
-    if side.less:
-        known(side.less, arms, probes, seeds)
-    for arm in side.arms:
-        if arm not in arms:
-            raise ValueError(unknown("arm", arm, arms))
-    for key in ("probe", "far"):
-        if side.keys.get(key, "") not in ("", *probes):
-            raise ValueError(unknown("probe", str(side.keys[key]), probes))
-    for seed in (*side.seeds, *side.chosen_on):
-        if seed not in seeds:
-            raise ValueError(f"seed {seed} is none of the recipe's: {', '.join(map(str, seeds))}")
+def refuse_uneven_grids(claim: Claim, arms: Sequence[Mapping[str, Any]], shared: Sequence[float]) -> None:
+    """All arms have as many trials: one with more would be better tuned. Raises ValueError where they haven't."""
+    sizes = {str(arm.get("name") or arm.get("method")): len(arm.get("learning_rates", shared)) or 1 for arm in arms}
+    gridded = bool(shared) or any("learning_rates" in arm for arm in arms)
+    if gridded and claim.statement.pilot.grid:
+        raise ValueError(
+            f"{claim.folder}: the grid of learning rates is said twice, in [pilot] of claim.toml and in [compare] of "
+            "recipe.toml: keep one"
+        )
+    if len(set(sizes.values())) > 1:
+        found = ", ".join(f"{name} {size}" for name, size in sizes.items())
+        raise ValueError(
+            f"{claim.folder / 'recipe.toml'}: arms have unequal numbers of learning rates to try ({found}), which "
+            "favours the one with more: give all of them as many, or a grid in [pilot] of claim.toml"
+        )

@@ -1,14 +1,17 @@
-"""The verdict on a claim: pure arithmetic over the arms of a comparison.
+"""The verdict on a claim: pure arithmetic over the numbers of each seed.
 
-    d = that − other, with its interval over seeds and items (evaluation/crossed.py)
+    d_s = that − other − by in seed s,   outcome from its t-interval at the level of the look (evaluation/sequential.py)
 
-    exceeds by m    holds where the whole interval lies above m, fails where it lies at or below m, open otherwise
-    equals within w holds where the whole interval lies in [−w, w], fails where it lies outside, open otherwise
-    missing         a run never got to the number
+    exceeds    agrees, contradicts, absent or open, as that file has it
+    equals     agrees where that says absent, contradicts where it says agrees or contradicts, else open
 
-The claim **replicates** if all its tests hold: each at its confidence, which needs no correction, since all must
-(intersection–union; Berger 1982). It **doesn't** if one fails. It is **not testable here** if what must be given is
-not, or if no test fails and one is open. One seed says nothing of other seeds, so with fewer than two a test is open.
+The verdict is the outcome of the primary comparison at the first look that decides it: **replicates** (agrees),
+**contradicts**, **absent**, or **inconclusive** (open at the last look so far); or **not in its regime**, where a
+regime check fails. Parts are judged at the same look, by Holm's procedure, and decide nothing.
+
+A number that a seed doesn't have, such as the value at an accuracy that it never reached, leaves that seed out of the
+comparison; where more than a fifth of the seeds lack theirs, the comparison is open, since the others would be a
+selection.
 """
 
 from __future__ import annotations
@@ -16,104 +19,92 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from scalpel.claims.claim import PARTS, Check, Claim, Number
-from scalpel.claims.quantities import UNITS, Missing
-from scalpel.evaluation.crossed import Estimate
-from scalpel.evaluation.number_words import listed
-from scalpel.evaluation.results import ArmResults
-from scalpel.evaluation.statistics import Interval
-from scalpel.registry import lookup
+from scalpel.claims.by_seed import Row
+from scalpel.claims.statement import Sampling
+from scalpel.evaluation.sequential import Decision, Outcome, holm, outcome, spent
 
-Outcome = Literal["holds", "fails", "open", "missing"]
-Verdict = Literal["replicates", "doesn't", "not testable here"]
-FEWEST = 2  # seeds
-
-
-def exceeding(difference: Interval, by: float) -> Outcome:
-    return "holds" if difference.low > by else "fails" if difference.high <= by else "open"
+Verdict = Literal["replicates", "contradicts", "absent", "inconclusive", "not in its regime"]
+VERDICTS: Mapping[str, Verdict] = {
+    "agrees": "replicates", "contradicts": "contradicts", "absent": "absent", "open": "inconclusive"
+}  # fmt: skip
+COMPLETE = 0.8  # share of seeds that must have both numbers
+EQUAL: Mapping[str, Outcome] = {"absent": "agrees", "agrees": "contradicts", "contradicts": "contradicts"}
 
 
-def equalling(difference: Interval, within: float) -> Outcome:
-    if -within <= difference.low and difference.high <= within:
-        return "holds"
-    return "fails" if difference.low > within or difference.high < -within else "open"
+def differences(row: Row, seeds: Sequence[int]) -> list[float]:
+    """that − other − by, of the seeds that have both."""
+    pairs = [row["numbers"].get(str(seed), [None, None]) for seed in seeds]
+    return [a - b - row["by"] for a, b in pairs if a is not None and b is not None]
 
 
-def verdict(outcomes: Mapping[str, Sequence[Outcome]]) -> Verdict:
-    """Of a claim, from the outcomes of what must be `given` and of its `tests`."""
-    given, tests = outcomes["given"], outcomes["tests"]
-    if any(outcome != "holds" for outcome in given):
-        return "not testable here"
-    if "fails" in tests:
-        return "doesn't"
-    return "replicates" if all(outcome == "holds" for outcome in tests) else "not testable here"
+def enough(row: Row, seeds: Sequence[int]) -> bool:
+    return len(differences(row, seeds)) >= max(2, COMPLETE * len(seeds))
 
 
-def judged(claim: Claim, arms: Mapping[str, ArmResults], failed: Mapping[str, str]) -> dict[str, Any]:
-    """The verdict with each comparison and its numbers, ready for JSON. `failed`: arms without a result, and why."""
-    rows = [row(part, check, arms, failed, claim.statement.confidence) for part, check in claim.checks()]
-    outcomes = {part: [r["outcome"] for r in rows if r["part"] == part] for part in PARTS}
-    return {"verdict": verdict(outcomes), "words": in_words(rows), "checks": rows}
+def judged(rows: Sequence[Row], sampling: Sampling, pilot_holds: bool = True) -> dict[str, Any]:
+    """The verdict, the look at which it was reached, and each row with its outcome, ready for JSON. `rows` are in the
+    order of Statement.contrasts, and so are those of the result."""
+    primary = rows[0]
+    if not pilot_holds:
+        return {"verdict": "not in its regime", "seeds": 0, "level": None, "rows": list(rows)}
+    taken = [(k, n) for k, n in enumerate(sampling.looks) if all(str(s) in primary["numbers"] for s in range(1, n + 1))]
+    if not taken:
+        return {"verdict": "inconclusive", "seeds": 0, "level": None, "rows": list(rows)}
+    for k, n in taken:
+        seeds, level = range(1, n + 1), spent(sampling.alpha, k)
+        found = decided(primary, seeds, level)
+        if found["outcome"] != "open":
+            break
+    out = [found, *parts(rows, seeds, level), *checks(rows, seeds)]
+    holds = all(row["holds"] for row in out if row["table"] == "regime_checks")
+    verdict = VERDICTS[found["outcome"]] if holds else "not in its regime"
+    return {"verdict": verdict, "seeds": n, "level": level, "rows": out}
 
 
-def row(
-    part: str, check: Check, arms: Mapping[str, ArmResults], failed: Mapping[str, str], confidence: float
-) -> dict[str, Any]:
-    """One comparison: both numbers, their difference and what comes of it."""
-    left, right = check.numbers
-    found: dict[str, Any] = {"part": part, "says": check.says, "unit": UNITS[left.what]}
-    found |= {"that": named(left), "other": right if isinstance(right, float) else named(right)}
-    found |= {"within": check.within} if check.within else {"by": check.by}
-    try:
-        a, b = taken(left, arms, failed), taken(right, arms, failed)
-    except Missing as gap:
-        return found | {"outcome": "missing", "why": str(gap)}
-    apart = a.minus(b)
-    difference = apart.interval(confidence)
-    outcome = equalling(difference, check.within) if check.within else exceeding(difference, check.by)
-    found |= {"values": [a.mean, b.mean], "difference": difference._asdict(), "seeds": apart.seeds}
-    return found | {"outcome": outcome if apart.seeds >= FEWEST else "open"}
+def checks(rows: Sequence[Row], seeds: Sequence[int]) -> list[Row]:
+    return [checked(row, seeds) for row in rows if row["table"] == "regime_checks"]
 
 
-def taken(side: Number | float, arms: Mapping[str, ArmResults], failed: Mapping[str, str]) -> Estimate:
-    """The number that a side stands for; a constant has no spread and speaks for all seeds."""
-    if isinstance(side, float):
-        return Estimate(constant=side)
-    for name in side.arms:
-        if name not in arms:
-            raise Missing(f"{name} gave no result: {failed.get(name, 'it was left out of the comparison')}")
-    measure = lookup("quantity", side.what)
-    name = side.arm or max(side.best, key=lambda name: measure(among(arms[name], side.chosen_on), **side.keys).mean)
-    found = measure(among(arms[name], side.seeds), **side.keys)
-    return found.minus(taken(side.less, arms, failed)) if side.less else found
+def checked(row: Row, seeds: Sequence[int]) -> Row:
+    """A regime check with whether it holds: by the mean over seeds."""
+    found = differences(row, seeds)
+    if not found:
+        return row | {"holds": False, "mean": None}
+    mean = sum(found) / len(found)
+    holds = abs(mean) <= row["within"] if row["asks"] == "equals" else mean > 0
+    return row | {"holds": holds, "mean": mean}
 
 
-def among(arm: ArmResults, seeds: Sequence[int]) -> ArmResults:
-    """The arm in these seeds alone; in all of them where none is named."""
-    return ArmResults(arm.name, tuple(run for run in arm.runs if not seeds or run.seed in seeds))
+def decided(row: Row, seeds: Sequence[int], level: float) -> Row:
+    """A comparison with its outcome at that level."""
+    if not enough(row, seeds):
+        return missing(row, seeds)
+    return judged_row(row, outcome(differences(row, seeds), row["matters"], level))
 
 
-def named(side: Number) -> str:
-    """`gain of sft`, `forgetting-at (accuracy 0.6) of the best of a and b on seed 0, seeds 1 and 2`."""
-    keys = ", ".join(f"{key} {value}" for key, value in side.keys.items())
-    who = side.arm or f"the best of {listed(list(side.best))} on {numbered(side.chosen_on)}"
-    found = f"{side.what}{f' ({keys})' if keys else ''} of {who}{f', {numbered(side.seeds)}' if side.seeds else ''}"
-    return f"({found}, less {named(side.less)})" if side.less else found
+def parts(rows: Sequence[Row], seeds: Sequence[int], level: float) -> list[Row]:
+    """The parts with their outcomes. What is missing counts among them: it was asked for, too."""
+    own = [row for row in rows if row["table"] == "parts"]
+    there = [row for row in own if enough(row, seeds)]
+    shared = level * len(there) / max(1, len(own))
+    found = holm([(differences(row, seeds), row["matters"]) for row in there], shared) if there else []
+    decisions = iter(found)
+    return [judged_row(row, next(decisions)) if enough(row, seeds) else missing(row, seeds) for row in own]
 
 
-def numbered(seeds: Sequence[int]) -> str:
-    return f"seed{'s' if len(seeds) > 1 else ''} {listed([str(seed) for seed in seeds])}"
+def judged_row(row: Row, found: Decision) -> Row:
+    said = found.as_dict()
+    if row["asks"] == "equals":
+        said["outcome"] = EQUAL.get(found.outcome, "open")
+    return row | said
 
 
-def in_words(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Why the verdict is what it is: one sentence for each comparison that stands in the way."""
-    deciding = [r for r in rows if r["part"] != "besides" and r["outcome"] != "holds"]
-    return [f"“{r['says']}”: {why(r)}." for r in deciding]
+def missing(row: Row, seeds: Sequence[int]) -> Row:
+    n = len(differences(row, seeds))
+    return row | {"outcome": "open", "why": f"only {n} of {len(seeds)} seeds have both numbers"}
 
 
-def why(r: Mapping[str, Any]) -> str:
-    if r["outcome"] == "missing":
-        return str(r["why"])
-    if r["outcome"] == "fails":
-        return "the numbers say otherwise"
-    return "one seed can't tell" if r["seeds"] < FEWEST else "too few seeds or items to tell"
+def agreeing(found: Mapping[str, Any]) -> str:
+    """`3 of 4 agree`, of the parts of a result."""
+    outcomes = [row.get("outcome", "open") for row in found["rows"] if row["table"] == "parts"]
+    return f"{outcomes.count('agrees')} of {len(outcomes)} agree" if outcomes else "–"

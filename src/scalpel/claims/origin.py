@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,11 @@ def origin(folder: Path) -> dict[str, Any]:
     """What is known of the runs in that folder."""
     path = folder / FILE
     return read_json(path, ORIGIN) if path.is_file() else {"commits": [], "seconds": 0.0}
+
+
+def taken_over(folder: Path, commits: Sequence[str], seconds: float) -> None:
+    """Begins with what is known of earlier runs, which are not in the folder."""
+    write_json(folder / FILE, {"commits": list(commits), "seconds": seconds})
 
 
 @contextmanager

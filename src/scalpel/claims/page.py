@@ -1,142 +1,175 @@
-"""docs/claims.md, made from the claims and their committed results."""
+"""docs/claims.md, made from the claims, their committed results and groups.toml, with the forest picture beside it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from scalpel.claims.claim import PARTS, Check, Claim, Number, every
-from scalpel.claims.judge import named
-from scalpel.claims.quantities import PERCENT, POINTS, UNITS
-from scalpel.claims.run import result_of
-from scalpel.evaluation.number_words import (
-    duration,
-    listed,
-    points,
-    quantity,
-    with_range,
-)
-from scalpel.evaluation.statistics import Interval
+from pydantic import RootModel
+
+from scalpel.claims.by_seed import rows_of
+from scalpel.claims.claim import Claim, every
+from scalpel.claims.forest import drawn
+from scalpel.claims.judge import agreeing
+from scalpel.claims.result import result_of
+from scalpel.claims.statement import Group, Text
+from scalpel.claims.words import DECIDED, HEADINGS, amount, effect, row_words, verdict_words
+from scalpel.config.recipe import Strict, toml, validated
+from scalpel.evaluation.number_words import duration, listed
 from scalpel.reporting.catalogue import markdown
 from scalpel.runs.atomic import write_text
 
-NOT_RUN = "not run yet"
-TITLES = {"given": "given", "tests": "test", "besides": "besides"}
+NOT_RUN, OUT = "not run yet", "not in its regime"
+GROUPS = "groups.toml"
+Result = Mapping[str, Any]
+Found = Sequence[tuple[Claim, Result | None]]
 HEAD = """# Claims
 
-What papers say, put to the test at a scale that a laptop can take. A claim is a folder of
-[claims](../claims): `claim.toml` says what the paper says and what must be seen, `recipe.toml` is the
-experiment, `result.json` what came out; `scalpel claim ID` runs it. This page is made from them:
-`scalpel claim --page docs/claims.md`.
-
-A claim **replicates** if all its tests hold, **doesn't** if one of them fails, and is **not testable here** if what
-must be given is not, or if a test stays open. A test compares two numbers by the 95% interval of their difference
-(unless the claim says otherwise), paired by seed and by item: it holds where the whole interval is on the claimed side,
-fails where it is on the other, and is open in between. What stands under "besides" decides nothing. Results from before
-2026-11-28 were judged by percentiles of resampled seeds and items, which are too narrow with three seeds.
-A small model on a small world can show a mechanism, or its absence; it can't refute a paper about large ones.
+What papers say, put to the test at a scale that a laptop can take. A small model on a small world can show a mechanism,
+or its absence; it can't refute a paper about large ones.
+"""
+LEGEND = """A claim **replicates** if its primary difference is shown to be above zero, and may be as large as δ, the
+smallest that matters; it is **contradicted** if the difference is shown to be on the other side, **absent** if it is
+shown to be smaller than δ either way, and **inconclusive** if the seeds so far don't tell: "would have seen" is the
+smallest true difference that they find with 80% power. It is **not in its regime** if the conditions of the paper's
+claim don't hold here. Intervals are at the level of the look, so that all looks at a claim together err in 5% at most.
+Parts are judged by Holm's procedure and decide nothing."""
+FOOT = """A claim is a folder of [claims](../claims): `claim.toml` says what the paper says and what must be seen,
+`recipe.toml` is the experiment, `result.json` holds what came out, with every number of every seed. `scalpel claim ID`
+takes the first look, `scalpel claim ID --until decided --hours 8` adds seeds, `scalpel claim --overnight 8` serves the
+claims that are nearest to a decision, and `scalpel claim --check` proves that the verdicts follow from the numbers. This
+page is made by `scalpel claim --page docs/claims.md`.
 """
 
 
-def page(claims: Sequence[Claim]) -> str:
-    rows = [
-        (f"[{claim.id}](#{claim.id})", claim.statement.paper, verdict_of(found), minutes_of(found))
-        for claim in claims
-        for found in [result_of(claim)]
-    ]
-    return "\n".join([HEAD, markdown(("claim", "paper", "verdict", "time"), rows), *map(section, claims)])
+class Question(Strict):
+    """A group of claims: the question that they answer, and what was learnt, once results are there."""
+
+    question: Text
+    learnt: str = ""
+
+
+class Questions(RootModel[dict[Group, Question]]):
+    pass
+
+
+def questions(claims: Path) -> dict[str, Question]:
+    """The groups of claims, as groups.toml has them."""
+    path = claims / GROUPS
+    return dict(validated(Questions, toml(path, "page")).root) if path.is_file() else {}
+
+
+def page(claims: Sequence[Claim], asked: Mapping[str, Question], picture: str = "claims.svg") -> str:
+    found = [(claim, result_of(claim)) for claim in claims]
+    groups = [(name, [one for one in found if one[0].statement.group == name]) for name in get_args(Group)]
+    parts = [HEAD, *([f"![Every primary difference in units of δ]({picture})\n"] if shown(found) else [])]
+    parts += [overview([one for _, own in groups for one in own]), f"{LEGEND} {expected_false(found)}\n", FOOT]
+    parts += [group(name, asked.get(name), own) for name, own in groups if own]
+    return "\n".join([*parts, costs(found)])
+
+
+def shown(found: Found) -> list[tuple[str, dict[str, Any]]]:
+    """The claims that the picture shows, in the order of the table."""
+    order = {name: k for k, name in enumerate(get_args(Group))}
+    own = [(claim, dict(result)) for claim, result in found if result and "difference" in result["rows"][0]]
+    return [(claim.id, result) for claim, result in sorted(own, key=lambda one: order[one[0].statement.group])]
 
 
 def fill(path: Path, claims: Path, check: bool = False) -> bool:
-    """Whether the page was up to date; unless `check`, it is now."""
-    text = page(every(claims))
-    fresh = path.is_file() and path.read_text(encoding="utf-8") == text
-    if not fresh and not check:
-        write_text(path, text)
-    return fresh
+    """Whether the page and its picture were up to date; unless `check`, they are now."""
+    found = every(claims)
+    files = {path: page(found, questions(claims), path.with_suffix(".svg").name)}
+    if own := shown([(claim, result_of(claim)) for claim in found]):
+        files[path.with_suffix(".svg")] = drawn(own)
+    stale = [at for at, text in files.items() if not at.is_file() or at.read_text(encoding="utf-8") != text]
+    for at in () if check else stale:
+        write_text(at, files[at])
+    return not stale
 
 
-def verdict_of(found: Mapping[str, Any] | None) -> str:
+def overview(found: Found) -> str:
+    rows = []
+    for claim, result in found:
+        row = result["rows"][0] if result else {}
+        seen = row.get("smallest_seen")
+        rows.append(
+            (
+                f"[{claim.id}](#{claim.id})",
+                effect(row),
+                claim.statement.primary.paper,
+                verdict_of(claim, result),
+                agreeing(result) if result else "–",
+                amount(seen, row["unit"]) if seen is not None else "–",
+                seeds_of(result),
+            )
+        )
+    headings = ("claim", "effect here", "the paper's", "verdict", "parts", "would have seen", "seeds")
+    return markdown(headings, rows)
+
+
+def verdict_of(claim: Claim, found: Result | None) -> str:
+    if claim.statement.out_of_regime:
+        return OUT
     return found["verdict"] if found else NOT_RUN
 
 
-def minutes_of(found: Mapping[str, Any] | None) -> str:
-    return duration(60 * found["minutes"]) if found else "–"
+def seeds_of(found: Result | None) -> str:
+    return str(found["seeds"]) if found else "–"
 
 
-def section(claim: Claim) -> str:
+def expected_false(found: Found) -> str:
+    """How many false verdicts are to be expected among so many claims."""
+    alphas = [sum(claim.statement.sampling.alpha) / 2 for claim, result in found if result and result["seeds"]]
+    if not alphas:
+        return ""
+    return (
+        f"Of {len(alphas)} claims that were run, at most {sum(alphas):.2g} would come out as a false “replicates” on "
+        "average if no true difference were above zero."
+    )
+
+
+def group(name: str, asked: Question | None, own: Found) -> str:
+    """A question with what was learnt, and its claims."""
+    lines = [f"## {asked.question if asked else name.capitalize()}", ""]
+    if asked and asked.learnt and any(result and result["verdict"] in DECIDED for _, result in own):
+        lines += [f"**{flowing(asked.learnt)}**", ""]
+    return "\n".join([*lines, *(section(claim, result) for claim, result in own)])
+
+
+def section(claim: Claim, found: Result | None) -> str:
     """One claim: what the paper says, what is expected here, what came."""
-    said, found = claim.statement, result_of(claim)
-    lines = [f"## {claim.id}", "", f"**{said.title}** ({said.paper})", ""]
-    lines += [f"The paper: {flowing(said.says)}", "", f"Here: {flowing(said.expect)}", ""]
-    if found is None:
-        return "\n".join([*lines, f"**{NOT_RUN.capitalize()}.** What will be looked at:", "", planned(claim)])
-    verdict = f"**{found['verdict'].capitalize()}.** {' '.join(found['words'])}".strip()
-    return "\n".join([*lines, verdict, "", seen(found), learnt(found), made(found), ""])
+    said = claim.statement
+    lines = [f"### {claim.id}", "", f"**{said.title}** ({said.paper})", ""]
+    lines += [f"The paper: {flowing(said.says)}", "", f"Its regime: {flowing(said.regime)}", ""]
+    lines += [f"Here: {flowing(said.expect)}", "", f"What matters: {flowing(said.primary.because)}", ""]
+    if said.out_of_regime:
+        lines += [f"**Not in its regime, and so not run.** {flowing(said.out_of_regime)}", ""]
+    elif found is None:
+        lines += [f"**{NOT_RUN.capitalize()}.**", ""]
+    else:
+        lines += [f"**{verdict_words(found)}**", ""]
+    rows = found["rows"] if found else rows_of(claim, None)
+    words = [one.says for _, one in said.contrasts()]  # those of today, since prose may change behind a result
+    table = markdown(HEADINGS, [row_words(row | {"says": says}) for row, says in zip(rows, words, strict=True)])
+    return "\n".join([*lines, table, *([made(found)] if found else []), ""])
 
 
 def flowing(text: str) -> str:
     return " ".join(text.split())
 
 
-def planned(claim: Claim) -> str:
-    rows = [(TITLES[part], check.says, asked(check)) for part, check in claim.checks()]
-    return markdown(("", "", "if"), rows)
-
-
-def asked(check: Check) -> str:
-    """`gain of sft exceeds gain of grpo by 5 points`"""
-    left, right = check.numbers
-    unit = UNITS[left.what]
-    other = named(right) if isinstance(right, Number) else amount(right, unit)
-    if check.within is not None:
-        return f"{named(left)} equals {other} within {amount(check.within, unit)}"
-    return f"{named(left)} exceeds {other}" + (f" by {amount(check.by, unit)}" if check.by else "")
-
-
-def seen(found: Mapping[str, Any]) -> str:
-    rows = [check_row(r) for part in PARTS for r in found["checks"] if r["part"] == part]
-    return markdown(("", "", "numbers", "difference", "asked", "outcome"), rows)
-
-
-def check_row(r: Mapping[str, Any]) -> tuple[str, ...]:
-    unit = r["unit"]
-    wanted = f"within {amount(r['within'], unit)}" if "within" in r else f"above {amount(r['by'], unit)}"
-    if "difference" not in r:
-        return TITLES[r["part"]], r["says"], r["why"], "–", wanted, r["outcome"]
-    numbers = " and ".join(amount(value, unit) for value in r["values"])
-    return TITLES[r["part"]], r["says"], numbers, ranged(Interval(**r["difference"]), unit), wanted, r["outcome"]
-
-
-def learnt(found: Mapping[str, Any]) -> str:
-    """What each arm gained and forgot, in points, and what it took."""
-    rows = []
-    for arm in found["arms"]:
-        gain, lost = (with_range(Interval(**arm[key])) if arm[key] else "–" for key in ("gain", "forgetting"))
-        rows.append((arm["name"], gain, lost, quantity(arm["steps"]), duration(arm["cost"]["seconds"])))
-    return markdown(("arm", "gain", "forgotten", "steps", "training"), rows)
-
-
-def amount(number: float, unit: str) -> str:
-    if unit == POINTS:
-        return f"{points(number)} points"
-    return f"{100 * number:.3g}%" if unit == PERCENT else f"{number:.3g}"
-
-
-def ranged(difference: Interval, unit: str) -> str:
-    """`12 (9 to 15)`"""
-    if unit == POINTS:
-        return with_range(difference)
-    mean, low, high = (amount(number, unit) for number in difference)
-    return f"{mean} ({low} to {high})"
-
-
-def made(found: Mapping[str, Any]) -> str:
+def made(found: Result) -> str:
     """What was run, and where."""
-    around = found["environment"]
-    seeds = listed([str(seed) for seed in found["seeds"]])
+    around, pilot = found["environment"], found["pilot"]
+    rates = listed([f"{arm} {rate:.2g}" for arm, rate in pilot["rates"].items()])
     return (
-        f"`{found['command']}`, commit {listed(found['commits'])}, seeds {seeds}, {duration(60 * found['minutes'])}, "
-        f"Python {around['python']}, torch {around['torch']}, transformers {around['transformers']}."
+        f"`{found['command']}`, commit {listed(found['commits'])}, learning rates {rates} from "
+        f"{len(pilot['trials'])} trials on pilot seeds, Python {around['python']}, torch {around['torch']}, transformers {around['transformers']}."
     )
+
+
+def costs(found: Found) -> str:
+    """The time of each claim, on the machine that ran it."""
+    rows = [(claim.id, seeds_of(result), duration(60 * result["minutes"])) for claim, result in found if result]
+    return "\n".join(["## Costs", "", markdown(("claim", "seeds", "time"), rows)]) if rows else ""

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 from typer.core import TyperGroup
 
 from scalpel import __version__
@@ -244,36 +243,51 @@ def methods(
             out.print(tables.outside_table(more))
 
 
+class Until(StrEnum):
+    decided = "decided"
+
+
 @app.command()
 def claim(
     name: Annotated[str | None, typer.Argument(metavar="[ID]", help="Leave it out to list them.")] = None,
     overrides: Overrides = None,
     out_folder: Annotated[Path | None, typer.Option("--out", "-o", help="runs/claims/<ID> unless said.")] = None,
     anew: Annotated[bool, typer.Option("--anew", help="Start over, and remove the runs that are there.")] = False,
+    until: Annotated[Until | None, typer.Option(help="Add seeds until the claim is decided.")] = None,
+    hours: Annotated[float | None, typer.Option(min=0, help="Begin no seed that would end later.")] = None,
+    overnight: Annotated[float | None, typer.Option(min=0, help="Serve undecided claims for so many hours.")] = None,
     claims: Annotated[Path, typer.Option(help="The folder of claims.")] = Path("claims"),
     page: Annotated[Path | None, typer.Option(help="Update this page with all results.")] = None,
-    check: Annotated[bool, typer.Option("--check", help="Only say whether the page is up to date.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Check results and, with --page, the page.")] = False,
 ) -> None:
-    """Test a paper's claim: it replicates, it does not, or it can't be tested here."""
+    """Test a paper's claim: it replicates, is contradicted or absent, or is inconclusive so far."""
     from scalpel import api
     from scalpel import claims as all_claims
     from scalpel.cli import tables
 
-    if check and page is None:
-        raise ValueError("--check needs a page: add it, as in --page docs/claims.md")
+    if overnight is not None and (name is not None or until is not None or hours is not None):
+        raise ValueError("--overnight chooses the claims and their seeds itself: leave out ID, --until and --hours")
     if name is not None:
-        found = api.claim(name, overrides or (), claims=claims, out=out_folder, anew=anew, progress=Progress())
-        out.print(tables.checks_table(found))
-        said = escape(" ".join(found["words"]))
-        out.print(f"[bold]{found['verdict'].capitalize()}.[/bold] {said}", highlight=False)
-        if found["failed"]:
-            say(
-                UserError(f"without a result: {', '.join(found['failed'])}; the same command tries these again", FAILED)
-            )
-            raise typer.Exit(FAILED)
+        found = api.claim(
+            name,
+            overrides or (),
+            claims=claims,
+            out=out_folder,
+            anew=anew,
+            until_decided=until is not None,
+            hours=hours,
+            progress=Progress(),
+        )
+        out.print(tables.comparisons_table(found))
+        tell(tables.verdict_words(found))
+    if overnight is not None:
+        served = api.overnight(overnight, claims=claims, progress=Progress())
+        tell(f"Served: {', '.join(served) or 'none, since nothing is left to decide'}.")
+    if check and (wrong := [fault for one in all_claims.every(claims) for fault in all_claims.faults(one)]):
+        raise ValueError("; ".join(wrong))
     if page is not None and not all_claims.fill(page, claims, check=check) and check:
         raise ValueError(f"out of date: {page}; run `scalpel claim --page {page}`")
-    if name is None and page is None:
+    if name is None and page is None and overnight is None:
         out.print(tables.claims_table(all_claims.every(claims)))
 
 

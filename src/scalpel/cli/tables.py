@@ -107,24 +107,31 @@ def ledger_row(ledger: Ledger) -> tuple[str, ...]:
 
 
 def claims_table(claims: Sequence[Claim]) -> Table:
-    """One row per claim: what it says, the verdict and the time of its run."""
-    from scalpel.claims.page import minutes_of, verdict_of
-    from scalpel.claims.run import result_of
+    """One row per claim: what it says, the verdict and the seeds so far."""
+    from scalpel.claims.page import seeds_of, verdict_of
+    from scalpel.claims.result import result_of
 
     rows = []
     for claim in claims:
         found = result_of(claim)
         said = f"{escape(claim.statement.title)}\n[dim]{escape(claim.statement.paper)}[/dim]"
-        rows.append((claim.id, said, verdict_of(found), minutes_of(found)))
-    return plain("", ("claim", "what it says", "verdict", "time"), rows)
+        rows.append((claim.id, said, verdict_of(claim, found), seeds_of(found)))
+    return plain("", ("claim", "what it says", "verdict", "seeds"), rows)
 
 
-def checks_table(found: Mapping[str, Any]) -> Table:
-    """One row per comparison of a claim: both numbers, their difference, the threshold and the outcome."""
-    from scalpel.claims.page import check_row
+def comparisons_table(found: Mapping[str, Any]) -> Table:
+    """One row per comparison of a claim: the difference, the smallest that matters and the outcome."""
+    from scalpel.claims.words import HEADINGS, row_words
 
-    headings = ("", "", "numbers", "difference", "asked", "outcome")
-    return plain("", headings, [tuple(map(escape, check_row(row))) for row in found["checks"]])
+    rows = [tuple(map(escape, row_words(row))) for row in found["rows"]]
+    return plain("", HEADINGS, rows)
+
+
+def verdict_words(found: Mapping[str, Any]) -> str:
+    """`Replicates, after 4 seeds.`"""
+    from scalpel.claims.words import verdict_words
+
+    return verdict_words(found)
 
 
 LEDGER_LEGEND = (

@@ -145,14 +145,23 @@ def base_results(recipe: Recipe, folder: Path, pool: WorkerPool) -> ProbeResults
     and seeds can be paired item by item only if all of them start from the same results."""
     path = folder / "before.json"
     if path.exists():
-        saved = read_json(path, {...: [RESULT]})
-        return {probe: [record_of(ItemResult, row, path) for row in rows] for probe, rows in saved.items()}
+        return read_before(path)
     # as a work item: where there are workers, the parent process never holds a model beside theirs
     (before,) = pool.run("evaluating the base", [WorkItem("evaluating the base", evaluate_base, (recipe,))])
     if isinstance(before, WorkFailed):
         raise before.error()
-    write_json(path, {probe: [asdict(result) for result in results] for probe, results in before.items()})
+    write_before(path, before)
     return before
+
+
+def read_before(path: Path) -> ProbeResults:
+    """The probes' results on the base, from their file."""
+    saved = read_json(path, {...: [RESULT]})
+    return {probe: [record_of(ItemResult, row, path) for row in rows] for probe, rows in saved.items()}
+
+
+def write_before(path: Path, before: ProbeResults) -> None:
+    write_json(path, {probe: [asdict(result) for result in results] for probe, results in before.items()})
 
 
 def evaluate_base(recipe: Recipe, report: Report) -> ProbeResults:

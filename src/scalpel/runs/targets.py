@@ -14,7 +14,7 @@ from scalpel.runs.files import listed
 from scalpel.runs.lock import NAME, locked
 
 Kind = Literal["run", "comparison", "ledger"]
-COMPARED = {"arms", "comparison.json", "before.json", "tuning.json"}
+COMPARED = {"arms", "comparison.json", "before.json", "tuning.json", "runs.json"}
 BEGINNING = {"recipe.toml", "environment.json", "origin.json"}  # what is written before anything is computed
 WORDS = {"run": "a run", "comparison": "a comparison", "ledger": "a ledger"}
 
@@ -128,7 +128,7 @@ def emptied(folder: Path) -> None:
 
 def stepped(folder: Path) -> bool:
     """Whether the folder holds results that took time: a training step, tuning trials, or an evaluation of the base."""
-    seen = any((folder / name).exists() for name in ("before.json", "tuning.json"))
+    seen = any((folder / name).exists() for name in ("before.json", "tuning.json", "runs.json"))
     return seen or any(began(record) for record in folder.rglob("metrics.jsonl"))
 
 
