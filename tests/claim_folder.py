@@ -63,9 +63,12 @@ matters = 1e-3""",
 that = {what = "gain", arm = "fast"}
 exceeds = {arm = "slow"}
 matters = 0.1""",
-).replace("""that = {what = "moved", arm = "slow"}
-exceeds = 0.0""", """that = {what = "gain", arm = "slow"}
-exceeds = 0.1""")  # of pretended runs, whose gain is known
+).replace(
+    """that = {what = "moved", arm = "slow"}
+exceeds = 0.0""",
+    """that = {what = "gain", arm = "slow"}
+exceeds = 0.1""",
+)  # of pretended runs, whose gain is known
 
 
 class Place(command_line.Place):

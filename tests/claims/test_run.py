@@ -1,55 +1,135 @@
-"""A claim put to the test, from the command line: run, resumed, judged anew, written down."""
+"""A claim put to the test, from the command line: pilot, looks, more seeds, written down, served overnight."""
 
+import json
 import os
 import re
+import shutil
 import signal
 from itertools import chain, repeat
 from types import SimpleNamespace
 
 import pytest
 
-from claim_folder import CLAIM, RECIPE
-from scalpel.claims import page, read, result_of
+from claim_folder import CLAIM, FAST_GAINS, RECIPE
+from scalpel.claims import overnight, read, result_of
 from scalpel.claims.origin import commit, counted, origin
+from scalpel.claims.overnight import seeds_to_decide
+from scalpel.claims.seeds import of_seed
+
+CLEAR = {"fast": lambda seed: 0.7 + 0.02 * (seed % 2), "slow": lambda seed: 0.2}
+LATE = {"fast": lambda seed: 0.7 if seed > 2 else 0.2 + 0.5 * (seed - 1), "slow": lambda seed: 0.2}
 
 
 def test_a_claim_is_run_judged_and_written_down(place, monkeypatch):
     monkeypatch.setattr("scalpel.claims.origin.commit", lambda: "c0ffee")
     ran = place("claim", "steps")
     assert ran.code == 0, ran.err
-    assert "Replicates." in ran.out and "the fast arm moves further" in ran.out
+    assert "Replicates, after 2 seeds" in ran.out and "the fast arm moves further" in ran.out
     found = place.json("claims/steps/result.json")
     assert found == place.json("runs/claims/steps/result.json")
-    assert found["verdict"] == "replicates" and [row["outcome"] for row in found["checks"]] == ["holds"] * 3
-    assert found["command"] == "scalpel claim steps" and found["seeds"] == [0, 1] and found["minutes"] > 0
+    assert found["verdict"] == "replicates" and found["rows"][2]["holds"]
+    assert found["command"] == "scalpel claim steps" and found["seeds"] == 2 and found["minutes"] > 0
     assert found["commits"] == ["c0ffee"] and "torch" in found["environment"]
-    assert [arm["name"] for arm in found["arms"]] == ["fast", "slow"]
-    assert found["checks"][1]["difference"]["low"] > 0
+    assert found["pilot"]["rates"] == {"fast": 1e-2, "slow": 1e-4} and list(found["seconds"]) == ["1", "2"]
+    assert all(a > b for a, b in found["rows"][0]["numbers"].values())
+    assert ids(place, "fast", 1) == ids(place, "slow", 1), "the arms of a seed share its items"
 
 
-def test_listed_are_all_claims_with_their_verdicts(place):
-    place.claim("other")
-    assert place("claim", "steps").code == 0
-    ran = place("claim")
-    assert ran.code == 0, ran.err
-    lines = {line.split()[0]: line for line in ran.out.splitlines() if line.strip()}
-    assert "not run yet" in lines["other"] and "replicates" in lines["steps"]
+def ids(place, arm: str, seed: int) -> list[str]:
+    path = place.folder / "runs/claims/steps/arms" / arm / f"seed-{seed}" / "ledger/say.jsonl"
+    return [json.loads(line)["id"] for line in path.read_text().splitlines()]
 
 
-def test_a_finished_claim_is_judged_anew_without_training(place, monkeypatch):
-    assert place("claim", "steps").code == 0
-    place.claim(claim=CLAIM.replace('{what = "moved", arm = "fast"}', '{what = "moved", arm = "fast"}\nby = 5.0'))
-    assert result_of(read("steps")) is None, "the result is of what the claim was"
-    monkeypatch.setattr("scalpel.claims.run.compare", None)
+def test_each_seed_has_items_of_its_own(place):
+    recipe = read("steps").recipe
+    one, two = (of_seed(recipe, seed, "fresh") for seed in (1, 2))
+    assert [p["seed"] for p in one.measure.probes] == [1, 1] and [p["seed"] for p in two.measure.probes] == [2, 2]
+    assert (one.data.seed, two.data.seed) == (1, 2) and of_seed(recipe, 1, "shared") == recipe
+
+
+def test_an_open_claim_gets_more_seeds_and_keeps_those_it_has(place, pretended):
+    place.claim(
+        claim=FAST_GAINS.replace("looks = [2, 3]\nalpha = [0.02, 0.03]", "looks = [2, 8]\nalpha = [0.02, 0.03]")
+    )
+    asked = pretended(LATE)
     ran = place("claim", "steps")
-    assert ran.code == 0 and "Doesn't." in ran.out, ran.err
-    assert result_of(read("steps"))["verdict"] == "doesn't"
+    assert ran.code == 0 and "Inconclusive after 2 seeds" in ran.out, ran.err
+    assert asked == [("slow", 1000), *[(arm, seed) for seed in (1, 2) for arm in ("fast", "slow")]]
+    asked.clear()
+    assert place("claim", "steps").code == 0 and asked == [], "the first look was taken"
+    ran = place("claim", "steps", "--until", "decided")
+    assert ran.code == 0 and "Replicates, after 8 seeds" in ran.out, ran.err
+    assert {seed for _, seed in asked} == set(range(3, 9))
+    asked.clear()
+    assert place("claim", "steps", "--until", "decided").code == 0 and asked == [], "it is decided"
+
+
+def test_further_seeds_extend_a_committed_result_without_its_runs(place, pretended):
+    place.claim(claim=FAST_GAINS)
+    asked = pretended(LATE)
+    assert place("claim", "steps").code == 0
+    before = place.json("claims/steps/result.json")
+    shutil.rmtree("runs")
+    asked.clear()
+    assert place("claim", "steps", "--until", "decided").code == 0
+    assert {seed for _, seed in asked} == {3}
+    after = place.json("claims/steps/result.json")
+    assert after["rows"][0]["numbers"].items() > before["rows"][0]["numbers"].items()
+    assert after["minutes"] > before["minutes"] > 0 and after["pilot"] == before["pilot"]
+
+
+def test_a_regime_check_that_fails_on_pilot_seeds_ends_it_there(place, pretended):
+    place.claim(claim=FAST_GAINS)
+    asked = pretended({"fast": lambda seed: 0.7, "slow": lambda seed: 0.0})
+    ran = place("claim", "steps")
+    assert ran.code == 0, ran.err
+    assert "Not in its regime: on the pilot seeds" in " ".join(ran.out.split()) and asked == [("slow", 1000)]
+    assert result_of(read("steps"))["verdict"] == "not in its regime"
+
+
+def test_a_claim_that_is_out_of_its_regime_is_not_run(place, pretended):
+    place.claim(claim=FAST_GAINS.replace("[[regime", 'out_of_regime = "no room"\n[[regime', 1))
+    asked = pretended(CLEAR)
+    ran = place("claim", "steps")
+    assert ran.code == 2 and "no room" in ran.said and asked == []
+    assert "not in its regime" in place("claim").out
+
+
+def test_the_best_arm_is_chosen_on_pilot_seeds_and_only_it_is_run_on_test_seeds(place, pretended):
+    best = FAST_GAINS.replace('that = {what = "gain", arm = "fast"}', 'that = {what = "gain", best = ["fast", "slow"]}')
+    best = best[: best.index("[[regime")] + best[best.index("[primary]") :]
+    best = best.replace('exceeds = {arm = "slow"}', "exceeds = 0.1").replace('equals = {arm = "slow"}', "equals = 0.7")
+    place.claim(claim=best)
+    asked = pretended(CLEAR)
+    assert place("claim", "steps").code == 0
+    assert asked[:2] == [("fast", 1000), ("slow", 1000)] and {arm for arm, _ in asked[2:]} == {"fast"}
+    found = place.json("claims/steps/result.json")
+    assert found["pilot"]["chosen"] == {"gain of the best of fast and slow": "fast"}
+    assert found["rows"][0]["that"] == "gain of fast"
+
+
+def test_all_arms_try_as_many_rates_on_pilot_seeds(place, pretended, monkeypatch):
+    place.claim(claim=FAST_GAINS.replace("seeds = [1000]", "seeds = [1000, 1001]\ngrid = [0.5, 1.0]"))
+    pretended(CLEAR)
+
+    def trial(name, recipe, items, report):
+        from scalpel.experiments.tuning import Trial
+
+        rate = recipe.stages[-1].learning_rate
+        return Trial(name, rate, 0.9 if rate in (5e-3, 1e-4) and recipe.seed == 1000 else 0.5, {"flops": 1.0})
+
+    monkeypatch.setattr("scalpel.experiments.tuning.trial", trial)
+    assert place("claim", "steps").code == 0
+    pilot = place.json("claims/steps/result.json")["pilot"]
+    assert len(pilot["trials"]) == 8 and pilot["rates"] == {"fast": 5e-3, "slow": 1e-4}
 
 
 def test_an_interrupted_claim_goes_on_and_ends_as_if_nothing_had_happened(place, monkeypatch):
     import scalpel.training.loop as module
 
+    place.claim(claim=CLAIM[: CLAIM.index("[[regime")] + CLAIM[CLAIM.index("[primary]") :])
     assert place("claim", "steps", "--out", "whole").code == 0
+    (place.folder / "claims/steps/result.json").unlink()
     real, count = module.take_step, iter(range(100))
 
     def taken(*arguments):
@@ -64,24 +144,39 @@ def test_an_interrupted_claim_goes_on_and_ends_as_if_nothing_had_happened(place,
     before = place.json("cut/origin.json")["seconds"]
     assert place("claim", "steps", "--out", "cut").code == 0
     whole, cut = place.json("whole/result.json"), place.json("cut/result.json")
-    assert cut["checks"] == whole["checks"] and cut["minutes"] * 60 > before > 0
+    assert cut["rows"] == whole["rows"] and cut["minutes"] * 60 > before > 0
 
 
-def test_with_overrides_it_is_another_experiment_and_the_result_stays(place):
-    ran = place("claim", "steps", "compare.seeds=[0]")
-    assert ran.code == 0, ran.err
-    assert "Not testable here." in ran.out and "one seed can't tell" in " ".join(ran.out.split())
+def test_with_overrides_it_is_another_experiment_and_the_result_stays(place, pretended):
+    place.claim(claim=FAST_GAINS)
+    pretended(CLEAR)
+    assert place("claim", "steps", "compare.shared.steps=3").code == 0
     assert not (place.folder / "claims" / "steps" / "result.json").exists()
-    assert place.json("runs/claims/steps-changed/result.json")["command"] == "scalpel claim steps compare.seeds=[0]"
+    assert (
+        place.json("runs/claims/steps-changed/result.json")["command"] == "scalpel claim steps compare.shared.steps=3"
+    )
 
 
-def test_runs_of_another_recipe_are_not_taken_for_these_but_replaced_if_asked(place):
+def test_runs_of_another_recipe_are_not_taken_for_these_but_replaced_if_asked(place, pretended):
+    place.claim(claim=FAST_GAINS)
+    asked = pretended(CLEAR)
     assert place("claim", "steps").code == 0
-    place.claim(recipe=RECIPE.replace("steps = 2}", "steps = 1}"))
+    place.claim(claim=FAST_GAINS, recipe=RECIPE.replace("steps = 2}", "steps = 1}"))
+    assert result_of(read("steps")) is None, "the result is of what the claim was"
     ran = place("claim", "steps")
     assert ran.code == 2 and "--anew" in ran.err
-    assert place("claim", "steps", "--anew").code == 0
-    assert place.json("claims/steps/result.json")["arms"][0]["steps"] == 1
+    asked.clear()
+    assert place("claim", "steps", "--anew").code == 0 and len(asked) == 5
+
+
+def test_another_comparison_is_judged_from_the_runs_that_are_there(place, pretended):
+    place.claim(claim=FAST_GAINS)
+    asked = pretended(CLEAR)
+    assert place("claim", "steps").code == 0
+    asked.clear()
+    place.claim(claim=FAST_GAINS.replace("matters = 0.1", "matters = 0.9"))
+    ran = place("claim", "steps")
+    assert ran.code == 0 and "Absent, after 2 seeds" in ran.out and asked == []
 
 
 def test_a_claim_that_is_refused_leaves_nothing_behind(place):
@@ -91,27 +186,57 @@ def test_a_claim_that_is_refused_leaves_nothing_behind(place):
     assert not (place.folder / "runs").exists()
 
 
-def test_the_page_shows_what_was_seen_and_what_is_planned(place):
-    place.claim("other")
-    assert place("claim", "steps", "--page", "page.md").code == 0
-    text = (place.folder / "page.md").read_text()
-    assert text == page([read("other"), read("steps")])
-    other, steps = text.split("## other")[1].split("## steps")
-    assert "**Not run yet.**" in other and "moved of fast exceeds moved of slow" in other
-    assert "equals gain of slow within 90 points" in other and "That weights move further." in other
-    assert "**Replicates.**" in steps and "seeds 0 and 1" in steps and "| holds |" in steps
-    assert "| arm | gain |" in steps and "| fast |" in steps
+def test_a_run_that_failed_is_named_and_tried_again_before_anything_is_judged(place, pretended):
+    def fails(seed):
+        if seed == 2:
+            raise ValueError("no credit")
+        return 0.7
+
+    place.claim(claim=FAST_GAINS)
+    pretended({**CLEAR, "fast": fails})
+    ran = place("claim", "steps")
+    assert (
+        ran.code == 2 and "without a result: fast in seed 2: no credit" in ran.said and "tries these again" in ran.said
+    )
+    assert not (place.folder / "claims" / "steps" / "result.json").exists()
+    asked = pretended(CLEAR)
+    assert place("claim", "steps").code == 0 and asked == [("fast", 2)]
 
 
-def test_check_tells_when_the_page_is_out_of_date(place):
-    missing = place("claim", "--page", "page.md", "--check")
-    assert missing.code == 2 and not (place.folder / "page.md").exists()
-    assert place("claim", "--page", "page.md").code == 0
-    assert place("claim", "--page", "page.md", "--check").code == 0
+def test_no_seed_is_begun_after_the_hours(place, pretended):
+    place.claim(claim=FAST_GAINS)
+    asked = pretended(CLEAR)
+    ran = place("claim", "steps", "--until", "decided", "--hours", 0)
+    assert ran.code == 0 and "0 seeds were run, too few for the first look" in ran.out, ran.err
+    assert asked == [("slow", 1000)]
+
+
+def test_overnight_serves_the_claim_that_is_nearest_to_a_decision_look_by_look(place, pretended):
+    looks = FAST_GAINS.replace("looks = [2, 3]\nalpha = [0.02, 0.03]", "looks = [3, 6]\nalpha = [0.02, 0.03]")
+    place.claim("steps", looks)
+    place.claim("near", looks.replace("looks = [3, 6]", "looks = [2, 6]"))
+    place.claim("out", looks.replace("[[regime", 'out_of_regime = "no room"\n[[regime', 1))
+    pretended(LATE)
+    ran = place("claim", "--overnight", 1)
+    assert ran.code == 0 and "Served: near, steps, near" in ran.out or "Served: near, steps, steps, near" in ran.out, (
+        ran
+    )
+    assert seeds_to_decide(read("near")) is None and seeds_to_decide(read("out")) is None
+    assert "nothing is left to decide" in place("claim", "--overnight", 1).out
+    assert place("claim", "near", "--overnight", 1).code == 2
+
+
+def test_a_claim_that_fails_overnight_does_not_keep_the_others_from_being_served(place):
     place.claim("other")
-    stale = place("claim", "--page", "page.md", "--check")
-    assert stale.code == 2 and "run `scalpel claim --page page.md`" in stale.said
-    assert place("claim", "--check").code == 2
+
+    def run(claim, limit):
+        if claim.id == "other":
+            raise ValueError("no memory")
+        (claim.folder / "result.json").write_text(
+            json.dumps({"format": 2, "digest": claim.digest, "verdict": "absent", "rows": [], "seconds": {}})
+        )
+
+    assert overnight(place.folder / "claims", 1.0, run) == ["other", "steps"]
 
 
 def test_the_commit_is_that_of_the_code_and_unknown_outside_a_checkout(tmp_path, monkeypatch):
@@ -138,23 +263,3 @@ def test_the_time_of_a_run_that_was_killed_counts_up_to_what_it_wrote_last(tmp_p
 def test_an_unknown_claim_is_refused(place, name):
     ran = place("claim", name)
     assert ran.code == 2 and "steps" in ran.err and "Traceback" not in ran.err
-
-
-def test_an_arm_that_failed_in_a_seed_is_not_judged_by_the_others_and_is_tried_again(place, monkeypatch):
-    import scalpel.training.loop as module
-
-    def taken(run, stage, state, *step):
-        if run.recipe.seed == 1 and run.recipe.stages[0].learning_rate == 1e-2:
-            raise ValueError("no credit")
-        return real(run, stage, state, *step)
-
-    real = module.take_step
-    with monkeypatch.context() as patch:
-        patch.setattr(module, "take_step", taken)
-        ran = place("claim", "steps")
-    assert ran.code == 1 and "without a result: fast; the same command tries" in ran.said
-    found = place.json("runs/claims/steps/result.json")
-    assert found["verdict"] == "not testable here" and found["checks"][1]["outcome"] == "missing"
-    assert "seed 1 failed: no credit" in found["checks"][1]["why"]
-    assert place("claim", "steps").code == 0
-    assert place.json("claims/steps/result.json")["verdict"] == "replicates"

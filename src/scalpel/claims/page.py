@@ -22,6 +22,7 @@ from scalpel.runs.atomic import write_text
 
 NOT_RUN, OUT = "not run yet", "not in its regime"
 GROUPS = "groups.toml"
+VERSIONS = {"Python": "python", "torch": "torch", "transformers": "transformers"}
 Result = Mapping[str, Any]
 Found = Sequence[tuple[Claim, Result | None]]
 HEAD = """# Claims
@@ -38,8 +39,8 @@ Parts are judged by Holm's procedure and decide nothing."""
 FOOT = """A claim is a folder of [claims](../claims): `claim.toml` says what the paper says and what must be seen,
 `recipe.toml` is the experiment, `result.json` holds what came out, with every number of every seed. `scalpel claim ID`
 takes the first look, `scalpel claim ID --until decided --hours 8` adds seeds, `scalpel claim --overnight 8` serves the
-claims that are nearest to a decision, and `scalpel claim --check` proves that the verdicts follow from the numbers. This
-page is made by `scalpel claim --page docs/claims.md`.
+claims that are nearest to a decision, and `scalpel claim --check` proves that the verdicts follow from the numbers.
+This page is made by `scalpel claim --page docs/claims.md`.
 """
 
 
@@ -64,7 +65,7 @@ def page(claims: Sequence[Claim], asked: Mapping[str, Question], picture: str = 
     found = [(claim, result_of(claim)) for claim in claims]
     groups = [(name, [one for one in found if one[0].statement.group == name]) for name in get_args(Group)]
     parts = [HEAD, *([f"![Every primary difference in units of δ]({picture})\n"] if shown(found) else [])]
-    parts += [overview([one for _, own in groups for one in own]), f"{LEGEND} {expected_false(found)}\n", FOOT]
+    parts += [overview([one for _, own in groups for one in own]), f"{LEGEND}\n{expected_false(found)}", FOOT]
     parts += [group(name, asked.get(name), own) for name, own in groups if own]
     return "\n".join([*parts, costs(found)])
 
@@ -125,7 +126,7 @@ def expected_false(found: Found) -> str:
         return ""
     return (
         f"Of {len(alphas)} claims that were run, at most {sum(alphas):.2g} would come out as a false “replicates” on "
-        "average if no true difference were above zero."
+        "average if no true difference were above zero.\n"
     )
 
 
@@ -163,9 +164,10 @@ def made(found: Result) -> str:
     """What was run, and where."""
     around, pilot = found["environment"], found["pilot"]
     rates = listed([f"{arm} {rate:.2g}" for arm, rate in pilot["rates"].items()])
+    versions = ", ".join(f"{name} {around[key]}" for name, key in VERSIONS.items())
     return (
         f"`{found['command']}`, commit {listed(found['commits'])}, learning rates {rates} from "
-        f"{len(pilot['trials'])} trials on pilot seeds, Python {around['python']}, torch {around['torch']}, transformers {around['transformers']}."
+        f"{len(pilot['trials'])} trials on pilot seeds, {versions}."
     )
 
 
