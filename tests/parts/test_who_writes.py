@@ -14,7 +14,7 @@ from scalpel.data.example import Example
 from scalpel.data.trajectory import completion
 from scalpel.part import bind, scheduled
 from scalpel.rewards import Rewards
-from scalpel.rewards.judge import roles
+from scalpel.rewards.declared import roles
 from scalpel.sources.acceptance import edits
 from scalpel.sources.context import SourceContext
 

@@ -10,11 +10,16 @@ from typing import Any
 
 import pytest
 
+from scalpel import tasks
 from scalpel.config.recipe import parse
+from scalpel.data.example import Example
 from scalpel.evaluation.probes import make_probes
 from scalpel.experiments.preflight import refuse_recipe
-from scalpel.registry import AXES, lookup
+from scalpel.registry import AXES, lookup, register
+from scalpel.rewards import Rewards
+from scalpel.rewards.declared import Scoring, declared, roles
 from scalpel.rewards.tables import refuse_rewards
+from scalpel.rewards.user import Verifier
 
 GATHER = "from scalpel.registry import gather_parts\ngather_parts(__name__, __path__)\n"
 PROBE = '''
@@ -128,3 +133,37 @@ def test_rewards_that_the_task_the_data_or_an_environment_gives_are_known_too() 
     refuse_rewards(["task", "data", {"name": "environment", "weight": 0.5}])
     with pytest.raises(ValueError, match="unknown reward 'enviroment': did you mean 'environment'"):
         refuse_rewards(["enviroment"])
+
+
+def test_rewards_are_told_apart_by_what_they_declare(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A judge of any name is treated by its declarations: threads, the models that it asks, the rewards inside it."""
+    monkeypatch.setitem(AXES, "judge", dict(AXES["judge"]))
+
+    @declared("calm", concurrent=True, asks=lambda keys: str(keys["who"]))
+    def calm(*, who: str = "critic", inner: Scoring) -> Scoring:
+        return inner
+
+    table = {"name": "calm", "inner": {"name": "judge", "role": "weak"}}
+    assert roles([table, {**table, "who": "policy"}]) == {"critic", "weak"}
+    assert Rewards([{**table, "inner": "exact", "early": True, "timeout": 9}]).early == [0]
+    for wrong, words in (
+        ("exakt", "0.inner: unknown reward 'exakt'"),
+        ("brevity", "0.inner: 'brevity' shapes"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            refuse_rewards([{**table, "inner": wrong}])
+    refuse_rewards([{**table, "inner": {**table, "inner": "task"}}])
+
+
+def test_a_task_of_another_package_is_bound_by_its_signature(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(AXES, "task", dict(AXES["task"]))
+
+    @register("task", "rows")
+    def rows(form: str, *, words: int = 2, verify: Verifier | None = None) -> Any:
+        return form, words, verify and verify("b", Example("p", answer="b"))
+
+    assert tasks.make({"name": "rows", "words": 3, "verify": "exact", "chat": False}) == ("rows", 3, 1.0)
+    with pytest.raises(ValueError, match="data.task: unknown key 'word': did you mean 'words'"):
+        tasks.make({"name": "rows", "word": 3}, "data.task")
+    with pytest.raises(ValueError, match="task.verify: unknown verifier 'exakt'"):
+        tasks.make({"name": "rows", "verify": "exakt"})

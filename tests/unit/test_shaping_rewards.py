@@ -100,7 +100,10 @@ def test_on_a_trial_what_shapes_does_not_apply_and_remembers_nothing() -> None:
         ({"name": "episodic", "warmup": -1}, "warmup is -1, but must be an integer from 0"),
         ({"name": "episodic", "explore": "no"}, "explore is 'no', but must be a number"),
         ({"name": "given", "of": "exact"}, "has no 'where'"),
-        ({"name": "given", "of": "exact", "where": "brevity"}, "rewards that judge"),
+        (
+            {"name": "given", "of": "exact", "where": "brevity"},
+            "where: 'brevity' shapes what other rewards give",
+        ),
         ({"name": "given", "of": "exact", "where": "exact", "when": 1}, "unknown key 'when'"),
     ],
 )

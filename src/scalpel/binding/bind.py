@@ -72,7 +72,7 @@ def hints_of(fn: Callable[..., Any]) -> dict[str, Any]:
         ) from None
 
 
-def bound_table(place: str, table: Any, keys: Mapping[str, Key]) -> dict[str, Any]:
+def checked_table(place: str, table: Any, keys: Mapping[str, Key]) -> dict[str, Any]:
     """The table with its values checked and converted. ValueError for unknown keys, missing keys and wrong values."""
     if not isinstance(table, Mapping):
         raise ValueError(f"{short(place)} is {shown(table)}, but must be a table")

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, get_args
 
-from scalpel.binding.bind import Key, bound_table, bounded, keys_of, placed
+from scalpel.binding.bind import Key, bounded, checked_table, keys_of, placed
 from scalpel.binding.plain import shown
 from scalpel.registry import lookup
 
@@ -32,6 +32,17 @@ class Maker(NamedTuple):
 
 
 Makers = Mapping[Any, Maker]
+
+
+@dataclass(frozen=True)
+class Keyed:
+    """A function whose arguments depend on data, such as the config of a generator, with the keys of its table."""
+
+    function: Function
+    keys: Mapping[str, Key]
+
+    def __call__(self, **arguments: Any) -> Any:
+        return self.function(**arguments)
 
 
 @dataclass(frozen=True)
@@ -69,6 +80,8 @@ def bind_table(
     if not isinstance(table, Mapping):
         raise ValueError(f"{place} is {shown(table)}, but must be a table")
     name = table.get(named, unless)
+    if named not in table and unless is None:
+        raise ValueError(f"{place} has no {named}: it must be text, the one under which a {axis} is registered")
     if not isinstance(name, str):
         raise ValueError(f"{place}.{named} is {shown(name)}, but must be text")
     with placed(place):
@@ -78,7 +91,7 @@ def bind_table(
     made = {key: maker for key, k in own.items() if (maker := maker_of(k.wanted, makers))}
     keys = {key: Key(bounded(k.wanted, numbers or {}), k.default) for key, k in own.items()}
     keys |= {key: Key(maker.wanted, own[key].default) for key, maker in made.items()}
-    values = bound_table(place, table, {**common, **keys})
+    values = checked_table(place, table, {**common, **keys})
     for key in made.keys() & values.keys():
         with placed(f"{place}.{key}", known=key):
             values[key] = made[key].make(values[key])
@@ -88,11 +101,15 @@ def bind_table(
 
 def table_keys(function: Function) -> dict[str, Key]:
     """The keys of a table that goes to this function: its keyword-only arguments."""
+    if isinstance(function, Keyed):
+        return dict(function.keys)
     return keys_of(function, without=handed_to(function))
 
 
 def handed_to(function: Function) -> frozenset[str]:
     """The arguments of a function that the program hands over."""
+    if isinstance(function, Keyed):
+        return frozenset()
     parameters = inspect.signature(function).parameters.values()
     return frozenset(p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD)
 

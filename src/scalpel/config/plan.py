@@ -29,7 +29,7 @@ from scalpel.extensions import find
 from scalpel.keep import refuse_sets
 from scalpel.part import Bound, HeadTerm, Need, Part, Unit, bind
 from scalpel.registry import AXES, unknown
-from scalpel.rewards.judge import roles as judges
+from scalpel.rewards.declared import roles as judges
 from scalpel.rewards.reward import read as readable
 
 SCORED = frozenset({"old", "old_value", "reference"})  # fields that the loop fills by itself

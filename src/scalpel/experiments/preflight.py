@@ -9,7 +9,7 @@ from typing import Any
 from scalpel import tasks
 from scalpel.binding.bind import (
     Key,
-    bound_table,
+    checked_table,
     checked_value,
     placed,
 )
@@ -98,7 +98,7 @@ def refuse_arms(arms: Sequence[Any]) -> None:
     }
     for k, table in enumerate(arms):
         place = f"compare.arms.{k}"
-        bound_table(place, table, {key: Key(wanted.wanted, None) for key, wanted in {**stages, **own}.items()})
+        checked_table(place, table, {key: Key(wanted.wanted, None) for key, wanted in {**stages, **own}.items()})
         if not table.get("name"):
             name = checked_value(f"{place}.method", table.get("method", ""), str)
             if not name:

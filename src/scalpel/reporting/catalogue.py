@@ -21,6 +21,7 @@ from scalpel.config.recipe import SignalSpec, StageSpec
 from scalpel.methods import FAMILIES, ROWS, Evidence, Row
 from scalpel.part import Part
 from scalpel.registry import AXES, ORIGINS
+from scalpel.rewards.declared import function_of
 from scalpel.rewards.tables import KINDS
 from scalpel.runs.files import existing
 from scalpel.runs.json_files import read_text
@@ -112,7 +113,8 @@ def parts() -> list[tuple[str, str, str, str]]:
 
 def rewards() -> list[tuple[str, str, str]]:
     """(name, keys with their defaults, effect) of every named reward."""
-    known = {name: fn for axis in KINDS for name, fn in AXES[axis].items() if (axis, name) not in ORIGINS}
+    own = [(axis, name) for axis in KINDS for name in AXES[axis] if (axis, name) not in ORIGINS]
+    known = {name: function_of(axis, name) for axis, name in own}
     return [(name, ", ".join(keys_of(fn)), effect(fn)) for name, fn in sorted(known.items())]
 
 

@@ -1,19 +1,15 @@
-"""Labels without a verifier: a model judges completions, or they vote."""
+"""Rewards that need more than a completion and its answer: a model's judgement, a vote, the task, another reward."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from scalpel.binding.bounds import Few, Pattern
+from scalpel.binding.bounds import Few, Pattern, Weight
 from scalpel.binding.patterns import found
-from scalpel.data.example import Example, Prompt, with_arguments_of
-from scalpel.registry import register
-
-# (role, prompts, answers) → for each prompt how likely the model of that role holds each answer, of them all
-Ask = Callable[[str, Sequence[Prompt], Sequence[str]], list[list[float]]]
-Scoring = Callable[[Sequence[Example], Sequence[str], Any], list[float]]
+from scalpel.data.example import Example, Prompt, Task, with_arguments_of
+from scalpel.rewards.declared import Ask, Scoring, declared
 
 
 def asking(prompt: Prompt, completion: str, question: str) -> Prompt:
@@ -25,7 +21,7 @@ def asking(prompt: Prompt, completion: str, question: str) -> Prompt:
     )
 
 
-@register("judge", "judge")
+@declared("judge", asks=lambda keys: keys["role"])
 def judge(
     ask: Ask | None,
     *,
@@ -50,8 +46,8 @@ def judge(
     return score
 
 
-@register("judge", "agreement")
-def agreement(ask: Ask | None, *, pattern: Pattern = "", votes: Few = 2) -> Scoring:
+@declared("agreement")
+def agreement(*, pattern: Pattern = "", votes: Few = 2) -> Scoring:
     """1 where a completion says what most of the completions to its prompt say: the whole text, or the group of the
     last match of `pattern`. Of equally many the first one wins; where nothing matches, it has no vote. An answer with
     fewer than `votes` is no majority, and 0: where all completions differ, nothing is agreed upon.
@@ -71,9 +67,50 @@ def agreement(ask: Ask | None, *, pattern: Pattern = "", votes: Few = 2) -> Scor
     return score
 
 
-def roles(specs: Sequence[str | Mapping[str, Any]]) -> frozenset[str]:
-    """The models that these rewards ask, besides the policy."""
-    tables = [{"name": s} if isinstance(s, str) else s for s in specs if isinstance(s, str | Mapping)]
-    inside = [table[key] for table in tables for key in ("of", "where") if key in table]
-    own = frozenset(str(table.get("role", "policy")) for table in tables if table.get("name") == "judge")
-    return (own - {"policy"}) | (roles(inside) if inside else frozenset())
+@declared("given")
+def given(*, of: Scoring, where: Scoring, least: Weight = 1.0) -> Scoring:
+    """Reward `of` where reward `where` is `least` or more, else 0: an outcome that counts only where the process behind
+    it holds, or steps only where they lead to the right end."""
+
+    def score(examples: Sequence[Example], completions: Sequence[str], handed: Any) -> list[float | None]:
+        holds = where(examples, completions, handed)
+        earned = of(examples, completions, handed)
+        pairs = zip(earned, holds, strict=True)
+        return [None if h is None else r if h >= least else 0.0 for r, h in pairs]
+
+    return score
+
+
+@declared("task", concurrent=True)
+def by_task(task: Task | None) -> Scoring:
+    """The task's own verifier; where it can say what is wrong, its words are logged as "feedback"."""
+    if task is None:
+        raise ValueError("reward 'task' stands for the task's own verifier, but there is no task here")
+    judged, say = by_row(task.score), getattr(task, "feedback", None)
+
+    def score(examples: Sequence[Example], completions: Sequence[str], handed: Any) -> Sequence[float | None]:
+        words = [say(text, e) or None for text, e in zip(completions, examples, strict=True)] if say else []
+        if any(words):
+            handed["log_extra"]("feedback", words)
+        return judged(examples, completions, handed)
+
+    return score
+
+
+@declared("environment", concurrent=True)
+def by_environment() -> Scoring:
+    """The sum of the environment's rewards over all turns of an episode."""
+
+    def score(examples: Sequence[Example], completions: Sequence[str], handed: Any) -> list[float]:
+        return [trajectory.reward for trajectory in handed["trajectories"]]
+
+    return score
+
+
+def by_row(verify: Callable[[str, Example], float]) -> Scoring:
+    """A verifier as a reward."""
+
+    def score(examples: Sequence[Example], completions: Sequence[str], handed: Any) -> list[float]:
+        return [verify(text, example) for text, example in zip(completions, examples, strict=True)]
+
+    return score

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scalpel.binding.bounds import Few, Name, Tokens
 from scalpel.data.example import Example
 from scalpel.models.scorer import Label, check_scorer, open_scorer
-from scalpel.registry import register
-
-Scoring = Callable[[Sequence[Example], Sequence[str], Any], list[float]]
-NAME = "model"
+from scalpel.rewards.declared import Scoring, declared
 
 
-@register("judge", NAME)
+def refuse(keys: Mapping[str, Any]) -> None:
+    """Raises ValueError where what the table names is no reward model, before any model is opened."""
+    check_scorer(keys["path"], keys.get("label"))
+
+
+@declared("model", opens="path", check=refuse)
 def model(
     *, path: Name, label: Label = None, batch: Few = 16, max_length: Tokens | None = None, device: Name = "auto"
 ) -> Scoring:
@@ -33,8 +35,3 @@ def model(
         return scorer([e.prompt for e in examples], completions)
 
     return score
-
-
-def refuse(table: Mapping[str, Any]) -> None:
-    """Raises ValueError where what the table names is no reward model, before any model is opened."""
-    check_scorer(table["path"], table.get("label"))

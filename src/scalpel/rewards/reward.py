@@ -10,14 +10,13 @@ import torch
 from torch import Tensor
 
 import scalpel.rewards.model  # noqa: F401  (registers the reward)
-from scalpel.binding.bounds import Weight
-from scalpel.binding.table import bind_table
+from scalpel.binding.table import Maker, bind_table, table_keys
 from scalpel.data.example import Example, Task
 from scalpel.data.trajectory import Trajectory, completion
-from scalpel.extensions import find
 from scalpel.extensions.files import function_at
-from scalpel.registry import AXES, register
+from scalpel.registry import AXES
 from scalpel.rewards import judge, shaping, user, values
+from scalpel.rewards.declared import Ask, Scoring, concurrent, function_of, refuse_shaping, table_of
 from scalpel.rewards.early import Answers, Early, Heard, hear
 from scalpel.rewards.logged import beside, fits
 from scalpel.rewards.scored import SampleRewards, unread
@@ -91,7 +90,7 @@ class Rewards:
         self,
         specs: Sequence[str | Mapping[str, Any]],
         task: Task | None = None,
-        ask: judge.Ask | None = None,
+        ask: Ask | None = None,
         embed: Embed | None = None,
         memory: dict[str, dict[str, Any]] | None = None,
     ) -> None:
@@ -205,12 +204,13 @@ def read(specs: Sequence[str | Mapping[str, Any]]) -> Tables:
 
 def limit(table: dict[str, Any]) -> float | None:
     """Takes the key `timeout` out of a table; a verifier that keeps to a limit of its own keeps it."""
-    if "timeout" not in table or table.get("name") == "pattern":
-        return None
     name = table.get("name")
-    if name in {*AXES["judge"], *AXES["shaping"]}:
+    verifier = AXES["verifier"].get(str(name))
+    if "timeout" not in table or (verifier is not None and "timeout" in table_keys(verifier)):
+        return None
+    if not concurrent(name):
         raise ValueError(
-            f"reward {name!r} can't have a timeout, since it asks the model or only counts: leave it out; it is for "
+            f"reward {name!r} can't have a timeout, since it asks a model or only counts: leave it out; it is for "
             "'task', verifiers and path.py:function"
         )
     return values.seconds(table.pop("timeout"), name)
@@ -221,7 +221,7 @@ def asked_early(table: dict[str, Any]) -> bool:
     early, name = table.pop("early", False), table.get("name")
     if not isinstance(early, bool):
         raise ValueError(f"reward {name!r} has early = {early!r}: it must be true or false")
-    if early and name in {*AXES["judge"], *AXES["shaping"]}:
+    if early and not concurrent(name):
         raise ValueError(
             f"reward {name!r} can't be asked early, since it may ask the model that samples or need what others earn: "
             "leave out `early`, which is for 'task', verifiers and path.py:function"
@@ -229,76 +229,25 @@ def asked_early(table: dict[str, Any]) -> bool:
     return early
 
 
-def function(table: Mapping[str, Any], task: Task | None, ask: judge.Ask | None = None) -> Any:
-    """A table as a function of (examples, completions, handed) → one value each."""
+def function(table: Mapping[str, Any], task: Task | None, ask: Ask | None = None) -> Any:
+    """A table as a function of (examples, completions, handed) → one value each, or as what shapes rewards."""
     name = table.get("name")
-    if name == "task":
-        if task is None:
-            raise ValueError("reward 'task' stands for the task's own verifier, but there is no task here")
-        return by_task(task)
-    if name == "environment" and len(table) == 1:
-        return by_environment
-    if name in AXES["judge"]:
-        return bind_table("judge", "reward", table, named="name", find=find)(task=task, ask=ask)
     if name in AXES["shaping"]:
         return shaping.make(table)
+    if name in AXES["judge"]:
+        inside = {Scoring: Maker(lambda spec: judging(spec, task, ask), str | dict[str, Any])}
+        bound = bind_table("judge", "reward", table, named="name", makers=inside, find=function_of)
+        return bound(task=task, ask=ask)
     if isinstance(name, str) and ".py:" in name and len(table) == 1:
         return user.Users(name, function_at(name))
-    return by_row(make_verifier(table))
+    return judge.by_row(make_verifier(table))
 
 
-@register("judge", "given")
-def given(
-    task: Task | None,
-    ask: judge.Ask | None,
-    *,
-    of: str | dict[str, Any],
-    where: str | dict[str, Any],
-    least: Weight = 1.0,
-) -> Any:
-    """Reward `of` where reward `where` is `least` or more, else 0: an outcome that counts only where the process behind
-    it holds, or steps only where they lead to the right end."""
-    made = [{"name": inner} if isinstance(inner, str) else inner for inner in (of, where)]
-    for inner in made:
-        if inner.get("name") in {*AXES["shaping"], "given"}:
-            raise ValueError(
-                f"reward 'given' can't hold {inner!r}: `of` and `where` are rewards that judge, by name or table"
-            )
-    judged, gate = (function(inner, task, ask) for inner in made)
-
-    def score(examples: Sequence[Example], completions: Sequence[str], handed: Any) -> list[float | None]:
-        holds = gate(examples, completions, handed)
-        earned = judged(examples, completions, handed)
-        pairs = zip(earned, holds, strict=True)
-        return [None if h is None else r if h >= least else 0.0 for r, h in pairs]
-
-    return score
-
-
-def by_task(task: Task) -> Any:
-    """The task's own verifier; where it can say what is wrong, its words are logged as "feedback"."""
-    score, say = by_row(task.score), getattr(task, "feedback", None)
-
-    def judge(examples: Sequence[Example], completions: Sequence[str], handed: Any) -> list[float]:
-        words = [say(text, e) or None for text, e in zip(completions, examples, strict=True)] if say else []
-        if any(words):
-            handed["log_extra"]("feedback", words)
-        scores: list[float] = score(examples, completions, handed)
-        return scores
-
-    return judge
-
-
-def by_environment(examples: Sequence[Example], completions: Sequence[str], handed: Any) -> list[float]:
-    """The sum of the environment's rewards over all turns of an episode."""
-    return [trajectory.reward for trajectory in handed["trajectories"]]
-
-
-def by_row(verify: Any) -> Any:
-    def score(examples: Sequence[Example], completions: Sequence[str], handed: Any) -> list[float]:
-        return [verify(text, example) for text, example in zip(completions, examples, strict=True)]
-
-    return score
+def judging(spec: str | Mapping[str, Any], task: Task | None, ask: Ask | None) -> Scoring:
+    """A reward inside another."""
+    refuse_shaping(spec)
+    made: Scoring = function(table_of(spec), task, ask)
+    return made
 
 
 def spread(names: Sequence[str], reward_SK: Tensor) -> dict[str, float]:

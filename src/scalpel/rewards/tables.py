@@ -7,25 +7,26 @@ from typing import Any
 
 from scalpel.binding.bind import (
     Key,
-    bound_table,
+    checked_table,
     placed,
 )
 from scalpel.binding.bounds import PartName, Weight
 from scalpel.binding.plain import shown
-from scalpel.binding.table import bind_table
+from scalpel.binding.table import Maker, bind_table
 from scalpel.extensions import is_path, load_plugins
 from scalpel.extensions.files import function_at
 from scalpel.registry import AXES, unknown
-from scalpel.rewards import model
+from scalpel.rewards.declared import Scoring, function_of, inner_keys, judge_of, refuse_shaping
 from scalpel.rewards.shaping import NUMBERS
 
 ALL = {"name": Key(PartName), "weight": Key(Weight, 1.0), "early": Key(bool, False), "timeout": Key(Any, None)}
-GIVEN_BY = ("task", "data", "environment")  # rewards that are no functions: what the named one says
+DATA = "data"  # in the rewards of a signal: those that [data] names
+INSIDE = {Scoring: Maker(lambda spec: spec, str | dict[str, Any])}  # a reward inside another is checked as one
 KINDS = ("verifier", "judge", "shaping")  # axes of which rewards are
 
 
 def refuse_rewards(specs: Sequence[Any], place: str = "data.rewards") -> None:
-    """Refuses tables that can be no rewards. "data" stands for what [data] says."""
+    """Refuses tables that can be no rewards."""
     for k, spec in enumerate(specs):
         refuse_reward(spec, f"{place}.{k}")
 
@@ -37,10 +38,10 @@ def refuse_reward(spec: Any, place: str) -> None:
     name = table.get("name")
     if not isinstance(name, str):
         raise ValueError(f'{place}.name is {shown(name)}, but must be text, as in {{name = "task"}}')
-    if name in GIVEN_BY:
-        bound_table(place, table, ALL)
+    if name == DATA:
+        checked_table(place, table, ALL)
     elif is_path(name):
-        bound_table(place, table, ALL)
+        checked_table(place, table, ALL)
         with placed(place):
             function_at(name)
     else:
@@ -48,15 +49,18 @@ def refuse_reward(spec: Any, place: str) -> None:
 
 
 def refuse_named(name: str, table: Mapping[str, Any], place: str) -> None:
-    """Refuses the table of a verifier, a judge or what shapes rewards; of `given` those of the rewards inside it."""
+    """Refuses the table of a verifier, a judge or what shapes rewards, and the rewards inside it."""
     load_plugins()
     axis = next((axis for axis in KINDS if name in AXES[axis]), None)
     if axis is None:
-        every = [*(known for axis in KINDS for known in AXES[axis]), *GIVEN_BY]
+        every = [*(known for axis in KINDS for known in AXES[axis]), DATA]
         raise ValueError(f"{place}: {unknown('reward', name, every)}, or path.py:function")
-    bound = bind_table(axis, place, table, named="name", common=ALL, numbers=NUMBERS)
-    if name == model.NAME:
+    bound = bind_table(axis, place, table, named="name", common=ALL, makers=INSIDE, numbers=NUMBERS, find=function_of)
+    if (judge := judge_of(name)) and judge.check:
         with placed(place):
-            model.refuse(bound.arguments)
-    for key in ("of", "where") if name == "given" else ():
-        refuse_reward(bound.arguments[key], f"{place}.{key}")
+            judge.check(bound.arguments)
+    for key in inner_keys(bound.function):
+        if key in bound.arguments:
+            with placed(f"{place}.{key}"):
+                refuse_shaping(bound.arguments[key])
+            refuse_reward(bound.arguments[key], f"{place}.{key}")

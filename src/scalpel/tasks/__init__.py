@@ -3,34 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import Field
-
-from scalpel.binding.bind import (
-    Key,
-    bound_table,
-    bounded,
-    keys_of,
-    placed,
-)
+from scalpel.binding.bind import Key, keys_of, placed
 from scalpel.binding.plain import shown
-from scalpel.binding.table import table_keys
+from scalpel.binding.table import Keyed, Maker, bind_table
 from scalpel.data.example import Task
 from scalpel.extensions import find, is_path, load_plugins
 from scalpel.registry import AXES, unknown
+from scalpel.rewards.user import Verifier
 from scalpel.rewards.verifiers import make as make_verifier
-from scalpel.tasks.data import DataTask, data_task
+from scalpel.tasks.data import DataTask
 from scalpel.tasks.instruct import Instructed, Instruction
-from scalpel.tasks.mix import Mix, mix
-from scalpel.tasks.read import FORMS, hub
-from scalpel.tasks.reasoning_gym import PREFIX, ReasoningGym, configured, generators
+from scalpel.tasks.mix import Mix
+from scalpel.tasks.reasoning_gym import PREFIX, ReasoningGym, generated, generators
 
 __all__ = ["DataTask", "Instructed", "Instruction", "Mix", "ReasoningGym", "make"]
 
-INSTRUCTION = tuple(f.name for f in fields(Instruction))
-ANY = {int: Annotated[int, Field(ge=-1_000_000, le=1_000_000)]}  # a generator checks tighter bounds itself
+MAKERS = {Verifier: Maker(make_verifier, str | dict[str, Any] | None)}
 
 
 def make(spec: Mapping[str, Any], place: str = "task") -> Task:
@@ -44,70 +34,49 @@ def make(spec: Mapping[str, Any], place: str = "task") -> Task:
     The other keys are the task's own: difficulty of a world task, config of a generator, path and columns of data.
     `place` is the table's place in the recipe, for messages.
     """
-    name = name_of(spec, place)
-    options = bound_table(place, spec, {"name": Key(str), **keys_of(Instruction), **own_keys(name, place)})
-    del options["name"]
-    put = {key: options.pop(key) for key in INSTRUCTION if key in options}
+    refuse_nameless(spec, place)
+    bound = bind_table(
+        "task", place, spec, named="name", common=keys_of(Instruction), makers=MAKERS, find=registered_task
+    )
+    task: Task = bound(form=bound.name, make=make)
+    said = {key: value for key, value in bound.common.items() if key != "name"}
     with placed(place):
-        if name.startswith(PREFIX):
-            put.setdefault("chat", True)
-            task: Task = ReasoningGym(name.removeprefix(PREFIX), **options)
-        elif name == "mix":
-            task = mix(make, **options)
-        elif name in FORMS:
-            verify = options.pop("verify", None)
-            verifier = None if verify is None else make_verifier(verify, f"{place}.verify")
-            task = data_task(name, verifier=verifier, **options)
-        else:
-            registered = find("task", name)
-            made = registered if callable(registered) else registered.at
-            task = made(**options) if options or made is registered else registered
-        instruction = Instruction(**put)
+        instruction = Instruction(**{**getattr(task, "default_instruction", {}), **said})
     return task if instruction == Instruction() else Instructed(task, instruction)
 
 
-def name_of(spec: Any, place: str) -> str:
-    """The name in a task's table."""
+def refuse_nameless(spec: Any, place: str) -> None:
+    """Raises ValueError for what is no table with a name."""
     if not isinstance(spec, Mapping):
         raise ValueError(f'{place} is {shown(spec)}, but must be a table, such as {{name = "world/reverse"}}')
-    name = spec.get("name")
-    if not isinstance(name, str):
+    if not isinstance(name := spec.get("name"), str):
         came = "has no name" if name is None else f"has the name {shown(name)}"
         raise ValueError(f'{place} {came}: a task needs a name, such as name = "world/reverse" or name = "jsonl"')
-    return name
 
 
-def own_keys(name: str, place: str) -> dict[str, Key]:
-    """The keys that a task has besides those of an instruction."""
+def registered_task(axis: str, name: str, called: str) -> Any:
+    """What makes the task of that name: the function that is registered under it, or a registered task with the keys
+    of its difficulty."""
     import scalpel.world  # noqa: F401  # registers its tasks
 
-    if name in FORMS:
-        source = keys_of(hub, without=("path", "split")) if name == "hub" else {}
-        return {
-            **source,
-            **keys_of(data_task, without=("form", "verifier")),
-            "verify": Key(str | dict[str, Any] | None, None),
-        }
     if name.startswith(PREFIX):
-        return {k: Key(bounded(key.wanted, ANY), None) for k, key in configured(name.removeprefix(PREFIX)).items()}
-    if name == "mix":
-        return keys_of(mix, without=("make",))
-    if not is_path(name) and name not in AXES["task"]:
+        return generated(name)
+    if not is_path(name) and name not in AXES[axis]:
         load_plugins()
-    if not is_path(name) and name not in AXES["task"]:
-        every = [*AXES["task"], *FORMS, "mix", *(PREFIX + g for g in generators())]
-        raise ValueError(f"{place}: {unknown('task', name, every).partition(': known')[0]}: known are {families()}")
-    with placed(place):
-        task = find("task", name)
-    if callable(task):
-        return table_keys(task)
-    if hasattr(task, "keys"):
-        return dict(task.keys())
-    return {k: Key(key.wanted, None) for k, key in keys_of(task.at).items()} if hasattr(task, "at") else {}
+    if not is_path(name) and name not in AXES[axis]:
+        every = [*AXES[axis], *(PREFIX + g for g in generators())]
+        raise ValueError(f"{unknown(called, name, every).partition(': known')[0]}: known are {families()}")
+    found = find(axis, name)
+    return found if callable(found) else adjustable(found)
+
+
+def adjustable(task: Any) -> Keyed:
+    """A registered task as what makes it at another difficulty; the task itself where its table names none."""
+    keys = task.keys() if hasattr(task, "keys") else keys_of(task.at) if hasattr(task, "at") else {}
+    own = {name: Key(key.wanted, None) for name, key in keys.items()}
+    return Keyed(lambda **difficulty: task.at(**difficulty) if difficulty else task, own)
 
 
 def families() -> str:
     """All task names, abbreviated."""
-    return (
-        f"{', '.join(sorted(AXES['task']))}, {PREFIX}<one of {len(generators())} generators>, {', '.join(FORMS)}, mix"
-    )
+    return f"{', '.join(sorted(AXES['task']))}, {PREFIX}<one of {len(generators())} generators>"

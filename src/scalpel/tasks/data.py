@@ -8,9 +8,11 @@ from typing import Any, get_args
 import numpy as np
 
 from scalpel.data.example import SPLITS, Example, Split
+from scalpel.registry import register
 from scalpel.rewards.user import Verifier
 from scalpel.tasks.account import Account, total
 from scalpel.tasks.loaded import Examples, Faulty, loaded, question, shown
+from scalpel.tasks.read import FORMS
 from scalpel.tasks.split import SHARES, checked_shares, digest, split_at, split_of
 from scalpel.tasks.spool import Rows
 
@@ -74,29 +76,31 @@ def data_task(
     faulty: Faulty = "refuse",
     answer_pattern: str | None = None,
     streaming: bool = False,
-    verifier: Verifier | None = None,
-    **options: Any,
+    verify: Verifier | None = None,
+    subset: str | None = None,
 ) -> DataTask:
     """A task from `path`, divided by `shares`, or from `files`, one for each split; each is a path, a glob pattern or a
     list.
 
-    For hub data sets `files` names their splits ({train = "train", test = "test"}) and `path` the data set. With
-    `streaming` rows stay on disk, for data that doesn't fit in memory.
+    For hub data sets `files` names their splits ({train = "train", test = "test"}), `path` the data set and `subset`
+    its configuration. With `streaming` rows stay on disk, for data that doesn't fit in memory.
     """
+    if subset is not None and form != "hub":
+        raise ValueError(f"subset is {subset!r}, but only data sets of the hub have one: leave it out for {form!r}")
     if overlap not in ("refuse", "drop"):
         raise ValueError(f"overlap is {overlap!r}: it must be 'refuse' or 'drop'")
     if faulty not in get_args(Faulty):
         raise ValueError(f"faulty is {faulty!r}: it must be 'refuse' or 'drop', which leaves such rows out")
     if files is not None and shares is not None:
         raise ValueError("files and shares exclude each other: either one file a split, or one file divided by shares")
-    common: dict[str, Any] = {"columns": columns, "answer_pattern": answer_pattern, "faulty": faulty, **options}
-    common["streaming"] = streaming
+    common: dict[str, Any] = {"columns": columns, "answer_pattern": answer_pattern, "faulty": faulty}
+    common |= {"streaming": streaming, **({"subset": subset} if form == "hub" else {})}
     if files is None:
         if path is None:
             raise ValueError(f"a {form} task needs a path, or files = {{train = …, test = …}}")
         checked = checked_shares(dict(shares or SHARES))
         rows, account = loaded(form, path, **common)
-        return DataTask(f"{form}:{shown(path)}", divided(rows, checked), verifier, total({"": account}))
+        return DataTask(f"{form}:{shown(path)}", divided(rows, checked), verify, total({"": account}))
     if strange := sorted(set(files) - set(SPLITS)):
         raise ValueError(f"files names {', '.join(strange)}: the splits are {', '.join(SPLITS)}")
     read: dict[Split, Examples] = {}
@@ -109,7 +113,11 @@ def data_task(
                 read[split], accounts[split] = loaded(form, files[split], **common)
     account = total(accounts)
     name = f"{form}:{path or shown(files.get('train') or next(iter(files.values()), ''))}"
-    return DataTask(name, apart(read, overlap, account), verifier, account)
+    return DataTask(name, apart(read, overlap, account), verify, account)
+
+
+for _form in FORMS:
+    register("task", _form)(data_task)
 
 
 def divided(rows: Examples, shares: dict[Split, float]) -> dict[Split, Examples]:

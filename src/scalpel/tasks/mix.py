@@ -14,6 +14,7 @@ from scalpel.data.example import (
     Split,
     Task,
 )
+from scalpel.registry import register
 from scalpel.tasks.account import Account, total
 from scalpel.tasks.split import digest
 from scalpel.tasks.spool import Rows
@@ -108,10 +109,9 @@ def inner(task: Any) -> Any:
     return getattr(task, "task", task)
 
 
-def mix(make: Callable[[Mapping[str, Any]], Task], sources: Any = None, **other: Any) -> Mix:
+@register("task", "mix")
+def mix(make: Callable[[Mapping[str, Any]], Task], *, sources: Any = None) -> Mix:
     """A mixture from a recipe's table: `sources` is a list of tasks' tables, each with a `share` (1 unless said)."""
-    if other:
-        raise ValueError(f"task 'mix' has no key {next(iter(other))!r}: it has sources, each a task with a share")
     if not isinstance(sources, list) or not sources or not all(isinstance(s, Mapping) for s in sources):
         raise ValueError(
             "task 'mix' needs sources, a list of tasks with shares, as in "

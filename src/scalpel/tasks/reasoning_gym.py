@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields
-from functools import cache
-from typing import Any
+from functools import cache, partial
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import Field
 
-from scalpel.binding.bind import Key, keys_of
+from scalpel.binding.bind import Key, bounded, keys_of
+from scalpel.binding.table import Keyed
 from scalpel.data.example import Example, Split
 from scalpel.registry import unknown
 from scalpel.rewards.scored import UNREAD
 from scalpel.tasks.split import digest, split_of
 
 PREFIX = "reasoning-gym/"
+ANY = {int: Annotated[int, Field(ge=-1_000_000, le=1_000_000)]}  # a generator checks tighter bounds itself
 CHUNK = 64  # items from one seed of the generator; fixed, since the items of some generators depend on the size
 HASHED = frozenset({  # generators that iterate over sets of strings, whose order differs between Python processes
     "isomorphic_strings", "knight_swap", "polynomial_multiplication", "ransom_note", "word_ladder",
@@ -34,6 +37,10 @@ class ReasoningGym:
     the split and the seed, and from it those items are taken whose question hashes into the split, each once. So no
     question is ever in two splits, whatever the seeds.
     """
+
+    default_instruction: Mapping[str, Any] = {
+        "chat": True
+    }  # how its prompts are presented unless the table says otherwise
 
     def __init__(self, generator: str, **config: Any) -> None:
         self.name = PREFIX + generator
@@ -111,6 +118,13 @@ def generators() -> dict[str, frozenset[str]]:
     return {
         name: frozenset(f.name for f in fields(config)) - {"seed", "size"} for name, (_, config) in DATASETS.items()
     }
+
+
+def generated(name: str) -> Keyed:
+    """What makes the task of that name, "reasoning-gym/…"."""
+    generator = name.removeprefix(PREFIX)
+    keys = {k: Key(bounded(key.wanted, ANY), None) for k, key in configured(generator).items()}
+    return Keyed(partial(ReasoningGym, generator), keys)
 
 
 def configured(generator: str) -> dict[str, Key]:

@@ -13,7 +13,7 @@ from typing import Any
 from scalpel.config.recipe import Recipe
 from scalpel.data.example import Example
 from scalpel.extensions.modules import modules_beside
-from scalpel.rewards.model import NAME as REWARD_MODEL
+from scalpel.rewards.declared import judge_of
 from scalpel.runs.digests import remembered
 from scalpel.tasks.spool import Rows
 
@@ -103,8 +103,9 @@ def named_in(tables: Any, what: str) -> Iterator[tuple[str, Path]]:
                 if text == code:
                     yield from ((what, path) for path in modules_beside(Path(expanduser(text))))
     elif isinstance(tables, Mapping):
-        if tables.get("name") == REWARD_MODEL and isinstance(tables.get("path"), str):
-            yield from within("a reward model", tables["path"])
+        judge = judge_of(str(tables.get("name")))
+        if judge and judge.opens and isinstance(place := tables.get(judge.opens), str):
+            yield from within("a reward model", place)
         for value in tables.values():
             yield from named_in(value, what)
     elif isinstance(tables, list | tuple):
