@@ -16,7 +16,7 @@ import scalpel.objectives
 import scalpel.scopes
 import scalpel.sources  # noqa: F401
 import tiny
-from scalpel.batch import DEMONSTRATION, ENVIRONMENT, POLICY, Batch, Row, lay
+from scalpel.batch import DEMONSTRATION, ENVIRONMENT, POLICY, Batch, Row, pack
 from scalpel.data.example import Example
 from scalpel.data.tokenized import Tokenized
 from scalpel.data.tokenizer import Tokens
@@ -65,7 +65,7 @@ def batch(groups: int = 3, seed: int = 0, dtype: torch.dtype = torch.float64) ->
             author = [shown if trained else ENVIRONMENT for trained in train]
             reward = [float(torch.rand((), generator=generator)), float(k)]
             rows.append(Row(range(7, 7 + n), train, author, group=g, label=mark, rewards=reward))
-    made = lay(rows)
+    made = pack(rows)
     noise = partial(torch.randn, made.N, generator=generator, dtype=dtype)
     return replace(
         made,

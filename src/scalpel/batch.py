@@ -130,7 +130,7 @@ class Batch:
         """Averages over the trained tokens of each sequence; 0 where it has none."""
         return self.sum_S(x_N) / self.length_S.clamp(min=1)
 
-    def spread(self, x_S: Tensor) -> Tensor:
+    def broadcast(self, x_S: Tensor) -> Tensor:
         """Gives every token the value of its sequence."""
         return x_S[self.seq_N]
 
@@ -168,7 +168,7 @@ class Batch:
         return replace(self, **moved)
 
 
-def lay(rows: Sequence[Row]) -> Batch:
+def pack(rows: Sequence[Row]) -> Batch:
     """Packs rows end to end, without padding. The first token of each row becomes untrained, whatever the row says."""
     for row in rows:
         lists = (row.train, row.author, row.turn, row.behaviour, row.inside, row.content)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scalpel.batch import DEMONSTRATION, NEITHER, Batch, Row, lay
+from scalpel.batch import DEMONSTRATION, NEITHER, Batch, Row, pack
 from scalpel.part import Bound, HeadTerm, Out, Part, bind
 
 Nested = Sequence[Sequence[float]]  # a number for each trained token of each sequence
@@ -54,7 +54,7 @@ def case(
         value_NK=None if value is None else flat(value)[:, None],
         terms={term: flat(numbers) for term, numbers in (terms or {}).items()},
     )
-    batch = lay(rows)
+    batch = pack(rows)
     return out, Batch(**{**vars(batch), **filled})
 
 

@@ -50,7 +50,7 @@ def test_other_groups_in_the_pack_change_nothing(bound: Bound) -> None:
     batch = material.batch()
     x = material.numbers(batch, bound)
     stat = material.statistic(bound, x, batch)
-    mine_N = batch.spread(batch.group_S) == 0
+    mine_N = batch.broadcast(batch.group_S) == 0
     other = {
         k: torch.where(mine_N.view(-1, *[1] * (v.dim() - 1)), v, v - 1.0).detach().requires_grad_()
         for k, v in x.items()

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import material
-from scalpel.batch import DEMONSTRATION, ENVIRONMENT, NEITHER, Batch, lay
+from scalpel.batch import DEMONSTRATION, ENVIRONMENT, NEITHER, Batch, pack
 from scalpel.data.example import Example
 from scalpel.part import Bound
 
@@ -49,7 +49,7 @@ def test_the_same_seed_draws_the_same_batch_and_sampling_follows_the_seed(bound:
 @EVERY
 def test_an_item_depends_on_the_seed_and_its_place_alone(bound: Bound) -> None:
     few, many = drawn(bound, n=2), drawn(bound, n=3)
-    first = [b.ids_N[b.spread(b.group_S) == 0] for b in (few, many)]
+    first = [b.ids_N[b.broadcast(b.group_S) == 0] for b in (few, many)]
     assert len(first[0]) and torch.equal(*first)
 
 
@@ -158,4 +158,4 @@ def test_a_corruption_follows_its_seed_or_what_it_needs_and_takes_an_empty_batch
     batch = material.batch()
     at = [shown(corrupted(bound, batch, seed)) for seed in (3, 3, 4)]
     assert torch.equal(at[0], at[1]) and torch.equal(at[0], at[2]) == bool(bound.declared("needs"))
-    assert corrupted(bound, lay([])).N == 0
+    assert corrupted(bound, pack([])).N == 0

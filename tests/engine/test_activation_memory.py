@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import tiny
-from scalpel.batch import DEMONSTRATION, Row, lay
+from scalpel.batch import DEMONSTRATION, Row, pack
 from scalpel.data.tokenizer import Tokens
 from scalpel.engine import Engine
 from scalpel.engine.activation_memory import (
@@ -28,11 +28,11 @@ def engine(kind: str = "llama", **more) -> Engine:
 
 
 def gradients(e, room: float) -> tuple[torch.Tensor, list[torch.Tensor], float]:
-    e.keep_within(room)
+    e.limit_activations(room)
     e.model.zero_grad(set_to_none=True)
     saved = SavedActivations(e.model)
     with saved.counting():
-        out = e.forward(lay(rows()))
+        out = e.forward(pack(rows()))
     out.logp_N.sum().backward()
     return out.logp_N.detach(), [p.grad.clone() for p in e.model.parameters()], saved.bytes
 
@@ -52,14 +52,14 @@ def test_layers_that_run_twice_keep_less_and_give_the_same(kind, precision):
 
 
 def test_room_decides_and_is_said_once(caplog):
-    e, batch = engine(), lay(rows())
+    e, batch = engine(), pack(rows())
     e.model.train()
     ran: list[int] = []
     e.model.model.layers[0].mlp.register_forward_pre_hook(lambda *_: ran.append(1))
     need = kept_a_token(e.model) * e.size(batch)
     ran.clear()
     for room, runs in [(1.01 * need, 1), (0.99 * need, 2), (0.0, 2), (inf, 1)]:
-        e.keep_within(room)
+        e.limit_activations(room)
         ran.clear()
         with caplog.at_level("INFO", "scalpel"):
             e.forward(batch).logp_N.sum().backward()
@@ -70,12 +70,12 @@ def test_room_decides_and_is_said_once(caplog):
 def test_without_a_gradient_nothing_runs_twice():
     e = engine()
     e.model.train()
-    e.keep_within(0.0)
-    e.size(lay(rows()))  # tries whether the model packs
+    e.limit_activations(0.0)
+    e.size(pack(rows()))  # tries whether the model packs
     ran: list[int] = []
     e.model.model.layers[0].mlp.register_forward_pre_hook(lambda *_: ran.append(1))
     with torch.no_grad():
-        e.forward(lay(rows()))
+        e.forward(pack(rows()))
     assert len(ran) == 1
 
 

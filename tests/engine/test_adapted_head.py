@@ -8,7 +8,7 @@ import torch
 import material
 import tiny
 from running import prepare, ran, tables
-from scalpel.batch import lay
+from scalpel.batch import pack
 from scalpel.data.tokenizer import Tokens
 from scalpel.engine import Engine, Sampling
 from scalpel.models.adapters import adapt
@@ -38,7 +38,7 @@ def logp(engine: Engine, batch: material.Batch) -> torch.Tensor:
 
 def test_log_probs_and_gradients_are_those_of_the_model_s_own_logits() -> None:
     engine, scope = adapted()
-    batch = lay([material.Row(range(7, 7 + n), [False] + [True] * (n - 1), [0] * n, group=n) for n in (4, 9, 6)])
+    batch = pack([material.Row(range(7, 7 + n), [False] + [True] * (n - 1), [0] * n, group=n) for n in (4, 9, 6)])
     found = engine.forward(batch).logp_N[batch.train_N]
     expected = logp(engine, batch)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)

@@ -7,7 +7,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 import tiny
-from scalpel.batch import Row, lay
+from scalpel.batch import Row, pack
 from scalpel.data.tokenizer import Tokens
 from scalpel.engine import Engine
 from scalpel.engine.backward_cost import BackwardCost, backward_cost
@@ -89,7 +89,7 @@ def test_no_gradient_is_computed_below_the_lowest_weight_that_moves():
     e, seen = Engine(model, Tokens(tiny.tokenizer())), Counter()
     for k, layer in enumerate(model.model.layers):
         layer.register_forward_hook(lambda m, args, out, k=k: seen.update({k: (out[0].grad_fn is not None)}))
-    batch = lay([Row(range(9, 15), [False] + [True] * 5, [0] * 6), Row([40, 41], [False, True], [0] * 2)])
+    batch = pack([Row(range(9, 15), [False] + [True] * 5, [0] * 6), Row([40, 41], [False, True], [0] * 2)])
     e.forward(batch).logp_N.sum().backward()
     assert [bool(seen[k]) for k in range(LAYERS)] == [False, False, False, True]
     moved = {name for name, p in model.named_parameters() if p.grad is not None}

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import tiny
-from scalpel.batch import Row, lay
+from scalpel.batch import Row, pack
 from scalpel.data.tokenizer import Tokens
 from scalpel.engine import CostMeter, Engine, Sampling
 from scalpel.engine.backward_cost import BackwardCost
@@ -40,20 +40,20 @@ def test_a_forward_pass_by_hand():
 
 def test_a_training_pass_costs_three_forward_passes_where_all_moves():
     e = Engine(tiny.model(), Tokens(tiny.tokenizer()))
-    e.forward(lay([ROW]))
+    e.forward(pack([ROW]))
     assert e.meter == CostMeter(3 * forward_flops(e.model, [4]), tokens_trained=3, tokens_processed=4)
 
 
 def test_where_little_moves_the_backward_pass_costs_less_in_matrices_and_in_attention():
     e = Engine(tiny.model(), Tokens(tiny.tokenizer()))
     e.cost_of_backward = BackwardCost(linear=1.25, attention=1.0)
-    e.forward(lay([ROW]))
+    e.forward(pack([ROW]))
     assert e.meter.flops == pytest.approx(2.25 * 2 * P * 4 + 2.0 * 64 * 16)
 
 
 def test_a_model_beside_is_paid_for():
     e = Engine(tiny.model(), Tokens(tiny.tokenizer()), others={"reference": tiny.model(seed=1, num_hidden_layers=1)})
-    e.score(lay([ROW]), needs={HeadTerm("reverse_kl", "reference")})
+    e.score(pack([ROW]), needs={HeadTerm("reverse_kl", "reference")})
     one, other = forward_flops(e.model, [4]), forward_flops(e.others["reference"].transformer, [4])
     assert e.meter == CostMeter(one + other, tokens_processed=8)
 
@@ -73,10 +73,10 @@ def test_sampling_pays_each_prompt_once_and_each_completion_behind_it():
 
 def test_scoring_counts_a_pass_without_gradients():
     e = Engine(tiny.model(), Tokens(tiny.tokenizer()))
-    e.score(lay([ROW]))
+    e.score(pack([ROW]))
     assert e.meter == CostMeter(forward_flops(e.model, [4]), tokens_processed=4)
     with torch.no_grad():
-        e.forward(lay([ROW]))
+        e.forward(pack([ROW]))
     assert e.meter.tokens_trained == 0
 
 
@@ -84,7 +84,7 @@ def test_a_shared_prompt_is_paid_for_once():
     e = Engine(tiny.model(), Tokens(tiny.tokenizer()))
     prompt, n = list(range(10, 90)), 3
     rows = [Row(prompt + [100 + k] * 4, [False] * 80 + [True] * 4, [0] * 84) for k in range(n)]
-    e.score(lay(rows))
+    e.score(pack(rows))
     # 80 + 3·3 tokens; those of a completion look at the prompt too: (80 + 3)² − 80²
     assert e.meter.tokens_processed == 89
     assert e.meter.flops == 2 * P * 89 + 64 * (80**2 + n * (83**2 - 80**2))

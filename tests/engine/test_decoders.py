@@ -56,7 +56,7 @@ def test_rows_that_enter_later_are_as_if_they_had_been_alone():
     fast.enter(PROMPTS[2:4])
     fast.advance(torch.tensor([30, 31, 32, 33]))
     assert fast.leave([0, 1]) == [3, 2]
-    assert fast.room() == 1
+    assert fast.free_rows() == 1
     new_RV = fast.enter([PROMPTS[0]])
     both_RV = fast.advance(torch.tensor([60, 61, 62, 63]))
     for prompt, rows, fed in ((PROMPTS[3], both_RV[:2], ([33, 60], [32, 61])), (PROMPTS[0], both_RV[2:], ([62], [63]))):

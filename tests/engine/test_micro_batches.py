@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tiny
-from scalpel.batch import Row, lay
+from scalpel.batch import Row, pack
 from scalpel.data.tokenizer import Tokens
 from scalpel.engine import Engine
 
@@ -16,7 +16,7 @@ PADDED = Engine(tiny.model("gemma2"), Tokens(tiny.tokenizer()))
 
 def batch(lengths, groups):
     rows = [Row([1] * n, [True] * n, [0] * n, group=g) for n, g in zip(lengths, groups, strict=True)]
-    return lay(rows)
+    return pack(rows)
 
 
 @settings(deadline=None)
@@ -55,23 +55,23 @@ def test_a_group_stays_together_where_its_prompt_can_be_shared():
         Row([*prompts[g], 100 + i, 5], [False] * 70 + [True] * 2, [0] * 72, group=g) for i in range(4) for g in range(3)
     ]
     PACKED.micro_tokens = 2 * (70 + 4)
-    pieces = PACKED.micro(lay(rows), "token")
+    pieces = PACKED.micro(pack(rows), "token")
     assert [len({i % 3 for i in piece.tolist()}) for piece in pieces] == [2, 1]
-    assert [PACKED.layout(lay(rows).pick(piece)).M for piece in pieces] == [148, 74]
+    assert [PACKED.layout(pack(rows).pick(piece)).M for piece in pieces] == [148, 74]
 
 
 def test_a_group_beyond_the_bound_is_split_unless_it_must_not_be():
     rows = [Row([k] * 50, [True] * 50, [0] * 50) for k in range(1, 5)]
     PACKED.micro_tokens = 100
-    assert [len(p) for p in PACKED.micro(lay(rows), "token")] == [2, 2]
-    assert [len(p) for p in PACKED.micro(lay(rows), "group")] == [4]
+    assert [len(p) for p in PACKED.micro(pack(rows), "token")] == [2, 2]
+    assert [len(p) for p in PACKED.micro(pack(rows), "group")] == [4]
 
 
 def test_pieces_are_of_about_equal_size_and_the_largest_comes_first():
     rows = [Row([k] * 20, [True] * 20, [0] * 20, group=k) for k in range(1, 12)]
     PACKED.micro_tokens = 200  # 11·19 = 209 tokens: two pieces, not 10 and 1
-    assert [len(p) for p in PACKED.micro(lay(rows), "token")] == [6, 5]
+    assert [len(p) for p in PACKED.micro(pack(rows), "token")] == [6, 5]
 
 
 def test_nothing_gives_no_pieces():
-    assert PACKED.micro(lay([]), "token") == [] == PADDED.micro(lay([]), "token")
+    assert PACKED.micro(pack([]), "token") == [] == PADDED.micro(pack([]), "token")

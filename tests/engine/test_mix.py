@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import tiny
-from scalpel.batch import DEMONSTRATION, Batch, Row, lay
+from scalpel.batch import DEMONSTRATION, Batch, Row, pack
 from scalpel.data.tokenizer import Tokens
 from scalpel.engine import Engine
 from scalpel.training.logprob_cache import keys_of
@@ -24,7 +24,7 @@ def mixed(seed: int = 0, share: float = 0.3) -> Batch:
     prompt = torch.randint(7, 263, (12,), generator=g).tolist()
     answers = [torch.randint(7, 263, (n,), generator=g).tolist() for n in (9, 5, 14)]
     starts = [prompt, prompt, prompt[:3]]
-    batch = lay(
+    batch = pack(
         [
             Row([*p, *a], [False] * len(p) + [True] * len(a), [DEMONSTRATION] * (len(p) + len(a)), group=k)
             for k, (p, a) in enumerate(zip(starts, answers, strict=True))

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import tiny
-from scalpel.batch import DEMONSTRATION, Batch, Row, lay
+from scalpel.batch import DEMONSTRATION, Batch, Row, pack
 from scalpel.data.tokenizer import Tokens
 from scalpel.engine import Engine, packed_forward
 from scalpel.engine.padded_forward import hidden_before
@@ -48,7 +48,7 @@ def batch(name: str, seed: int = 0) -> Batch:
         Row(ids, (torch.rand(len(ids), generator=g) < 0.67).tolist(), [DEMONSTRATION] * len(ids))
         for ids in BATCHES[name]
     ]
-    return lay(rows)
+    return pack(rows)
 
 
 def asked(b: Batch) -> torch.Tensor:
@@ -193,7 +193,7 @@ def test_beyond_its_window_a_model_is_run_in_padded_rows_and_the_log_says_so_onc
         packed_forward.hidden(m, x, asked(x), lay_out(x.input_N, x.seq_N, asked(x)), 0) for x in (batch("uneven"), b)
     )
     torch.testing.assert_close(far, plain(m, b), atol=0, rtol=0)
-    short = lay([Row(ids[:16], [True] * len(ids[:16]), [0] * len(ids[:16])) for ids in BATCHES["groups"]])
+    short = pack([Row(ids[:16], [True] * len(ids[:16]), [0] * len(ids[:16])) for ids in BATCHES["groups"]])
     layout = lay_out(short.input_N, short.seq_N, asked(short), 8)
     torch.testing.assert_close(
         packed_forward.hidden(m, short, asked(short), layout, 0), plain(m, short), atol=1e-5, rtol=1e-5

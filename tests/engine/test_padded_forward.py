@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import tiny
-from scalpel.batch import DEMONSTRATION, Row, lay
+from scalpel.batch import DEMONSTRATION, Row, pack
 from scalpel.data.tokenizer import Tokens
 from scalpel.engine import Engine, head
 from scalpel.part import HeadTerm
@@ -41,11 +41,11 @@ def plainly(model, row: Row) -> torch.Tensor:
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_output_is_that_of_the_models_own_logits(kind):
     e, laid = engine(kind), rows()
-    out = e.score(lay(laid), needs=NEEDS)
+    out = e.score(pack(laid), needs=NEEDS)
     with torch.no_grad():
         p = torch.cat([plainly(e.model, row) for row in laid])
         q = torch.cat([plainly(e.others["reference"].transformer, row) for row in laid])
-    batch = lay(laid)
+    batch = pack(laid)
     on = batch.train_N
     assert 0 < int(on.sum()) < batch.N
     expected = p.gather(1, batch.ids_N[:, None])[:, 0]
@@ -75,7 +75,7 @@ def assert_same_gradients(a, b, tolerance=1e-5):
 @pytest.mark.parametrize("kind", KINDS)
 def test_gradients_are_those_of_the_models_own_logits(kind):
     e, laid = engine(kind), rows()
-    batch = lay(laid)
+    batch = pack(laid)
     out = e.forward(batch, NEEDS)
     weight_N = torch.linspace(-1, 1, batch.N)
     ((out.logp_N * weight_N).sum() + out.entropy_N.sum()).backward()
@@ -89,7 +89,7 @@ def test_gradients_are_those_of_the_models_own_logits(kind):
 
 @pytest.mark.parametrize("kind", ["llama", "gemma2", "gpt2"])
 def test_the_head_in_checkpointed_chunks_is_the_head_at_once(kind, monkeypatch):
-    e, batch = engine(kind), lay(rows())
+    e, batch = engine(kind), pack(rows())
     found = []
     for chunk in (4, 10_000):
         monkeypatch.setattr(head, "CHUNK", chunk)
@@ -107,20 +107,20 @@ def test_the_head_in_checkpointed_chunks_is_the_head_at_once(kind, monkeypatch):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("micro_tokens", [1, 48, 100_000])
 def test_neither_packing_nor_order_changes_a_sequence(kind, micro_tokens):
-    e, batch = engine(kind, micro_tokens=micro_tokens), lay(rows())
+    e, batch = engine(kind, micro_tokens=micro_tokens), pack(rows())
     order = torch.tensor([3, 0, 4, 2, 1])
     turned = batch.pick(order)
     a, b = e.score(batch, needs=NEEDS), e.score(turned, needs=NEEDS)
     token_n = torch.cat([(batch.seq_N == s).nonzero()[:, 0] for s in order])
     torch.testing.assert_close(a.logp_N[token_n], b.logp_N, atol=5e-6, rtol=1e-5)
     torch.testing.assert_close(a.entropy_N[token_n], b.entropy_N, atol=5e-6, rtol=1e-5)
-    alone = torch.cat([e.score(lay([row])).logp_N for row in rows()])
+    alone = torch.cat([e.score(pack([row])).logp_N for row in rows()])
     torch.testing.assert_close(a.logp_N, alone, atol=5e-6, rtol=1e-5)
 
 
 def test_what_is_shown_may_differ_from_what_is_asked_for():
     e, row = engine(), rows()[1]
-    batch = lay([row])
+    batch = pack([row])
     shown = batch.input_N.clone()
     shown[3] = 6
     out = e.score(replace(batch, input_N=shown))
@@ -132,7 +132,7 @@ def test_what_is_shown_may_differ_from_what_is_asked_for():
 
 
 def test_a_value_head_reads_the_state_before_each_token():
-    e, batch = engine(), lay(rows(lengths=(6,)))
+    e, batch = engine(), pack(rows(lengths=(6,)))
     e.owned["value"] = torch.nn.Linear(16, 1)
     out = e.score(batch, needs={"value"})
     with torch.no_grad():
@@ -145,7 +145,7 @@ def test_a_value_head_reads_the_state_before_each_token():
 
 def test_nothing_trained_gives_zeros_for_all_that_is_named():
     e = engine()
-    for batch in (lay([]), lay([Row([1, 2], [False, False], [0, 0])])):
+    for batch in (pack([]), pack([Row([1, 2], [False, False], [0, 0])])):
         out = e.score(batch, needs=NEEDS | {"value"})
         assert out.logp_N.shape == (batch.N,) and not out.logp_N.any()
         assert out.value_NK.shape == (batch.N, 1)
@@ -153,14 +153,14 @@ def test_nothing_trained_gives_zeros_for_all_that_is_named():
 
 
 def test_another_role_is_scored_by_its_own_model():
-    e, batch = engine(), lay(rows())
+    e, batch = engine(), pack(rows())
     other = Engine(e.others["reference"].transformer, e.tokens)
     assert torch.equal(e.score(batch, "reference").logp_N, other.score(batch).logp_N)
     assert not torch.equal(e.score(batch, "reference").logp_N, e.score(batch).logp_N)
 
 
 def test_measuring_leaves_training_mode_as_it_was_and_drops_nothing_out():
-    e, batch = Engine(tiny.model("llama", attention_dropout=0.5), Tokens(tiny.tokenizer())), lay(rows())
+    e, batch = Engine(tiny.model("llama", attention_dropout=0.5), Tokens(tiny.tokenizer())), pack(rows())
     e.model.train()
     assert torch.equal(e.score(batch).logp_N, e.score(batch).logp_N)
     assert e.model.training
@@ -168,7 +168,7 @@ def test_measuring_leaves_training_mode_as_it_was_and_drops_nothing_out():
 
 
 def test_bfloat16_arithmetic_leaves_weights_and_gradients_in_float32():
-    exact, rough, batch = engine(), engine(precision="bfloat16"), lay(rows())
+    exact, rough, batch = engine(), engine(precision="bfloat16"), pack(rows())
     out = rough.forward(batch, NEEDS)
     out.logp_N.sum().backward()
     assert out.logp_N.dtype == torch.float32

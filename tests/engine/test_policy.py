@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import material
-from scalpel.batch import Batch, Row, lay
+from scalpel.batch import Batch, Row, pack
 from scalpel.engine import Engine
 from scalpel.engine.embeddings import embed
 from scalpel.engine.policy import Packed, Policy, Requests
@@ -29,7 +29,7 @@ def policy_of(engine: Engine) -> Policy:
 
 
 def small() -> Batch:
-    return lay(
+    return pack(
         [Row([*p, *c], [False] * len(p) + [True] * len(c), [0] * len(p + c), group=k) for k, (p, c) in enumerate(ROWS)]
     )
 

@@ -83,7 +83,7 @@ def stepped(
     """Every trainable weight, whole, after one step of gradient descent."""
     engine, flow = equipped(lora), stream_of(**STREAMS[stream])
     if checkpointed:
-        engine.keep_within(0.0)
+        engine.limit_activations(0.0)
     wrap(engine, wrapper)
     batch = prepare(engine, flow, share(rank), 0.0)
     trainable = {name: p for name, p in engine.policy.named_parameters() if p.requires_grad}

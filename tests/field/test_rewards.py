@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from running import prepare, ran, tables
-from scalpel.batch import ENVIRONMENT, POLICY, Batch, Row, lay
+from scalpel.batch import ENVIRONMENT, POLICY, Batch, Row, pack
 from scalpel.config.plan import assemble
 from scalpel.data.example import Example
 from scalpel.data.trajectory import completion
@@ -75,17 +75,17 @@ def test_a_sample_that_nothing_rewards_changes_nothing_for_its_siblings(name: st
     some = [sequence(0, [1.0, NAN], 2), sequence(0, [NAN, 0.0], 3), sequence(0, [0.5, 0.25], 1)]
     lone = [sequence(1, [2.0, 0.0], 2), sequence(1, [1.0, 0.0], 2)]
     lost = sequence(0, [NAN, NAN], 4)
-    whole, alone = lay([some[0], lost, *some[1:], *lone]).rewarded(), lay([*some, *lone])
+    whole, alone = pack([some[0], lost, *some[1:], *lone]).rewarded(), pack([*some, *lone])
     assert whole.S == alone.S == 5 and whole.lost_S is not None and whole.lost_S.tolist() == [1, 1, 1, 0, 0]
     assert torch.equal(credit(name, whole), credit(name, alone))
 
 
 @pytest.mark.parametrize("name", ["group-zscore", "group-mean", "leave-one-out"])
 def test_one_that_is_left_of_a_group_has_no_advantage_and_one_that_was_sampled_alone_is_refused(name: str) -> None:
-    left = lay([sequence(0, [1.0], 2), sequence(0, [NAN], 2), sequence(1, [1.0], 1), sequence(1, [0.0], 1)]).rewarded()
+    left = pack([sequence(0, [1.0], 2), sequence(0, [NAN], 2), sequence(1, [1.0], 1), sequence(1, [0.0], 1)]).rewarded()
     assert credit(name, left)[left.seq_N == 0].tolist() == [0.0] * 3 and credit(name, left).abs().sum() > 0
     with pytest.raises(ValueError, match="a group has one sample"):
-        credit(name, lay([sequence(0, [1.0], 2)]).rewarded())
+        credit(name, pack([sequence(0, [1.0], 2)]).rewarded())
 
 
 def test_every_credit_that_compares_is_tried_with_samples_that_nothing_rewards() -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import material
-from scalpel.batch import DEMONSTRATION, POLICY, Batch, lay
+from scalpel.batch import DEMONSTRATION, POLICY, Batch, pack
 from scalpel.credits.future_loss import discounted
 from scalpel.credits.prefix_advantage import branch
 from scalpel.data.example import Example
@@ -197,4 +197,4 @@ def test_later_losses_never_count_against_earlier_ones(axis: str, name: str) -> 
 
 
 def test_a_batch_that_trains_nothing_is_shown_as_it_is() -> None:
-    assert bind("corruption", "guess-blend")(lay([]), mask_id=1, seed=0).mix_N is None
+    assert bind("corruption", "guess-blend")(pack([]), mask_id=1, seed=0).mix_N is None

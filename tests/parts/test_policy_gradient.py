@@ -174,7 +174,7 @@ def test_the_moving_baseline_is_the_average_of_the_steps_so_far_as_the_weights_f
     out = material.out(material.numbers(batch, credit))
 
     def baseline() -> float:
-        return float((batch.spread(batch.reward_S) - credit(out, batch))[0])
+        return float((batch.broadcast(batch.reward_S) - credit(out, batch))[0])
 
     assert baseline() == 0.0
     credit.follow({"reward": 0.8}, batch, 0.0)
@@ -195,7 +195,7 @@ def test_a_token_s_own_gradient_is_told_apart_only_where_credits_differ() -> Non
         loss, _ = material.call(bound, x, replace(batch, credit_N=credit_N))
         return torch.autograd.grad(loss, x["logp"])[0]
 
-    same_N = torch.where(batch.train_N, batch.spread(batch.reward_S), 0.0)
+    same_N = torch.where(batch.train_N, batch.broadcast(batch.reward_S), 0.0)
     torch.testing.assert_close(slopes(same_N, True), slopes(same_N, False))
     assert batch.credit_N is not None
     assert not torch.allclose(slopes(batch.credit_N, True), slopes(batch.credit_N, False))

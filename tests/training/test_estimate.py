@@ -13,7 +13,7 @@ from scalpel.methods import ROWS
 from scalpel.runs.folder import RunFolder
 from scalpel.training.estimate import estimate
 from scalpel.training.loop import train
-from scalpel.training.memory import activation_room, estimate_memory
+from scalpel.training.memory import activation_budget, estimate_memory
 from scalpel.training.run import TrainingRun
 
 STEPS = {"steps": 12, "batch": 8, "sampling": {"max_tokens": 16}}
@@ -140,7 +140,7 @@ def test_logits_are_counted_as_the_head_that_runs_makes_them(at, monkeypatch, me
 def test_where_layers_run_twice_activations_are_less(at):
     run, stage = entered(at, batch=16)
     once = estimate(run, stage).memory.activations
-    run.engine.keep_within(0.0)
+    run.engine.limit_activations(0.0)
     assert estimate(run, stage).memory.activations < once
 
 
@@ -148,12 +148,12 @@ def test_room_is_what_is_free_less_what_the_first_steps_take(at, monkeypatch):
     run, stage = entered(at)
     needed = estimate_memory(run, stage, 0.0).needed
     monkeypatch.setattr("scalpel.training.memory.free_bytes", lambda device: 1.2 * (needed + 1000.0))
-    assert activation_room(run, stage) == pytest.approx(1000.0)
+    assert activation_budget(run, stage) == pytest.approx(1000.0)
 
 
 @pytest.mark.parametrize(("said", "room"), [(True, 0.0), (False, inf)])
 def test_the_recipe_may_say_whether_layers_run_twice(at, said, room):
-    assert activation_room(*entered(at, checkpointing=said)) == room
+    assert activation_budget(*entered(at, checkpointing=said)) == room
 
 
 def test_activations_are_what_autograd_holds(at):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from running import equal, ran, tables, weights
-from scalpel.batch import POLICY, Row, lay
+from scalpel.batch import POLICY, Row, pack
 from scalpel.runs.folder import RunFolder
 from scalpel.training.logprob_cache import LogprobCache
 from scalpel.training.loop import train
@@ -111,7 +111,7 @@ def test_each_stage_remembers_for_itself(at):
 
 
 def rows(*texts: str, author: int = 0):
-    return lay([Row([ord(c) for c in text], [True] * len(text), [author] * len(text)) for text in texts])
+    return pack([Row([ord(c) for c in text], [True] * len(text), [author] * len(text)) for text in texts])
 
 
 class Scorer:

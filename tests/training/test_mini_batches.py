@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from running import ran, tables
-from scalpel.batch import POLICY, Row, lay
+from scalpel.batch import POLICY, Row, pack
 from scalpel.config.plan import assemble
 from scalpel.training.batches import draw_batches
 from scalpel.training.checkpoint import RunState
@@ -16,7 +16,7 @@ from scalpel.training.run import TrainingRun
 
 
 def batch_of(*groups: int):
-    return lay([Row([1, 2, 3], [False, True, True], [POLICY] * 3, group=g) for g in groups])
+    return pack([Row([1, 2, 3], [False, True, True], [POLICY] * 3, group=g) for g in groups])
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 import tiny
 from ranks import on_ranks
 from running import tables
-from scalpel.batch import POLICY, Batch, Row, lay
+from scalpel.batch import POLICY, Batch, Row, pack
 from scalpel.config.plan import Stream, assemble
 from scalpel.data.tokenizer import Tokens
 from scalpel.distributed.reduce import ranks, sum_over_ranks
@@ -20,7 +20,7 @@ GRPO = {"method": "grpo", "signals": {"0": {"objective": {"average": "token"}}}}
 
 def batch() -> Batch:
     """Three groups of two, of which one member is rewarded."""
-    return lay(
+    return pack(
         [
             Row([5, *range(10, 10 + n)], [False] + [True] * n, [POLICY] * (n + 1), group=k // 2, rewards=[float(k % 2)])
             for k, n in enumerate(UNEVEN)

@@ -73,7 +73,7 @@ def test_a_group_of_equal_rewards_is_left_out_at_the_same_loss_and_gradient(
     expected = passed(run, stream, batch, monkeypatch, accumulation)
     found = passed(run, stream, batch, accumulation=accumulation)
     assert_same(found, expected)
-    kept = float(batch.train_N[batch.spread(batch.group_S) >= 2].sum())
+    kept = float(batch.train_N[batch.broadcast(batch.group_S) >= 2].sum())
     assert found["tokens_left_out_share"] == pytest.approx(1 - kept / float(batch.train_N.sum()))
     assert found["flops"] < 0.8 * expected["flops"] and expected["tokens_left_out_share"] == 0
 

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scalpel.batch import DEMONSTRATION, ENVIRONMENT, Batch, Row, group_moments, lay
+from scalpel.batch import DEMONSTRATION, ENVIRONMENT, Batch, Row, group_moments, pack
 
 rows = st.lists(
     st.tuples(
@@ -21,7 +21,7 @@ rows = st.lists(
 
 
 def batch_of(drawn) -> Batch:
-    return lay(
+    return pack(
         [
             Row([i for i, _ in t], [b for _, b in t], [DEMONSTRATION] * len(t), group=g, rewards=[r], columns={"k": k})
             for k, (t, g, r) in enumerate(drawn)
@@ -71,37 +71,37 @@ def test_a_first_token_is_never_trained(drawn):
 
 
 def test_sums_and_means_by_hand():
-    batch = lay([Row([1, 2, 3], [True] * 3, [0] * 3), Row([4, 5], [False, False], [0] * 2)])
+    batch = pack([Row([1, 2, 3], [True] * 3, [0] * 3), Row([4, 5], [False, False], [0] * 2)])
     x_N = torch.tensor([10.0, 1.0, 2.0, 30.0, 40.0])
     assert batch.sum_S(x_N).tolist() == [3.0, 0.0]  # the first token of each row is not trained
     assert batch.mean_S(x_N).tolist() == [1.5, 0.0]
-    assert batch.spread(torch.tensor([7.0, 8.0])).tolist() == [7.0, 7.0, 7.0, 8.0, 8.0]
+    assert batch.broadcast(torch.tensor([7.0, 8.0])).tolist() == [7.0, 7.0, 7.0, 8.0, 8.0]
 
 
 def test_nan_off_the_mask_does_not_reach_a_sum():
-    batch = lay([Row([1, 2, 3], [True, False, True], [0] * 3)])
+    batch = pack([Row([1, 2, 3], [True, False, True], [0] * 3)])
     assert batch.sum_S(torch.tensor([torch.nan, -torch.inf, 2.0])).tolist() == [2.0]
 
 
 def test_a_reward_that_does_not_apply_counts_as_nothing():
-    batch = lay([Row([1, 2], [True] * 2, [0] * 2, rewards=[1.0, float("nan")])])
+    batch = pack([Row([1, 2], [True] * 2, [0] * 2, rewards=[1.0, float("nan")])])
     assert batch.reward_S.tolist() == [1.0]
 
 
 def test_no_rows_make_an_empty_batch():
-    batch = lay([])
+    batch = pack([])
     assert (batch.N, batch.S, batch.reward_SK) == (0, 0, None)
 
 
 def test_a_batch_without_columns_can_be_picked():
-    batch = lay([Row([1, 2], [True] * 2, [ENVIRONMENT] * 2)])
+    batch = pack([Row([1, 2], [True] * 2, [ENVIRONMENT] * 2)])
     bare = Batch(**{**vars(batch), "columns": ()})
     assert bare.pick(torch.tensor([0])).ids_N.tolist() == [1, 2]
 
 
 def test_lists_of_unequal_length_are_our_own_mistake():
     with pytest.raises(AssertionError, match="unequal"):
-        lay([Row([1, 2, 3], [True], [0] * 3)])
+        pack([Row([1, 2, 3], [True], [0] * 3)])
 
 
 def test_group_moments_by_hand():

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import tiny
-from scalpel.batch import DEMONSTRATION, Batch, Row, content_id, lay
+from scalpel.batch import DEMONSTRATION, Batch, Row, content_id, pack
 from scalpel.data.tokenizer import Tokens
 from scalpel.engine import Engine
 from scalpel.training.logprob_cache import LogprobCache, keys_of
@@ -19,7 +19,7 @@ def pictures(*contents: int) -> Batch:
     """Sequences with equal ids, of which the third token is a placeholder for a picture."""
     ids = [11, 12, 9, 13, 14, 15, 16, 17]
     rows = [Row(ids, [False] * 6 + [True] * 2, [DEMONSTRATION] * 8, content=[0, 0, c, 0, 0, 0, 0, 0]) for c in contents]
-    return lay(rows)
+    return pack(rows)
 
 
 def test_content_ids_are_alike_in_every_process_and_never_nothing() -> None:
@@ -45,7 +45,7 @@ def test_log_probs_of_one_picture_are_not_given_for_another() -> None:
 
 
 def test_ids_alone_keep_the_keys_that_they_have_without_content() -> None:
-    plain = lay([Row([11, 12, 13], [False, True, True], [DEMONSTRATION] * 3)])
+    plain = pack([Row([11, 12, 13], [False, True, True], [DEMONSTRATION] * 3)])
     assert plain.content_N is None and plain.shown_N is not None and plain.shown_N.tolist() == [11, 12, 13]
 
 

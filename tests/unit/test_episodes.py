@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import material
-from scalpel.batch import POLICY, TEMPLATE, lay
+from scalpel.batch import POLICY, TEMPLATE, pack
 from scalpel.config.plan import assemble
 from scalpel.config.recipe import parse
 from scalpel.data.example import Example
@@ -119,7 +119,7 @@ def test_what_is_trained_are_the_sampled_ids_and_the_trainer_gives_them_the_samp
     chats = [Example(({"role": "user", "content": text},)) for text in ("ab", "x")]
     episodes = [e for group in play(Echo(), tokens, sampler(engine, calls), chats, 2, 3, 256) for e in group]
     rows = [row for k, episode in enumerate(episodes) for row in trajectory_rows(episode, chats[k // 2], k // 2, [1.0])]
-    batch = lay(rows)
+    batch = pack(rows)
     # a random model writes bytes that are no text: decoded and encoded again they are other ids
     assert any(tokens.encode(tokens.text(ids)) != ids for ids in calls)
     spoken = [list(s.ids) for episode in episodes for s in episode.policy]

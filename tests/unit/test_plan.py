@@ -2,7 +2,7 @@
 
 import pytest
 
-from scalpel.batch import Row, lay
+from scalpel.batch import Row, pack
 from scalpel.config.plan import assemble
 from scalpel.config.recipe import parse
 from scalpel.methods import ROWS
@@ -155,7 +155,7 @@ def test_a_schedule_moves_from_one_end_to_the_other():
 
 def test_counts_follow_scheduled_hyper_parameters_and_the_whole_batch():
     bound = plan(signals(objective={"name": "clipped-pg", "average": "constant", "length": 10})).streams[0].signals[0]
-    batch = lay([Row([1, 2, 3], [True] * 3, [0] * 3, rewards=[1.0]) for _ in range(4)])
+    batch = pack([Row([1, 2, 3], [True] * 3, [0] * 3, rewards=[1.0]) for _ in range(4)])
     assert bound.objective.count(batch, 0.0) == 40.0  # sequences · length
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import tiny
-from scalpel.batch import DEMONSTRATION, ENVIRONMENT, Row, lay
+from scalpel.batch import DEMONSTRATION, ENVIRONMENT, Row, pack
 from scalpel.data.example import Example
 from scalpel.data.tokenized import Tokenized
 from scalpel.data.tokenizer import Tokens
@@ -47,7 +47,7 @@ def test_a_row_whose_only_trained_token_is_its_first_trains_nothing(tokens: Toke
 def test_a_batch_comes_apart_into_its_rows(tokens: Tokens) -> None:
     rows = [tokens.demonstration(EXAMPLE), tokens.demonstration(Example(prompt="f", completion="g"))]
     author = [[DEMONSTRATION if t else ENVIRONMENT for t in row.train] for row in rows]
-    batch = lay([Row(row.ids, row.train, a, row.turn) for row, a in zip(rows, author, strict=True)])
+    batch = pack([Row(row.ids, row.train, a, row.turn) for row, a in zip(rows, author, strict=True)])
     assert rows_of(tokens, batch) == rows
     with pytest.raises(ValueError, match="1 tokens of the prompt of sequence 0"):
         rows_of(

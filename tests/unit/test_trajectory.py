@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from scalpel.batch import DEMONSTRATION, ENVIRONMENT, POLICY, TEMPLATE, lay
+from scalpel.batch import DEMONSTRATION, ENVIRONMENT, POLICY, TEMPLATE, pack
 from scalpel.data.example import Example
 from scalpel.data.trajectory import Segment, Trajectory, completion, continued, demonstration
 from scalpel.engine import Sample
@@ -37,7 +37,7 @@ def test_a_trajectory_whose_prompt_was_rendered_anew_is_a_sequence_a_turn_with_e
     assert (first.ids, first.turn) == ([1, 2, 5, 3], [0] * 4)
     assert (second.ids, second.turn) == ([1, 4, 6, 9, 8, 7, 9, 3], [1] * 8)
     assert {(row.group, *row.rewards) for row in rows} == {(4, 1.0)}
-    batch = lay(rows)
+    batch = pack(rows)
     assert batch.ids_N[batch.train_N].tolist() == SPLIT.policy_ids == EPISODE.policy_ids
     assert batch.behaviour_N[batch.train_N].tolist() == pytest.approx([-0.5, -1.0, -2.0, -0.1])
 

@@ -34,4 +34,4 @@ def earlier_turns(out: Out, batch: Batch, *, weight: float = 0.4) -> Tensor:
     """
     turn_n, seq_n = batch.turn_N[batch.train_N], batch.seq_N[batch.train_N]
     last_S = turn_n.new_full((batch.S,), -1).scatter_reduce(0, seq_n, turn_n, "amax")
-    return torch.where(batch.turn_N < batch.spread(last_S), weight, 1.0).to(out.logp_N.dtype)
+    return torch.where(batch.turn_N < batch.broadcast(last_S), weight, 1.0).to(out.logp_N.dtype)

@@ -31,4 +31,4 @@ def entropy_weight(out: Out, batch: Batch, *, scale: float = 0.5, slope: float =
              reinforced term.
     """
     assert out.entropy_N is not None
-    return batch.spread(scale * (slope * batch.mean_S(out.entropy_N)).exp())
+    return batch.broadcast(scale * (slope * batch.mean_S(out.entropy_N)).exp())

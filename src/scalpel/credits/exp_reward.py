@@ -35,4 +35,4 @@ def exp_reward(out: Out, batch: Batch, *, tau: float = 0.4) -> Tensor:
             "source 'accepted-samples' with keep = 1"
         )
     # The weights are not normalised, so their scale acts on the learning rate: a constant added to all rewards matters.
-    return batch.spread((batch.reward_S / tau).exp())
+    return batch.broadcast((batch.reward_S / tau).exp())

@@ -34,7 +34,7 @@ def future_weight(loss_N: Tensor, batch: Batch, gamma: float) -> Tensor:
     padded_ST = padded_ST.index_put((row_n, column_n), loss_N[at_n])
     future_n = discounted(padded_ST, gamma)[row_n, column_n]
     future_N = torch.zeros_like(loss_N).index_put((at_n,), future_n)
-    return future_N / batch.spread(batch.mean_S(future_N)).clamp(min=MIN_WEIGHT)
+    return future_N / batch.broadcast(batch.mean_S(future_N)).clamp(min=MIN_WEIGHT)
 
 
 def limits() -> Iterator[tuple]:

@@ -28,4 +28,4 @@ def group_mean(out: Out, batch: Batch) -> Tensor:
     Source   Liu et al. 2025 (arXiv 2503.20783), section 3.2.
     """
     mean_S, _ = moments("group-mean", batch)
-    return batch.spread(batch.reward_S - mean_S)
+    return batch.broadcast(batch.reward_S - mean_S)

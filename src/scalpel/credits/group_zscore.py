@@ -64,4 +64,4 @@ def group_zscore(out: Out, batch: Batch, *, delta: float = 1e-4) -> Tensor:
             "number such as 1e-4, or take credit 'group-mean', which doesn't divide"
         )
     mean_S, std_S = moments("group-zscore", batch)
-    return batch.spread((batch.reward_S - mean_S) / (std_S + delta))
+    return batch.broadcast((batch.reward_S - mean_S) / (std_S + delta))

@@ -57,7 +57,7 @@ def importance(
     sampled_N = batch.train_N & (batch.author_N == POLICY)
     log_N = torch.where(sampled_N, batch.old_N - batch.behaviour_N, 0.0)
     if level == "sequence":
-        log_N = batch.spread(batch.sum_S(log_N))
+        log_N = batch.broadcast(batch.sum_S(log_N))
     weight_N = log_N.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO).exp()
     clipped_N = weight_N.clamp(low, high)
     weight_N = clipped_N if outside == "truncate" else torch.where(clipped_N == weight_N, weight_N, 0.0)

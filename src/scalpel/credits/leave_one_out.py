@@ -44,4 +44,4 @@ def leave_one_out(out: Out, batch: Batch, *, kl_beta: float = 0.0) -> Tensor:
     # r_i − (k·mean − r_i) / (k − 1) = (r_i − mean) · k / (k − 1); the clamp is for a group of which one sample is left.
     mean_S, _, size_S = group_moments(reward_S, batch.dense_group_S())
     refuse_single("leave-one-out", size_S, batch)
-    return batch.spread((reward_S - mean_S) * size_S / (size_S - 1).clamp(min=1))
+    return batch.broadcast((reward_S - mean_S) * size_S / (size_S - 1).clamp(min=1))

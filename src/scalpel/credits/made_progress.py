@@ -33,4 +33,4 @@ def made_progress(out: Out, batch: Batch, *, threshold: float = 1.0, least: floa
     """
     short_N = (per_turn(batch) < least).to(out.logp_N.dtype)
     kept_S = (batch.reward_S >= threshold) & (batch.sum_S(short_N) == 0)
-    return batch.spread(kept_S.to(out.logp_N.dtype))
+    return batch.broadcast(kept_S.to(out.logp_N.dtype))

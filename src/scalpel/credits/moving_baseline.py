@@ -48,4 +48,4 @@ def moving_baseline(out: Out, batch: Batch, *, state: Mapping[str, float], memor
     Source   Williams 1992 (Machine Learning 8, 229-256), section 4, reinforcement comparison.
     """
     baseline = state["reward"] / state["weight"] if state["weight"] else 0.0
-    return batch.spread(batch.reward_S - baseline)
+    return batch.broadcast(batch.reward_S - baseline)

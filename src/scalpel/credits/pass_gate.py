@@ -66,4 +66,4 @@ def pass_gate(
         )
     # A group whose own samples all went unrewarded has no pass rate, and is on neither side of the gate.
     counts_S = ((rate_S > gate) == (side == "solved")) & ~unknown_S
-    return batch.spread(counts_S.to(passed_S))
+    return batch.broadcast(counts_S.to(passed_S))

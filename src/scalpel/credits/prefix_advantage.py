@@ -66,4 +66,4 @@ def prefix_advantage(out: Out, batch: Batch, *, alone: Literal["zero", "mean"] =
         # A sample without a prefix that is alone because its siblings went unrewarded keeps its own reward as baseline.
         mean_S = torch.where((size_S == 1) & (prefixed_S | ~left_S), 0.0, mean_S)
     prefix_S = torch.where(prefixed_S & ~unknown_S, (reward_S - base_S) / size_S, 0.0)
-    return torch.where(demonstrated(batch), batch.spread(prefix_S), batch.spread(reward_S - mean_S))
+    return torch.where(demonstrated(batch), batch.broadcast(prefix_S), batch.broadcast(reward_S - mean_S))

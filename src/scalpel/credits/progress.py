@@ -53,4 +53,4 @@ def progress(out: Out, batch: Batch, *, alpha: float = 1.0, baseline: Baseline =
     else:
         assert batch.reward_N is not None
         outcome_S = batch.sum_S(batch.reward_N)
-    return batch.spread(outcome_S) + alpha * inside_N
+    return batch.broadcast(outcome_S) + alpha * inside_N

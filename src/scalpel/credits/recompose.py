@@ -59,4 +59,4 @@ def recompose(out: Out, batch: Batch, *, share: Share = 0.5, threshold: float = 
     unit_S = 2 * batch.dense_group_S() + right_S.long()
     length_S = batch.length_S
     chosen_S = lowest_share(torch.where(right_S, length_S, -length_S), unit_S, share)
-    return batch.spread((chosen_S != replayed_S(batch)).to(out.logp_N.dtype))
+    return batch.broadcast((chosen_S != replayed_S(batch)).to(out.logp_N.dtype))

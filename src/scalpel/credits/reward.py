@@ -23,4 +23,4 @@ def reward(out: Out, batch: Batch) -> Tensor:
     Fails    high variance; rewards that are never negative make every sample more likely.
     Source   Williams 1992 (Machine Learning 8, 229-256), section 5, episodic REINFORCE.
     """
-    return batch.spread(batch.reward_S)
+    return batch.broadcast(batch.reward_S)

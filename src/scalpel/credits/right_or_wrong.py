@@ -32,4 +32,4 @@ def right_or_wrong(
     Source   Fu et al. 2025 (arXiv 2506.19767), section 4.2, eq. 11, with rewards of 1 and −1.
     """
     yes, no = out.logp_N.new_tensor(right), out.logp_N.new_tensor(wrong)
-    return batch.spread(torch.where(batch.reward_S >= threshold, yes, no))
+    return batch.broadcast(torch.where(batch.reward_S >= threshold, yes, no))

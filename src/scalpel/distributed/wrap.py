@@ -21,7 +21,7 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
-from scalpel.batch import POLICY, Row, lay
+from scalpel.batch import POLICY, Row, pack
 from scalpel.engine.fp32_probe import stacks
 from scalpel.engine.policy import Packed, Policy
 from scalpel.engine.prefix_tree import lay_out
@@ -74,7 +74,7 @@ def parts_of(module: nn.Module) -> list[FSDPModule]:
 
 def run_once(policy: Policy) -> None:
     """A pass over three tokens."""
-    batch = lay([Row([1, 2, 3], [False, True, True], [POLICY] * 3)]).to(next(policy.parameters()).device)
+    batch = pack([Row([1, 2, 3], [False, True, True], [POLICY] * 3)]).to(next(policy.parameters()).device)
     at_n = batch.train_N.nonzero()[:, 0]
     policy.hidden_states(Packed(batch, at_n, lay_out(batch.input_N, batch.seq_N, at_n), 0))
     for part in parts_of(policy):

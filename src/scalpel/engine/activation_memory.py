@@ -83,15 +83,17 @@ def running_twice(model: nn.Module) -> Iterator[None]:
 class ActivationBudget:
     """How many bytes layers may keep for a backward pass, and how many they keep for a token."""
 
-    room: float = inf
+    available: float = inf
     kept: float = 0.0
 
     def within(self, model: nn.Module, tokens: int) -> AbstractContextManager:
         """The context for a forward pass over so many tokens: with gradient checkpointing where the budget is short."""
-        if not torch.is_grad_enabled() or self.kept * tokens <= self.room:
+        if not torch.is_grad_enabled() or self.kept * tokens <= self.available:
             return nullcontext()
-        if self.room > 0.0:
-            mega, room = self.kept * tokens / 1e6, max(self.room, 0.0) / 1e6
-            log.info("gradient checkpointing: %d tokens would keep %.0f MB, of %.0f MB available", tokens, mega, room)
-            self.room = 0.0  # logged once; a stage that is short of memory stays so
+        if self.available > 0.0:
+            mega, available = self.kept * tokens / 1e6, max(self.available, 0.0) / 1e6
+            log.info(
+                "gradient checkpointing: %d tokens would keep %.0f MB, of %.0f MB available", tokens, mega, available
+            )
+            self.available = 0.0  # logged once; a stage that is short of memory stays so
         return running_twice(model)

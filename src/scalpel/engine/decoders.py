@@ -32,7 +32,7 @@ Ids = Sequence[Sequence[int]]
 class Rows(Protocol):
     """n rows a prompt, `most` prompts at a time at first."""
 
-    def room(self) -> int:
+    def free_rows(self) -> int:
         """The number of prompts that may enter now."""
 
     def enter(self, prompts: Ids) -> Tensor:
@@ -54,7 +54,7 @@ class Decoder:
         layers = model.config.get_text_config().num_hidden_layers
         self.slots = GroupedKVCache(layers, most * min(n, 2), most * n, longest, limit, self.device)
 
-    def room(self) -> int:
+    def free_rows(self) -> int:
         free = (self.slots.rows - len(self.slots.own)) // self.n
         return min(free, self.slots.groups - len(self.slots.length))
 
@@ -95,7 +95,7 @@ class Padded:
         self.device = device_of(model)
         self.rows = 0
 
-    def room(self) -> int:
+    def free_rows(self) -> int:
         return 0 if self.rows else self.most
 
     def enter(self, prompts: Ids) -> Tensor:

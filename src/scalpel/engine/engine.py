@@ -110,8 +110,8 @@ class Engine:
     def wrap(self, by: Callable[[Policy], nn.Module]) -> nn.Module:
         """Wraps the policy, for example with one of `distributed.wrap`, and returns the wrapper, which every forward
         pass then calls. Whether models can run packed is tested before, because that test calls the transformer by
-        itself, and under FSDP2 weights are whole only within a call of the policy. The same holds for `keep_within`,
-        `equip` and `backward_cost`: they must come before."""
+        itself, and under FSDP2 weights are whole only within a call of the policy. The same holds for
+        `limit_activations`, `equip` and `backward_cost`: they must come before."""
         for policy in (self.policy, *self.others.values()):
             packs(policy.transformer)
         self.wrapped = by(self.policy)
@@ -182,11 +182,11 @@ class Engine:
             self.meter.backward(self.model, spent, packed.layout.M, self.cost_of_backward)
             self.meter.tokens_trained += len(packed.at_n)
 
-    def keep_within(self, room: float) -> None:
+    def limit_activations(self, available: float) -> None:
         """Sets how many bytes of activations the layers may keep for a backward pass; a micro-batch that needs more is
         run with gradient checkpointing."""
         with self.autocast():
-            self.activations = ActivationBudget(room, kept_a_token(self.model) if room < inf else 0.0)
+            self.activations = ActivationBudget(available, kept_a_token(self.model) if available < inf else 0.0)
 
     def head_bytes(self, tokens: int, needs: Iterable[Need] = LOGP, ahead: bool = False) -> float:
         """Bytes that the head takes at most over so many trained tokens, forward and backward."""
@@ -272,8 +272,8 @@ class Engine:
         as soon as those of prompt p are complete. In float32 a sample depends on (seed, its place in the list), not
         on what else is in the batch. Where vLLM serves the policy it samples, with the same results but for its own
         random numbers. Raises ValueError for an empty prompt or one that fills the context."""
-        room = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
-        limits = check_limits(prompts, limits, sampling.max_tokens, room)
+        context_length = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+        limits = check_limits(prompts, limits, sampling.max_tokens, context_length)
         if not prompts:
             return []
         stops = Stops(self.tokens.stop_ids, sampling.stop, self.tokens.text)

@@ -74,15 +74,15 @@ class Asked:
             return finished + 2 + 5
         return finished + 2 + 2 * ("entropy" in self.named or finish.cap is not None)
 
-    def room(self, tokens: int) -> Raw:
+    def buffer(self, tokens: int) -> Raw:
         """Memory for raw logits."""
         readouts = {OWN: self.readout, **{role: readout for role, (readout, _) in self.others.items()}}
         return {role: r.weight_VD.new_empty(tokens, len(r.weight_VD)) for role, r in readouts.items()}
 
-    def raw(self, hidden_nD: Tensor, cut: slice, room: Raw) -> Raw:
-        """The raw logits of a chunk, which fill the room."""
-        raw = {OWN: self.readout.raw(hidden_nD[cut], room[OWN])}
-        return raw | {role: r.raw(other_nD[cut], room[role]) for role, (r, other_nD) in self.others.items()}
+    def raw(self, hidden_nD: Tensor, cut: slice, buffer: Raw) -> Raw:
+        """The raw logits of a chunk, which fill the buffer."""
+        raw = {OWN: self.readout.raw(hidden_nD[cut], buffer[OWN])}
+        return raw | {role: r.raw(other_nD[cut], buffer[role]) for role, (r, other_nD) in self.others.items()}
 
     def blocks(self, raw: Raw, cut: slice) -> Iterator[tuple[slice, Block]]:
         """The rows of a chunk, a few at a time, with their place in it."""
@@ -148,11 +148,11 @@ class FusedHead(torch.autograd.Function):
         slope_n = asked.slope_n if asked.moves else None
         if slope_n is not None:
             ctx.made = Gradients(hidden_nD, asked.readout, *ctx.needs_input_grad[1:3])
-        room = asked.room(len(hidden_nD) if asked.keeps else min(len(hidden_nD), sizes(asked.readout)[0]))
-        ctx.kept = room if asked.keeps else None
+        buffer = asked.buffer(len(hidden_nD) if asked.keeps else min(len(hidden_nD), sizes(asked.readout)[0]))
+        ctx.kept = buffer if asked.keeps else None
         parts: list[list[Tensor]] = [[] for _ in asked.named]
         for cut in asked.cuts:
-            raw = asked.raw(hidden_nD, cut, place(room, cut, len(hidden_nD), asked.keeps))
+            raw = asked.raw(hidden_nD, cut, place(buffer, cut, len(hidden_nD), asked.keeps))
             for rows, block in asked.blocks(raw, cut):
                 for part, need in zip(parts, asked.named, strict=True):
                     part.append(block.number(need))
@@ -178,9 +178,9 @@ class FusedHead(torch.autograd.Function):
 def gradients(ctx: Any, asked: Asked, hidden_nD: Tensor, given_n: Mapping[Need, Tensor]) -> Gradients:
     """The gradients, from logits that were kept or are recomputed; slopes overwrite recomputed logits."""
     made = Gradients(hidden_nD, asked.readout, *ctx.needs_input_grad[1:3])
-    room = asked.room(min(len(hidden_nD), sizes(asked.readout)[0]))
+    buffer = asked.buffer(min(len(hidden_nD), sizes(asked.readout)[0]))
     for cut in asked.cuts:
-        here = place(room, cut, len(hidden_nD), whole=False)
+        here = place(buffer, cut, len(hidden_nD), whole=False)
         raw = place(ctx.kept, cut, len(hidden_nD), whole=True) if ctx.kept else asked.raw(hidden_nD, cut, here)
         for rows, block in asked.blocks(raw, cut):
             here[OWN][rows] = asked.slope(block, {need: g[cut][rows] for need, g in given_n.items()})
@@ -188,10 +188,10 @@ def gradients(ctx: Any, asked: Asked, hidden_nD: Tensor, given_n: Mapping[Need, 
     return made
 
 
-def place(room: Raw, cut: slice, n: int, whole: bool) -> Raw:
-    """Where a chunk of n tokens stands: among all, or at the beginning of a room for one."""
+def place(buffer: Raw, cut: slice, n: int, whole: bool) -> Raw:
+    """Where a chunk of n tokens stands: among all, or at the beginning of a buffer for one."""
     at = cut if whole else slice(0, min(cut.stop, n) - cut.start)
-    return {role: room_CV[at] for role, room_CV in room.items()}
+    return {role: buffer_CV[at] for role, buffer_CV in buffer.items()}
 
 
 def expected(given_n: Mapping[Need, Tensor], slope_n: Tensor) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scalpel.batch import POLICY, Batch, Row, lay
+from scalpel.batch import POLICY, Batch, Row, pack
 from scalpel.part import HeadTerm, Need, Out
 
 Rows = Sequence[tuple[Sequence[int], Sequence[int]]]  # (prompt ids, completion ids)
@@ -60,7 +60,7 @@ def join(outs: Sequence[Out], batch: Batch, order_S: Tensor) -> Out:
 
 def completions(rows: Rows) -> Batch:
     """Rows of (prompt, completion) as a batch whose completions are trained."""
-    return lay(
+    return pack(
         [
             Row(
                 [*prompt, *completion],

@@ -180,25 +180,25 @@ class Laid:
     inside: int = 0  # nodes that lie in bundles
     bundles: list[list[Node]] = field(default_factory=list)
 
-    def lay_bundles(self, roots: Sequence[Node], bundle: int) -> None:
-        """Whole trees, the largest first, as many a bundle as it holds. To be called before `lay`."""
-        room = 0
+    def add_bundles(self, roots: Sequence[Node], bundle: int) -> None:
+        """Whole trees, the largest first, as many a bundle as it holds. To be called before `add`."""
+        free = 0
         for root in sorted(roots, key=lambda root: -root.size):
-            if root.size > room:
+            if root.size > free:
                 self.bundles.append([])
-                room = bundle
+                free = bundle
             self.bundles[-1].append(root)
-            room -= root.size
-            self.lay(root)
+            free -= root.size
+            self.add(root)
         self.inside, self.above = len(self.nodes), []
 
-    def lay(self, node: Node) -> None:
+    def add(self, node: Node) -> None:
         """The node, then everything below it."""
         place = self.M
         self.nodes.append((node, place))
         self.M = stop = place + node.stop - node.start
         for child in node.children:
-            self.lay(child)
+            self.add(child)
         if stop < self.M:
             self.above.append(Above(stop, self.M, place, stop))
 
@@ -267,10 +267,10 @@ def lay_out(
     With an infinite `worth` nothing is shared; with `bundle` 0 there are no bundles."""
     ids, starts = needed(shown_N, seq_N, at_n, after=after)
     laid, roots = Laid(), tree(ids, worth, bundle)
-    laid.lay_bundles([root for root in roots if root.size <= bundle], bundle)
+    laid.add_bundles([root for root in roots if root.size <= bundle], bundle)
     for node in roots:
         if node.size > bundle:
-            laid.lay(node)
+            laid.add(node)
     token_M: list[int] = []
     position_M: list[int] = []
     place_N = torch.full((len(shown_N),), -1)

@@ -72,7 +72,7 @@ class Pools:
         self.device, self.taken = device_of(model), taken(model)
         self.pools: list[Pool] = []
 
-    def room(self) -> int:
+    def free_rows(self) -> int:
         return max(0, self.most - sum(pool.rows for pool in self.pools) // self.n)
 
     def enter(self, prompts: Ids) -> Tensor:
@@ -134,7 +134,7 @@ class Anew:
     most: int
     ids: list[list[int]] = field(default_factory=list)
 
-    def room(self) -> int:
+    def free_rows(self) -> int:
         return max(0, self.most - len(self.ids) // self.n)
 
     def enter(self, prompts: Ids) -> Tensor:

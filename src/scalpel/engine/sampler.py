@@ -48,10 +48,10 @@ class Sampler:
     def enter(self) -> Tensor | None:
         """Prefills prompts if enough rows are free, and returns their first logits."""
         request, n = self.request, self.request.n
-        room = min(self.rows.room(), len(self.waiting))
-        if not room or (self.under_way and room < len(self.waiting) and room * n * REFILL < len(self.under_way)):
+        free = min(self.rows.free_rows(), len(self.waiting))
+        if not free or (self.under_way and free < len(self.waiting) and free * n * REFILL < len(self.under_way)):
             return None
-        chosen = [self.waiting.popleft() for _ in range(room)]
+        chosen = [self.waiting.popleft() for _ in range(free)]
         for row in [(p, k) for p in chosen for k in range(n)]:
             self.under_way.append(row)
             if request.sampling.temperature:

@@ -79,7 +79,7 @@ def holds(text: str, stops: Sequence[str]) -> bool:
 
 
 def check_limits(
-    prompts: Sequence[Sequence[int]], limits: Sequence[int] | None, max_tokens: int, room: int | None
+    prompts: Sequence[Sequence[int]], limits: Sequence[int] | None, max_tokens: int, context_length: int | None
 ) -> list[int]:
     """The maximal number of tokens of each prompt's samples. Raises ValueError for a prompt that can't be sampled."""
     if limits is None:
@@ -91,9 +91,9 @@ def check_limits(
             raise ValueError(f"prompt {i} is empty: a model needs at least one token to go on from")
         if not 1 <= limit <= max_tokens:
             raise ValueError(f"limit {i} is {limit}: it must be between 1 and sampling.max_tokens, {max_tokens}")
-        if room is not None and len(prompt) + limit > room:
+        if context_length is not None and len(prompt) + limit > context_length:
             raise ValueError(
                 f"prompt {i} has {len(prompt)} tokens and {limit} more are to be sampled, but the "
-                f"model's context holds {room}: shorten the prompt or lower sampling.max_tokens"
+                f"model's context holds {context_length}: shorten the prompt or lower sampling.max_tokens"
             )
     return list(limits)

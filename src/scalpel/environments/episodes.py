@@ -38,7 +38,7 @@ class Episode:
     messages: list[Message] = field(default_factory=list)
     over: bool = False
 
-    def hear(self, segment: Segment, last: bool, room: int) -> None:
+    def hear(self, segment: Segment, last: bool, context_length: int) -> None:
         """Takes the policy's turn; `last` says whether it may not speak again."""
         text = self.tokens.text(segment.ids)
         said: Message = {"role": "assistant", "content": text}
@@ -54,7 +54,7 @@ class Episode:
         between = next_turn(self.tokens, self.prompt, said, segment.ids, replies)
         shown = [] if between[:1] and between[0].anew else [*self.shown, *segment.ids]
         shown += [i for s in between for i in s.ids]
-        if len(shown) >= room:
+        if len(shown) >= context_length:
             return self.end(replace(segment, stop_reason="context"))
         self.shown, self.prompt = shown, grown(self.prompt, said, replies)
         self.segments += [segment, *between]
@@ -76,9 +76,9 @@ def play(
     examples: Sequence[Example],
     n: int,
     seed: int,
-    room: int,
+    context_length: int,
 ) -> list[list[Trajectory]]:
-    """n episodes of each example; none is longer than `room` tokens, the model's context."""
+    """n episodes of each example; none is longer than `context_length` tokens, the model's context."""
     prompts = [tokens.prompt(example.prompt) for example in examples]
     episodes = [
         [Episode(environment, tokens, e.prompt, tuple(p), environment.reset(e), list(p)) for _ in range(n)]
@@ -88,7 +88,7 @@ def play(
     said = [one for group in sample(prompts, n, seed) for one in group] if going else []
     for turn in count(1):
         for episode, answer in zip(going, said, strict=True):
-            episode.hear(answer.segments[0], turn >= environment.max_turns, room)
+            episode.hear(answer.segments[0], turn >= environment.max_turns, context_length)
         going = [episode for episode in going if not episode.over]
         if not going:
             return [[episode.trajectory for episode in group] for group in episodes]

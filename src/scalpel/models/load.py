@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,6 @@ from huggingface_hub import snapshot_download
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 from transformers.utils import cached_file
-from transformers.utils import logging as hf_logging
 
 from scalpel.data.tokenizer import Tokens
 from scalpel.models.adapter_folder import (
@@ -40,6 +39,7 @@ from scalpel.models.files import (
 )
 from scalpel.models.owned import LANGUAGE, read_owned, scorer
 from scalpel.models.quantised import entry, is_plain, options, plain
+from scalpel.models.quiet import log_level, quiet
 from scalpel.models.smollm2 import NAME as SMOLLM2
 from scalpel.models.smollm2 import converted
 from scalpel.models.state_dict import overwrite
@@ -95,7 +95,10 @@ def read(
         tokenizer = AutoTokenizer.from_pretrained(source, **asked)
     asked |= options(config, source)
     quantised = entry(config) is not None
-    with quiet(), explained(spec, "weights"), unreported(beside is not None):
+    # which tensors have no place is known where they lie beside the weights, so transformers' table of them is left out
+    known = beside is not None
+    reported = log_level("transformers.modeling_utils", logging.ERROR) if known else nullcontext()
+    with quiet(), explained(spec, "weights"), reported:
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             source,
             config=config,
@@ -271,35 +274,6 @@ def stop_ids(model: PreTrainedModel, spec: str = "the model") -> list[int]:
             spec, ", ".join(map(str, beyond)), rows - 1,
         )  # fmt: skip
     return [i for i in ids if i not in beyond]
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Without the progress bars of transformers, which would tear our own, and without the hub's tale of its retries:
-    if all of them fail, the error says so."""
-    were_on, hub = hf_logging.is_progress_bar_enabled(), logging.getLogger("huggingface_hub")
-    hf_logging.disable_progress_bar()
-    level = hub.level
-    hub.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        hub.setLevel(level)
-        if were_on:
-            hf_logging.enable_progress_bar()
-
-
-@contextmanager
-def unreported(silent: bool) -> Iterator[None]:
-    """Without the table of transformers of tensors that have no place, where it is known which and why."""
-    reports = logging.getLogger("transformers.modeling_utils")
-    level = reports.level
-    try:
-        if silent:
-            reports.setLevel(logging.ERROR)
-        yield
-    finally:
-        reports.setLevel(level)
 
 
 @contextmanager

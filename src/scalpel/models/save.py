@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -12,8 +10,9 @@ from transformers import PreTrainedModel
 
 from scalpel.data.tokenizer import Tokens
 from scalpel.models.classifier import write_classifier
-from scalpel.models.load import load, quiet
+from scalpel.models.load import load
 from scalpel.models.owned import Owned, verify_owned, write_owned
+from scalpel.models.quiet import log_level, quiet
 from scalpel.runs.files import put
 
 
@@ -38,21 +37,9 @@ def save(model: PreTrainedModel, tokens: Tokens, folder: str | Path, owned: Owne
     return put(Path(folder), write)
 
 
-@contextmanager
-def unsaid() -> Iterator[None]:
-    """Without what opening a folder says of it: here it is opened only to be compared."""
-    log = logging.getLogger("scalpel")
-    level = log.level
-    log.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        log.setLevel(level)
-
-
 def verify_saved(model: PreTrainedModel, tokens: Tokens, folder: str | Path) -> None:
     """Loads the folder and raises RuntimeError unless every weight is the same bit for bit, and so is the text."""
-    with unsaid():
+    with log_level("scalpel", logging.WARNING):  # it is opened only to be compared
         again, read = load(Path(folder), dtype=model.dtype)
     mine, theirs = model.state_dict(), again.state_dict()
     wrong = sorted(mine.keys() ^ theirs.keys())

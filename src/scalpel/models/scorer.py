@@ -17,7 +17,8 @@ from scalpel.data.example import Prompt
 from scalpel.data.tokenizer import Tokens
 from scalpel.device import choose_device, choose_dtype
 from scalpel.models.files import check_folder
-from scalpel.models.load import explained, locate, quiet
+from scalpel.models.load import explained, locate
+from scalpel.models.quiet import quiet
 from scalpel.models.size import parameters_of
 
 log = logging.getLogger("scalpel")
@@ -126,5 +127,5 @@ def open_scorer(
         tokenizer = AutoTokenizer.from_pretrained(source)
         model = AutoModelForSequenceClassification.from_pretrained(source, dtype=dtype, use_safetensors=True)
     model.to(place).eval().requires_grad_(False)
-    room = getattr(config.get_text_config(), "max_position_embeddings", None) or 2**20
-    return Scorer(spec, model, tokenizer, index, batch, min(max_length or room, room))
+    context_length = getattr(config.get_text_config(), "max_position_embeddings", None) or 2**20
+    return Scorer(spec, model, tokenizer, index, batch, min(max_length or context_length, context_length))

@@ -87,7 +87,7 @@ def clipped_pg(
     gain_N = torch.minimum(ratio_N * batch.credit_N, clipped_N * batch.credit_N)
     if dual is not None:
         gain_N = torch.where(batch.credit_N < 0, torch.maximum(gain_N, dual * batch.credit_N), gain_N)
-    weight_N = batch.spread(1 / batch.length_S.clamp(min=1)) if average == "sequence" else 1.0
+    weight_N = batch.broadcast(1 / batch.length_S.clamp(min=1)) if average == "sequence" else 1.0
     loss = -torch.where(batch.train_N, weight_N * gain_N, 0.0).sum()
     clipped = (ratio_N * batch.credit_N > clipped_N * batch.credit_N).float()
     return loss, {

@@ -79,7 +79,7 @@ def clipped_sequence_pg(
     assert batch.credit_N is not None and batch.old_N is not None
     log_ratio_N = out.logp_N - batch.old_N
     log_S = batch.mean_S(log_ratio_N) if ratio == "mean" else batch.sum_S(log_ratio_N)
-    log_N = batch.spread(log_S.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO))
+    log_N = batch.broadcast(log_S.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO))
     if per_token:
         # The value stays that of the sequence ratio; the gradient goes through this token's log-prob alone
         # (GSPO-token).
@@ -87,7 +87,7 @@ def clipped_sequence_pg(
     ratio_N = log_N.exp()
     clipped_N = ratio_N.clamp(1 - epsilon, 1 + (epsilon if epsilon_high is None else epsilon_high))
     gain_N = torch.minimum(ratio_N * batch.credit_N, clipped_N * batch.credit_N)
-    weight_N = batch.spread(1 / batch.length_S.clamp(min=1)) if average == "sequence" else 1.0
+    weight_N = batch.broadcast(1 / batch.length_S.clamp(min=1)) if average == "sequence" else 1.0
     clipped = (ratio_N * batch.credit_N > clipped_N * batch.credit_N).float()
     return -torch.where(batch.train_N, weight_N * gain_N, 0.0).sum(), {
         "surrogate": mean_of(gain_N, batch.train_N),

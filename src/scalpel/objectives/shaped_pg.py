@@ -69,7 +69,7 @@ def shaped_pg(
     Source   Yan et al. 2025 (arXiv 2504.14945), section 3.2, eq. 6, policy shaping by regularised importance sampling.
     """
     assert batch.credit_N is not None
-    weight_N = batch.spread(1 / batch.length_S.clamp(min=1)) if average == "sequence" else 1.0
+    weight_N = batch.broadcast(1 / batch.length_S.clamp(min=1)) if average == "sequence" else 1.0
     gain_N = batch.credit_N * shaped(out.logp_N, shape, gamma)
     loss = -torch.where(batch.train_N, weight_N * gain_N, 0.0).sum()
     credited_N = batch.train_N & (batch.credit_N != 0)

@@ -1,6 +1,6 @@
 """Rejection sampling: own samples whose reward reaches a threshold."""
 
-from scalpel.batch import Batch, lay
+from scalpel.batch import Batch, pack
 from scalpel.binding.bounds import Few, Pattern, Unbounded
 from scalpel.part import part
 from scalpel.sources.acceptance import Order, accepted
@@ -39,4 +39,4 @@ def accepted_samples(
     _, found = judged(context, size, writer)
     kept = [accepted(context, samples, threshold, keep, dedupe, key, order) for samples in found]
     pairs = enumerate(zip(context.examples, kept, strict=True))
-    return lay([row for g, (example, mine) in pairs for s, r in mine for row in trajectory_rows(s, example, g, r)])
+    return pack([row for g, (example, mine) in pairs for s, r in mine for row in trajectory_rows(s, example, g, r)])

@@ -1,6 +1,6 @@
 """Answers that another model samples, as demonstrations."""
 
-from scalpel.batch import Batch, lay
+from scalpel.batch import Batch, pack
 from scalpel.part import part
 from scalpel.sources.context import SourceContext
 from scalpel.sources.sampled import sample_row, writers
@@ -26,4 +26,4 @@ def answers(context: SourceContext, *, writer: str = "weak") -> Batch:
         for group, (example, prompt, (sample,)) in enumerate(zip(context.examples, prompts, found, strict=True))
         if sample.finished
     ]
-    return lay(rows)
+    return pack(rows)

@@ -1,6 +1,6 @@
 """Demonstrations, and own samples whose reward reaches a threshold, in one batch."""
 
-from scalpel.batch import Batch, lay
+from scalpel.batch import Batch, pack
 from scalpel.binding.bounds import Few, Pattern, Unbounded
 from scalpel.part import part
 from scalpel.sources.acceptance import Order, accepted
@@ -46,4 +46,4 @@ def augmented_demonstrations(
         rows += [] if gold is None else [rendered_row(gold, example, group)]
         for trajectory, _ in accepted(context, samples, threshold, keep, dedupe, key, order):
             rows += trajectory_rows(trajectory, example, group)
-    return lay(rows)
+    return pack(rows)

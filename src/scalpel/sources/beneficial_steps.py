@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from scalpel.batch import Batch, Row, lay
+from scalpel.batch import Batch, Row, pack
 from scalpel.binding.bounds import Few, Pattern
 from scalpel.data.trajectory import Trajectory, demonstration
 from scalpel.part import part
@@ -63,7 +63,7 @@ def beneficial_steps(
         for j, one in enumerate(solved):
             if one is not None and (j == 0 or solved[j - 1] is None):
                 rows.append(rescued(context, g, *one, helped=at[j - 1] if j else 0))
-    return lay(rows)
+    return pack(rows)
 
 
 def places(context: SourceContext, ids: list[int], states: int, boundary: str) -> list[int]:

@@ -1,6 +1,6 @@
 """Demonstrations from the data."""
 
-from scalpel.batch import Batch, Row, lay
+from scalpel.batch import Batch, Row, pack
 from scalpel.data.example import Example
 from scalpel.part import part
 from scalpel.sources.context import SourceContext
@@ -16,7 +16,7 @@ def demonstrations(context: SourceContext) -> Batch:
     Fails    an example without a completion raises when the batch is made.
     Source   Wei et al. 2021 (arXiv 2109.01652), section 2.
     """
-    return lay([row for group, example in enumerate(context.examples) for row in shown(context, example, group)])
+    return pack([row for group, example in enumerate(context.examples) for row in shown(context, example, group)])
 
 
 def shown(context: SourceContext, example: Example, group: int) -> list[Row]:

@@ -1,6 +1,6 @@
 """Own samples, conditioned on their reward and on textual feedback."""
 
-from scalpel.batch import ENVIRONMENT, POLICY, Batch, Row, lay
+from scalpel.batch import ENVIRONMENT, POLICY, Batch, Row, pack
 from scalpel.binding.bounds import Few
 from scalpel.data.prompts import with_prefix
 from scalpel.part import part
@@ -52,4 +52,4 @@ def feedback_samples(
             if (row := context.fit(joined(context.tokens.prompt(conditioned), sample.ids), example)) is not None:
                 author = [POLICY if trained else ENVIRONMENT for trained in row.train]
                 rows.append(Row(row.ids, row.train, author, row.turn, group, rewards=earned, columns=example.columns))
-    return lay(rows)
+    return pack(rows)

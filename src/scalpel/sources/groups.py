@@ -3,7 +3,7 @@
 from dataclasses import replace
 from math import nan
 
-from scalpel.batch import Batch, Row, lay
+from scalpel.batch import Batch, Row, pack
 from scalpel.binding.bounds import Few
 from scalpel.data.example import Example
 from scalpel.data.trajectory import Trajectory
@@ -97,4 +97,4 @@ def groups(
         # without informative groups only the length penalty would be trained
         overlong = overlong if any(map(informative, found)) else 0.0
     places = [(group, number, k) for number, group in enumerate(found) for k in range(size)]
-    return lay([row for place in places for row in rows_of(context, *place, overlong, train_cut)])
+    return pack([row for place in places for row in rows_of(context, *place, overlong, train_cut)])

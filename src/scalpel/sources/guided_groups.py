@@ -1,6 +1,6 @@
 """Groups of on-policy samples that include demonstrations."""
 
-from scalpel.batch import Batch, lay
+from scalpel.batch import Batch, pack
 from scalpel.binding.bounds import Few
 from scalpel.data.trajectory import demonstration
 from scalpel.part import part
@@ -35,7 +35,7 @@ def guided_groups(context: SourceContext, *, size: Few = 8, demonstrations: int 
         given = [[ids[: context.max_tokens] for ids in ways[:demonstrations]] for ways in known]
     answers = [[*mine, *(demonstration(ids) for ids in ways)] for mine, ways in zip(own, given, strict=True)]
     rewards = context.reward(context.examples, answers)
-    return lay(
+    return pack(
         [
             sample_row(prompts[g], answer, example, g, rewards[g][k])
             for g, example in enumerate(context.examples)

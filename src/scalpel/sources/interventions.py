@@ -2,7 +2,7 @@
 
 import re
 
-from scalpel.batch import ENVIRONMENT, POLICY, Batch, Row, lay
+from scalpel.batch import ENVIRONMENT, POLICY, Batch, Row, pack
 from scalpel.data.trajectory import Trajectory
 from scalpel.part import part
 from scalpel.rewards.scored import total
@@ -70,7 +70,7 @@ def interventions(
         right = sum(total(rewards) >= threshold for _, rewards in ends)
         if p.group not in rows and right >= min(successes, tries):
             rows[p.group] = corrected(context, prompts[p.group], p, clone, right / max(tries, 1))
-    return lay(list(rows.values()))
+    return pack(list(rows.values()))
 
 
 def failure(samples: Judged, hard: float, threshold: float) -> Trajectory | None:

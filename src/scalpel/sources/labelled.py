@@ -1,6 +1,6 @@
 """Single answers with good or bad labels, and mismatched answers for KTO's KL estimate."""
 
-from scalpel.batch import DEMONSTRATION, ENVIRONMENT, NEITHER, POLICY, PREFERRED, REJECTED, Batch, Row, lay
+from scalpel.batch import DEMONSTRATION, ENVIRONMENT, NEITHER, POLICY, PREFERRED, REJECTED, Batch, Row, pack
 from scalpel.binding.bounds import Few
 from scalpel.data.tokenized import Tokenized
 from scalpel.part import part
@@ -67,7 +67,7 @@ def labelled(context: SourceContext, *, make: Make = "auto", size: Few = 2, thre
                 if row is not None:
                     authors = [author if trained else ENVIRONMENT for trained in row.train]
                     rows.append(Row(row.ids, row.train, authors, row.turn, group, mark, columns=example.columns))
-    return lay(rows)
+    return pack(rows)
 
 
 def joined(prompt: list[int], completion: list[int]) -> Tokenized:

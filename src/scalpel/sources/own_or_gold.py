@@ -2,7 +2,7 @@
 
 import re
 
-from scalpel.batch import Batch, Row, lay
+from scalpel.batch import Batch, Row, pack
 from scalpel.data.example import Example, Prompt, with_arguments_of
 from scalpel.data.trajectory import Trajectory
 from scalpel.part import part
@@ -72,4 +72,4 @@ def own_or_gold(
             rows.append(sample_row(prompts[group], own[group], example, group))
         elif gold is not None:
             rows.append(rendered_row(gold, example, group))
-    return lay(rows)
+    return pack(rows)

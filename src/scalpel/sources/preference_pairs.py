@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from scalpel.batch import PREFERRED, REJECTED, Batch, Row, lay
+from scalpel.batch import PREFERRED, REJECTED, Batch, Row, pack
 from scalpel.binding.bounds import Few
 from scalpel.data.closed import closed
 from scalpel.data.example import Example, located, place
@@ -90,5 +90,5 @@ def preference_pairs(
     within("preference-pairs", 2, size=size)
     sampling = from_samples(context, make, lambda e: e.chosen is None or e.rejected is None, "'chosen' or 'rejected'")
     if sampling:
-        return lay(sampled(context, size, threshold, choose, writer, train))
-    return lay(given(context, train))
+        return pack(sampled(context, size, threshold, choose, writer, train))
+    return pack(given(context, train))

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from scalpel.batch import Batch, lay
+from scalpel.batch import Batch, pack
 from scalpel.data.trajectory import continued
 from scalpel.part import part, scheduled
 from scalpel.seeding import derive
@@ -91,7 +91,7 @@ def prefix_groups(
     pairs = list(zip(own, begun, strict=True))
     samples = [[*mine, *(continued(prefix, next(ends)[0]) for prefix in ways)] for mine, ways in pairs]
     rewards = context.reward(context.examples, samples)
-    return lay(
+    return pack(
         [
             sample_row(prompts[g], sample, example, g, rewards[g][k])
             for g, example in enumerate(context.examples)

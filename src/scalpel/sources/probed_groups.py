@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from random import Random
 from typing import Any
 
-from scalpel.batch import Batch, lay
+from scalpel.batch import Batch, pack
 from scalpel.binding.bounds import Few, Tokens
 from scalpel.part import part
 from scalpel.seeding import derive
@@ -74,4 +74,4 @@ def probed_groups(
     ]
     J = chances(context, [point for group in answers for a in group for point in a.points], force, provers, room)
     rewards = context.reward(context.examples, [[a.whole for a in group] for group in answers])
-    return lay([a.row(longer[g], context.examples[g], rewards[g][k], J) for g, k, a in numbered(answers)])
+    return pack([a.row(longer[g], context.examples[g], rewards[g][k], J) for g, k, a in numbered(answers)])

@@ -1,6 +1,6 @@
 """Replay of old data."""
 
-from scalpel.batch import Batch, Row, lay
+from scalpel.batch import Batch, Row, pack
 from scalpel.data.example import Example, named
 from scalpel.data.tokenized import Tokenized
 from scalpel.data.tokenizer import Tokens
@@ -44,4 +44,4 @@ def replay(context: SourceContext) -> Batch:
     for group, example in enumerate(context.examples):
         old = [fitted(context, example, row) for row in old_sequences(context.tokens, example)]
         rows += [rendered_row(row, example, group) for row in old if row is not None]
-    return lay(rows)
+    return pack(rows)

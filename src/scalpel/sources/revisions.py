@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 from math import inf
 from typing import Literal
 
-from scalpel.batch import Batch, Row, lay
+from scalpel.batch import Batch, Row, pack
 from scalpel.data.example import Example, Prompt
 from scalpel.data.prompts import asked_again
 from scalpel.part import part
@@ -85,7 +85,7 @@ def revisions(
                 rows.append(replace(row, turn=[turn] * len(row.ids)))
             words = f"{again} {said(rewards)}" if feedback and said(rewards) else again
             talk.go_on(texts[k], earned, words, over=earned >= threshold)
-    return lay(rows)
+    return pack(rows)
 
 
 def answered_turns(

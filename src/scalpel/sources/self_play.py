@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from scalpel.batch import PREFERRED, REJECTED, Batch, lay
+from scalpel.batch import PREFERRED, REJECTED, Batch, pack
 from scalpel.data.trajectory import Trajectory
 from scalpel.part import part
 from scalpel.seeding import derive
@@ -52,4 +52,4 @@ def self_play(context: SourceContext, *, writer: str = "reference", earlier: flo
         if gold is not None:
             rows.append(rendered_row(gold, example, group, PREFERRED))
             rows.append(sample_row(prompt, said[group], example, group, label=REJECTED))
-    return lay(rows)
+    return pack(rows)

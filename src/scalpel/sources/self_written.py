@@ -7,7 +7,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from scalpel.batch import POLICY, Batch, Row, lay
+from scalpel.batch import POLICY, Batch, Row, pack
 from scalpel.binding.bounds import Count, Temperature, Tokens
 from scalpel.part import Rows, part
 from scalpel.sources.context import SourceContext
@@ -70,7 +70,7 @@ def self_written(
         focused = round(focus * n)
         chosen[:focused] = rng.choices(range(len(pool)), moved, k=focused)
     fitted = [(k, context.fit(pool[k])) for k in chosen]
-    return lay(
+    return pack(
         [
             Row(r.ids, r.train, [POLICY] * len(r.ids), r.turn, group, columns={"text": k})
             for group, (k, r) in enumerate(fitted)

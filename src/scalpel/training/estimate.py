@@ -227,7 +227,7 @@ def of_stream(run: TrainingRun, stage: StageRun, stream: StreamRun) -> StreamCos
     widest, most = max(map(engine.size, pieces)), max(int(piece.train_N.sum()) for piece in pieces)
     logits = engine.head_bytes(most, plan.needs(0.0), steady(plan, ready, 0.0))
     kept = saved.bytes * widest / engine.size(part)
-    if engine.activations.kept * widest > engine.activations.room:
+    if engine.activations.kept * widest > engine.activations.available:
         kept = kept_twice(engine.model, engine.activations.kept) * widest
     return replace(
         spent,

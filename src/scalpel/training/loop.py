@@ -26,7 +26,7 @@ from scalpel.training.checkpoint import (
     last_good,
     state_of,
 )
-from scalpel.training.memory import activation_room, estimate_memory, ran_out
+from scalpel.training.memory import activation_budget, estimate_memory, ran_out
 from scalpel.training.optimizer import set_rate
 from scalpel.training.resume import changes_since, inputs_of, restore_run
 from scalpel.training.run import TrainingRun
@@ -92,7 +92,7 @@ def train(
             if index != state.stage:
                 state = replace(state, stage=index, step=0, ended=False)
             stage = run.enter(index, saved, state.seconds)
-            run.engine.keep_within(activation_room(run, stage))
+            run.engine.limit_activations(activation_budget(run, stage))
             if saved is None:
                 run.rollout.select(stage)
                 survey_lengths(run, stage)

@@ -92,7 +92,7 @@ def estimate_memory(run: TrainingRun, stage: StageRun, activations: float) -> Me
     )
 
 
-def activation_room(run: TrainingRun, stage: StageRun) -> float:
+def activation_budget(run: TrainingRun, stage: StageRun) -> float:
     """The bytes that activations may take before gradient checkpointing recomputes layers. Unless the recipe sets
     `gradient_checkpointing`, it is the free memory minus gradients, optimiser states and copies."""
     how = stage.spec.gradient_checkpointing

@@ -231,7 +231,7 @@ class Rollout:
             def behind(p: int, samples: Sequence[Sample]) -> list[Trajectory]:
                 return [sample.behind(prompts[p]) for sample in samples]
 
-            limits = self.room(prompts, sampling.max_tokens, limits)
+            limits = self.token_limits(prompts, sampling.max_tokens, limits)
             told = None if done is None else lambda p, samples: done(p, behind(p, samples))
             with self.engine.acting_as(writer):
                 found = self.engine.sample(prompts, sampling, n, seed, limits, told)
@@ -271,7 +271,9 @@ class Rollout:
         """The policy's context length in tokens."""
         return context(self.engine.model)
 
-    def room(self, prompts: Sequence[Sequence[int]], most: int, limits: Sequence[int] | None) -> Sequence[int] | None:
+    def token_limits(
+        self, prompts: Sequence[Sequence[int]], most: int, limits: Sequence[int] | None
+    ) -> Sequence[int] | None:
         """The maximal number of sampled tokens for each prompt: as asked, or as many as fit the context. Raises
         ValueError for a prompt that fills the context."""
         own = self.context_length()

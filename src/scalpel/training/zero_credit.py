@@ -68,5 +68,5 @@ def idle(batch: Batch, known: Sequence[Tensor], unit: str | None) -> Tensor:
         return torch.zeros_like(batch.train_N)
     idle_N = batch.train_N & torch.stack([known_N == 0 for known_N in known]).all(0)
     if unit == "sequence":
-        idle_N = idle_N & batch.spread(batch.sum_S((~idle_N).float()) == 0)
+        idle_N = idle_N & batch.broadcast(batch.sum_S((~idle_N).float()) == 0)
     return idle_N

@@ -36,14 +36,14 @@ class Episodes(Generate):
     ) -> list[list[Trajectory]]:
         """k episodes of each item."""
         sampling = self.sampling(temperature)
-        room = context(engine.model)
+        context_length = context(engine.model)
 
         def sample(prompts: Sequence[Sequence[int]], n: int, seed: int) -> list[list[Trajectory]]:
-            limits = [min(sampling.max_tokens, room - len(prompt)) for prompt in prompts]
+            limits = [min(sampling.max_tokens, context_length - len(prompt)) for prompt in prompts]
             groups = engine.sample(prompts, sampling, n, seed, limits)
             return [[s.behind(p) for s in group] for p, group in zip(prompts, groups, strict=True)]
 
-        return play(self.environment, engine.tokens, sample, items, k, seed, room)
+        return play(self.environment, engine.tokens, sample, items, k, seed, context_length)
 
     def run(self, engine: Engine, reference: Engine | None = None) -> list[ItemResult]:
         items = self.items()
