@@ -55,7 +55,7 @@ def test_the_table_of_rewards_has_every_name_that_a_recipe_may_say():
 def test_a_row_is_told_by_its_point_on_the_axes():
     shown = {row[0]: row for row in catalogue.rows()}
     assert shown["sft"][2:5] == ("demonstrations × constant × nll", "all", "–")
-    assert " + 0.1 · value" in shown["ppo"][2] and "(updates_per_batch=2)" in shown["ppo"][2]
+    assert " + 0.1 · value" in shown["ppo"][2] and "(updates_per_batch=4)" in shown["ppo"][2]
     assert shown["chord-mu"][2].startswith("0.1→0.95 · groups × ") and "(lag=1)" in shown["grpo-async"][2]
     assert shown["rest-em"][5] == "learning rate 1e-05, start=base, repeat=3, sampling(temperature=0.7, top_k=40)"
 

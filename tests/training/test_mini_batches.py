@@ -7,6 +7,7 @@ import torch
 
 from running import ran, tables
 from scalpel.batch import POLICY, Row, pack
+from scalpel.config.merge import say_fewer
 from scalpel.config.plan import assemble
 from scalpel.training.batches import draw_batches
 from scalpel.training.checkpoint import RunState
@@ -81,22 +82,60 @@ def test_a_step_learns_from_its_mini_batch_alone(at):
     assert all(torch.equal(ends[0][0][name], p) for name, p in ends[1][0].items())
 
 
-def test_sequence_ratios_matter_from_the_second_mini_batch_on(at, tmp_path):
-    """With one update a batch every ratio is 1, and gspo is grpo; with mini-batches that holds for the first step."""
-    ends = {}
-    for name, clip in (("grpo", "clipped-pg"), ("gspo", "clipped-sequence-pg")):
-        objective = {"name": clip} if clip == "clipped-pg" else {"name": clip, "epsilon": 0.2, "epsilon_high": 0.2}
-        for steps in (1, 2):
-            made = recipe(at, "grpo", steps, objective=objective, mini_batches=2)
-            ends[name, steps] = ran(made, tmp_path / f"{name}{steps}")[0]
-    apart = lambda steps: max(  # noqa: E731
-        float((ends["grpo", steps][k] - ends["gspo", steps][k]).abs().max()) for k in ends["grpo", steps]
-    )
-    assert apart(1) < 1e-5 < 1e-3 < apart(2)
+def after(at, folder, method, steps, **signal):
+    """Weights and records of a row with its own settings after so many updates. The large eps keeps Adam from turning
+    the rounding of gradients near zero into full steps."""
+    made = tables(at, {"method": method, "steps": steps, "eps": 1e-3, "signals": {"0": signal}})
+    return ran(made, folder / "-".join([method, str(steps), *map(str, signal)]))
+
+
+def apart(one, other):
+    return max(float((one[0][name] - other[0][name]).abs().max()) for name in one[0])
+
+
+def test_sequence_ratios_matter_from_the_second_update_on_with_the_row_s_own_settings(at, tmp_path):
+    """In the first update on a batch every ratio is 1, and gspo is grpo on the same mini-batch; then it is not, and its
+    clip, which is narrow, acts."""
+    for steps, least, most in ((1, 0.0, 1e-5), (2, 1e-3, 1.0)):
+        grpo, gspo = after(at, tmp_path, "grpo", steps, mini_batches=4), after(at, tmp_path, "gspo", steps)
+        assert least <= apart(grpo, gspo) < most
+    assert [record["clip_share"] > 0 for record in gspo[1]] == [False, True]
+
+
+def test_gradients_by_token_are_gspo_s_unless_credits_differ_by_token(at, tmp_path):
+    gspo, token = (after(at, tmp_path, method, 3) for method in ("gspo", "gspo-token"))
+    assert apart(gspo, token) < 1e-5
+    credit = ["group-zscore", {"name": "top-entropy", "share": 0.5}]
+    gspo, token = (after(at, tmp_path, method, 3, credit=credit) for method in ("gspo", "gspo-token"))
+    assert apart(gspo, token) > 1e-3
+
+
+@pytest.mark.parametrize("method", ["dr-grpo", "dapo", "gspo", "luspo", "ppo", "prefix-rft", "luffy"])
+def test_rows_whose_papers_take_several_updates_a_batch_have_ratios_other_than_1(at, tmp_path, method):
+    records = after(at, tmp_path, method, 4)[1]
+    ratios = [value for record in records for key, value in record.items() if key.rpartition("/")[2] == "ratio"]
+    assert ratios[0] == pytest.approx(1, abs=1e-6) and any(abs(ratio - 1) > 1e-4 for ratio in ratios)
+
+
+def test_a_row_s_number_of_mini_batches_is_lowered_to_the_batch_and_that_is_said_once(at, caplog):
+    say_fewer.cache_clear()
+    with caplog.at_level("INFO", logger="scalpel"):
+        made = [tables(at, {"method": "dapo", "batch": batch, "steps": 2}) for batch in (4, 4, 16, 32)]
+    assert [one.stages[0].signals[0].mini_batches for one in made] == [4, 4, 16, 16]
+    assert [line for line in caplog.messages if "mini-batches" in line] == [
+        "method 'dapo' splits a batch into 16 mini-batches, but a batch of 4 prompts has room for 4: it takes 4 "
+        "updates on each batch; raise batch to 16 or more for the method's own number"
+    ]
+    assemble(made[0].stages[0], made[0])
+
+
+def test_a_signal_s_own_batch_counts(at):
+    made = tables(at, {"method": "luffy", "signals": {"0": {"batch": 1}}})
+    assert made.stages[0].signals[0].mini_batches == 1
 
 
 def test_more_mini_batches_than_prompts_are_refused_before_a_model_is_opened(at):
-    made = recipe(at, mini_batches=5)
+    made = recipe(at, "dapo", mini_batches=5)  # what the user wrote goes over the row, and isn't lowered
     with pytest.raises(
         ValueError, match="mini_batches is 5, but a batch of 4 prompts can't be split over more steps: raise batch to 5"
     ):

@@ -1,12 +1,16 @@
 """The reference model: the policy with its adapters off where that is the same, else a second one."""
 
+from math import log
+
 import pytest
 import torch
 
 import tiny
 from running import equal, ran, tables, weights
 from scalpel.config.plan import assemble
+from scalpel.config.recipe import parse
 from scalpel.engine import Engine
+from scalpel.methods import ROWS
 from scalpel.models.adapters import adapt
 from scalpel.runs.folder import RunFolder
 from scalpel.training.loop import train
@@ -14,6 +18,14 @@ from scalpel.training.memory import bytes_of, estimate_memory
 from scalpel.training.run import TrainingRun
 from scalpel.training.stage import StageRun
 from scalpel.training.step import StepMetrics, backward, prepare
+
+
+def roles_of(name: str) -> frozenset[str]:
+    """The models that a method runs beside the policy in its own stage."""
+    models = {role: "m" for role in ("teacher", "weak")}
+    recipe = parse({"model": "m", "models": models, "task": {"name": "t"}, "train": {"method": name}})
+    return frozenset().union(*(assemble(s, recipe).roles for s in recipe.stages if s.method == name or s.name == name))
+
 
 LORA = {"scope": "lora", "steps": 3, "warmup": 0.0}
 ANCHORED = {**LORA, "method": "sft", "anchors": ["kl"]}
@@ -30,7 +42,7 @@ STAGES = {
 @pytest.fixture
 def second_model(monkeypatch):
     """The plain path: a second model is loaded, whatever the scope is."""
-    return lambda: monkeypatch.setattr(TrainingRun, "refers_to_its_start", lambda self, index: False)
+    return lambda: monkeypatch.setattr(TrainingRun, "is_its_start", lambda self, role, index: False)
 
 
 @pytest.mark.parametrize("kind", ["llama", "gpt2"])  # gpt2 has dropout of its own
@@ -152,3 +164,54 @@ def test_the_switch_survives_resuming(at, tmp_path):
         train(recipe, RunFolder(tmp_path / "cut"), tell=stop)
     found, lines = ran(recipe, tmp_path / "cut", resume=True)
     assert lines == log and equal(found, expected)
+
+
+READING = [name for name in ROWS if "reference" in roles_of(name)]
+
+
+@pytest.mark.parametrize("name", READING)
+def test_rows_that_read_the_reference_refer_to_the_model_with_which_they_start(name):
+    assert ROWS[name].stage["reference"] == "start"
+
+
+def test_rows_that_read_the_reference_are_all_found():
+    assert {"dpo", "kto", "grpo-d", "cls-rl", "cls-rl-no-thinking", "superhf", "s3ft", "spin"} <= set(READING)
+
+
+@pytest.mark.parametrize(("reference", "margin"), [("start", 0.0), ("base", 1e-3)])
+def test_dpo_after_another_stage_starts_with_an_implicit_reward_of_zero(at, reference, margin):
+    """The policy is its own reference there; measured from the base, what the first stage learnt counts as well."""
+    own = {} if reference == "start" else {"reference": "base"}
+    records: list = []
+    train(tables(at, [{"method": "sft", "steps": 3}, {"method": "dpo", "steps": 1, **own}]), tell=records.append)
+    assert records[3]["stage"] == "dpo"
+    moved = abs(records[3]["loss"] - log(2))
+    assert moved < 1e-6 if reference == "start" else moved > margin
+
+
+@pytest.mark.parametrize("scope", ["all", "lora"])
+@pytest.mark.parametrize(
+    ("stages", "models"),
+    [
+        ([{"method": "dpo"}], 1),
+        ([{"method": "sft"}, {"method": "dpo", "start": "base"}], 1),
+        ([{"method": "sft"}, {"method": "dpo"}], 2),
+        ([{"method": "expert-iteration", "repeat": 2}], 2),
+    ],
+)
+def test_a_floor_and_the_start_of_a_stage_share_one_frozen_model_where_that_is_the_base(
+    at, stages, models, scope, monkeypatch
+):
+    """The floor's divergence is from the base; in the first stage the start is the base, and no copy is held."""
+    monkeypatch.setattr(TrainingRun, "open_floor", lambda self, spec, index, saved: None)  # nothing is measured
+    sets = [{"name": "reverse", "task": {"name": "world/reverse"}, "n": 2}]
+    keep = {"floor": 0.9, "sets": sets, "documents": 2, "max_tokens": 8}
+    made = tables(at, [{"steps": 1, "scope": scope, **stage} for stage in stages], keep=keep)
+    run = TrainingRun(made)
+    last = len(run.plans) - 1
+    for index in range(last):
+        run.leave(run.enter(index))
+    stage = run.enter(last)
+    beside = {id(policy.transformer): policy for policy in run.engine.others.values()}
+    assert len(beside) == models - len(set(run.engine.scope_off) & {"reference"})
+    assert estimate_memory(run, stage, 0.0).others == len(beside) * bytes_of(run.models.base().parameters())

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from copy import deepcopy
+from functools import cache
 from typing import Any
 
 from scalpel.binding.plain import shown
+from scalpel.config.schema import StageSpec
 from scalpel.methods import ROWS
 from scalpel.registry import unknown
+
+log = logging.getLogger("scalpel")
 
 OWN = ("method", "name", "signals", "start", "repeat", "keep_optimiser")  # keys of a row's own stage alone
 
@@ -25,15 +30,40 @@ def over_row(stage: Mapping[str, Any]) -> list[dict[str, Any]]:
         raise ValueError(unknown("method", method, ROWS))
     row = ROWS[method]
     if not (row.before or row.after):
-        return [merge(row.stage, stage)]
+        return [fitted(merge(row.stage, stage), method, stage.get("signals"))]
     own = merge(row.stage, {"name": method, **{k: v for k, v in stage.items() if k not in ("method", "start")}})
     shared = {k: v for k, v in stage.items() if k not in OWN}
     before, after = ([merge(table, shared) for table in around] for around in (row.before, row.after))
     found = [made for table in before for made in over_row(table)]
-    found += [own, *(made for table in after for made in over_row(table))]
+    found += [fitted(own, method, stage.get("signals")), *(made for table in after for made in over_row(table))]
     if "start" in stage:
         found[0]["start"] = stage["start"]
     return found
+
+
+def fitted(stage: dict[str, Any], method: str, written: Any) -> dict[str, Any]:
+    """The stage with no more mini-batches than prompts in a batch, where their number is that of the method's row. A
+    number that the user has `written` in his signals stays, and is refused where it can't be."""
+    own = written if isinstance(written, Mapping) else {}
+    if isinstance(written, list) or not isinstance(stage["signals"], list):
+        return stage
+    for k, signal in enumerate(stage["signals"]):
+        if not isinstance(signal, dict) or "mini_batches" in own.get(str(k), ()):
+            continue
+        batch = signal.get("batch", stage.get("batch", StageSpec.model_fields["batch"].default))
+        if isinstance(batch, int) and 1 <= batch < signal.get("mini_batches", 1):
+            say_fewer(method, signal["mini_batches"], batch)
+            signal["mini_batches"] = batch
+    return stage
+
+
+@cache  # once a process: a recipe is read more than once
+def say_fewer(method: str, parts: int, batch: int) -> None:
+    log.info(
+        "method %r splits a batch into %d mini-batches, but a batch of %d prompts has room for %d: it takes %d updates "
+        "on each batch; raise batch to %d or more for the method's own number",
+        method, parts, batch, batch, batch, parts,
+    )  # fmt: skip
 
 
 def merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -98,7 +98,9 @@ def parse(raw: Mapping[str, Any], overrides: Sequence[str] = (), name: str = "ru
     shared = tables.get("keep")
     stages = [made for stage in tables.get("stages", []) for made in over_row(stage)]
     named = "reference" in tables.get("models", {})
-    tables["stages"] = [with_floor(stage, shared, named) for stage in stages]
+    tables["stages"] = [
+        with_floor(stage, shared, not named and refers_to_base(stage, k)) for k, stage in enumerate(stages)
+    ]
     share_out(tables)
     try:
         return validated(Recipe, tables)
@@ -113,9 +115,18 @@ def table_at(place: str, value: Any) -> Any:
     return value
 
 
-def with_floor(stage: dict[str, Any], shared: Mapping[str, Any] | None, named: bool) -> dict[str, Any]:
+def refers_to_base(stage: Mapping[str, Any], index: int) -> bool:
+    """Whether a stage's own reference is the base in each of its rounds. Where it is the model with which the stage
+    starts, that is so in the first stage, unless it repeats, and in one that starts from the base."""
+    if stage.get("reference", "base") == "base":
+        return True
+    first = index == 0 and stage.get("start", "previous") == "previous" and stage.get("repeat", 1) == 1
+    return stage["reference"] == "start" and (first or stage.get("start") == "base")
+
+
+def with_floor(stage: dict[str, Any], shared: Mapping[str, Any] | None, based: bool) -> dict[str, Any]:
     """The stage with the recipe's `keep` under its own; a floor that steers nothing gets text of the base's own.
-    `named`: the recipe names a reference for all stages."""
+    `based`: the stage's reference is the base, so that one frozen model serves both."""
     if shared is None and "keep" not in stage:
         return stage
     keep = merge(shared or {}, stage.get("keep", {}))
@@ -132,7 +143,6 @@ def with_floor(stage: dict[str, Any], shared: Mapping[str, Any] | None, named: b
     signal = merge(FLOOR["signal"], {"source": written})
     if "batch" in keep:
         signal["batch"] = keep["batch"]
-    based = not named and stage.get("reference", "base") == "base"  # then one frozen model serves both
     anchor = {**FLOOR["anchor"], "to": "reference" if based else "base"}
     more = {"signals": [*stage.get("signals", []), signal], "anchors": [*stage.get("anchors", []), anchor]}
     return {**stage, **more, "keep": {**keep, "steer": [name]}}

@@ -77,7 +77,7 @@ class SignalSpec(Strict):
     # what [data] says
     select: PartSpec | None = None  # which prompts it learns from
     anchored: bool = True  # whether anchors act on it that name no signal; those that name it do anyway
-    batch: Count | None = None  # prompts an optimiser step, if not the stage's
+    batch: Count | None = None  # prompts of a batch, if not the stage's
     updates_per_batch: Few = 1  # how many times a batch is trained on, with `old` as it was before the first
     mini_batches: Few = 1  # optimiser steps that it is split over each time, by whole groups
     lag: int = Field(0, ge=0, le=10_000)  # batches that the source is ahead, as asynchronous samplers are
@@ -165,8 +165,8 @@ class StageSpec(Strict):
     repeat: Annotated[int, Field(ge=1, le=1000)] = 1
     blend: float = Field(1.0, gt=0, le=1)  # where it ends between the base, 0, and what it learnt, 1 (WiSE-FT)
     # how much
-    steps: Steps = 100
-    batch: Count = 16  # prompts an optimiser step
+    steps: Steps = 100  # updates by the optimiser
+    batch: Count = 16  # prompts that a source draws at once, for one step unless a signal has more updates a batch
     accumulation: Count = 1  # at least so many micro-batches an optimiser step
     # tokens of a forward pass, at most; padding counts where there is any; auto: by model and device
     micro_tokens: Tokens | Literal["auto"] = "auto"

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from scalpel.methods.row import Row, by_hand, one
+from scalpel.methods.row import STEADY, Row, by_hand, one
 
 CONSTANT = {"average": "constant"}
 OWN = {"name": "written-by", "author": "policy"}
@@ -30,6 +30,8 @@ def chord(policy: Any, imitation: Any, credit: str) -> list[dict[str, Any]]:
 
 
 ROWS: dict[str, Row] = {
+    # Four mini-batches a batch and a constant rate: the settings in the authors' prefix_rft_trainer.yaml. The
+    # configurations of their runs are not published.
     "prefix-rft": Row(
         "Prefix-RFT",
         "Huang et al. 2025, arXiv 2507.01679",
@@ -39,10 +41,11 @@ ROWS: dict[str, Row] = {
                     "prefix-groups",
                     ["group-mean", "top-entropy-prefix"],
                     {"name": "clipped-pg", "dual": 3.0, **CONSTANT},
+                    mini_batches=4,
                 ),
                 EXPLORING,
             ],
-            "learning_rate": 1e-6,
+            **STEADY,
         },
         evidence=by_hand(
             "gradients",
@@ -64,23 +67,25 @@ ROWS: dict[str, Row] = {
             "parity/test_hybrid.py::test_ift_blends_embeddings_with_its_greedy_guesses_and_propagates_losses",
         ),
     ),
+    # The rate of the second stage is constant after a short warm-up, as in the paper (appendix C.4).
     "sft-then-rl": Row(
         "Supervised fine-tuning, then reinforcement learning",
         "Ouyang et al. 2022, arXiv 2203.02155",
-        {"signals": one("groups", ["group-zscore"], "clipped-pg"), "learning_rate": 1e-6},
+        {"signals": one("groups", ["group-zscore"], "clipped-pg"), **STEADY},
         before=[{"method": "sft"}],
         evidence=by_hand(
             "its stages are those of sft and grpo",
             "parity/test_hybrid.py::test_rows_in_sequence_are_stages_and_the_last_keeps_its_entropy",
         ),
     ),
+    # One update a batch: the authors train strictly on-policy (arXiv 2505.16400).
     "acereason": Row(
         "Supervised fine-tuning, then reinforcement learning at a target entropy",
         "Liu et al. 2025, arXiv 2506.13284",
         {
             "signals": one("groups", ["group-zscore"], BY_TOKEN),
             "sampling": ENTROPY_CONTROLLED,
-            "learning_rate": 1e-6,
+            **STEADY,
         },
         before=[{"method": "sft"}],
         evidence=by_hand(
@@ -88,6 +93,7 @@ ROWS: dict[str, Row] = {
             "parity/test_hybrid.py::test_rows_in_sequence_are_stages_and_the_last_keeps_its_entropy",
         ),
     ),
+    # Two mini-batches a batch: the authors' scripts have 128 prompts, 64 an update, and verl's constant rate.
     "luffy": Row(
         "Mixed-policy GRPO with policy shaping",
         "Yan et al. 2025, arXiv 2504.14945",
@@ -98,11 +104,12 @@ ROWS: dict[str, Row] = {
                     "source": "guided-groups",
                     "credit": ["group-mean", OWN],
                     "objective": {"name": "clipped-pg", **CONSTANT},
+                    "mini_batches": 2,
                 },
                 {"name": "given", "credit": ["group-mean", GIVEN], "objective": {"name": "shaped-pg", **CONSTANT}},
                 EXPLORING,
             ],
-            "learning_rate": 1e-6,
+            **STEADY,
         },
         evidence=by_hand(
             "loss and gradients", "parity/test_hybrid.py::test_luffy_is_mixed_policy_grpo_with_shaped_demonstrations"
@@ -135,10 +142,11 @@ ROWS: dict[str, Row] = {
                     "objective": {"name": "nll", "per": "policy"},
                 },
             ],
-            "learning_rate": 1e-6,
+            **STEADY,
         },
         evidence=by_hand("loss and gradients", "parity/test_hybrid.py::test_srft_is_the_sum_of_its_four_terms"),
     ),
+    # Its code builds on LUFFY's and has the same two mini-batches a batch and the same constant rate.
     "hpt": Row(
         "Hybrid post-training",
         "Lv et al. 2025, arXiv 2509.04419",
@@ -149,6 +157,7 @@ ROWS: dict[str, Row] = {
                     "source": {"name": "guided-groups", "size": 9},
                     "credit": ["prefix-advantage", "pass-gate", OWN],
                     "objective": {"name": "clipped-pg", "per": "policy", **CONSTANT},
+                    "mini_batches": 2,
                 },
                 {
                     "name": "supervised",
@@ -165,11 +174,13 @@ ROWS: dict[str, Row] = {
                 },
             ],
             "learning_rate": 5e-6,
+            "schedule": "constant",
         },
         evidence=by_hand(
             "loss and gradients", "parity/test_hybrid.py::test_hpt_reinforces_what_is_solved_and_imitates_what_is_not"
         ),
     ),
+    # One update a batch: in the authors' mix_chord.yaml (Trinity-RFT) a mini-batch is the whole batch.
     "chord-mu": Row(
         "CHORD with a decreasing weight of imitation",
         "Zhang et al. 2025, arXiv 2508.11408",
@@ -177,14 +188,14 @@ ROWS: dict[str, Row] = {
             "signals": chord(
                 {"from": 0.1, "to": 0.95, **FIRST_HALF}, {"from": 0.9, "to": 0.05, **FIRST_HALF}, "constant"
             ),
-            "learning_rate": 1e-6,
+            **STEADY,
         },
         evidence=by_hand("loss and gradients", "parity/test_hybrid.py::test_chord_is_a_share_of_each_loss"),
     ),
     "chord": Row(
         "CHORD with token weights",
         "Zhang et al. 2025, arXiv 2508.11408",
-        {"signals": chord(0.9, 0.1, "mid-probability"), "learning_rate": 1e-6},
+        {"signals": chord(0.9, 0.1, "mid-probability"), **STEADY},
         evidence=by_hand("loss and gradients", "parity/test_hybrid.py::test_chord_is_a_share_of_each_loss"),
     ),
 }

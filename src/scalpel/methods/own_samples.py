@@ -93,6 +93,7 @@ ROWS: dict[str, Row] = {
         {
             "signals": one(BEST, ["constant"], "nll"),
             "anchors": [{"name": "kl", "estimator": "exact-forward", "beta": 0.35}],
+            "reference": "start",
             "learning_rate": 1e-5,
             "sampling": {"top_p": 0.95},
         },
@@ -106,6 +107,7 @@ ROWS: dict[str, Row] = {
         "Gupta et al. 2025, arXiv 2502.08130",
         {
             "signals": one("own-or-gold", ["constant"], "nll"),
+            "reference": "start",
             "learning_rate": 1e-5,
             "sampling": {"temperature": 0.0},
         },

@@ -6,7 +6,7 @@ ROWS: dict[str, Row] = {
     "dpo": Row(
         "Direct preference optimisation",
         "Rafailov et al. 2023, arXiv 2305.18290",
-        {"signals": one("preference-pairs", ["constant"], "dpo"), "learning_rate": 5e-7},
+        {"signals": one("preference-pairs", ["constant"], "dpo"), "reference": "start", "learning_rate": 5e-7},
         evidence=equal_to("TRL's DPOTrainer", "loss and gradients", "parity/test_trl.py::test_dpo_is_trl_s"),
     ),
     "reward-model": Row(
@@ -25,7 +25,7 @@ ROWS: dict[str, Row] = {
     "kto": Row(
         "Kahneman-Tversky optimisation",
         "Ethayarajh et al. 2024, arXiv 2402.01306",
-        {"signals": one("labelled", ["constant"], "kto"), "learning_rate": 5e-7},
+        {"signals": one("labelled", ["constant"], "kto"), "reference": "start", "learning_rate": 5e-7},
         evidence=equal_to(
             "TRL's KTOTrainer",
             "loss and gradients",

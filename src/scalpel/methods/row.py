@@ -42,6 +42,11 @@ class Row:
     evidence: Evidence = PAPER_ONLY
 
 
+# The rate of policy gradients: constant after a short warm-up, as in verl (`warmup_style: constant`) and in TRL's
+# asynchronous GRPO. A row has it, too, where neither the paper nor its authors' code names a schedule.
+STEADY: Mapping[str, Any] = {"learning_rate": 1e-6, "schedule": "constant"}
+
+
 def one(source: Any, credit: list[Any], objective: Any, **more: Any) -> list[dict[str, Any]]:
     """The `signals` of a stage with a single signal."""
     return [{"source": source, "credit": credit, "objective": objective, **more}]

@@ -2,13 +2,15 @@
 
 from typing import Any
 
-from scalpel.methods.row import Row, by_hand, one
+from scalpel.methods.row import STEADY, Row, by_hand, one
 
 
 def flow(objective: dict[str, Any]) -> dict[str, Any]:
     """A stage that trains the policy to sample as the reference does, each answer weighed by its reward: the prior is
-    in the objective's defaults."""
-    return {"signals": one("groups", ["constant"], objective), "learning_rate": 1e-5}
+    in the objective's defaults. No code is published; the rate falls as in RL4VLM (arXiv 2405.10292), which has the
+    same tasks: with a cosine, from 1e-5 to nearly zero."""
+    signals = one("groups", ["constant"], objective)
+    return {"signals": signals, "reference": "start", "learning_rate": 1e-5, "schedule": "cosine"}
 
 
 # What the authors' script of Memory-R sets for the optimiser, beside the divergence that TRL had by default then.
@@ -25,7 +27,12 @@ REMEMBERING: dict[str, Any] = {
 # together would pay more for a wrong answer than is paid for a right one.
 SHARE = round(1 / 3, 3)
 CLASSES: dict[str, Any] = {"name": "groups", "size": 4}
-K3_PENALTY: list[dict[str, Any]] = [{"name": "kl", "estimator": "k3", "beta": 0.04, "average": "sequence"}]
+K3_PENALTY: dict[str, Any] = {
+    "anchors": [{"name": "kl", "estimator": "k3", "beta": 0.04, "average": "sequence"}],
+    "reference": "start",
+}
+# The authors' scripts of CLS-RL (minglllli/CLS-RL) set no schedule, and that of their trainer is linear.
+CLASSIFYING: dict[str, Any] = {**K3_PENALTY, "learning_rate": 1e-6, "schedule": "linear"}
 
 BALANCED = by_hand(
     "loss and gradients; the optimum of the row, by enumeration",
@@ -39,7 +46,7 @@ ROWS: dict[str, Row] = {
         "Li et al. 2025, arXiv 2509.25958",
         {
             "signals": one("replayed-groups", ["group-zscore", "recompose"], "clipped-pg"),
-            "learning_rate": 1e-6,
+            **STEADY,
         },
         evidence=by_hand(
             "loss and gradients",
@@ -55,7 +62,7 @@ ROWS: dict[str, Row] = {
                 [{"name": "progress", "alpha": 0.0, "baseline": "start"}],
                 {"name": "clipped-pg", "average": "constant"},
             ),
-            "learning_rate": 1e-6,
+            **STEADY,
         },
         evidence=by_hand(
             "loss and gradients",
@@ -67,7 +74,7 @@ ROWS: dict[str, Row] = {
         "Qu et al. 2025, arXiv 2503.07572",
         {
             "signals": one("probed-groups", ["progress"], {"name": "clipped-pg", "average": "constant"}),
-            "learning_rate": 1e-6,
+            **STEADY,
         },
         evidence=by_hand(
             "the reward for progress",
@@ -93,7 +100,7 @@ ROWS: dict[str, Row] = {
                 "clipped-pg",
                 rewards=["data", {"name": "episodic", "weight": SHARE, "explore": 0.0}],
             ),
-            "anchors": K3_PENALTY,
+            **K3_PENALTY,
             **REMEMBERING,
         },
         evidence=by_hand(
@@ -112,7 +119,7 @@ ROWS: dict[str, Row] = {
                 "clipped-pg",
                 rewards=["data", {"name": "episodic", "weight": SHARE, "warmup": 50}],
             ),
-            "anchors": K3_PENALTY,
+            **K3_PENALTY,
             **REMEMBERING,
         },
         evidence=by_hand(
@@ -125,7 +132,7 @@ ROWS: dict[str, Row] = {
     "rif": Row(
         "GRPO on prompts that the policy sometimes solves: rollout-based instance filtering",
         "Lai et al. 2025, arXiv 2507.05386",
-        {"signals": one("groups", ["group-zscore"], "clipped-pg", select="learnable"), "learning_rate": 1e-6},
+        {"signals": one("groups", ["group-zscore"], "clipped-pg", select="learnable"), **STEADY},
         evidence=by_hand(
             "which prompts are kept",
             "parts/test_shaping.py::test_prompts_are_kept_by_how_many_of_their_samples_are_right",
@@ -136,8 +143,7 @@ ROWS: dict[str, Row] = {
         "Li et al. 2025, arXiv 2503.16188",
         {
             "signals": one(CLASSES, ["group-zscore"], "clipped-pg", rewards=["think-format", "think-answer"]),
-            "anchors": K3_PENALTY,
-            "learning_rate": 1e-6,
+            **CLASSIFYING,
         },
         evidence=by_hand(
             "the rewards, but for math-verify, which the authors' code tries first; the loss is that of grpo",
@@ -149,8 +155,7 @@ ROWS: dict[str, Row] = {
         "Li et al. 2025, arXiv 2503.16188",
         {
             "signals": one(CLASSES, ["group-zscore"], "clipped-pg", rewards=["verbatim"]),
-            "anchors": K3_PENALTY,
-            "learning_rate": 1e-6,
+            **CLASSIFYING,
         },
         evidence=by_hand(
             "the rewards; the loss is that of grpo", "unit/test_shaping_rewards.py::test_a_form_is_judged_as_it_says"

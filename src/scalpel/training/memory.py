@@ -81,7 +81,7 @@ def estimate_memory(run: TrainingRun, stage: StageRun, activations: float) -> Me
     copies = whole * (bool(anchors) + sum(p.part.weigh is not None for p in anchors) + stage.validation.keeps)
     return MemoryEstimate(
         weights=weights,
-        others=bytes_of(p for other in run.engine.others.values() for p in other.parameters()),
+        others=bytes_of(dict.fromkeys(p for other in run.engine.others.values() for p in other.parameters())),
         gradients=gradients,
         states=bytes_of(trainables) * STATES[stage.spec.optimizer] * momentum,
         copies=copies,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from scalpel.engine.padded_forward import width_of
 from scalpel.engine.vllm_sampler import VllmSampler
 from scalpel.evaluation.probes import Probe, make_probes
 from scalpel.keep import Dual, RetentionFloor, make_sets
+from scalpel.models import Model
 from scalpel.models.adapters import adapt
 from scalpel.models.classifier import refuse_unclassifiable
 from scalpel.models.load import locate
@@ -119,16 +120,24 @@ class TrainingRun:
     def equip(self, index: int, scope: Scope, start: Weights) -> None:
         """Gives the engine all models and modules of the stage. `start` are the weights with which it starts."""
         plan, model = self.plans[index], self.engine.model
-        own = scope.off is not None and "reference" in plan.roles and self.refers_to_its_start(index)
-        off = {"reference": scope.off} if own and scope.off else {}
-        beside = sorted(plan.roles - off.keys())
+        off = {role: scope.off for role in plan.roles if scope.off and self.is_its_start(role, index)}
         self.engine.equip(
             scope_off=off,
-            others={role: self.models.in_role(role, plan.spec.reference, start, self.ends) for role in beside},
+            others=self.frozen(index, plan.roles - off.keys(), start),
             owned=self.owned_modules(index),
             micro_tokens=choose_micro_tokens(plan.spec.micro_tokens, model, self.device),
             external_sampler=self.serving(plan.spec, start),
         )
+
+    def frozen(self, index: int, roles: Iterable[str], start: Weights) -> dict[str, Model]:
+        """The frozen models of a stage by role; all roles that the base plays share one."""
+        found: dict[str, Model] = {}
+        for role in sorted(roles, key=lambda role: (role != "base", role)):
+            if self.is_base(role, index) and "base" in found:
+                found[role] = found["base"]
+            else:
+                found[role] = self.models.in_role(role, self.plans[index].spec.reference, start, self.ends)
+        return found
 
     def streams(self, index: int) -> list[StreamRun]:
         found = []
@@ -240,11 +249,22 @@ class TrainingRun:
         strength."""
         return stage.floor.evaluate(self.engine, step, progress) if stage.floor and stage.floor.due(step) else {}
 
-    def refers_to_its_start(self, index: int) -> bool:
-        """Whether a stage's reference is the model with which it starts."""
+    def starts_from_base(self, index: int) -> bool:
         spec = self.plans[index].spec
-        starts = {"start", spec.start if index or spec.start != "previous" else "base"}
-        return "reference" not in self.recipe.models and spec.reference in starts - {"previous"}
+        return spec.start == "base" or (index == 0 and spec.start == "previous")
+
+    def is_base(self, role: str, index: int) -> bool:
+        """Whether the model in that role is the base, as the reference of a stage is that starts from the base."""
+        place = self.plans[index].spec.reference if role == "reference" else role
+        bases = {"base", "start"} if self.starts_from_base(index) else {"base"}
+        return role not in self.recipe.models and place in bases
+
+    def is_its_start(self, role: str, index: int) -> bool:
+        """Whether the model in that role is the one with which the stage starts."""
+        spec = self.plans[index].spec
+        place = spec.reference if role == "reference" else role
+        starts = {"start", "base" if self.starts_from_base(index) else spec.start} - {"previous"}
+        return role not in self.recipe.models and place in starts
 
     # --- checkpoints ------------------------------------------------------------------------------------
 
