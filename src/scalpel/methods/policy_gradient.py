@@ -43,6 +43,7 @@ ROWS: dict[str, Row] = {
                 [{"name": "leave-one-out", "kl_beta": 0.03}],  # of TRL's run on TL;DR
                 {**BY_SEQUENCE, "ratio": "product", "epsilon": 0.2, "epsilon_high": 0.2},
             ),
+            "reference": "start",
             **STEADY,
         },
         evidence=equal_to(
