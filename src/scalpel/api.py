@@ -62,14 +62,21 @@ def compare(
     *,
     out: str | Path | None = None,
     resume: bool = False,
+    until_decided: bool = False,
+    most: int | None = None,
     progress: Progress | None = None,
 ) -> Path:
-    """Runs every arm of a recipe in every seed, writes the report, and returns the folder that holds it all."""
+    """Runs every arm of a recipe in every seed, writes the report, and returns the folder that holds it all. With
+    `until_decided` seeds are added until it is decided which arm to take, or that none is: `most` an arm, at most."""
     from scalpel.experiments.compare import compare as run_arms
     from scalpel.experiments.compare_resume import is_finished
     from scalpel.runs.targets import claimed
 
-    resolved = recipe_of(recipe, overrides)
+    asked = ["compare.until_decided=true"] if until_decided else []
+    asked += [f"compare.most={most}"] if most is not None else []
+    resolved = recipe_of(recipe, [*overrides, *asked])
+    if most is not None and resolved.compare and not resolved.compare.until_decided:
+        raise ValueError("--most says how many seeds --until-decided may run at most: give both, or neither")
     folder = Path(out) if out is not None else RUNS / resolved.name
     with progress or Progress(quiet=True) as shown, claimed(folder, "comparison", resume=resume) as begun:
         if begun and is_finished(folder, resolved):

@@ -29,6 +29,16 @@ def test_report_makes_the_page_anew_from_run_folders_alone(scalpel, comparison):
     assert package.report("both") == page.relative_to(scalpel.folder)
 
 
+def test_seeds_are_added_until_it_is_decided_and_terminal_and_page_say_at_which_look(scalpel, comparison):
+    ran = scalpel("compare", comparison, "--out", "more", "--until-decided", "--most", "3")
+    assert ran.code == 0, ran.err
+    made = scalpel.json("more/comparison.json")["looks"]["made"]
+    assert [one["seeds"] for one in made] == [2, 3][: len(made)]
+    page = (scalpel.folder / "more" / "report.html").read_text()
+    assert f"look {len(made)} of 2" in ran.out and f"look {len(made)} of 2" in page
+    assert "--until-decided" in scalpel.refused("compare", comparison, "--out", "other", "--most", "2")
+
+
 @pytest.mark.parametrize(
     ("override", "words"),
     [

@@ -13,9 +13,10 @@ from scipy.special import ndtr
 from scipy.stats import norm
 from scipy.stats import t as student
 
+from scalpel.evaluation.choice import choose
 from scalpel.evaluation.crossed import Estimate, average, estimate, starts
+from scalpel.evaluation.looks import planned
 from scalpel.evaluation.statistics import excess
-from scalpel.evaluation.verdict import together
 
 ITEMS, N = 100, 500
 Z = np.linspace(-5, 5, 2001)
@@ -69,11 +70,32 @@ def test_one_number_a_seed_is_covered_exactly(seeds: int) -> None:
 @pytest.mark.parametrize("between", [0.0, 0.05, 0.2])
 def test_of_five_worthless_arms_one_is_taken_in_few_comparisons(between: float) -> None:
     rng, taken = np.random.default_rng(int(100 * between)), 0
-    for _ in range(N):
-        arms = [drawn(rng, 3, between, 1).minus(Estimate(constant=0.5)) for _ in range(5)]
-        best = max(arms, key=lambda one: one.mean)
-        taken += best.interval(together(5)).low > 0
-    assert taken / N <= 0.05
+    for _ in range(N // 2):
+        arms = {f"arm {k}": drawn(rng, 3, between, 1).minus(Estimate(constant=0.5)) for k in range(5)}
+        taken += choose(arms).take is not None
+    assert taken / (N // 2) <= 0.05
+
+
+@pytest.mark.parametrize(("between", "items"), [(0.05, 50), (0.2, 50), (0.2, 1)])
+def test_seeds_are_added_to_five_worthless_arms_and_one_is_taken_in_few_comparisons(between: float, items: int) -> None:
+    """Looks after 3, 6 and 12 seeds. Where each of them had the whole level to itself, more would be taken."""
+    plan, rng, taken = planned((0, 1, 2), (), 12, 1000), np.random.default_rng(int(100 * between)), 0
+    for _ in range(150):
+        level_KS = level(0.5, rng.normal(0, between, (5, 12)))
+        arms = [answers(rng, level_S, items) if items > 1 else level_S[:, None] for level_S in level_KS]
+        for look, seeds in enumerate(plan.counts):
+            nets = {f"arm {k}": of_arm(k, x_SI[:seeds]) for k, x_SI in enumerate(arms)}
+            found = choose(nets, plan.level(look))
+            if found.take or not found.open:
+                break
+        taken += found.take is not None
+    assert taken / 150 <= 0.05
+
+
+def of_arm(k: int, x_SI: np.ndarray) -> Estimate:
+    return estimate((k,), "items", x_SI, (0.0, 1.0) if x_SI.shape[1] > 1 else (-np.inf, np.inf)).minus(
+        Estimate(constant=0.5)
+    )
 
 
 def test_what_three_seeds_cannot_measure_is_said() -> None:

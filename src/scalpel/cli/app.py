@@ -121,13 +121,26 @@ def train(
 
 
 @app.command()
-def compare(recipe: Recipe, overrides: Overrides = None, out_folder: Out = None, resume: Resume = False) -> None:
+def compare(
+    recipe: Recipe,
+    overrides: Overrides = None,
+    out_folder: Out = None,
+    resume: Resume = False,
+    until_decided: Annotated[
+        bool, typer.Option("--until-decided", help="Add seeds until it is decided which arm to take, or none.")
+    ] = False,
+    most: Annotated[
+        int | None,
+        typer.Option(help="With --until-decided: seeds an arm, at most; 16 unless said.", show_default=False),
+    ] = None,
+) -> None:
     """Compare several methods on one skill: what each gained and forgot, and which to take."""
     from scalpel import api
     from scalpel.experiments import failures
     from scalpel.reporting import terminal
 
-    folder = api.compare(recipe, overrides or (), out=out_folder, resume=resume, progress=Progress())
+    adding: dict[str, Any] = {"until_decided": until_decided, "most": most}
+    folder = api.compare(recipe, overrides or (), out=out_folder, resume=resume, progress=Progress(), **adding)
     terminal(folder, out)
     tell(f"The report is in {folder / 'report.html'}")
     if failed := failures.recorded(folder):

@@ -13,7 +13,9 @@ from scalpel.config.recipe import Recipe, parse
 # Keys that don't change the weights, except for rounding.
 UNSEEN = "checkpoint_every|log_completions|micro_tokens|gradient_checkpointing"
 FREE = re.compile(rf"name|threads|track|(measure|compare)(\..*)?|(train|stages\.\d+)\.({UNSEEN})")
-JUDGED = re.compile(r"compare\.(price|limit)")  # affect the verdict only, which is computed from the measurements
+JUDGED = re.compile(
+    r"compare\.(price|limit|until_decided|most|looks(\.\d+)?)"
+)  # affect the verdict only, which is computed from the measurements
 ALIKE = re.compile(  # of a comparison: keys that leave its arms alike, though some of them ran before
     rf"name|threads|track|compare\.workers|{JUDGED.pattern}|compare\.(shared|arms\.\d+)(\.stages\.\d+)?\.({UNSEEN})"
 )
@@ -100,6 +102,12 @@ def refuse_other_comparison(saved: str, recipe: Recipe) -> list[Change]:
     """The keys of a comparison that have changed and may. Raises ValueError for one that may not: its arms would not be
     alike, since those that are finished were trained and measured as the recipe said then."""
     found = changes(saved, recipe)
+    if any(c.key == "compare.until_decided" and c.was for c in found):
+        raise ValueError(
+            "this comparison adds seeds until it is decided, at looks that share one level, and a verdict on the same "
+            "seeds at the level of a single look would not hold: resume it with --until-decided, or with "
+            "compare.until_decided = true"
+        )
     wrong = [c for c in found if not ALIKE.fullmatch(c.key)]
     if wrong:
         raise ValueError(

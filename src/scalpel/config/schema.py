@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
@@ -285,6 +286,16 @@ class CompareSpec(Strict):
     price: float = Field(1.0, ge=0, le=1e6)  # what a point of forgetting costs, in points of gain
     limit: Share | None = None  # arms that forgot more are not considered
     workers: Threads = 0  # processes; 0 = one a core
+    until_decided: bool = False  # seeds are added until it is decided which arm to take, or that none is
+    most: Count = 16  # seeds an arm, at most, that way
+    looks: list[Count] = []  # after how many seeds the verdict is made; none: after `seeds`, twice as many, and so on
+
+    @field_validator("looks")
+    @classmethod
+    def looks_grow(cls, value: list[int]) -> list[int]:
+        if any(later <= earlier for earlier, later in pairwise(value)):
+            raise ValueError(f"looks are numbers of seeds, each greater than the one before, not {value}")
+        return value
 
     @model_validator(mode="after")
     def seeds_differ(self) -> CompareSpec:

@@ -21,11 +21,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from math import inf, isfinite, sqrt
 
 import numpy as np
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from scalpel.evaluation.statistics import CONFIDENCE, Interval, wilson
 
@@ -59,13 +59,15 @@ class Values:
         low, high = sorted((factor * self.low, factor * self.high))
         return Values(factor * self.x_SI, low, high, abs(factor) * self.width)
 
-    @property
+    @cached_property
     def padded_SI(self) -> np.ndarray:
         """With one item of the least and one of the greatest value, where these are known. They keep an interval of
         some width for "all 50 of 50" (the idea of Agresti & Coull 1998)."""
         if not (isfinite(self.low) and isfinite(self.high)):
             return self.x_SI
-        return np.hstack([self.x_SI, np.tile([self.low, self.high], (len(self.x_SI), 1))])
+        found = np.empty((self.x_SI.shape[0], self.x_SI.shape[1] + 2))
+        found[:, :-2], found[:, -2], found[:, -1] = self.x_SI, self.low, self.high
+        return found
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ class Component:
 @cache
 def quantile(confidence: float, freedom: float) -> float:
     """Student's two-sided quantile."""
-    return float(student.ppf(0.5 + confidence / 2, freedom))
+    return float(stdtrit(freedom, 0.5 + confidence / 2))
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,17 @@ class Estimate:
     def seed_component(self) -> Component | None:
         """Between seeds: the sum over groups, with the degrees of freedom of Welch (1947). A single seed says nothing
         of others and has no part in it."""
+        return self._components[0]
+
+    def item_components(self) -> list[Component]:
+        """Between items, one component for each set of items."""
+        return self._components[1]
+
+    @cached_property
+    def _components(self) -> tuple[Component | None, list[Component]]:
+        return self._between_seeds(), self._between_items()
+
+    def _between_seeds(self) -> Component | None:
         found = []
         for group in self.groups:
             padded = [values.padded_SI.mean(1) for (of, _), values in self.tables.items() if of == group]
@@ -138,8 +151,7 @@ class Estimate:
             return None
         return Component(total, total**2 / sum(c.variance**2 / c.freedom for c in found))
 
-    def item_components(self) -> list[Component]:
-        """Between items, one component for each set of items."""
+    def _between_items(self) -> list[Component]:
         sets = dict.fromkeys(items for _, items in self.tables)
         tables = [[values.padded_SI for (_, of), values in self.tables.items() if of == items] for items in sets]
         return [component for tables_SI in tables if (component := between_items(tables_SI))]

@@ -2,12 +2,10 @@
 
   net = gain − price · forgetting, in points
 
-The arm with the greatest net is recommended if the 95% interval of its net lies above zero. With a limit, only arms
-that forgot at most that share are considered. Two arms can be told apart where the interval of the difference of their
-nets excludes zero. With k arms that interval has confidence 1 − 0.05/(k − 1), so that all k − 1 comparisons with the
-best hold together (Bonferroni).
+Which arm is recommended, and which others can be told apart from it, is decided in `choice.py`, at intervals that are
+corrected for the number of arms. With a limit, only arms whose mean forgetting is at most that share are considered.
 
-Doubt: the interval of the best arm's own net is not corrected for its having been chosen as the best of k.
+Doubt: the limit is applied to the mean, so that an arm which lies near it is considered or not by chance.
 
 Where gain or forgetting was not measured, no arm is recommended: the verdict says what is known and what is missing.
 """
@@ -33,11 +31,12 @@ from scalpel.evaluation.arm_scores import (
     targets,
     worst,
 )
+from scalpel.evaluation.choice import Duel, choose
 from scalpel.evaluation.crossed import seeds_to_tell, starts
 from scalpel.evaluation.matched_accuracy import matched
 from scalpel.evaluation.number_words import percent
 from scalpel.evaluation.results import ArmResults
-from scalpel.evaluation.statistics import CONFIDENCE, Interval
+from scalpel.evaluation.sequential import LEVEL
 
 FORMAT = 1
 GAIN_ALONE = (
@@ -53,12 +52,14 @@ def comparison(
     limit: float | None = None,
     budget: Mapping[str, Any] | None = None,
     failed: Mapping[str, str] | None = None,
+    level: float = LEVEL,
 ) -> dict[str, Any]:
     """The content of comparison.json, from the arms of a run folder (`results.load`).
 
     `price`: the cost of a point of forgetting, in points of gain. `limit`: the greatest share of old abilities that
     may be lost. `budget`: `{"unit": "flops", "amount": …}`, the budget of every arm. `failed`: arms without a result,
-    with the reason. Raises ValueError for a price or limit out of bounds, and for arms measured on different items.
+    with the reason. `level`: the probability with which an arm that isn't worth it may be taken. Raises ValueError for
+    a price or limit out of bounds, and for arms measured on different items.
     """
     if price < 0:
         raise ValueError(f"price = {price}: forgetting would count as a gain; give 0 or more")
@@ -76,8 +77,8 @@ def comparison(
         "limit": limit,
         "budget": dict(budget) if budget else None,
         "failed": dict(failed or {}),
-        "rule": rule(price, limit, len(arms)) if all(known(one) for one in scored) else GAIN_ALONE,
-        "verdict": verdict(scored, rows, limit, failed or {}),
+        "rule": rule(price, limit, len(arms), level) if all(known(one) for one in scored) else GAIN_ALONE,
+        "verdict": verdict(scored, rows, limit, failed or {}, level),
         "arms": list(rows.values()),
         "matched": matched(arms, [t.probe for t in targets(arms[0])], [t.probe for t in abilities(arms[0])]),
     }
@@ -126,25 +127,26 @@ def arm_row(one: ArmScores) -> dict[str, Any]:
 
 
 def verdict(
-    scored: Sequence[ArmScores], rows: verdict_text.Rows, limit: float | None, failed: Mapping[str, str]
+    scored: Sequence[ArmScores],
+    rows: verdict_text.Rows,
+    limit: float | None,
+    failed: Mapping[str, str],
+    level: float = LEVEL,
 ) -> dict[str, Any]:
     """The arm to take (or None), those that can't be told apart from it, and the sentences that say why."""
     measured = all(known(one) for one in scored)
     alone = len(rows) == 1
     considered = [one for one in scored if limit is None or not one.forgetting or one.forgetting.mean <= limit]
     excluded = [one.name for one in scored if one not in considered]
-    # Every arm is judged at a confidence that holds for all of them: of several worthless ones the luckiest would
-    # otherwise be taken. Of those that are shown to be worth taking the one of the greatest net is.
-    worth = [one for one in considered if one.balance and one.balance.interval(together(len(considered))).low > 0]
-    best = max(worth or (one for one in considered if one.net), key=net_of, default=None)
-    others = [one for one in considered if one is not best and one.net] if best else []
-    duels = [difference_of_nets(best, one, len(others)) for one in others if best]
-    take = best.name if best and worth and measured else None
+    made = choose({one.name: one.balance for one in considered if one.balance}, level)
+    best = made.best
+    duels = [duel_row(duel, len(rows[duel.than]["seeds"])) for duel in made.duels]
+    take = made.take if measured else None
     tied = [row["arm"] for row in duels if not row["apart"]]
 
-    words = [verdict_text.about(rows[best.name])] if best else []
+    words = [verdict_text.about(rows[best])] if best else []
     if best and measured and not take:
-        words.append(verdict_text.none_taken(rows[best.name], alone))
+        words.append(verdict_text.none_taken(rows[best], alone))
     for row in duels:
         words.append(f"{verdict_text.about(rows[row['arm']])} {verdict_text.against(row, measured)}")
     words += [text for row in rows.values() if (text := verdict_text.started(row))]
@@ -160,7 +162,7 @@ def verdict(
     words += [f"{name} gave no result: {reason}" for name, reason in failed.items()]
     words += [text for row in rows.values() if (text := verdict_text.held(row))]
     # recovery is reported for two arms only: the best one, and the one with the most lost items to test
-    reported = {one.name for one in (best, forgot_most(scored)) if one}
+    reported = {best, forgot_most(scored)}
     words += [text for name in rows if name in reported and (text := verdict_text.comes_back(rows[name]))]
     if any(one.gain or one.forgetting for one in scored):
         words.append(verdict_text.seeds([len(one.arm.runs) for one in scored]))
@@ -168,13 +170,10 @@ def verdict(
         single = alone and not failed and len(scored[0].arm.runs) == 1
         headline = verdict_text.headline(take, rows, tied, single)
     else:
-        headline = verdict_text.partial(rows[best.name] if best else None, rows, tied)
-    return {"take": take, "tied": tied, "headline": headline, "words": words, "duels": duels}
-
-
-def together(comparisons: int) -> float:
-    """The confidence of each interval at which all of them together hold with `CONFIDENCE` (Bonferroni)."""
-    return 1 - (1 - CONFIDENCE) / max(1, comparisons)
+        headline = verdict_text.partial(rows[best] if best else None, rows, tied)
+    waiting, stuck = (made.open, made.stuck) if measured else ((), ())
+    decided = {"level": level, "decided": measured and not made.open, "open": [*waiting], "stuck": [*stuck]}
+    return {"take": take, "tied": tied, "headline": headline, "words": words, "duels": duels} | decided
 
 
 def known(one: ArmScores) -> bool:
@@ -182,43 +181,36 @@ def known(one: ArmScores) -> bool:
     return one.gain is not None and one.forgetting is not None
 
 
-def net_of(one: ArmScores) -> float:
-    return one.net.mean if one.net else float("-inf")
-
-
-def forgot_most(scored: Sequence[ArmScores]) -> ArmScores | None:
+def forgot_most(scored: Sequence[ArmScores]) -> str | None:
     """The arm with the greatest forgetting: it has the most lost items on which to tell suppressed from erased."""
-    measured = [one for one in scored if one.forgetting]
-    return max(measured, key=lambda one: one.forgetting.mean if one.forgetting else 0.0, default=None)
+    measured = {one.name: one.forgetting.mean for one in scored if one.forgetting}
+    return max(measured, key=lambda name: measured[name], default=None)
 
 
-def difference_of_nets(best: ArmScores, other: ArmScores, comparisons: int) -> dict[str, Any]:
-    """The difference between the best arm's net and another's, paired item by item, with its interval at Bonferroni's
-    confidence."""
-    confidence = together(comparisons)
-    assert best.balance is not None and other.balance is not None
-    apart = best.balance.minus(other.balance)
-    difference: Interval = apart.interval(confidence)
+def duel_row(duel: Duel, seeds: int) -> dict[str, Any]:
+    """The difference between the best arm's net and another's, with its interval at Bonferroni's confidence."""
+    apart = duel.difference.apart_from_zero
     return {
-        "arm": other.name,
-        "than": best.name,
-        "net": difference._asdict(),
-        "confidence": confidence,
-        "apart": difference.apart_from_zero,
-        "seeds": len(best.arm.runs),
-        "seeds_to_tell": None if difference.apart_from_zero else seeds_to_tell(apart, confidence),
+        "arm": duel.arm,
+        "than": duel.than,
+        "net": duel.difference._asdict(),
+        "confidence": duel.confidence,
+        "apart": apart,
+        "seeds": seeds,
+        "seeds_to_tell": None if apart else seeds_to_tell(duel.apart, duel.confidence),
     }
 
 
-def rule(price: float, limit: float | None, arms: int) -> str:
+def rule(price: float, limit: float | None, arms: int, level: float = LEVEL) -> str:
     """The rule of the choice, in words."""
+    sure = percent(1 - level, 0 if level == LEVEL else 1)
     text = f"Net is the points gained on the target minus {price:g} × the points of old abilities lost. "
     if limit is not None:
         text += f"Only arms that lost at most {percent(limit)} are considered. "
     if arms == 1:
-        return text + "The run is worth taking where the 95% interval of its net lies above zero."
+        return text + f"The run is worth taking where the {sure} interval of its net lies above zero."
     return text + (
-        "Of the arms whose net lies above zero, at a confidence of 95% for all arms together, the one with the "
+        f"Of the arms whose net lies above zero, at a confidence of {sure} for all arms together, the one with the "
         "greatest net is taken. Two arms can be told apart where the interval of the difference of their nets excludes "
         "zero, at a confidence that holds for all comparisons with the best together."
     )

@@ -31,6 +31,7 @@ from scalpel.experiments.failures import (
     without_result,
     write_reason,
 )
+from scalpel.experiments.looks import Looks, in_seeds, plan_of
 from scalpel.experiments.pair import probe_base
 from scalpel.experiments.preflight import refuse_arms, refuse_recipe
 from scalpel.experiments.single import (
@@ -59,6 +60,7 @@ from scalpel.runs.json_files import OPTIONAL_NUMBER, read_json, record_of
 from scalpel.runs.progress import Progress
 
 log = logging.getLogger("scalpel")
+END = "summary.json"  # of a run, written last
 RIGHT = (bool, type(None))
 RESULT = {"id": str, "right": RIGHT, "value": OPTIONAL_NUMBER, "output": str, "prompt": str, "answer?": str}
 
@@ -80,32 +82,57 @@ def compare(recipe: Recipe, folder: str | Path, *, resume: bool = False, progres
         write_json(folder / "data.json", data.state())
         write_json(folder / INPUTS, inputs)
         tuning = tuned(spec, arms, folder, pool)
-        failures = [Failure(name, None, why) for name, why in tuning.failed.items()]
-        failures += run_arms(spec, [arm for arm in arms if arm.name not in tuning.failed], tuning, before, folder, pool)
-    finished = [arm for arm in arms if any((folder / "arms" / arm.name).glob("seed-*/summary.json"))]
-    if not finished:
-        raise_all_failed(failures)
-    failed = without_result(failures, [arm.name for arm in finished])
-    # `load` orders the arms by this file; it has no verdict yet, so an interrupt here leaves no finished comparison
-    write_json(folder / "comparison.json", {"order": [arm.name for arm in arms]})
-    found = comparison(load(folder), price=spec.price, limit=spec.limit, budget=tuning.budget, failed=failed)
-    write_json(folder / "comparison.json", with_failures(found, failures, len(spec.seeds)))
+        found = decided(spec, arms, tuning, before, folder, pool)
+    write_json(folder / "comparison.json", found)
     write_report(folder)
     return folder
 
 
-def run_arms(
+def decided(
     spec: CompareSpec, arms: Sequence[Arm], tuning: Tuning, before: ProbeResults, folder: Path, pool: WorkerPool
+) -> dict[str, Any]:
+    """Runs the seeds of one look after another until the comparison is decided, and returns it."""
+    looks = Looks(spec, folder)
+    failures = [Failure(name, None, why) for name, why in tuning.failed.items()]
+    able = [arm for arm in arms if arm.name not in tuning.failed]
+    done: set[int] = set()
+    for look, seeds in enumerate(looks.plan.seeds):
+        failures += run_arms(spec, [s for s in seeds if s not in done], able, tuning, before, folder, pool)
+        done |= set(seeds)
+        finished = [
+            arm for arm in arms if any((folder / "arms" / arm.name / f"seed-{s}" / END).exists() for s in seeds)
+        ]
+        if not finished:
+            raise_all_failed(failures)
+        failed = without_result(failures, [arm.name for arm in finished])
+        # `load` orders the arms by this file; it has no verdict yet, so an interrupt leaves no finished comparison
+        write_json(folder / "comparison.json", {"order": [arm.name for arm in arms]})
+        kept = in_seeds(load(folder), seeds)
+        level = looks.level(look)
+        found = comparison(kept, price=spec.price, limit=spec.limit, budget=tuning.budget, failed=failed, level=level)
+        if looks.add(look, found["verdict"]):
+            break
+    return looks.told(with_failures(found, failures, len(seeds)))
+
+
+def run_arms(
+    spec: CompareSpec,
+    seeds: Sequence[int],
+    arms: Sequence[Arm],
+    tuning: Tuning,
+    before: ProbeResults,
+    folder: Path,
+    pool: WorkerPool,
 ) -> list[Failure]:
-    """Runs every arm in every seed, and returns the failures. Seeds are the outer loop, so that an interrupted
-    comparison has all arms in its first seeds."""
+    """Runs every arm in every one of these seeds, and returns the failures. Seeds are the outer loop, so that an
+    interrupted comparison has all arms in its first seeds."""
     work, places = [], []
-    for seed in spec.seeds:
+    for seed in seeds:
         for arm in arms:
             rate = best_rate(arm.name, arm.rates, tuning.trials, spec.tuning_margin)
             ready = with_settings(arm.recipe, seed, rate, tuning.budget, pool.threads)
             where = folder / "arms" / arm.name / f"seed-{seed}"
-            if not (where / "summary.json").exists():
+            if not (where / END).exists():
                 tuning_summary = account(arm.name, tuning.trials, rate)
                 work.append(WorkItem(f"{arm.name} in seed {seed}", run_arm, (ready, where, before, tuning_summary)))
                 places.append((arm.name, seed, where))
@@ -129,6 +156,7 @@ def checked(recipe: Recipe) -> tuple[CompareSpec, list[Arm]]:
     if not recipe.measure.probes:
         raise ValueError("nothing to measure: add [[measure.probes]], the first for the new skill")
     refuse_arms(spec.arms)
+    plan_of(spec)
     arms = [arm_of(table, spec, recipe) for table in spec.arms]
     for arm in arms:
         with placed(f"arm {arm.name!r}"):
@@ -172,7 +200,7 @@ def evaluate_base(recipe: Recipe, report: Report) -> ProbeResults:
 def run_arm(recipe: Recipe, folder: Path, before: ProbeResults, tuning: Mapping[str, Any], report: Report) -> None:
     """Runs one arm in one seed, unless it is finished. An interrupted run is resumed from its checkpoint; one without a
     checkpoint is removed and begun again."""
-    if (folder / "summary.json").exists():  # finished by a worker that was killed before it could send its result
+    if (folder / END).exists():  # finished by a worker that was killed before it could send its result
         return
     taken_up = any((folder / "checkpoints").glob("checkpoint-*")) or (folder / TRAINED).exists()
     if folder.exists() and not taken_up:
