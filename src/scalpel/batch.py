@@ -37,6 +37,7 @@ class Row:
     behaviour: Sequence[float] | None = None  # log-probs at sampling time, 0 where not sampled
     inside: Sequence[float] | None = None  # rewards within the sequence
     content: Sequence[int] | None = None  # what stands behind a token that is more than its id (`content_id`), else 0
+    continues: bool = False  # whether it belongs to the same episode as the row before it
     columns: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -67,7 +68,8 @@ class Batch:
     mix_ids_N: Tensor | None = None  # shown blended with input_N: (1 − mix) · E[input] + mix · E[mix_ids]
     mix_N: Tensor | None = None
     content_N: Tensor | None = None  # identifies what a token shows beyond its id, such as a patch of an image; 0: none
-    lost_S: Tensor | None = None  # how many of a sequence's group were left out, since nothing rewarded them
+    episode_S: Tensor | None = None  # the episode that a sequence belongs to; None: each is an episode of its own
+    lost_S: Tensor | None = None  # how many episodes of a sequence's group were left out, since nothing rewarded them
     whole_S: Tensor | None = None  # trained tokens of each sequence, where some of them were left out of `train_N`
     columns: tuple[Mapping[str, Any], ...] = ()
 
@@ -112,8 +114,8 @@ class Batch:
         none_S = self.reward_SK.isnan().all(1)
         if not bool(none_S.any()):
             return self
-        group_S = self.dense_group_S()
-        lost_G = torch.bincount(group_S[none_S], minlength=int(group_S.max()) + 1)
+        group_S, (first_E, _) = self.dense_group_S(), self.episodes()
+        lost_G = torch.bincount(group_S[first_E[none_S[first_E]]], minlength=int(group_S.max()) + 1)
         return replace(self, lost_S=lost_G[group_S]).pick((~none_S).nonzero()[:, 0])
 
     @property
@@ -137,6 +139,30 @@ class Batch:
     def dense_group_S(self) -> Tensor:
         """Group numbers without gaps, 0 … groups−1."""
         return torch.unique(self.group_S, return_inverse=True)[1]
+
+    def episodes(self) -> tuple[Tensor, Tensor]:
+        """The first sequence of each episode, and the number of each sequence's episode, 0 … episodes−1."""
+        if self.episode_S is None:
+            every = torch.arange(self.S, device=self.group_S.device)
+            return every, every
+        episode_S = torch.unique(self.episode_S, return_inverse=True)[1]
+        every = torch.arange(self.S, device=episode_S.device)
+        first_E = every.new_full((int(episode_S.max()) + 1,), self.S).scatter_reduce(0, episode_S, every, "amin")
+        return first_E, episode_S
+
+    def episode_sum(self, x_S: Tensor) -> Tensor:
+        """[S]: the sum of x over all sequences of a sequence's episode."""
+        if self.episode_S is None:
+            return x_S
+        first_E, episode_S = self.episodes()
+        return x_S.new_zeros(len(first_E)).index_add(0, episode_S, x_S)[episode_S]
+
+    def group_moments(self, x_S: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Mean, unbiased standard deviation and size of each sequence's group, all [S], over the group's episodes: an
+        episode that was split into several sequences is one member, whose value is that of its first sequence."""
+        first_E, episode_S = self.episodes()
+        mean_E, std_E, size_E = group_moments(x_S[first_E], self.dense_group_S()[first_E])
+        return mean_E[episode_S], std_E[episode_S], size_E[episode_S]
 
     def places(self, seq_s: Tensor) -> tuple[Tensor, Tensor]:
         """Where the tokens of these sequences are, in this order, and the new number of each one's sequence."""
@@ -182,6 +208,8 @@ def pack(rows: Sequence[Row]) -> Batch:
         starts = (length_S.cumsum(0) - length_S)[length_S > 0]
         train_N[starts] = False
     turn = [t for row in rows for t in (row.turn if row.turn is not None else [0] * len(row.ids))]
+    continued = any(row.continues for row in rows)
+    assert not (continued and rows[0].continues), "the first row continues no episode"
     rewards = None
     if rows and all(row.rewards is not None for row in rows):
         rewards = torch.tensor([list(row.rewards or ()) for row in rows], dtype=torch.float32)
@@ -193,6 +221,7 @@ def pack(rows: Sequence[Row]) -> Batch:
         turn_N=torch.tensor(turn, dtype=torch.long),
         seq_N=seq_N,
         group_S=torch.tensor([row.group for row in rows], dtype=torch.long),
+        episode_S=torch.tensor([not row.continues for row in rows]).cumsum(0) if continued else None,
         label_S=torch.tensor([row.label for row in rows], dtype=torch.long),
         reward_SK=rewards,
         reward_N=numbers(rows, "inside"),

@@ -166,6 +166,22 @@ def test_patience_ends_the_stage_and_the_best_weights_come_back(at, tmp_path, sc
     assert equal(weights(run), best)
 
 
+def test_the_modules_that_parts_own_come_back_with_the_best_weights(at, monkeypatch):
+    """A value head that was trained beyond the best step would belong to another policy."""
+    scripted(monkeypatch, [0.2, 0.6, 0.5, 0.6])
+    stage = {"method": "ppo", "steps": 9, "batch": 2, "sampling": {"max_tokens": 4}}
+    validated = train(tables(at, {**stage, "validate": {"every": 1, "items": 2, "patience": 2}}))
+    heads = []
+
+    def watch(run, stage, state) -> bool:
+        heads.append({name: x.clone() for name, x in run.engine.owned.state_dict().items()})
+        return state.global_step == 3
+
+    train(tables(at, stage), watch=watch)
+    assert heads[2] and not equal(heads[2], heads[3])
+    assert equal(validated.engine.owned.state_dict(), heads[2])
+
+
 def test_without_patience_validation_only_watches(at, tmp_path, monkeypatch):
     scripted(monkeypatch, [0.9, 0.1])
     stage = {**ONE, "steps": 4}

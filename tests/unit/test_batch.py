@@ -1,13 +1,15 @@
 """Laws of the batch: laying, picking, sums over sequences."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scalpel.batch import DEMONSTRATION, ENVIRONMENT, Batch, Row, group_moments, pack
+import scalpel.config.plan  # noqa: F401  # registers every part
+from scalpel.batch import DEMONSTRATION, ENVIRONMENT, POLICY, Batch, Row, group_moments, pack
+from scalpel.part import Out, bind
 
 rows = st.lists(
     st.tuples(
@@ -115,3 +117,45 @@ def test_group_moments_by_hand():
 def test_sparse_group_numbers_become_dense():
     batch = batch_of([([(1, True), (2, True)], g, 0.0) for g in (900, 7, 900, 31)])
     assert batch.dense_group_S().tolist() == [2, 0, 2, 1]
+
+
+def row(reward: float, n: int = 1, group: int = 0, continues: bool = False) -> Row:
+    return Row(range(n + 1), [True] * (n + 1), [0] * (n + 1), group=group, rewards=[reward], continues=continues)
+
+
+def test_an_episode_in_several_sequences_is_one_member_of_its_group_by_hand():
+    # group 0: an episode of three sequences with reward 4, two of one with 1 and 1; group 1: one episode of two
+    rows = [row(4.0), row(4.0, continues=True), row(4.0, continues=True), row(1.0), row(1.0)]
+    batch = pack([*rows, row(7.0, group=1), row(7.0, group=1, continues=True)])
+    mean_S, std_S, size_S = batch.group_moments(batch.reward_S)
+    assert mean_S.tolist() == [2.0] * 5 + [7.0] * 2  # (4 + 1 + 1) / 3
+    assert std_S.tolist() == pytest.approx([3**0.5] * 5 + [0.0] * 2)  # √((4 + 1 + 1) / 2)
+    assert size_S.tolist() == [3.0] * 5 + [1.0] * 2
+    assert batch.episode_sum(torch.arange(7.0)).tolist() == [3.0, 3.0, 3.0, 3.0, 4.0, 11.0, 11.0]
+    later = batch.pick(torch.tensor([5, 6, 3]))  # numbers of episodes and groups have gaps in a part of a batch
+    assert later.episodes()[1].tolist() == [1, 1, 0] and later.episodes()[0].tolist() == [2, 0]
+
+
+def test_episodes_that_no_reward_applies_to_are_counted_once():
+    nan = float("nan")
+    batch = pack([row(nan), row(nan, continues=True), row(1.0), row(0.0), row(0.0, continues=True)]).rewarded()
+    assert batch.S == 3 and batch.lost_S is not None and batch.lost_S.tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("credit", "hyper"),
+    [("group-zscore", {}), ("group-mean", {}), ("leave-one-out", {"kl_beta": 0.5}), ("recompose", {}),
+     ("pass-gate", {"gate": 0.4})],
+)  # fmt: skip
+def test_credits_are_the_same_whether_an_episode_was_split_or_not(credit: str, hyper: dict) -> None:
+    """A group of three episodes, one of which is a sequence of three tokens, or three of one token each."""
+    lone = [row(0.0, 2), row(0.0, 1)]
+    whole = pack([row(1.0, 3), *lone])
+    split = pack([row(1.0), row(1.0, continues=True), row(1.0, continues=True), *lone])
+    found = []
+    for batch in (whole, split):
+        old_N = torch.zeros(batch.N)
+        old_N[batch.train_N] = torch.arange(1.0, 7.0)
+        filled = replace(batch, author_N=torch.full_like(batch.author_N, POLICY), old_N=old_N, reference_N=-old_N)
+        found.append(bind("credit", credit, **hyper)(Out(old_N), filled)[batch.train_N])
+    torch.testing.assert_close(found[0], found[1])

@@ -15,6 +15,8 @@ def limits() -> Iterator[tuple]:
     two: dict[str, Any] = dict(group=[0, 0], logp=[[-1.0], [-1.0, -1.0]])
     yield *case(**two, reward=[1.0, 1.0]), {}, [0.0, 0.0, 0.0]
     yield *case(**two, reward=[1.0, 0.0]), {}, [0.5, -0.5, -0.5]  # mean ½
+    split: dict[str, Any] = dict(group=[0, 0, 0], episode=[0, 0, 1], logp=[[-1.0], [-1.0, -1.0], [-1.0]])
+    yield *case(**split, reward=[1.0, 1.0, 0.0]), {}, [0.5, 0.5, 0.5, -0.5]  # an episode in two sequences is one member
 
 
 @part("credit", "group-mean", reads={"reward"}, couples="group", limits=limits)

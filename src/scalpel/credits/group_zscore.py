@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
-from scalpel.batch import Batch, group_moments
+from scalpel.batch import Batch
 from scalpel.part import Out, part
 from scalpel.worked_cases import case
 
@@ -28,8 +28,9 @@ def sampled_size(size_S: Tensor, batch: Batch) -> Tensor:
 
 
 def moments(name: str, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation [S] of each sequence's group. Raises ValueError if a group has a single sample."""
-    mean_S, std_S, size_S = group_moments(batch.reward_S, batch.dense_group_S())
+    """Mean and standard deviation [S] over the episodes of each sequence's group. Raises ValueError if a group has a
+    single sample."""
+    mean_S, std_S, size_S = batch.group_moments(batch.reward_S)
     refuse_single(name, size_S, batch)
     return mean_S, std_S
 
@@ -44,6 +45,8 @@ def limits() -> Iterator[tuple]:
         {"delta": 1e-12},
         [2 / 3**0.5, -1 / 3**0.5, -1 / 3**0.5],
     )  # mean 1, std √3
+    split: dict[str, Any] = dict(group=[0, 0, 0], episode=[0, 0, 1], logp=[[-1.0], [-1.0, -1.0], [-1.0]])
+    yield *case(**split, reward=[1.0, 1.0, 0.0]), {"delta": 1e-12}, [0.5**0.5] * 3 + [-(0.5**0.5)]  # two members
 
 
 @part("credit", "group-zscore", reads={"reward"}, couples="group", limits=limits)

@@ -18,16 +18,20 @@ def without_prefix(batch: Batch) -> Tensor:
 
 
 def group_mean_of(batch: Batch, x_S: Tensor, among_S: Tensor) -> Tensor:
-    """[S]: the mean of x over those sequences of a sequence's group that `among_S` selects; NaN where there is none."""
-    group_S = batch.dense_group_S()
+    """[S]: the mean of x over those episodes of a sequence's group that `among_S` selects; NaN where there is none."""
+    group_S, (first_E, _) = batch.dense_group_S(), batch.episodes()
+    x_E, among_E = x_S[first_E], among_S[first_E]
     sum_G, count_G = (
-        x_S.new_zeros(batch.S).index_add(0, group_S, y_S) for y_S in (torch.where(among_S, x_S, 0), among_S.to(x_S))
+        x_S.new_zeros(batch.S).index_add(0, group_S[first_E], y_E)
+        for y_E in (torch.where(among_E, x_E, 0), among_E.to(x_E))
     )
     return (sum_G / count_G)[group_S]
 
 
 def limits() -> Iterator[tuple]:
     d, p = DEMONSTRATION, POLICY
+    split: dict[str, Any] = dict(group=[0] * 4, episode=[0, 0, 1, 2], author=[[p]] * 4, reward=[1.0, 1.0, 0.0, 0.0])
+    yield *case([[-1.0]] * 4, **split), {"gate": 0.4}, [0.0] * 4  # P = ⅓: an episode in two sequences counts once
     half: dict[str, Any] = dict(group=[0, 0, 0], author=[[d], [p], [p]], reward=[1.0, 1.0, 0.0])  # P = ½, own samples
     none: dict[str, Any] = {**half, "reward": [1.0, 0.0, 0.0]}
     yield *case([[-1.0]] * 3, **half), {}, [1.0, 1.0, 1.0]

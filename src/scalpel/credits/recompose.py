@@ -37,6 +37,8 @@ def limits() -> Iterator[tuple]:
     even: dict[str, Any] = dict(logp=[[-1.0]] * 2, group=[0, 0], reward=[1.0, 1.0])
     yield *case(**even), {}, [1.0, 1.0]  # equally short
     yield *case(**even), {"threshold": 2.0}, [1.0, 1.0]  # equally long
+    split: dict[str, Any] = dict(logp=[[-1.0]] * 4, group=[0] * 4, episode=[0, 0, 0, 1], reward=[1.0] * 4)
+    yield *case(**split), {}, [0.0, 0.0, 0.0, 1.0]  # one of three tokens in three sequences, and a shorter one
 
 
 @part("credit", "recompose", reads={"reward"}, couples="group", limits=limits)
@@ -57,6 +59,7 @@ def recompose(out: Out, batch: Batch, *, share: Share = 0.5, threshold: float = 
     """
     right_S = batch.reward_S >= threshold
     unit_S = 2 * batch.dense_group_S() + right_S.long()
-    length_S = batch.length_S
-    chosen_S = lowest_share(torch.where(right_S, length_S, -length_S), unit_S, share)
+    length_S, (first_E, episode_S) = batch.episode_sum(batch.length_S), batch.episodes()
+    key_S = torch.where(right_S, length_S, -length_S)
+    chosen_S = lowest_share(key_S[first_E], unit_S[first_E], share)[episode_S]
     return batch.broadcast((chosen_S != replayed_S(batch)).to(out.logp_N.dtype))

@@ -1,6 +1,7 @@
 """Rows from sampled completions and episodes, for the sources that sample."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from math import inf
 
 from scalpel.batch import DEMONSTRATION, ENVIRONMENT, NEITHER, Row
@@ -61,9 +62,9 @@ def trajectory_rows(
     trajectory: Trajectory, example: Example, group: int, rewards: Sequence[float] | None = None, label: int = NEITHER
 ) -> list[Row]:
     """The sequences of a trajectory, each after the prompt with which its turns were sampled; all of them have the
-    trajectory's rewards. It is one sequence if the chat template has the prefix property."""
-    sequences = trajectory.sequences()
-    return [sequence_row(s.prompt_ids, s, example, group, rewards, label) for s in sequences]
+    trajectory's rewards, and are one episode. It is one sequence if the chat template has the prefix property."""
+    rows = [sequence_row(s.prompt_ids, s, example, group, rewards, label) for s in trajectory.sequences()]
+    return [replace(row, continues=k > 0) for k, row in enumerate(rows)]
 
 
 def sample_row(

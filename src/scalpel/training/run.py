@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from scalpel import tasks
 from scalpel.config.plan import assemble
@@ -192,7 +192,7 @@ class TrainingRun:
     def leave(self, stage: StageRun, folder: Path | None = None) -> None:
         """Ends a stage: exports the scope's modules, such as an adapter, then folds them into the plain weights."""
         self.engine.external_sampler = None
-        stage.validation.go_back(self.engine.model)
+        stage.validation.go_back(self.validated(stage))
         if folder is not None and stage.scope.export is not None:
             put(folder / "adapter", stage.scope.export)
         stage.scope.fold()
@@ -218,9 +218,14 @@ class TrainingRun:
         if not examples:
             raise ValueError(f"task {task.name!r} has no tuning items to validate on: leave out `validate`")
         found = accuracy(self.engine, task, examples, self.rollout.sampling(stage.spec))
-        named = dict(self.engine.model.named_parameters())
-        stage.validation.note(found, step, {name: named[name] for name in sorted(self.touched)})
+        stage.validation.note(found, step, self.validated(stage))
         return {"validation/accuracy": found, "validation/best": stage.validation.best}
+
+    def validated(self, stage: StageRun) -> Mapping[str, Tensor]:
+        """What a validation keeps and restores: the parameters that were trainable so far, and those of the modules
+        that parts own, such as a value head."""
+        named = dict(self.engine.model.named_parameters())
+        return {name: named[name] for name in sorted(self.touched)} | stage.owned_parameters()
 
     def open_floor(self, spec: StageSpec, index: int, saved: bool) -> RetentionFloor | None:
         """The stage's retention floor, with the items that the base gets right; in a resumed stage those come from the

@@ -57,7 +57,11 @@ class StageRun:
     def named(self) -> dict[str, nn.Parameter]:
         """All trainable parameters, by name; those of owned modules begin with `owned.`."""
         trainables = {m.name: m.value for m in self.scope.trainables}
-        return trainables | {f"owned.{name}": p for name, p in self.owned.named_parameters()}
+        return trainables | self.owned_parameters()
+
+    def owned_parameters(self) -> dict[str, nn.Parameter]:
+        """The parameters of the modules that parts own; their names begin with `owned.`."""
+        return {f"owned.{name}": p for name, p in self.owned.named_parameters()}
 
     def factor(self, p: Bound, signal: str) -> float:
         """The factor of a part's loss on that signal ("" for anchors on parameters). With a retention floor, steered

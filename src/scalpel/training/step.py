@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scalpel.batch import POLICY, Batch, group_moments
+from scalpel.batch import POLICY, Batch
 from scalpel.config.plan import Signal, Stream
 from scalpel.distributed.reduce import ranks, sum_over_ranks
 from scalpel.engine import Engine
@@ -250,12 +250,11 @@ def outlook(batch: Batch) -> Metrics:
     metrics: Metrics = {"tokens_trained_share": mean_of(batch.train_N.float())} if batch.N else {}
     if batch.reward_SK is None or not batch.S:
         return metrics
-    group_S = batch.dense_group_S()
-    mean_S, std_S, _ = group_moments(batch.reward_S, group_S)
-    length_S = batch.length_S
+    first_E, _ = batch.episodes()
+    std_E = batch.group_moments(batch.reward_S)[1][first_E]
     return metrics | {
-        "reward": mean_of(batch.reward_S),
-        "reward_std": mean_of(std_S),
-        "reward/equal_groups": mean_of((std_S == 0).float()),
-        "completion_length": mean_of(length_S),
+        "reward": mean_of(batch.reward_S[first_E]),
+        "reward_std": mean_of(std_E),
+        "reward/equal_groups": mean_of((std_E == 0).float()),
+        "completion_length": mean_of(batch.episode_sum(batch.length_S)[first_E]),
     }

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from scalpel.config.recipe import ValidateSpec
 from scalpel.data.example import Example, Task
@@ -55,10 +55,10 @@ class Validation:
             self.weights.setdefault(name, weight.detach().clone())
 
     @torch.no_grad()
-    def go_back(self, model: nn.Module) -> None:
-        """Restores the best weights, if any were kept."""
+    def go_back(self, named: Mapping[str, Tensor]) -> None:
+        """Restores the best weights, if any were kept, in these parameters."""
         for name, value in self.weights.items():
-            model.get_parameter(name).copy_(value)
+            named[name].copy_(value)
 
     def state(self) -> dict[str, Any]:
         return {k: v for k, v in vars(self).items() if k != "spec"}
