@@ -347,7 +347,7 @@ def test_unread_is_told_from_wrong(spec, said: str, answer: str, score: float, s
 
 
 def test_an_empty_answer_is_in_no_text() -> None:
-    with pytest.raises(ValueError, match=r"rows\.jsonl:3 has an empty answer, which is in every text"):
+    with pytest.raises(ValueError, match=r"rows\.jsonl:3 has an empty answer, which every text contains"):
         make("contains")("anything", Example(answer=" ", where="rows.jsonl:3"))
 
 

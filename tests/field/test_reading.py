@@ -191,7 +191,7 @@ def test_a_null_is_no_value_and_rewards_see_none(tmp_path: Path) -> None:
     task = tasks.make(
         {"name": "jsonl", "path": str(tmp_path / "nulls.jsonl"), "shares": {"train": 1}, "verify": "exact"}
     )
-    with pytest.raises(ValueError, match=r"nulls\.jsonl:1 has no answer to compare with"):
+    with pytest.raises(ValueError, match=r"nulls\.jsonl:1 has no reference answer"):
         task.score("7", found[0])
 
 

@@ -128,16 +128,16 @@ def test_a_step_in_which_nothing_is_rewarded_moves_nothing_and_says_so(
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ("[1, float('nan'), 1]", r"mine\.py:f gave nan on d\.jsonl:2: a reward must be finite"),
-        ("[1, 1, float('-inf')]", r"gave -inf on d\.jsonl:3"),
-        ("[1e30, 1, 1]", r"gave 1e\+30 on d\.jsonl:1: beyond 16777216 .*divide or clip"),
-        ("[10**400, 1, 1]", r"gave a whole number of 1329 bits on d\.jsonl:1: a reward must be finite"),
-        ("[1, {'a': 1}, 1]", r"gave \{'a': 1\} \(dict\) on d\.jsonl:2: it must be a number"),
-        ("[1, 1j, 1]", r"gave 1j \(complex\)"),
-        ("[[1], [1], [1]]", r"gave \[1\] \(list\)"),
+        ("[1, float('nan'), 1]", r"mine\.py:f returned nan on d\.jsonl:2: a reward must be finite"),
+        ("[1, 1, float('-inf')]", r"returned -inf on d\.jsonl:3"),
+        ("[1e30, 1, 1]", r"returned 1e\+30 on d\.jsonl:1: beyond 16777216 .*scale or clip"),
+        ("[10**400, 1, 1]", r"returned an integer of 1329 bits on d\.jsonl:1: a reward must be finite"),
+        ("[1, {'a': 1}, 1]", r"returned \{'a': 1\} \(dict\) on d\.jsonl:2: it must be a number"),
+        ("[1, 1j, 1]", r"returned 1j \(complex\)"),
+        ("[[1], [1], [1]]", r"returned \[1\] \(list\)"),
         ("[1, 1]", "returned 2 values for 3 completions"),
-        ("(1 for _ in iter(int, 1))", "returned more values than that for 3 completions"),
-        ("1.0", "returned float 1.0: it must return a list of one number for each completion, here 3"),
+        ("(1 for _ in iter(int, 1))", "returned too many values for 3 completions"),
+        ("1.0", "returned float 1.0: it must return a list with one number per completion, here 3"),
         ("'good'", "returned str 'good'"),
         ("None", "returned NoneType None"),
     ],
@@ -276,7 +276,7 @@ def test_a_function_that_fails_leaves_the_state_before_it(at: Path, tmp_path: Pa
 
 @pytest.mark.parametrize("name", ["loss", "step", "kind", "reward", "seconds", "rewards/x", "samples/unread", "flops"])
 def test_names_of_the_record_are_its_own(user: Write, name: str) -> None:
-    with pytest.raises(ValueError, match=f"log_metric.'{name}'.*the record has a number of its own"):
+    with pytest.raises(ValueError, match=f"log_metric.'{name}'.*the record already has a metric of that name"):
         values(user(f"def f(completions, log_metric):\n    log_metric('{name}', 1)\n    return [1] * 3"))
 
 
@@ -287,9 +287,9 @@ def test_a_metric_is_a_finite_number(user: Write, value: str) -> None:
 
 
 def test_columns_have_names_of_their_own_and_a_value_each(user: Write) -> None:
-    with pytest.raises(ValueError, match="completions.jsonl has a column of that name"):
+    with pytest.raises(ValueError, match="completions.jsonl already has a column"):
         values(user("def f(completions, log_extra):\n    log_extra('reward', completions)\n    return [1] * 3"))
-    with pytest.raises(ValueError, match="give a list with one value for each"):
+    with pytest.raises(ValueError, match="pass a list with one value per completion"):
         values(user("def f(completions, log_extra):\n    log_extra('mine', 'abc')\n    return [1] * 3"))
     code = "def f(completions, log_extra):\n    log_extra('feedback', completions)\n    return [1] * 3\ng = f"
     spec = user(code)
@@ -300,7 +300,7 @@ def test_columns_have_names_of_their_own_and_a_value_each(user: Write) -> None:
 def test_anything_logged_can_be_written() -> None:
     endless: list[Any] = []
     endless.append(endless)
-    assert plain(10**5000) == "a whole number of 16610 bits" and plain(10**9) == 10**9
+    assert plain(10**5000) == "an integer of 16610 bits" and plain(10**9) == 10**9
     assert "…" in str(plain(endless)) or "[" in str(plain(endless))
     assert plain({"a": {1, 2}, "b": NAN, "c": torch.tensor(2.0)}) == {"a": "{1, 2}", "b": None, "c": 2.0}
 
@@ -310,7 +310,7 @@ def test_anything_logged_can_be_written() -> None:
 
 def test_a_reward_that_does_not_answer_within_its_timeout_is_refused(user: Write) -> None:
     spec = user("import threading\ndef f(completions):\n    threading.Event().wait()")  # for ever
-    with pytest.raises(ValueError, match=r"reward 'f' has not answered within its timeout of 0\.2 s, on 3 completions"):
+    with pytest.raises(ValueError, match=r"reward 'f' exceeded its timeout of 0\.2 s on 3 completions"):
         values({"name": spec, "timeout": 0.2})
     assert values({"name": "exact", "timeout": 60}) == [[1.0], [0.0], [1.0]]
     with pytest.raises(ValueError, match="timeout = 0: it must be a number of seconds above 0"):
@@ -323,7 +323,7 @@ def test_a_users_verifier_that_does_not_answer_within_its_timeout_is_refused(use
     code = "    if completions == ['never']:\n        threading.Event().wait()\n    return [1]"
     spec = user(f"import threading\ndef f(completions):\n{code}")
     assert make({"name": spec, "timeout": 60})("1", EXAMPLES[0]) == 1.0
-    with pytest.raises(ValueError, match=r"verifier .*mine\.py:f' has not answered within its timeout of 0\.01 s"):
+    with pytest.raises(ValueError, match=r"verifier .*mine\.py:f' exceeded its timeout of 0\.01 s"):
         make({"name": spec, "timeout": 0.01})("never", EXAMPLES[0])
 
 

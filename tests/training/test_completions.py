@@ -55,7 +55,7 @@ def test_what_reward_functions_log_stands_beside_the_completion(at, tmp_path):
 
 
 def test_a_column_that_is_too_short_is_refused_with_both_lengths(at, tmp_path):
-    with pytest.raises(ValueError, match=r"log_extra\('upper', …\) was given 1 values for 32 completions: give one"):
+    with pytest.raises(ValueError, match=r"log_extra\('upper', …\) got 1 values for 32 completions: pass one"):
         train(recipe(at, tmp_path, ("length", "short")))
 
 

@@ -145,7 +145,7 @@ def test_a_column_that_one_call_logs_too_short_is_refused(tmp_path):
     rewards = Rewards([reward(tmp_path, code)])
     with rewards.while_sampling(TrainerState()) as early:
         early.ask(0, A, ["x", "y"], [completion((), [1]), completion((), [2])])
-        with pytest.raises(ValueError, match=r"log_extra\('a', …\) was given 1 values for 2 completions"):
+        with pytest.raises(ValueError, match=r"log_extra\('a', …\) got 1 values for 2 completions"):
             rewards([A, A], ["x", "y"], [[1], [2]], early=early)
 
 

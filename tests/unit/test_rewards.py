@@ -84,7 +84,9 @@ def test_math_is_judged_alike_in_the_main_thread_and_in_others() -> None:
     thread.start()
     thread.join()
     ask()
-    assert found[:3] == [True, False, None] and "can't read the answer" in found[3] and found[:4] == found[4:]
+    assert (
+        found[:3] == [True, False, None] and "can't parse the reference answer" in found[3] and found[:4] == found[4:]
+    )
 
 
 def test_a_process_that_hangs_or_dies_has_read_nothing_and_is_started_anew(tmp_path: Path) -> None:
@@ -111,7 +113,7 @@ def test_a_busy_machine_is_waited_for_where_the_right_answer_is_read(monkeypatch
 
 
 def test_an_answer_that_is_no_mathematics_is_refused() -> None:
-    with pytest.raises(ValueError, match="can't read the answer 'a cat sat'.*'exact'.*answer_pattern"):
+    with pytest.raises(ValueError, match="can't parse the reference answer 'a cat sat'.*'exact'.*answer_pattern"):
         judge("3", "a cat sat")
     with pytest.raises(ValueError, match="seconds is 0"):
         judge("3", "3", seconds=0)
@@ -127,7 +129,7 @@ def test_an_answer_that_is_no_mathematics_is_refused() -> None:
         ("pattern", "has no 'pattern': it must be text"),
         ({"name": "pattern", "pattern": "("}, r"'\(' is no regular expression"),
         ("nowhere.py:f", "no file nowhere.py"),
-        ({"name": "x.py:f", "deep": 1}, "takes no options but timeout, but deep came"),
+        ({"name": "x.py:f", "deep": 1}, "has the options deep, but only timeout"),
     ],
 )
 def test_verifiers_that_cannot_be_are_refused(spec: Any, words: str) -> None:
@@ -136,7 +138,7 @@ def test_verifiers_that_cannot_be_are_refused(spec: Any, words: str) -> None:
 
 
 def test_an_example_without_answer_is_refused_by_name() -> None:
-    with pytest.raises(ValueError, match="'d:9' has no answer to compare with"):
+    with pytest.raises(ValueError, match="'d:9' has no reference answer"):
         make("exact")("a", Example(id="d:9"))
 
 
@@ -210,9 +212,9 @@ def test_the_tasks_own_verifier_is_the_reward_unless_said() -> None:
         ),
         ("def f(completions): return [1.0]", "returned 1 values for 3 completions"),
         ("def f(completions): return 1.0", r"returned float 1\.0: it must return a list"),
-        ("def f(completions): return [1, float('nan'), 1]", "gave nan on example 'd:2': a reward must be finite"),
-        ("def f(completions): return [1, 1, float('inf')]", "gave inf on example 'd:3'"),
-        ("def f(completions): return [1, 'good', 1]", r"gave 'good' \(str\) on example 'd:2': it must be a number"),
+        ("def f(completions): return [1, float('nan'), 1]", "returned nan on example 'd:2': a reward must be finite"),
+        ("def f(completions): return [1, 1, float('inf')]", "returned inf on example 'd:3'"),
+        ("def f(completions): return [1, 'good', 1]", r"returned 'good' \(str\) on example 'd:2': it must be a number"),
         ("def f(completions, levle): return []", "unknown argument 'levle': did you mean 'level'"),
         ("def f(completions, /): return []", "positional-only"),
         ("def g(completions): return []", "unknown function 'f'.*known are g"),
@@ -230,7 +232,7 @@ def test_functions_that_fail_are_reported_with_place_and_rows(code: str, words: 
 def test_a_function_as_verifier_judges_single_completions_within_bounds(user: Write) -> None:
     verify = make(user("def f(completions, answer): return [2.0 * (c == a) for c, a in zip(completions, answer)]"))
     assert verify("3", EXAMPLES[0]) == 0.0
-    with pytest.raises(ValueError, match=r"gave 2\.0 on example 'd:1': .*from 0 to 1"):
+    with pytest.raises(ValueError, match=r"returned 2\.0 on example 'd:1': .*from 0 .wrong. to 1"):
         verify("2", EXAMPLES[0])
 
 

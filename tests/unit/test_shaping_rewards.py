@@ -113,5 +113,5 @@ def test_a_mistaken_table_is_refused_with_what_it_should_be(spec: dict, words: s
 
 
 def test_a_memory_without_vectors_is_refused() -> None:
-    with pytest.raises(ValueError, match="compares texts as vectors"):
+    with pytest.raises(ValueError, match="compares embeddings of texts"):
         earned(["exact", "episodic"], ["cat"])

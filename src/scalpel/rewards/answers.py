@@ -1,6 +1,7 @@
-"""Extraction of the final answer of a text and of its parts: text in, text out, in linear time.
+"""Extraction of a text's final answer and of the parts of that answer.
 
-Minus signs, digits and currencies that can be written in several ways are normalised first.
+Everything here maps text to text in linear time, since completions are untrusted input. Characters that can be written
+in several ways (minus signs, digits, currency symbols) are normalised first.
 """
 
 from __future__ import annotations
@@ -16,16 +17,16 @@ OPEN = re.compile(r"\\(?:boxed|fbox)\s*\{")
 JOINED = re.compile(r"[\s$,;&]*(?:(?:and|or)[\s$,;&]*)?|[\s$]*\\text\s*\{\s*(?:and|or)\s*\}[\s$]*")
 WORD_JOIN = re.compile(r"\\(?:text|mathrm|textrm|mbox)\s*\{\s*(,?\s*(?:and|or)\s*)\}")
 SEPARATOR = re.compile(r",\s+(?:and|or)\b|,\s+|;\s*|\s(?:and|or)\s")
-MATH = re.compile(r"(?<![\\$])\$(?=\S)[^$\n]*?(?<=\S)\$(?![\d$])")  # a dollar before money isn't one before mathematics
+MATH = re.compile(r"(?<![\\$])\$(?=\S)[^$\n]*?(?<=\S)\$(?![\d$])")  # not the dollar sign of money
 MONEY = re.compile(
     r"\\?\$\s*(?=-?\d)|(?<=\d)\s?\\\$|[\u20ac\u00a3\u00a5\u20b9]\s*(?=-?\d)|(?<=\d)\s*[\u20ac\u00a3\u00a5\u20b9]"
 )
 PLUS = re.compile(r"(?:^|(?<=is )|(?<=: )|(?<== )|(?<=\{))\s*\+\s*(?=\d)")
 ROOT = re.compile("(-?\\d{0,9})\u221a *(\\d+|\\([^()]*\\))")
 PI = re.compile("(-?\\d{0,9})\u03c0")
-TIE = re.compile(r"(?<!\\)~")  # a blank of LaTeX, or "about"
-NUMBERED = re.compile(r"\\text\s*\{\s*(-?\d[^{}]*)\}")  # a number that was written as words
-DASH = re.compile("(?<!\\w)(?<!\\w\\s)\u2013(?=[\\d.])")  # a dash before a number, and behind nothing
+TIE = re.compile(r"(?<!\\)~")  # LaTeX's non-breaking space, or "about"
+NUMBERED = re.compile(r"\\text\s*\{\s*(-?\d[^{}]*)\}")  # a number inside \text{}
+DASH = re.compile("(?<!\\w)(?<!\\w\\s)\u2013(?=[\\d.])")  # an en dash used as a minus sign
 WRITTEN = {
     "\u221e": "\\infty ", "\u222a": "\\cup ", "\u2229": "\\cap ", "\u2205": "\\emptyset ", "\u2264": "\\le ",
     "\u2265": "\\ge ", "\u00b0": "^\\circ ", "\u00d7": "\\times ", "\u00b7": "\\cdot ", "\u00b1": "\\pm ",
@@ -36,7 +37,7 @@ PHRASE = re.compile(r"answer(?:\*\*|\s|:|is\b)+([^\n]+)", re.IGNORECASE)
 SENTENCE = re.compile(r"\.(?:\s|$)")
 TAG = re.compile(r"</?[A-Za-z_]{3,20}>")
 NAMED = re.compile(r"(?<![\\A-Za-z])(sqrt\s*\(([^()]*)\)|pi(?![A-Za-z]))")
-OPEN_ENDS = 20  # boxes that never close, after which no more are looked for
+OPEN_ENDS = 20  # the search ends after this many boxes without a closing brace
 MARKED = re.compile(r"####[ \t]*([^\n]+)")
 NUMBER = r"(?:[A-Za-z]\s?=\s?)?-?\d(?:[\d.,]{0,30}\d)?(?:/\d{1,30})?"
 LISTED = re.compile(rf"{NUMBER}(?:(?:\s*[,;]\s+(?:and\s+|or\s+)?|\s+(?:and|or)\s+){NUMBER})+")
@@ -48,7 +49,7 @@ SIGNS = {
 
 
 def cleaned(text: str) -> str:
-    """The text with one kind of minus, digits, spaces, fractions, roots and powers, and without signs of currencies
+    """The text with minus signs, digits, spaces, fractions, roots and powers in one notation, without currency symbols
     and tags."""
     if not text.isascii():
         text = DASH.sub("-", text)
@@ -62,7 +63,7 @@ def cleaned(text: str) -> str:
 
 
 def symbols(piece: str, mathematics: bool) -> str:
-    """A piece with its roots and pi in LaTeX, and, where it is none already, as mathematics among words."""
+    """A piece with roots and pi in LaTeX; in a piece of prose these are set between dollar signs."""
     mark = "" if mathematics else "$"
     if not piece.isascii():
         piece = ROOT.sub(lambda m: f"{mark}{m[1]}\\sqrt{{{m[2].strip('()')}}}{mark}", piece)
@@ -76,7 +77,7 @@ def plain(character: str) -> str:
 
 
 def pieces(text: str) -> Iterator[tuple[str, bool]]:
-    """The text in pieces, and of each whether it is mathematics between dollar signs."""
+    """The pieces of a text, each with whether it is mathematics between dollar signs."""
     start = 0
     for found in MATH.finditer(text):
         yield text[start : found.start()], False
@@ -86,13 +87,12 @@ def pieces(text: str) -> Iterator[tuple[str, bool]]:
 
 
 def boxes(text: str) -> list[tuple[int, int, str]]:
-    """What stands in boxes that are closed and not empty, with the places where each begins and ends. Of a box in a
-    box only the outer one is taken."""
+    """(start, end, content) of every box that is closed and not empty. Of nested boxes the outer one is taken."""
     found: list[tuple[int, int, str]] = []
     at, left = 0, OPEN_ENDS
     while left and (box := OPEN.search(text, at)) is not None:
         end = closing(text, box.end())
-        if end is None:  # cut off: what comes before it counts, and so may boxes inside
+        if end is None:  # truncated: earlier boxes count, and boxes nested in it may
             at, left = box.end(), left - 1
             continue
         if content := text[box.end() : end].replace("$", "").strip().rstrip("\\ "):
@@ -102,7 +102,7 @@ def boxes(text: str) -> list[tuple[int, int, str]]:
 
 
 def closing(text: str, start: int) -> int | None:
-    """Where the brace closes that was opened before `start`."""
+    """The position of the closing brace that matches the one opened just before `start`; None if there is none."""
     depth = 1
     for brace in re.finditer(r"(?<!\\)[{}]", text[start:]):
         depth += 1 if brace[0] == "{" else -1
@@ -112,8 +112,11 @@ def closing(text: str, start: int) -> int | None:
 
 
 def chosen(text: str, box: str) -> list[str] | None:
-    """The content of the box that counts, several where they are joined by no more than a comma or a word; nothing
-    where they contradict each other and `only` one may be; None where there is none."""
+    """The contents of the box that counts as the answer; None if the text has no box.
+
+    Boxes separated only by a comma, "and" or "or" form one answer of several parts. With box = "only" the list is empty
+    if the text has boxes that differ.
+    """
     found = boxes(text)
     if not found:
         return None
@@ -130,8 +133,8 @@ def chosen(text: str, box: str) -> list[str] | None:
 
 
 def parts(text: str) -> list[str]:
-    """The parts of an answer that names several things, by commas that are followed by a space, semicolons and words;
-    what stands in brackets is one."""
+    """The parts of an answer that lists several values, separated by a comma and a space, a semicolon, "and" or "or".
+    Separators inside brackets don't split."""
     text = WORD_JOIN.sub(r" \1 ", text)
     depth_at, depth = [], 0
     for c in text:
@@ -147,8 +150,8 @@ def parts(text: str) -> list[str]:
 
 
 def final(text: str, box: str, several: bool) -> tuple[list[str], str] | None:
-    """The parts of a text's final answer, and that answer whole, marked as mathematics; None where `only` one box may
-    be and they differ. `several`: whether the right answer has several parts."""
+    """The parts of a text's final answer and the whole answer, both marked as mathematics; None if box = "only" and
+    the boxes differ. `several`: whether the reference answer has several parts."""
     marked = "$" in text
     text = cleaned(spoken(text))
     inside = chosen(text, box)
@@ -173,14 +176,17 @@ def spoken(text: str) -> str:
 
 
 def phrase(text: str) -> str | None:
-    """What follows the last "answer is" or "answer:", to the end of its sentence; None where there is no such thing."""
+    """The text from the last "answer is" or "answer:" to the end of its sentence; None if neither occurs."""
     found = PHRASE.findall(text)
     return SENTENCE.split(found[-1])[0] if found else None
 
 
 def alone(text: str) -> str | None:
-    """The expression that a text, or what it calls its answer, is as a whole; None where words are around it, marks
-    say already where mathematics begins, or an equation leads to its value."""
+    """The text, or the part of it that follows "answer is", if that is a single expression.
+
+    None if there are other words, if delimiters already mark the mathematics, or if it is an equation (whose right side
+    is then the value).
+    """
     stated = phrase(text)
     found = (text if stated is None else stated).strip(" \n\t*`").rstrip(" .,;:*")
     if not found or len(found) > 200 or any(mark in found for mark in ("$", "\n", "=", "\\(", "\\[", "\\boxed")):
@@ -195,14 +201,14 @@ def boxed(content: str) -> str:
 
 
 def spelt(expression: str) -> str:
-    """Roots and pi that are written in letters, and signs of Unicode, in LaTeX."""
+    """The expression with `sqrt(…)`, `pi` and Unicode symbols replaced by LaTeX commands."""
     for sign, command in WRITTEN.items():
         expression = expression.replace(sign, command)
     return NAMED.sub(lambda m: "\\pi " if m[2] is None else f"\\sqrt{{{m[2]}}}", expression)
 
 
 def stated(answer: str) -> tuple[list[str], str]:
-    """The parts of an answer as the data has it, and the answer whole, marked as mathematics."""
+    """The parts of a reference answer and the whole reference answer, both marked as mathematics."""
     text = cleaned(answer)
     if inside := chosen(text, "last"):
         return [boxed(part) for content in inside for part in parts(content)], boxed(", ".join(inside))
@@ -211,8 +217,8 @@ def stated(answer: str) -> tuple[list[str], str]:
 
 
 def bare(text: str) -> str:
-    """An expression that lacks its dollar signs, without which only the "1" of "1+x" would be read; where there are
-    words, the expression is looked for among them."""
+    """The text between dollar signs if it is an expression without them: otherwise Math-Verify would read only the "1"
+    of "1+x". Text with words stays as it is, and Math-Verify searches it for an expression."""
     text = spelt(text)
     words = re.search(r"[A-Za-z]{2,}", re.sub(r"\\(?:begin|end)\{[a-z*]+\}|\\[A-Za-z]+", " ", text))
     marked = any(mark in text for mark in ("$", "\\boxed", "\\(", "\\["))

@@ -1,7 +1,8 @@
-"""Comparison of mathematical values in texts, in a separate process that `mathematics` starts and ends.
+"""Comparison of mathematical values in texts, in a separate process that `mathematics.py` starts and stops.
 
-The process runs this file, reads one line of JSON for each question, and answers with one. A question that takes too
-long ends the process. It starts as a plain script, so this file imports nothing of scalpel.
+The process runs this file as a script: it reads one JSON line per comparison from standard input and writes one JSON
+line with the result. A comparison that exceeds its time limit ends the process. The file imports nothing from scalpel,
+so that the process starts without loading torch.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ from functools import lru_cache
 from typing import Any
 
 CLOSE = 2e-6  # relative: 0.333333 is 1/3
-PLACES = 5e-7  # and no farther apart than that: large numbers are exact
+PLACES = 5e-7  # absolute upper bound, so that large numbers must be exact
 
 
 @lru_cache(maxsize=4096)
 def read(text: str) -> tuple[Any, ...]:
-    """What a text may mean: expressions, or nothing."""
+    """The expressions that Math-Verify parses from a text; empty if it finds none."""
     from math_verify import parse
 
     found = parse(text, parsing_timeout=None)  # type: ignore[arg-type]  # None is allowed there
@@ -27,7 +28,7 @@ def read(text: str) -> tuple[Any, ...]:
 
 
 def readings(parts: list[str], whole: str) -> list[tuple[Any, ...]]:
-    """Each part's meanings, where all of them can be read; else those of the whole; nothing where it can't be."""
+    """The parsed expressions of each part if all parts can be parsed, else those of the whole text, else nothing."""
     found = [read(part) for part in parts]
     if all(any(not isinstance(x, str) for x in one) for one in found):
         return found
@@ -35,7 +36,7 @@ def readings(parts: list[str], whole: str) -> list[tuple[Any, ...]]:
 
 
 def same(right: Any, said: Any) -> bool:
-    """Whether two expressions have one value, or are the same set, tuple or interval of such."""
+    """Whether two expressions have equal values, or are equal sets, tuples or intervals."""
     import sympy
     from latex2sympy2_extended.sets import FiniteSet
     from math_verify import verify
@@ -63,7 +64,7 @@ def same(right: Any, said: Any) -> bool:
 
 
 def only(x: Any, sets: tuple[Any, ...]) -> Any:
-    """The element of a set of one."""
+    """The element of a set that has a single one; any other value unchanged."""
     return x.args[0] if isinstance(x, sets) and len(x.args) == 1 else x
 
 
@@ -72,8 +73,10 @@ def is_number(x: Any) -> bool:
 
 
 def close(right: Any, said: Any) -> bool:
-    """Whether two numbers are one: exactly, or where one is rounded, to six digits. There is no absolute tolerance
-    near zero, where numbers may differ by as little as they like."""
+    """Whether two numbers are equal: exactly, or to six digits if one of them may be rounded (is not rational).
+
+    The tolerance is relative near zero: with an absolute one, 1e-9 would equal 2e-9 and 0.
+    """
     import sympy
 
     a, b = (sympy.N(x, 30) for x in (right, said))
@@ -87,7 +90,8 @@ def close(right: Any, said: Any) -> bool:
 
 
 def any_same(right: tuple[Any, ...], said: tuple[Any, ...]) -> bool:
-    """Whether any meaning of one is one of the other. Where one of them alone is a percentage, 28% may be 28 too."""
+    """Whether any reading of one side equals any reading of the other. If only one side is written as a percentage,
+    28% is read as 28 as well as 0.28."""
     marked = [any(isinstance(x, str) and x.rstrip().endswith("%") for x in side) for side in (right, said)]
     if marked[0] != marked[1]:
         right, said = (
@@ -98,7 +102,7 @@ def any_same(right: tuple[Any, ...], said: tuple[Any, ...]) -> bool:
 
 
 def matched(right: list[tuple[Any, ...]], said: list[tuple[Any, ...]]) -> bool:
-    """Whether each of one side has one of its own on the other: a part of a set isn't the set."""
+    """Whether the two lists match one to one in some order. A subset does not match the whole set."""
     if len(right) != len(said):
         return False
     left = list(said)
@@ -111,7 +115,7 @@ def matched(right: list[tuple[Any, ...]], said: list[tuple[Any, ...]]) -> bool:
 
 
 def flat(found: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    """The elements, where what was read is a single set."""
+    """The elements if the only thing parsed is one set; otherwise the list unchanged."""
     from latex2sympy2_extended.sets import FiniteSet
 
     if len(found) == 1 and found[0] and isinstance(found[0][0], FiniteSet):
@@ -120,7 +124,7 @@ def flat(found: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
 
 
 def answered(question: dict[str, Any]) -> str | bool | None:
-    """True or False, None where nothing can be read, and words where the right answer itself can't be."""
+    """Whether they are equal; None if the completion can't be parsed, "unreadable" if the reference answer can't."""
     right = readings(*question["right"])
     if not right:
         return "unreadable"
@@ -135,9 +139,9 @@ def answered(question: dict[str, Any]) -> str | bool | None:
 
 
 def serve() -> None:
-    """Answers lines from standard input until it closes."""
+    """Answers requests from standard input until it is closed."""
     logging.disable()
-    alarm = getattr(signal, "alarm", None)  # a limit that holds even if the parent process has died
+    alarm = getattr(signal, "alarm", None)  # this time limit works even if the parent process was killed
     for line in sys.stdin:
         question = json.loads(line)
         if alarm:

@@ -1,8 +1,8 @@
-"""What a reward of the axis "judge" declares beside its function.
+"""Declarations of a reward in the axis "judge", beside its function.
 
-Such a reward is a function whose keyword-only arguments are the keys of its table, and which returns a `Scoring`. The
-program hands over what its signature names: `task`, the recipe's task, and `ask`, with which it asks a model. A key
-that is annotated with `Scoring` is a reward inside the reward, by its name or table.
+Such a reward is a function whose keyword-only arguments are the keys of its table, and which returns a `Scoring`. It
+may also name the arguments `task` (the recipe's task) and `ask` (a function that asks a model), which the program
+passes. A key that is annotated with `Scoring` holds an inner reward, by name or table.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from scalpel.data.example import Example, Prompt
 from scalpel.extensions import find
 from scalpel.registry import AXES, register
 
-# (role, prompts, answers) → for each prompt how likely the model of that role holds each answer, of them all
+# (role, prompts, answers) → for each prompt the probability of each answer under the model of that role, normalised
+# over the answers
 Ask = Callable[[str, Sequence[Prompt], Sequence[str]], list[list[float]]]
 Scoring = Callable[[Sequence[Example], Sequence[str], Any], Sequence[float | None]]
 
@@ -25,11 +26,11 @@ Scoring = Callable[[Sequence[Example], Sequence[str], Any], Sequence[float | Non
 class Judge:
     """A function that makes a `Scoring`, with its declarations.
 
-    concurrent    whether it may run in threads, prompt by prompt, within a time limit: it asks no model, and compares
-                  no completions of different prompts
-    asks          the role of the model that it asks, from the keys of its table
-    opens         the key with the folder or hub id of a model that it opens, whose files are then inputs of the run
-    check         raises ValueError where its keys can't work together, before any model is opened
+    concurrent    whether it may run in threads, prompt by prompt, with a time limit: it must not ask a model, and must
+                  not compare completions of different prompts
+    asks          a function from the keys of its table to the role of the model that it asks
+    opens         the key with the folder or hub id of a model that it loads; its files are inputs of the run
+    check         raises ValueError for an invalid combination of keys, before any model is loaded
     """
 
     fn: Callable[..., Scoring]
@@ -73,11 +74,11 @@ def inner_keys(function: Callable[..., Any]) -> list[str]:
 
 
 def refuse_shaping(spec: str | Mapping[str, Any]) -> None:
-    """Raises ValueError where the reward inside another one is no reward by itself."""
+    """Raises ValueError if the reward inside another one is a shaping reward, which gives no value by itself."""
     if (name := table_of(spec).get("name")) in AXES["shaping"]:
         raise ValueError(
-            f"{name!r} shapes what other rewards give, so it can't be inside one: name a verifier, 'task', a judge or "
-            "path.py:function"
+            f"{name!r} is a shaping reward, which needs the values of other rewards, so it can't be inside one: use a "
+            "verifier, 'task', a judge or path.py:function"
         )
 
 
@@ -87,7 +88,7 @@ def table_of(spec: str | Mapping[str, Any]) -> dict[str, Any]:
 
 
 def roles(specs: Sequence[Any]) -> frozenset[str]:
-    """The models that these rewards ask, besides the policy."""
+    """The roles of the models, other than the policy, that these rewards need."""
     found: set[str] = set()
     for table in (table_of(spec) for spec in specs if isinstance(spec, str | Mapping)):
         if judge := judge_of(table.get("name")):

@@ -1,7 +1,7 @@
-"""Rewards that are computed during sampling: prompt by prompt, in threads, as soon as a prompt's completions are there.
+"""Rewards that are computed during sampling: prompt by prompt, in threads, as soon as a prompt's completions are done.
 
-A reward that waits for a server or an interpreter then overlaps with sampling. What wasn't computed early is computed
-afterwards, as usual; values and records are the same.
+A reward function that waits for a server or an interpreter then overlaps with sampling. Whatever was not computed early
+is computed after sampling; the values and the records are the same in both cases.
 """
 
 from __future__ import annotations
@@ -21,9 +21,11 @@ Function = Callable[[Sequence[Example], Sequence[str], Mapping[str, Any]], Seque
 
 @dataclass(frozen=True)
 class Answers:
-    """Completions as answers to examples, one each, with their ids, and the number of the group that each belongs to:
-    the completions of one prompt of a batch. A row that stands in a batch twice makes two groups. A completion is what
-    was said last in a trajectory, its ids are all of that trajectory's."""
+    """Completions, each with its example, its token ids, its trajectory and the number of its group.
+
+    A group holds the completions of one prompt of the batch; a row that occurs in a batch twice has two groups. For an
+    episode the completion is the text of the last turn, while the ids are those of the whole trajectory.
+    """
 
     examples: Sequence[Example]
     completions: Sequence[str]
@@ -38,7 +40,7 @@ class Answers:
 
 @dataclass(frozen=True)
 class Heard:
-    """What a function gave for answers, and what it logged of them."""
+    """The rewards that a function returned for some completions, and what it logged about them."""
 
     rewards: Sequence[float | None]
     extra: dict[str, list[Any]]
@@ -46,7 +48,7 @@ class Heard:
 
 
 def hear(function: Function, answers: Answers, state: Any) -> Heard:
-    """Asks a function that judges."""
+    """Calls a reward function on these completions."""
     logged = Logged()
     handed = {
         "completion_ids": [list(ids) for ids in answers.ids],
@@ -60,7 +62,8 @@ def hear(function: Function, answers: Answers, state: Any) -> Heard:
 
 
 def joined(calls: Sequence[tuple[Sequence[int], Heard]], count: int) -> Heard:
-    """Calls for some places each as if they had been one: a metric is their mean, what none logged of a row is None."""
+    """Merges calls on parts of a batch into the result of one call. A metric is the mean over the calls; a column has
+    None for rows on which it was not logged."""
     rewards: list[float | None] = [None] * count
     extra: dict[str, list[Any]] = {}
     metrics: dict[str, list[float]] = {}
@@ -77,20 +80,20 @@ def joined(calls: Sequence[tuple[Sequence[int], Heard]], count: int) -> Heard:
 
 @dataclass(frozen=True)
 class Call:
-    """One prompt's completions, of which functions were asked."""
+    """The early calls of all functions on the completions of one prompt."""
 
     example: Example
     ids: list[list[int]]
-    heard: Mapping[int, Future[Heard]]  # by the function's place among the rewards
+    heard: Mapping[int, Future[Heard]]  # by the function's index in the list of rewards
 
 
 class Early:
-    """The functions that are asked early, by their places among the rewards, and their calls. As a context it lasts as
-    long as the sampling that it goes with: no thread outlives it."""
+    """The functions that are called early, by their index in the list of rewards, and their calls. It is a context
+    manager around the sampling of a batch: on exit it waits until every thread has finished."""
 
     def __init__(self, functions: Mapping[int, Function], state: Any) -> None:
         self.functions, self.state = functions, state
-        self.calls: dict[int, list[Call]] = {}  # by the group's number
+        self.calls: dict[int, list[Call]] = {}  # by group number
         self.pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="scalpel-reward")
 
     def __enter__(self) -> Early:
@@ -100,15 +103,15 @@ class Early:
         self.pool.shutdown(wait=True, cancel_futures=True)
 
     def ask(self, group: int, example: Example, completions: Sequence[str], trajectories: Sequence[Trajectory]) -> None:
-        """Asks all functions for the completions of one prompt, the group of that number; doesn't wait."""
-        assert trajectories, "a prompt is told of when it has completions"
+        """Starts the calls of all functions on the completions of one prompt, and returns at once."""
+        assert trajectories, "early rewards are computed only for prompts that have completions"
         rows = [trajectory.ids for trajectory in trajectories]
         answers = Answers([example] * len(rows), completions, rows, [group] * len(rows), trajectories)
         heard = {k: self.pool.submit(hear, fn, answers, self.state) for k, fn in self.functions.items()}
         self.calls.setdefault(group, []).append(Call(example, rows, heard))
 
     def hear(self, answers: Answers) -> dict[int, Heard]:
-        """What each function gives: waits where it was asked early, and asks for the rest."""
+        """The result of each function: waits for the early calls, and computes the rest now."""
         early = list(self.taken(answers))
         count, known = len(answers.examples), {i for places, _ in early for i in places}
         rest = [i for i in range(count) if i not in known]
@@ -120,7 +123,8 @@ class Early:
         return found
 
     def taken(self, answers: Answers) -> Iterator[tuple[range, Call]]:
-        """The calls that were made for these very answers, with their places among them; each is taken once."""
+        """The early calls on exactly these completions, each with the range of rows that it covers. A call is used
+        once. The comparison is by token ids, because a source may drop or replace completions after sampling."""
         start = 0
         while start < len(answers.examples):
             waiting, example = self.calls.get(answers.groups[start], []), answers.examples[start]

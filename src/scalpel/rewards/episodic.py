@@ -18,19 +18,19 @@ TINY = 1e-8
 
 
 def asked_of(example: Example) -> str:
-    """The prompt in words."""
+    """The prompt as text."""
     prompt = example.prompt
     return prompt if isinstance(prompt, str) else "\n".join(message["content"] for message in prompt)
 
 
 def vectors_of(embed: Callable[[Sequence[str]], Tensor], texts: Sequence[str]) -> dict[str, Tensor]:
-    """Each text with its vector; a text that comes twice is embedded once."""
+    """The embedding of each text; duplicate texts are embedded once."""
     distinct = list(dict.fromkeys(texts))
     return dict(zip(distinct, embed(distinct), strict=True))
 
 
 def recalled(store: Mapping[str, Tensor], asked: Mapping[str, Tensor], query_D: Tensor, neighbours: int) -> Tensor:
-    """[n, D]: the answers kept for the `neighbours` nearest queries that have any."""
+    """[n, D]: the embeddings stored for the `neighbours` nearest queries that have any."""
     keys = list(store)
     if not keys:
         return query_D.new_zeros(0, len(query_D))
@@ -39,7 +39,7 @@ def recalled(store: Mapping[str, Tensor], asked: Mapping[str, Tensor], query_D: 
 
 
 def graded(raw: Sequence[float | None], recent: list[float], window: int) -> list[float]:
-    """Each between the least and the greatest of the last `window` values, 0 … 1; 0 where there is nothing to say."""
+    """The values scaled to [0, 1] between the minimum and the maximum of the last `window` values; 0 for None."""
     recent += [x for x in raw if x is not None]
     del recent[:-window]
     if not recent:
@@ -69,17 +69,21 @@ def episodic(
 
         r = exploit · ‖−‖a − mean of right answers‖₂‖ + explore · ‖1 − max cos(a, a′) over wrong answers a′‖
 
-    ‖·‖: graded 0 … 1 within the last `window` values. Memory is read before it is written: what was answered to the
-    `neighbours` most similar prompts, at most `capacity` a prompt, right if judges gave it more than `threshold`.
-    Until `warmup` steps are over there is no pay for exploring. Vectors are the base's own, which never moves.
+    The outer ‖·‖ scales to [0, 1] by the minimum and maximum of the last `window` values. The memory holds up to
+    `capacity` answers per prompt; an answer is stored as right if the judging rewards gave it more than `threshold`.
+    The answers to the `neighbours` most similar prompts are read, before those of the step are written. During the
+    first `warmup` steps the second term is 0. Embeddings come from the frozen base model.
 
-    Limits   an empty memory gives 0; so do exploit and explore 0
-    Fails    the style of the first success is copied: lower exploit
-    Source   Le et al. 2025 (arXiv 2504.02273), section 2.3, eq. 3-7; explore 0 is Memory-R. The paper has a sentence
-             encoder
+    Limits   0 with an empty memory, and with exploit = explore = 0
+    Fails    the policy copies the style of its first success: lower exploit
+    Source   Le et al. 2025 (arXiv 2504.02273), section 2.3, eq. 3-7; explore = 0 is Memory-R. The paper uses a
+             sentence encoder for the embeddings
     """
     if seen.embed is None:
-        raise ValueError("reward 'episodic' compares texts as vectors, but there is no model here to make them")
+        raise ValueError(
+            "reward 'episodic' compares embeddings of texts, but no model that could compute them is loaded here: "
+            "use it in a training stage"
+        )
     keys = [str(derive(asked_of(example))) for example in seen.examples]
     memory = seen.memory
     for name in ("asked", "right", "wrong"):

@@ -9,14 +9,14 @@ from collections.abc import Iterator
 from math import isfinite
 
 RIGHT = re.compile(r"\s*(-?\d+(?:\.\d+)?)")
-STEP = re.compile(r"\d[ )]*[-+*/]")  # what makes a left side a calculation
-WRITTEN = frozenset("-+*/(). ")  # and digits: what a left side is made of
-LONGEST = 200  # characters of a left side that are looked at
+STEP = re.compile(r"\d[ )]*[-+*/]")  # a left side is a calculation if it has an operator after a number
+WRITTEN = frozenset("-+*/(). ")  # the characters of a left side, together with digits
+LONGEST = 200  # only so many characters of a left side are evaluated
 STEPS = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv}
 
 
 def value(text: str) -> float | None:
-    """The value of an arithmetic expression with + − * / and brackets; None for any other text."""
+    """The value of an arithmetic expression of + − * / and parentheses; None for any other text."""
 
     def of(node: ast.expr) -> float:
         if isinstance(node, ast.Constant) and isinstance(node.value, int | float):
@@ -34,9 +34,9 @@ def value(text: str) -> float | None:
 
 
 def written(text: str) -> Iterator[tuple[str, str]]:
-    """The equations `calculation = number` of a text, left and right. Each character is looked at twice at most,
-    whatever the text."""
-    free = 0  # where the equation before ended
+    """The left and right sides of all equations `calculation = number` in a text. Each character is visited at most
+    twice, so a completion of any form takes linear time."""
+    free = 0  # the end of the previous equation
     at = text.find("=")
     while at >= 0:
         start = at
@@ -52,7 +52,7 @@ def written(text: str) -> Iterator[tuple[str, str]]:
 
 
 def true_share(text: str) -> float | None:
-    """The share of the written equations `calculation = number` that hold; None where there is none."""
+    """The share of the equations `calculation = number` in the text that are true; None if there is no equation."""
     right = []
     for left, stated in written(text):
         came, said = value(left), float(stated)

@@ -1,4 +1,4 @@
-"""Rewards that need more than a completion and its answer: a model's judgement, a vote, the task, another reward."""
+"""Rewards that need more than a completion and its reference answer: a model, a vote, the task, or another reward."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ def judge(
     yes: str = "yes",
     no: str = "no",
 ) -> Scoring:
-    """How likely a model says that a completion is right: p(yes) / (p(yes) + p(no)), asked behind it.
+    """A model's probability that a completion is right: p(yes) / (p(yes) + p(no)) as the reply to a question after it.
 
-    `role` is the policy itself, "reference", or one of [models]: a frozen judge.
+    `role` is "policy" (the model judges itself), "reference", or a frozen model named under [models].
 
     Source   Kadavath et al. 2022 (arXiv 2207.05221), section 4.1, P(True); for training Yuan et al. 2024 (arXiv
              2401.10020)
     """
 
     def score(examples: Sequence[Example], completions: Sequence[str], handed: Any) -> list[float]:
-        assert ask is not None, "rewards were made without a model to ask"
+        assert ask is not None, "the judge needs a function that asks a model"
         prompts = [asking(e.prompt, text, question) for e, text in zip(examples, completions, strict=True)]
         return [chances[0] for chances in ask(role, prompts, (yes, no))]
 
@@ -48,9 +48,11 @@ def judge(
 
 @declared("agreement")
 def agreement(*, pattern: Pattern = "", votes: Few = 2) -> Scoring:
-    """1 where a completion says what most of the completions to its prompt say: the whole text, or the group of the
-    last match of `pattern`. Of equally many the first one wins; where nothing matches, it has no vote. An answer with
-    fewer than `votes` is no majority, and 0: where all completions differ, nothing is agreed upon.
+    """Majority vote: 1 for a completion whose answer is the most frequent one among the completions of its prompt.
+
+    The answer is the whole text, or the group of the last match of `pattern`; a completion without a match has no vote.
+    In a tie the answer that came first wins. An answer with fewer than `votes` votes earns 0: if all completions
+    differ, there is no majority.
 
     Source   Huang et al. 2022 (arXiv 2210.11610), section 3.1; as a reward Zuo et al. 2025 (arXiv 2504.16084)
     """
@@ -69,8 +71,8 @@ def agreement(*, pattern: Pattern = "", votes: Few = 2) -> Scoring:
 
 @declared("given")
 def given(*, of: Scoring, where: Scoring, least: Weight = 1.0) -> Scoring:
-    """Reward `of` where reward `where` is `least` or more, else 0: an outcome that counts only where the process behind
-    it holds, or steps only where they lead to the right end."""
+    """The reward `of` where the reward `where` is at least `least`, else 0. For example an outcome reward that counts
+    only if a process reward accepts the steps, or a process reward that counts only if the outcome is right."""
 
     def score(examples: Sequence[Example], completions: Sequence[str], handed: Any) -> list[float | None]:
         holds = where(examples, completions, handed)
@@ -83,7 +85,7 @@ def given(*, of: Scoring, where: Scoring, least: Weight = 1.0) -> Scoring:
 
 @declared("task", concurrent=True)
 def by_task(task: Task | None) -> Scoring:
-    """The task's own verifier; where it can say what is wrong, its words are logged as "feedback"."""
+    """The task's own verifier. If the task has textual feedback on an answer, it is logged as "feedback"."""
     if task is None:
         raise ValueError("reward 'task' stands for the task's own verifier, but there is no task here")
     judged, say = by_row(task.score), getattr(task, "feedback", None)

@@ -1,4 +1,4 @@
-"""Values that a user's reward function logs: columns of the table of completions, and metrics of the step's record."""
+"""Values that a user's reward function logs: columns of completions.jsonl, and metrics of the step's record."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from scalpel.rewards.values import scalar, shown
 
-OWN = frozenset({  # keys of a step's record that are no reward function's to set
+OWN = frozenset({  # keys of a step's record that reward functions can't set
     "completion_length", "entropy", "flops", "gradient_norm", "kind", "learning_rate", "loss", "reward", "reward_std",
     "seconds", "stage", "staleness", "step", "temperature", "tokens_left_out_share", "tokens_processed",
     "tokens_sampled", "tokens_trained", "tokens_trained_share",
@@ -21,7 +21,7 @@ COLUMNS = frozenset(
 
 
 class Logged:
-    """Columns with a value for each completion, and numbers, as `log_extra` and `log_metric` get them."""
+    """Collects what `log_extra` (one value per completion) and `log_metric` (one number) are called with."""
 
     def __init__(self) -> None:
         self.extra: dict[str, list[Any]] = {}
@@ -30,40 +30,44 @@ class Logged:
     def log_extra(self, column: Any, values: Iterable[Any]) -> None:
         column = str(column)
         if column in COLUMNS:
-            raise ValueError(f"log_extra({column!r}, …): completions.jsonl has a column of that name; take another one")
+            raise ValueError(
+                f"log_extra({column!r}, …): completions.jsonl already has a column {column!r}; choose another name"
+            )
         if isinstance(values, str | bytes | dict) or not hasattr(values, "__iter__"):
             raise ValueError(
-                f"log_extra({column!r}, …) was given {shown(values)}: give a list with one value for each completion, "
-                "or log a number with log_metric"
+                f"log_extra({column!r}, …) got {shown(values)}: pass a list with one value per completion, or log a "
+                "number with log_metric"
             )
         self.extra.setdefault(column, []).extend(values)
 
     def log_metric(self, name: Any, value: Any) -> None:
         name, value = str(name), scalar(value) if hasattr(value, "item") else value
         if name in OWN or name.startswith(PREFIXES):
-            raise ValueError(f"log_metric({name!r}, …): the record has a number of its own by that name; take another")
+            raise ValueError(
+                f"log_metric({name!r}, …): the record already has a metric of that name; choose another name"
+            )
         try:
             number = float(value) if isinstance(value, Real) else float("nan")
         except OverflowError:
             number = float("inf")
         if not isfinite(number):
-            raise ValueError(f"log_metric({name!r}, {shown(value)}): it must be a finite number")
+            raise ValueError(f"log_metric({name!r}, {shown(value)}): the value must be a finite number")
         self.metrics[name] = number
 
 
 def fits(extra: dict[str, list[Any]], count: int) -> None:
-    """Raises ValueError for a logged column that has not one value for each completion."""
+    """Raises ValueError for a logged column whose number of values differs from the number of completions."""
     for column, values in extra.items():
         if len(values) != count:
             raise ValueError(
-                f"log_extra({column!r}, …) was given {len(values)} values for {count} completions: give "
-                "one for each, or log a number with log_metric"
+                f"log_extra({column!r}, …) got {len(values)} values for {count} completions: pass one value per "
+                "completion, or log a number with log_metric"
             )
 
 
 def beside(extra: dict[str, list[Any]], name: str, more: dict[str, list[Any]]) -> None:
-    """Adds the columns that function `name` logged: words of feedback are put together, another column that is there
-    already, from another function, stands under that function's name."""
+    """Adds the columns that the function `name` logged. Texts of `feedback` are joined; any other column that exists
+    already, from another function, is stored as `<function>/<column>`."""
     for column, values in more.items():
         if column not in extra:
             extra[column] = list(values)

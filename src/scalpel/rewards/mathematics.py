@@ -1,7 +1,8 @@
 """Whether a completion states the mathematical value of an answer, with a strict time limit.
 
-Parsing mathematics may not terminate, and a thread can't be stopped from outside. So a separate process parses and
-compares (`compared.py`), and is killed when it takes too long; the main thread and all others share it.
+Parsing or simplifying an expression may not terminate (a power tower, for example), and a thread can't be stopped from
+outside. So a separate process parses and compares (`compared.py`); it is killed when a comparison takes too long, and
+all threads of this process share it.
 """
 
 from __future__ import annotations
@@ -20,27 +21,27 @@ from scalpel.rewards.worded import judged, word_of
 
 __all__ = ["BOXES", "judge"]
 SCRIPT = Path(__file__).with_name("compared.py")
-START_SECONDS = 120.0  # how long the process may take until it has imported what it needs
-ANSWER_SECONDS = 60  # for what the data says is right: not to read it in time would end the run
+START_SECONDS = 120.0  # to import sympy and Math-Verify, on a slow disk too
+ANSWER_SECONDS = 60  # for the reference answer: it is generous, since a timeout here would end the run
 
 
 def judge(completion: str, answer: str, *, seconds: int = 5, box: str = "last") -> bool | None:
-    """Whether they are equal; None where nothing can be read, or not in so many seconds. ValueError if the answer
-    itself is no mathematics."""
+    """Whether the completion's final answer equals `answer`; None if no answer can be parsed from the completion within
+    `seconds`. ValueError if the reference answer itself can't be parsed."""
     if seconds < 1:
-        raise ValueError(f"seconds is {seconds}: a comparison needs a limit of 1 second or more")
+        raise ValueError(f"seconds is {seconds}: the time limit of a comparison must be at least 1 second")
     if box not in BOXES:
-        raise ValueError(f"box is {box!r}: of several boxes one of {', '.join(BOXES)} counts")
+        raise ValueError(f"box is {box!r}: it must be one of {', '.join(BOXES)}, which says which box counts")
     word = word_of(answer)
     if word is not None:
         verdict = judged(completion, word, box)
-        if verdict is not None or len(word) > 1:  # a letter may be a variable too
+        if verdict is not None or len(word) > 1:  # a single letter may also be a variable
             return verdict
     right = stated(answer)
     if not answer.strip() or not WORKER.reads(right):
         raise ValueError(
-            f"math-verify can't read the answer {answer!r}: it must be a number or an expression (for other "
-            "text use the verifier 'exact'; if the value stands in a longer text, set answer_pattern)"
+            f"math-verify can't parse the reference answer {answer!r}: it must be a number or an expression. For other "
+            "text use the verifier 'exact'; if the value is inside a longer text, set answer_pattern"
         )
     if not completion.strip():
         return None
@@ -51,27 +52,27 @@ def judge(completion: str, answer: str, *, seconds: int = 5, box: str = "last") 
 
 
 def several(right: tuple[list[str], str]) -> bool:
-    """Whether an answer has parts; "1,2" has, "1,234" may be one number."""
+    """Whether the reference answer has several parts: "1,2" has; "1,234" may be one number, so it has not."""
     bracketed = right[1].startswith(("$(", "$["))
     listed = not bracketed and re.search(r"\d,-?\d{1,2}(?!\d)", right[1]) is not None
     return len(right[0]) > 1 or "\\{" in right[1] or listed
 
 
-Answer = tuple[list[str], str]  # its parts, and the whole of it
+Answer = tuple[list[str], str]  # its parts, and the whole answer
 
 
 class Worker:
-    """The process that compares; started when first needed, and again after it was ended."""
+    """The comparing process: started on first use, and started again after it was killed."""
 
     def __init__(self, script: Path = SCRIPT) -> None:
         self.script = script
         self.lock = threading.Lock()
         self.process: subprocess.Popen[str] | None = None
-        self.readable: dict[str, bool] = {}  # the answers that were asked about
+        self.readable: dict[str, bool] = {}  # reference answers that were tried, to parse each once
         atexit.register(self.end)
 
     def reads(self, right: Answer) -> bool:
-        """Whether the process can read what the data says is right."""
+        """Whether the process can parse the reference answer."""
         with self.lock:
             if right[1] not in self.readable:
                 reply = self.ask(right, None, ANSWER_SECONDS)
@@ -84,10 +85,10 @@ class Worker:
         return reply if isinstance(reply, bool) else None
 
     def ask(self, right: Answer, said: Answer | None, seconds: float) -> bool | str | None:
-        """The process's reply; None when its time is over or it died."""
+        """The process's reply; None on a timeout, or if the process died."""
         if self.process is None or self.process.poll() is not None:
             self.end()
-            self.readable.clear()  # it will have to read them again
+            self.readable.clear()  # the new process has an empty cache
             self.process = subprocess.Popen(
                 [sys.executable, "-P", str(self.script)],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, encoding="utf-8",

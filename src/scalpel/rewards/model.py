@@ -20,12 +20,13 @@ def refuse(keys: Mapping[str, Any]) -> None:
 def model(
     *, path: Name, label: Label = None, batch: Few = 16, max_length: Tokens | None = None, device: Name = "auto"
 ) -> Scoring:
-    """What a reward model gives a completion: the logit of a sequence classifier at the last token.
+    """The score of a reward model: the logit of a sequence classifier at the last token.
 
-    `path` is a folder or hub id that AutoModelForSequenceClassification opens, such as the one that method
-    `reward-model` leaves; of several labels `label` names the one that is the reward, by number or name. Prompt and
-    completion are rendered by the model's own tokenizer and chat template, so its vocabulary may be another than the
-    policy's; of texts longer than `max_length` tokens (its context unless said) only the end is read.
+    `path` is a folder or hub id that AutoModelForSequenceClassification opens, such as the folder that the method
+    `reward-model` saves. If the classifier has several labels, `label` says by number or name which one is the reward.
+    Prompt and completion are rendered with the reward model's own tokenizer and chat template, so its vocabulary may
+    differ from the policy's. Texts longer than `max_length` tokens (default: the model's context) are truncated at the
+    beginning.
 
     Source   Ouyang et al. 2022 (arXiv 2203.02155), section 3.5
     """

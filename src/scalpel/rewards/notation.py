@@ -32,7 +32,7 @@ def decimals(text: str) -> str:
 
 
 def mixed(found: re.Match[str]) -> str:
-    """3 1/2 as 7/2; what is no proper fraction stays as it is."""
+    """3 1/2 as 7/2; an improper fraction is left as it is."""
     whole, over, under = (int(part) for part in found.groups())
     return f"{whole * under + over}/{under}" if 0 < over < under else found[0]
 

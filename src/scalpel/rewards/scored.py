@@ -7,8 +7,8 @@ from math import inf, nan
 
 
 class Unread(float):
-    """The score of a verifier that found no answer it could parse: 0 as a number, as for a wrong answer, but counted
-    apart, since the answer may have been correct."""
+    """The score of a verifier that found no answer it could parse. As a number it is 0, like a wrong answer, but it is
+    counted separately, since the answer may have been correct."""
 
     def __repr__(self) -> str:
         return "unread"
@@ -23,8 +23,10 @@ def unread(score: object) -> bool:
 
 
 class SampleRewards(list[float]):
-    """The rewards of a sample, one of each function, and the words that came with them: a verifier's, an interpreter's,
-    or what a user's function logs as `log_extra("feedback", words)`; and whether a verifier found nothing to read."""
+    """The rewards of a sample, one per function, with its textual feedback, and whether a verifier found no answer.
+
+    The feedback comes from the task, or from a user's function through `log_extra("feedback", words)`.
+    """
 
     def __init__(self, rewards: Iterable[float], words: str = "", unread: bool = False) -> None:
         super().__init__(rewards)

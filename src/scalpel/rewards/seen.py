@@ -10,14 +10,17 @@ from torch import Tensor
 
 from scalpel.data.example import Example
 
-Embed = Callable[[Sequence[str]], Tensor]  # texts → [S, D], of unit length
+Embed = Callable[[Sequence[str]], Tensor]  # texts → [S, D], unit vectors
 
 
 @dataclass(frozen=True)
 class ShapingContext:
-    """What a shaping reward sees of a step: completions as answers to examples, the number of the group that each
-    belongs to, how long each is in tokens, what those that judge gave each without their weights, its own memory, the
-    step's number, and how texts become vectors."""
+    """The input of a shaping reward: all completions of a step.
+
+    `examples`, `completions`, `groups` and `lengths` (in tokens) have one entry per completion, and so has `earned`,
+    the unweighted sum of the judging rewards. `memory` is the reward's own state, which is saved in checkpoints.
+    `embed` gives embeddings of texts, where a model is loaded that can.
+    """
 
     examples: Sequence[Example]
     completions: Sequence[str]

@@ -1,7 +1,8 @@
 """Shaping rewards: by length, and by an episodic memory.
 
-They get all completions of a step at once, the values of the other reward functions, and their own state, which is in
-the checkpoints. They don't apply to completions that only probe the policy.
+They get all completions of a step at once, the values of the other reward functions, and their own state, which is
+saved in checkpoints. They don't apply to trial samples, which are drawn to select prompts or to weigh parameters and
+are not trained on.
 """
 
 from __future__ import annotations
@@ -17,14 +18,15 @@ from scalpel.binding.table import bind_table
 from scalpel.registry import lookup, register
 from scalpel.rewards.seen import ShapingContext
 
-NUMBERS = {int: Count, float: Weight}  # bounds of numbers whose annotation gives none
+NUMBERS = {int: Count, float: Weight}  # bounds of arguments whose annotation has none
 
 
 @register("shaping", "brevity")
 def brevity(seen: ShapingContext, *, threshold: float = 0.5) -> list[float]:
     """½ for the shortest of a prompt's completions, falling to −½ for the longest; a wrong one gets at most 0.
 
-    λ = ½ − (length − min) / (max − min); λ if it earned `threshold` or more, else min(0, λ); 0 where all are as long
+    λ = ½ − (length − min) / (max − min); the reward is λ if the completion earned `threshold` or more, else min(0, λ).
+    It is 0 if all completions of the prompt have the same length.
 
     Source   Kimi Team 2025 (arXiv 2501.12599), section 2.3.3, length penalty
     """
@@ -51,10 +53,10 @@ def cosine_length(
     beyond: float = -10.0,
     threshold: float = 0.5,
 ) -> list[float]:
-    """Right answers earn more the shorter they are, wrong ones lose less the longer they thought, along a cosine.
+    """Right answers earn more the shorter they are, wrong ones lose less the longer they are, along a cosine.
 
-    from `…_short` at length 0 to `…_long` at `most` tokens; `beyond` from there on. What judges say decides whether
-    an answer is right: give them weight 0 where this stands in their place.
+    From `…_short` at length 0 to `…_long` at `most` tokens, and `beyond` for longer ones. An answer is right if the
+    judging rewards gave it `threshold` or more. In the paper this reward replaces them: give them weight 0.
 
     Source   Yeo et al. 2025 (arXiv 2502.03373), section 4.2 and appendix C.1, eq. 1, with its defaults
     """

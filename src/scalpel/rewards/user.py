@@ -1,11 +1,11 @@
 """A user's own reward function: `path.py:name`, called as TRL calls it.
 
-It is called with keywords: `prompts`, `completions`, `completion_ids`, every other column of the data as a list,
-`trainer_state`, `log_extra(column, values)` and `log_metric(name, value)`, and gives one number for each
-completion; None means that it does not apply to that row. For prompts as chat messages a completion is a list of
-messages: one, or those of all turns of an episode, the environment's among them. A function without **kwargs gets only
-the keywords that it names; one that names `trajectories` gets these, with ids, log-probs and stop reasons. It may be
-async, a generator, an object that can be called, or a partial.
+It is called with the keyword arguments `prompts`, `completions`, `completion_ids`, every other column of the data as a
+list, `trainer_state`, `log_extra(column, values)` and `log_metric(name, value)`. It returns one number per completion,
+or None where it does not apply. If prompts are chat messages, a completion is a list of messages: one, or those of all
+turns of an episode, including the environment's. A function without **kwargs gets only the arguments that it names; one
+that names `trajectories` gets the trajectories with ids, log-probs and stop reasons. The function may be async, a
+generator, a callable object or a partial.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from scalpel.rewards.waiting import Asked
 Function = Callable[..., Any]
 Verifier = Callable[[str, Example], float]
 HANDED = ("prompts", "completions", "completion_ids", "trainer_state", "log_extra", "log_metric")
-NAMED = "trajectories"  # is handed to functions that name it only, so that a column may be called so
+NAMED = "trajectories"  # passed only to functions that name it, so that data may have such a column
 NOTHING = Trajectory((), ())
 VARIADIC = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
 
 
 @dataclass(frozen=True)
 class Users:
-    """A user's function by its place, as what judges completions."""
+    """A user's function as a judging reward; `spec` is its `path.py:name`."""
 
     spec: str
     function: Function
@@ -47,14 +47,14 @@ class Users:
         return call(self.function, self.spec, examples, completions, handed)
 
     def suits(self, examples: Sequence[Example]) -> None:
-        """Raises ValueError where it asks for what these examples don't have, before any is asked."""
+        """Raises ValueError if the function has a required argument that these examples can't fill."""
         accepted(self.function, self.spec, {**dict.fromkeys((*HANDED, NAMED)), **columns(examples)})
 
 
 def call(
     fn: Function, spec: str, examples: Sequence[Example], completions: Sequence[str], handed: Mapping[str, Any]
 ) -> list[float | None]:
-    """One value for each completion, checked. `handed` are the keywords besides the columns."""
+    """One checked value per completion. `handed` are the keyword arguments that are not columns."""
     played: Sequence[Trajectory] = handed.get(NAMED) or [NOTHING] * len(examples)
     said = [spoken(*one) for one in zip(completions, examples, played, strict=True)]
     prompts = [e.prompt if isinstance(e.prompt, str) else [dict(m) for m in e.prompt] for e in examples]
@@ -72,10 +72,10 @@ def call(
 
 
 def accepted(fn: Function, spec: str, known: Mapping[str, Any]) -> dict[str, Any]:
-    """The keywords that the function takes. ValueError if it asks for one that isn't there."""
+    """The keyword arguments that the function accepts. ValueError if a required one is missing."""
     try:
         parameters = inspect.signature(fn).parameters.values()
-    except (TypeError, ValueError):  # some that are written in C don't say what they take
+    except (TypeError, ValueError):  # some functions written in C have no signature
         return dict(known)
     for p in parameters:
         if p.kind is p.POSITIONAL_ONLY:
@@ -91,26 +91,26 @@ def accepted(fn: Function, spec: str, known: Mapping[str, Any]) -> dict[str, Any
 
 
 def checked(given: Any, spec: str, examples: Sequence[Example]) -> list[float | None]:
-    """The values as floats and None, or ValueError that says what is wrong with which."""
+    """The values as floats and None. The ValueError names the function and the row."""
     if hasattr(given, "tolist"):
         given = given.tolist()  # arrays and tensors
     if not isinstance(given, list | tuple):
         raise ValueError(
-            f"reward {spec} returned {type(given).__name__} {values.shown(given)}: it must return a list of one "
-            f"number for each completion, here {len(examples)}"
+            f"reward {spec} returned {type(given).__name__} {values.shown(given)}: it must return a list with one "
+            f"number per completion, here {len(examples)}"
         )
     if len(given) != len(examples):
-        many = f"{len(given)} values" if len(given) <= len(examples) else "more values than that"
+        many = f"{len(given)} values" if len(given) <= len(examples) else "too many values"
         raise ValueError(
-            f"reward {spec} returned {many} for {len(examples)} completions: return one for each, None where it does "
-            "not apply"
+            f"reward {spec} returned {many} for {len(examples)} completions: return one value per completion, None "
+            "where the reward does not apply"
         )
     return values.checked(given, spec, examples)
 
 
 def verifier(spec: str, timeout: float | None = None) -> Verifier:
-    """The function as a verifier of single completions, each within its time: its values must lie in [0, 1], None is
-    unread."""
+    """The function as a verifier of single completions, with a time limit per completion. Its values must be in [0, 1];
+    None means unread."""
     ask = Asked(spec, Users(spec, function_at(spec)), timeout, "verifier")
 
     def verify(completion: str, example: Example) -> float:
@@ -119,8 +119,8 @@ def verifier(spec: str, timeout: float | None = None) -> Verifier:
             return UNREAD
         if not 0 <= value <= 1:
             raise ValueError(
-                f"verifier {spec} gave {value} on {place(example)}: a verifier says how right a completion is, from 0 "
-                "to 1, or None where it can't be read; for other values list it under rewards"
+                f"verifier {spec} returned {value} on {place(example)}: a verifier must return a number from 0 (wrong) "
+                "to 1 (right), or None if it finds no answer; list a function with other values under rewards"
             )
         return value
 
@@ -128,7 +128,7 @@ def verifier(spec: str, timeout: float | None = None) -> Verifier:
 
 
 def columns(examples: Sequence[Example]) -> dict[str, list[Any]]:
-    """Every column that any of the rows has, as a list; None where a row lacks it."""
+    """Every column that any of the rows has, as a list with None for rows that lack it."""
     names = dict.fromkeys(name for e in examples for name in e.columns)
     table = {name: [e.columns.get(name) for e in examples] for name in names}
     for name in ("answer", "label", "chosen", "rejected"):
@@ -138,7 +138,7 @@ def columns(examples: Sequence[Example]) -> dict[str, list[Any]]:
 
 
 def names(fn: Function, keyword: str) -> bool:
-    """Whether a function has an argument of that name."""
+    """Whether the function has an argument of that name."""
     try:
         return keyword in inspect.signature(fn).parameters
     except (TypeError, ValueError):
@@ -146,15 +146,15 @@ def names(fn: Function, keyword: str) -> bool:
 
 
 def spoken(text: str, example: Example, played: Trajectory) -> Any:
-    """A completion as TRL hands it over: text, or for prompts as messages the messages of all turns, nearly always one
-    of the assistant."""
+    """A completion in TRL's format: text, or for prompts as messages a list of messages (usually a single one of the
+    assistant)."""
     if isinstance(example.prompt, str):
         return "\n".join(str(m["content"]) for m in played.messages) if len(played.messages) > 1 else text
     return [dict(m) for m in played.messages] or [{"role": "assistant", "content": text}]
 
 
 def named(examples: Sequence[Example], most: int = 3) -> str:
-    """Rows by where they stand, else by their ids."""
+    """Names rows by file and line if known, else by id."""
     ids = list(dict.fromkeys(e.where or e.id for e in examples))
     more = f" and {len(ids) - most} more" if len(ids) > most else ""
     return f"rows {', '.join(ids[:most])}{more}"

@@ -10,13 +10,13 @@ from typing import Any
 from scalpel.data.example import Example, named
 from scalpel.rewards.scored import Unread
 
-# Rewards are float32 in a batch, which tells whole numbers apart up to here: beyond, a group's mean is off by more
-# than rewards differ, and far beyond its squares overflow.
+# Rewards are float32 in a batch, which represents integers exactly only up to this limit. Beyond it, rounding of a
+# group's mean can exceed the differences between its rewards; far beyond it, their squares overflow.
 LIMIT = 2.0**24
 
 
 def checked(values: Sequence[Any], spec: str, examples: Sequence[Example]) -> list[float | None]:
-    """A function's values as numbers, None where it doesn't apply. ValueError that names function, value and row."""
+    """A function's values as numbers, None where it doesn't apply. A ValueError names function, value and row."""
     return [number(value, spec, example) for value, example in zip(values, examples, strict=True)]
 
 
@@ -27,7 +27,7 @@ def number(value: Any, spec: str, example: Example) -> float | None:
         value = scalar(value)
     if not isinstance(value, Real):
         raise ValueError(
-            f"reward {spec} gave {shown(value)} ({type(value).__name__}) on {named(example)}: it must be a number"
+            f"reward {spec} returned {shown(value)} ({type(value).__name__}) on {named(example)}: it must be a number"
         )
     try:
         found = float(value)
@@ -35,19 +35,19 @@ def number(value: Any, spec: str, example: Example) -> float | None:
         found = float("inf")
     if not isfinite(found):
         raise ValueError(
-            f"reward {spec} gave {shown(value)} on {named(example)}: a reward must be finite; return None where it "
-            "does not apply"
+            f"reward {spec} returned {shown(value)} on {named(example)}: a reward must be finite; return None where "
+            "it does not apply"
         )
     if abs(found) > LIMIT:
         raise ValueError(
-            f"reward {spec} gave {found:g} on {named(example)}: beyond {LIMIT:.0f} rewards can't be told apart in the "
-            "precision of a step; divide or clip them, since only how they differ counts"
+            f"reward {spec} returned {found:g} on {named(example)}: beyond {LIMIT:.0f} float32 can't represent the "
+            "differences between rewards; scale or clip them, since only their differences matter"
         )
     return found
 
 
 def scalar(value: Any) -> Any:
-    """The number in an array or tensor of one; others stay as they are."""
+    """The number in an array or tensor with a single element; anything else unchanged."""
     try:
         return value.item()
     except (ValueError, RuntimeError, TypeError):
@@ -55,31 +55,31 @@ def scalar(value: Any) -> Any:
 
 
 def weight(value: Any, name: object) -> float:
-    """A reward's weight. ValueError for what is none."""
+    """A reward's weight, checked."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"reward {name!r} has weight {shown(value)}: it must be a number")
-    if not abs(value) <= LIMIT:  # NaN is in no range
+    if not abs(value) <= LIMIT:  # written so that NaN fails too
         raise ValueError(
-            f"reward {name!r} has weight {shown(value)}: it must be finite and at most {LIMIT:.0f} either way; take 0 "
-            "for a reward that is only to be watched"
+            f"reward {name!r} has weight {shown(value)}: it must be finite and between -{LIMIT:.0f} and {LIMIT:.0f}; "
+            "use weight 0 for a reward that is only monitored"
         )
     return float(value)
 
 
 def seconds(value: Any, name: object) -> float:
-    """A reward's or a verifier's time limit. ValueError for what is none."""
+    """A reward's or a verifier's time limit, checked."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 86_400:
         raise ValueError(
-            f"{name!r} has timeout = {shown(value)}: it must be a number of seconds above 0, such as 10.0; "
-            "leave it out for no limit"
+            f"{name!r} has timeout = {shown(value)}: it must be a number of seconds above 0 and at most a day, such "
+            "as 10.0; leave it out for no limit"
         )
     return float(value)
 
 
 def shown(value: Any, most: int = 80) -> str:
-    """A value for a message; what is endless or can't be shown is cut or named by its kind."""
+    """A value for an error message: truncated if it is long, and described by its type if it has no repr."""
     if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() > 1000:
-        return f"a whole number of {value.bit_length()} bits"
+        return f"an integer of {value.bit_length()} bits"
     try:
         text = repr(value)
     except Exception as error:

@@ -1,5 +1,7 @@
-"""Verifiers: whether a completion is correct, given the example's reference answer. Each returns a number in [0, 1], or
-`UNREAD`, which counts as 0, if it finds no answer that it can parse."""
+"""Verifiers: whether a completion is correct, given the example's reference answer.
+
+Each returns a number in [0, 1], or `UNREAD`, which counts as 0, if it finds no answer that it can parse.
+"""
 
 from __future__ import annotations
 
@@ -21,13 +23,13 @@ from scalpel.rewards.scored import UNREAD
 from scalpel.rewards.user import Verifier, verifier
 
 Box = Literal["last", "first", "only"]
-# Thai to Khmer, kana, Han and Hangul: no space, or no space of its own, marks where a word of these begins and ends
+# Scripts that don't separate every word by a space: Thai to Khmer, kana, Han, and Hangul, whose particles are attached.
 UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3\uf900-\ufaff"
 
 
 @register("verifier", "exact")
 def exact(completion: str, example: Example, *, ignore_case: bool = False) -> float:
-    """1 where the completion is the answer, but for white space around it; unread where it is empty."""
+    """1 if the completion equals the answer, ignoring white space around it; unread if the completion is empty."""
     said, right = completion.strip(), answer_of(example).strip()
     if not said:
         return UNREAD if right else 1.0
@@ -36,12 +38,13 @@ def exact(completion: str, example: Example, *, ignore_case: bool = False) -> fl
 
 @register("verifier", "contains")
 def contains(completion: str, example: Example, *, ignore_case: bool = False) -> float:
-    """1 where the answer stands in the completion as words of its own: "7" is not in "17", "-7" or "7.5". In scripts
-    that put no space between words it may stand anywhere. Unread where the completion is empty."""
+    """1 if the answer occurs in the completion as whole words: "7" does not occur in "17", "-7" or "7.5". In scripts
+    without spaces between words it may occur anywhere. Unread if the completion is empty."""
     answer = answer_of(example).strip()
     if not answer:
         raise ValueError(
-            f"{named(example)} has an empty answer, which is in every text: give it words, or take verifier 'exact'"
+            f"{named(example)} has an empty answer, which every text contains: give it an answer, or use the verifier "
+            "'exact'"
         )
     if not completion.strip():
         return UNREAD
@@ -57,8 +60,8 @@ def contains(completion: str, example: Example, *, ignore_case: bool = False) ->
 def pattern(
     completion: str, example: Example, *, pattern: Pattern, ignore_case: bool = False, timeout: Seconds = SECONDS
 ) -> float:
-    """1 where the expression matches; if it has a group, that group at the last match must be the answer, and where
-    nothing matches, or not within `timeout` seconds, the completion is unread."""
+    """1 if the regular expression matches. If it has a group, the group of the last match must equal the answer, and a
+    completion without a match, or whose search takes longer than `timeout` seconds, is unread."""
     if not compiled(pattern).groups:
         return float(search(pattern, completion, timeout) is not None)
     said = found(pattern, completion, timeout)
@@ -67,9 +70,9 @@ def pattern(
 
 @register("verifier", "math-verify")
 def math_verify(completion: str, example: Example, *, seconds: Count = 5, box: Box = "last") -> float:
-    """1 where the final mathematical expression of the completion equals the answer's; unread where there is none, or
-    none that could be read in so many seconds. Of several boxes the "last" one counts, or the "first", or, with "only",
-    none of them where they differ. docs/verifiers.md says what is read.
+    """1 if the final mathematical expression of the completion equals the answer; unread if there is none, or if it
+    can't be parsed within `seconds`. Of several boxes the "last" one counts, or the "first"; with "only" a completion
+    whose boxes differ is wrong. docs/verifiers.md lists the accepted notations.
 
     Source   Math-Verify, Hugging Face, 2025 (package math-verify)
     """
@@ -79,7 +82,7 @@ def math_verify(completion: str, example: Example, *, seconds: Count = 5, box: B
 
 @register("verifier", "verbatim")
 def verbatim(completion: str, example: Example) -> float:
-    """1 where the completion is the answer and nothing else, to the letter: for answers without a thought before them.
+    """1 if the completion is exactly the answer, character by character: for answers without reasoning before them.
 
     Source   Li et al. 2025 (arXiv 2503.16188), section 2.2, reward without thinking
     """
@@ -88,7 +91,7 @@ def verbatim(completion: str, example: Example) -> float:
 
 @register("verifier", "think-format")
 def think_format(completion: str, example: Example, *, thought: str = "think", answer: str = "answer") -> float:
-    """1 where the completion is a thought and an answer in their tags, `<think>…</think><answer>…</answer>`, whole.
+    """1 if the whole completion has the form `<think>…</think><answer>…</answer>`; the tag names are keys.
 
     Source   Li et al. 2025 (arXiv 2503.16188), section 2.1, format reward
     """
@@ -99,8 +102,8 @@ def think_format(completion: str, example: Example, *, thought: str = "think", a
 
 @register("verifier", "think-answer")
 def think_answer(completion: str, example: Example, *, answer: str = "answer") -> float:
-    """1 where what stands between the first answer tags is the answer, whatever its case; without such tags, where the
-    whole completion is. Other completions without tags are unread.
+    """1 if the text inside the first answer tags equals the answer, ignoring case; without such tags, if the whole
+    completion does. Other completions without tags are unread.
 
     Source   Li et al. 2025 (arXiv 2503.16188), section 2.1, accuracy reward; without tags as in the authors' code,
              which tries math-verify before
@@ -113,7 +116,7 @@ def think_answer(completion: str, example: Example, *, answer: str = "answer") -
 
 @register("verifier", "equations")
 def equations(completion: str, example: Example) -> float:
-    """The share of the equations written in the completion, such as 3+4=7, that hold; unread where there is none."""
+    """The share of the equations in the completion, such as 3+4=7, that are true; unread if there is none."""
     share = true_share(completion)
     return UNREAD if share is None else share
 
@@ -127,7 +130,8 @@ def make(spec: str | Mapping[str, Any], place: str = "verify") -> Verifier:
         limit = values.seconds(options.pop("timeout"), name) if "timeout" in options else None
         if options:
             raise ValueError(
-                f"{name} takes no options but timeout, but {', '.join(options)} came: set them inside the function"
+                f"the verifier {name} has the options {', '.join(options)}, but only timeout is allowed: set other "
+                "options inside the function"
             )
         return verifier(name, limit)
     bound = bind_table("verifier", place, table, named="name", find=named_verifier)
@@ -144,7 +148,7 @@ def named_verifier(axis: str, name: str, called: str) -> Callable[..., float]:
 def answer_of(example: Example) -> str:
     if example.answer is None:
         raise ValueError(
-            f"{named(example)} has no answer to compare with: add a column 'answer' (or map one: columns = "
-            '{answer = "…"}), or take a verifier that needs none'
+            f"{named(example)} has no reference answer: add a column 'answer' (or map one: columns = "
+            '{answer = "…"}), or use a verifier that needs none'
         )
     return example.answer

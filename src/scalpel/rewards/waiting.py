@@ -1,4 +1,4 @@
-"""Reward functions that may take long: the log says which one is running, and a time limit applies."""
+"""Reward functions that may take long: the log names the one that is running, and a time limit can be set."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from typing import Any
 from scalpel.data.example import Example, named
 
 log = logging.getLogger("scalpel")
-SAID_AT = (10, 60)  # seconds; then every five minutes
+SAID_AT = (10, 60)  # seconds after the call; later ones come every five minutes
 EVERY = 300
 Judging = Callable[[Sequence[Example], Sequence[str], Mapping[str, Any]], Sequence[Any]]
 
 
 @dataclass(frozen=True)
 class Asked:
-    """A judging function with its name, and how many seconds it may take for the completions that it gets at once."""
+    """A judging function with its name and a time limit in seconds for each call."""
 
     name: str
     function: Judging
@@ -36,7 +36,8 @@ class Asked:
             return self.within(self.timeout, examples, completions, handed)
 
     def within(self, seconds: float, *asked: Any) -> Sequence[Any]:
-        """Its result, computed in a thread. On a timeout the thread is abandoned, since threads can't be stopped."""
+        """The function's result, computed in a thread. On a timeout the thread is left running, since Python can't stop
+        one; it is a daemon thread, so it doesn't keep the process alive."""
         came: list[Any] = []
         failed: list[BaseException] = []
 
@@ -53,16 +54,16 @@ class Asked:
             raise failed[0]
         if not came:
             raise ValueError(
-                f"{self.what} {self.name!r} has not answered within its timeout of {seconds:g} s, on {len(asked[0])} "
-                f"completions, the first for {named(asked[0][0])}: raise `timeout`, or have it give None for what "
-                "takes too long"
+                f"{self.what} {self.name!r} exceeded its timeout of {seconds:g} s on {len(asked[0])} completions, the "
+                f"first for {named(asked[0][0])}: raise `timeout`, or let the function return None for what takes too "
+                "long"
             )
         return came[0]  # type: ignore[no-any-return]
 
 
 @contextmanager
 def told(what: str) -> Iterator[None]:
-    """Within it, the log reports at intervals what is being waited for."""
+    """Context manager: while it is active, the log reports at intervals what is being waited for."""
     over = threading.Event()
 
     def say() -> None:

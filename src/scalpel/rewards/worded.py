@@ -1,4 +1,4 @@
-"""Answers that are the letter of a choice or a word: compared as text, without formatting and case."""
+"""Reference answers that are a choice letter or words: compared as text, ignoring formatting and case."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ WORDS = re.compile(r"[^\W\d_]{2,}(?:[ '-][^\W\d_]+)*")
 
 
 def unwrapped(text: str) -> str:
-    """The text without marks of fonts, dollar signs and the blanks of LaTeX."""
+    """The text without font commands, dollar signs and LaTeX spacing."""
     text = WRAPPED.sub(r"\1", text.replace("$", "").replace("**", ""))
     return re.sub(r"\\[ ,;:!]|~|\\quad", " ", text).strip(" \n\t.,;*_`\"'")
 
 
 def inner(answer: str) -> str:
-    """What stands in the last box of an answer, else all of it."""
+    """The content of the answer's last box, or the whole answer if it has none."""
     inside = chosen(answer, "last")
     return ", ".join(inside) if inside else answer
 
 
 def word_of(answer: str) -> str | None:
-    """The letter or the words that an answer consists of; None where it is something to calculate."""
+    """The letter or the words that an answer consists of; None if it is a mathematical expression."""
     text = inner(answer).strip().strip("$").strip()
     plain = unwrapped(text)
     if letter := LETTER.fullmatch(plain):
@@ -36,7 +36,7 @@ def word_of(answer: str) -> str | None:
 
 
 def judged(completion: str, right: str, box: str) -> bool | None:
-    """Whether the completion's answer is that letter or those words; None where none is stated."""
+    """Whether the completion's answer is that letter or those words; None if it states no answer."""
     completion = spoken(completion)
     inside = chosen(completion, box)
     if inside is not None and not inside:
