@@ -108,21 +108,21 @@ def said(folder: Path, **over: Any) -> None:
     [
         (
             lambda f: said(f, base_model_name_or_path="nowhere/at-all/here"),
-            "the base of the adapter adapter can't be opened",
+            "the base model of the adapter adapter can't be loaded",
         ),
-        (lambda f: said(f, base_model_name_or_path=None), "names no base"),
+        (lambda f: said(f, base_model_name_or_path=None), "doesn't name its base model"),
         (lambda f: adapter(f.parent / "other", "adapter") is said(f, base_model_name_or_path="other"), "one another"),
         (lambda f: said(f, base_model_name_or_path="."), "names the adapter itself as its base"),
         (
             lambda f: change(f, lambda t: t.pop(next(iter(t)))),
             "1 tensors are not in adapter_model.safetensors: .*lora_",
         ),
-        (lambda f: change(f, lambda t: t.update(odd=torch.ones(2))), "1 tensors have no place in the base: .*odd"),
+        (lambda f: change(f, lambda t: t.update(odd=torch.ones(2))), "1 tensors fit no module of the base: .*odd"),
         (lambda f: change(f, lambda t: next(iter(t.values())).fill_(float("nan"))), "no numbers"),
         (lambda f: (f / "adapter_model.safetensors").write_bytes(b"12"), "can't be read as safetensors"),
-        (lambda f: (f / "adapter_model.safetensors").rename(f / "adapter_model.bin"), "pickled weights alone"),
+        (lambda f: (f / "adapter_model.safetensors").rename(f / "adapter_model.bin"), "only pickled weights"),
         (lambda f: (f / "adapter_config.json").write_text("{"), "adapter_config.json, line 1 is no JSON"),
-        (lambda f: said(f, peft_type="PROMPT_TUNING", num_virtual_tokens=2), "can't be (folded|read)"),
+        (lambda f: said(f, peft_type="PROMPT_TUNING", num_virtual_tokens=2), "can't be (merged|read)"),
         (lambda f: said(f, peft_type="WHATEVER"), "can't be read by PEFT"),
         (lambda f: said(f, target_modules=["nothing_proj"]), "doesn't fit its base"),
         (
@@ -175,7 +175,7 @@ def test_an_adapter_on_one_of_two_ends_that_share_a_matrix_leaves_the_other(
         right = wrapped.eval()(IDS).logits
         assert torch.allclose(logits(tmp_path / "adapter"), right, atol=1e-5)
         assert torch.allclose(logits(models.merge(tmp_path / "adapter")), right, atol=1e-5)
-    assert "each gets a matrix of its own" in caplog.text
+    assert "they are untied" in caplog.text
 
 
 def test_an_embedding_that_was_resized_and_trained_is_read_though_it_is_saved_twice(tmp_path: Path) -> None:
@@ -189,5 +189,5 @@ def test_an_embedding_that_was_resized_and_trained_is_read_though_it_is_saved_tw
 def test_an_adapter_that_cannot_be_folded_is_refused_in_words(tmp_path: Path) -> None:
     tiny.folder(tmp_path / "base", tie_word_embeddings=False)
     adapter(tmp_path / "adapter", str(tmp_path / "base"), lora_bias=True)
-    with pytest.raises(ValueError, match="can't be folded into weights.*lora_bias"):
+    with pytest.raises(ValueError, match="can't be merged into weights.*lora_bias"):
         models.load(tmp_path / "adapter")

@@ -69,18 +69,24 @@ UP = "model.layers.1.mlp.up_proj.weight"
         (config(model_type="nobody-s"), "its config.json can't be used"),
         (
             config(hidden_size=24),
-            r"tensors have another shape than config.json says: .*16 in the file, .*24 in the mod",
+            r"tensors don't match config.json: .*16 in the file, .*24 in the mod",
         ),
-        (tensors(lambda t: t.pop(UP)), f"1 tensors of the model are in no file: {UP}; they would be drawn at random"),
+        (
+            tensors(lambda t: t.pop(UP)),
+            f"1 tensors of the model are missing in its files: {UP}; they would be initialised at random",
+        ),
         (tensors(lambda t: t.pop("lm_head.weight")), "lm_head.weight; .*tie_word_embeddings = true"),
-        (tensors(lambda t: t.update(odd=torch.ones(2))), "1 tensors in the files belong to no part .*: odd"),
+        (tensors(lambda t: t.update(odd=torch.ones(2))), "1 tensors in the files belong to no module .*: odd"),
         (tensors(lambda t: t.update({UP: torch.ones(3, 16)})), f"{UP} is 3×16 in the file, 32×16 in the model"),
-        (config(tie_word_embeddings=True), "share one matrix .* two that differ: set tie_word_embeddings to false"),
-        (config(num_hidden_layers=3), "9 tensors of the model are in no file: model.layers.2"),
-        (config(num_hidden_layers=1), "9 tensors in the files belong to no part"),
+        (
+            config(tie_word_embeddings=True),
+            "ties embedding and head .* two different matrices: set tie_word_embeddings to false",
+        ),
+        (config(num_hidden_layers=3), "9 tensors of the model are missing in its files: model.layers.2"),
+        (config(num_hidden_layers=1), "9 tensors in the files belong to no module"),
         (
             spoil(float("nan")),
-            r"1 tensors hold NaN or infinite weights: model.layers.0.mlp.up_proj.weight \(2 of 512\)",
+            r"1 tensors have NaN or infinite weights: model.layers.0.mlp.up_proj.weight \(2 of 512\)",
         ),
         (spoil(float("inf")), r"NaN or infinite weights"),
     ],
@@ -169,7 +175,7 @@ def test_plain_weights_under_a_config_that_claims_quantisation_are_opened_and_sa
 ) -> None:
     config(quantization_config=claim)(folder)
     model, tokens = load(folder)
-    assert any("the weights are plain numbers" in r.message for r in caplog.records)
+    assert any("its config says that the weights are quantised" in r.message for r in caplog.records)
     save(model, tokens, folder.parent / "again")
     assert "quantization_config" not in json.loads((folder.parent / "again" / "config.json").read_text())
 
@@ -198,7 +204,7 @@ def test_quantised_weights_of_bitsandbytes_are_multiplied_out_and_saved_plain(
     small.save_pretrained(tmp_path / "small")
     tiny.tokenizer().save_pretrained(tmp_path / "small")
     model, tokens = load(tmp_path / "small")
-    assert any("multiplied out" in r.message for r in caplog.records if r.levelno == logging.WARNING)
+    assert any("they are dequantised on loading" in r.message for r in caplog.records if r.levelno == logging.WARNING)
     assert {p.dtype for p in model.parameters()} == {torch.float32}
     ids = torch.arange(7, 25)[None]
     with torch.no_grad():

@@ -130,7 +130,7 @@ def test_an_architecture_without_a_classifier_is_refused_with_a_way_out() -> Non
     small = CodeGenForCausalLM(
         CodeGenConfig(vocab_size=300, n_positions=32, n_embd=16, n_layer=1, n_head=2, rotary_dim=4)
     )
-    with pytest.raises(ValueError, match=r"no sequence classifier for CodeGenForCausalLM: take a model of another"):
+    with pytest.raises(ValueError, match=r"transformers has none for CodeGenForCausalLM: use a model of another"):
         refuse_unclassifiable(small)
 
 

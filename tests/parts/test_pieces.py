@@ -172,7 +172,7 @@ def test_lift_keeps_the_state_of_entries_that_stay() -> None:
 
 def test_adapters_on_a_shared_embedding_and_of_an_unknown_kind_are_refused() -> None:
     model = tiny.model()
-    with pytest.raises(ValueError, match="shares their weight"):
+    with pytest.raises(ValueError, match="they are tied in this model"):
         adapt(model, "lora", {"target_modules": ["lm_head"]}, 0)
     with pytest.raises(ValueError, match="unknown kind of adapter 'lorra': did you mean 'lora'"):
         adapt(model, "lorra", {"target_modules": ["q_proj"]}, 0)
@@ -184,7 +184,7 @@ def test_a_target_that_no_model_has_is_refused_with_the_nearest() -> None:
 
 
 def test_a_head_without_a_weight_of_its_own_is_no_target() -> None:
-    with pytest.raises(ValueError, match="shares its weight with the embedding.*scope 'components'"):
+    with pytest.raises(ValueError, match="is tied to the embedding.*scope 'components'"):
         attach(tiny.model(), "lora", targets=["q", "head"])
 
 

@@ -51,7 +51,7 @@ def test_a_run_that_starts_from_the_folder_goes_on_with_them(at, trained, caplog
         run = entered(at, trained, PPO)
     held = load_file(trained / "owned.safetensors")
     assert all(torch.equal(x, held[f"value.{key}"]) for key, x in run.engine.owned["value"].state_dict().items())
-    assert "goes on with its modules value" in caplog.text
+    assert "the weights of its modules value were loaded" in caplog.text
 
 
 def test_a_stage_that_starts_from_the_folder_goes_on_with_them_and_one_that_does_not_begins_anew(at, trained):
@@ -73,7 +73,7 @@ def test_a_module_of_another_shape_is_refused(at, trained, tmp_path):
     about["modules"]["value"]["tensors"]["weight"] = [1, 8]
     (folder / "owned.json").write_text(json.dumps(about))
     save_file({"value.weight": torch.ones(1, 8), "value.bias": torch.ones(1)}, folder / "owned.safetensors")
-    with pytest.raises(ValueError, match=r"a module 'value' of other tensors .*\[1, 8\].*to begin with a new one"):
+    with pytest.raises(ValueError, match=r"module 'value' saved in .*\[1, 8\].*to start with a new module"):
         entered(at, folder, PPO)
 
 
@@ -83,7 +83,7 @@ def test_files_that_do_not_belong_together_are_refused(at, trained, tmp_path):
     with pytest.raises(ValueError, match=r"1 tensors differ, first value.bias"):
         models.read_owned(folder)
     (folder / "owned.safetensors").unlink()
-    with pytest.raises(ValueError, match=r"names the modules value, but owned.safetensors.*isn't beside it"):
+    with pytest.raises(ValueError, match=r"names the modules value, but owned.safetensors.*is missing beside it"):
         models.read_owned(folder)
 
 

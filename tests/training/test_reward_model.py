@@ -75,7 +75,7 @@ def test_of_longer_texts_the_end_is_read_and_it_is_said_once(folder, caplog):
         end = float(scorer.model(torch.tensor([whole[-16:]])).logits)
     assert scorer([ASKED] * 2, ["dddd", "c"])[0] == pytest.approx(end, abs=1e-5)
     scorer([ASKED], ["dddd"])
-    assert caplog.text.count("2 of 2 texts are longer than 16 tokens, and only their last ones are read") == 1
+    assert caplog.text.count("2 of 2 texts are longer than 16 tokens and truncated at the beginning") == 1
 
 
 def labelled(at, folder, **changes):

@@ -159,7 +159,7 @@ def test_a_shipped_model_that_is_not_there_says_how_to_get_it(tmp_path: Path, mo
     module = import_module("scalpel.models.load")  # as a string it would mean the function that the package exports
     monkeypatch.setattr(module, "PACKAGE", tmp_path)
     for name in SHIPPED:
-        with pytest.raises(ValueError, match=f"{name} is shipped inside the package.*scalpel world build"):
+        with pytest.raises(ValueError, match=f"{name} ships inside the package.*scalpel world build"):
             models.locate(name)
     tiny.folder(tmp_path / "world" / "models" / SHIPPED[0])
     assert load(SHIPPED[0])[1].chat

@@ -20,7 +20,7 @@ from scalpel.models.weight_checks import some
 
 log = logging.getLogger("scalpel")
 WEIGHTS = "adapter_model.safetensors"
-COPY = re.compile(r"\.(?:modules_to_save|original_module)\.")  # as which PEFT saves a resized embedding again
+COPY = re.compile(r"\.(?:modules_to_save|original_module)\.")  # duplicates that PEFT saves of a resized embedding
 ENDS = {"embed_tokens": "input", "wte": "input", "lm_head": "output"}
 
 
@@ -29,13 +29,14 @@ def base_of(folder: Path) -> str:
     said = read_json(folder / ADAPTER).get("base_model_name_or_path")
     if not isinstance(said, str) or not said:
         raise ValueError(
-            f"{folder / ADAPTER} names no base (base_model_name_or_path): write the base's folder or hub id there"
+            f"{folder / ADAPTER} doesn't name its base model: set base_model_name_or_path there to a folder or hub id"
         )
     for near in (folder / said, Path(said).expanduser()):
         if near.is_dir():
             if near.resolve() == folder.resolve():
                 raise ValueError(
-                    f"{folder / ADAPTER} names the adapter itself as its base: write the base's folder there"
+                    f"{folder / ADAPTER} names the adapter itself as its base model: set base_model_name_or_path to "
+                    "the base's folder"
                 )
             return str(near)
     return said
@@ -45,21 +46,21 @@ def check_adapter(folder: Path) -> None:
     """Raises ValueError unless the folder holds an adapter that can be merged into a model's weights."""
     if not (folder / WEIGHTS).is_file():
         pickled = (folder / "adapter_model.bin").is_file()
-        why = "pickled weights alone (adapter_model.bin), which can run code when opened" if pickled else "no weights"
+        why = "only pickled weights (adapter_model.bin), which can execute code on loading" if pickled else "no weights"
         raise ValueError(f"{folder} is an adapter with {why}: save it again with PEFT, which writes {WEIGHTS}")
     header(folder / WEIGHTS)
 
 
 def folded(model: PreTrainedModel, folder: Path, base: str) -> PreTrainedModel:
-    """The base with the adapter in its weights; the model object is the base's own, with plain modules."""
+    """The base with the adapter merged into its weights. It is the same model object, with plain modules again."""
     try:
         config = PeftConfig.from_pretrained(str(folder))
     except Exception as error:  # PEFT raises what its config classes raise
         raise ValueError(f"{folder / ADAPTER} can't be read by PEFT ({first(error)})") from None
     if config.is_prompt_learning:
         raise ValueError(
-            f"{folder} holds {config.peft_type} parameters, which are no change of weights, so they can't be folded "
-            "into the base: take an adapter such as LoRA"
+            f"{folder} holds {config.peft_type} parameters, which can't be merged into the base's weights because they "
+            "are inputs, not changes of weights: use an adapter such as LoRA"
         )
     config.task_type, config.inference_mode = "CAUSAL_LM", True
     grow(model, folder, base)
@@ -76,14 +77,16 @@ def folded(model: PreTrainedModel, folder: Path, base: str) -> PreTrainedModel:
         whole: Any = wrapped.merge_and_unload(safe_merge=True)
     except (NotImplementedError, AttributeError, RuntimeError) as error:
         raise ValueError(
-            f"{folder}: adapters of kind {config.peft_type} can't be folded into weights ({error})"
+            f"{folder}: adapters of type {config.peft_type} can't be merged into weights ({error}); use LoRA"
         ) from None
     except ValueError as error:
-        raise ValueError(f"the adapter {folder} makes weights that are no numbers ({first(error)})") from None
+        raise ValueError(
+            f"merging the adapter {folder} gives weights that are NaN or infinite ({first(error)}): take an earlier one"
+        ) from None
     for name in ("peft_config", "_hf_peft_config_loaded"):
         if name in vars(whole):
             delattr(whole, name)
-    log.info("%s is an adapter: it is folded into its base, %s", folder, base)
+    log.info("%s is an adapter: it was merged into its base model %s", folder, base)
     return whole.eval().requires_grad_(True)
 
 
@@ -102,14 +105,14 @@ def untie(wrapped: Any, folder: Path) -> None:
     for part in {id(c): c for c in (config, config.get_text_config())}.values():
         part.tie_word_embeddings = False
     log.info(
-        "%s has adapters on an embedding and a head that share one matrix in its base: each gets a matrix of its own, "
-        "so that the folded model says what base and adapter say",
+        "%s adapts the embedding or the head, which are tied in its base model: they are untied, so that the merged "
+        "model computes the same as base and adapter",
         folder,
     )
 
 
 def check_whole(result: Any, folder: Path, base: str) -> None:
-    """Raises ValueError where a tensor of the adapter is missing, or has no place in the base."""
+    """Raises ValueError if a tensor of the adapter is missing, or does not belong to any module of the base."""
     names = header(folder / WEIGHTS)
     twice = {name for name in result.unexpected_keys if COPY.search(name) and COPY.sub(".", name) in names}
     missing, odd = sorted(result.missing_keys), sorted({*result.unexpected_keys} - twice)
@@ -118,7 +121,7 @@ def check_whole(result: Any, folder: Path, base: str) -> None:
             f"the adapter {folder} doesn't fit its base {base}: "
             + "; ".join(
                 f"{len(names)} tensors {what}: {some(names)}"
-                for names, what in ((missing, f"are not in {WEIGHTS}"), (odd, "have no place in the base"))
+                for names, what in ((missing, f"are not in {WEIGHTS}"), (odd, "fit no module of the base"))
                 if names
             )
         )
@@ -135,10 +138,13 @@ def grow(model: PreTrainedModel, folder: Path, base: str) -> None:
     has = model.get_input_embeddings().weight.shape[0]  # type: ignore[union-attr,index]
     wants = set(rows.values()) - {has}
     if len(wants) > 1:
-        raise ValueError(f"the adapter {folder} holds embeddings of {sorted(wants)} rows, its base {base} {has}")
+        raise ValueError(
+            f"the adapter {folder} holds embeddings of {sorted(wants)} rows, its base {base} has {has}: all of the "
+            "adapter's must have the same number of rows"
+        )
     if wants:
         (most,) = wants
-        log.info("%s brings embeddings of %d rows, the base has %d", folder, most, has)
+        log.info("%s holds embeddings of %d rows, its base has %d: the base's are resized", folder, most, has)
         with torch.random.fork_rng([]):
             model.resize_token_embeddings(int(most), mean_resizing=False)
 

@@ -23,8 +23,8 @@ from scalpel.models.module_names import (
 
 DEFAULT = [*ATTENTION, *MLP]
 ALL = "all-linear"
-# Modules of Mamba's mixers whose weights are read directly, without a call of the module: an adapter would have no
-# effect.
+# Mamba's mixer passes the weights of these modules to its kernel without calling the modules, so an adapter on them
+# would have no effect and no gradient.
 READ_PAST = {"out_proj", "dt_proj", "conv1d"}
 
 
@@ -66,14 +66,14 @@ def shares_embedding(model: nn.Module) -> bool:
 
 
 def find(model: nn.Module, targets: Sequence[str] | str) -> Targets:
-    """The matrices that `targets` name. Raises ValueError for a name that none has, with those there are."""
+    """The matrices that `targets` name. Raises ValueError, with the available names, for a name that fits none."""
     there = candidates(model)
     inside = Targets([n for n in there.modules if layer_of(n) is not None], there.parameters)
     if targets == ALL:
         return inside
     if isinstance(targets, str):
         return chosen(there, targets)
-    if list(targets) == DEFAULT:  # fitted to what the architecture has
+    if list(targets) == DEFAULT:  # the default leaves out what the architecture lacks
         found = [named(inside, target) for target in targets]
         fitted = union(inside, found)
         return fitted if fitted.modules or fitted.parameters else inside
@@ -85,20 +85,21 @@ def find(model: nn.Module, targets: Sequence[str] | str) -> Targets:
 
 
 def chosen(there: Targets, pattern: str) -> Targets:
-    """By one string: a component or a module's name, or else a pattern for the whole name, as PEFT reads it."""
+    """The targets of a single string: a component, a module's name, or else a regular expression that must match the
+    full name, as in PEFT."""
     found = named(there, pattern)
     if not found.modules and not found.parameters:
         try:
             found = Targets(*([n for n in names if whole(pattern, n)] for names in (there.modules, there.parameters)))
         except ValueError as error:
-            raise ValueError(f"{nothing(there, pattern)}; nor is it a pattern ({error})") from None
+            raise ValueError(f"{nothing(there, pattern)}; it is no regular expression either ({error})") from None
     if not found.modules and not found.parameters:
         raise ValueError(nothing(there, pattern))
     return found
 
 
 def named(there: Targets, target: str) -> Targets:
-    """By a component, or by the end of the name. Experts that are fused answer to the name of each of their parts."""
+    """The targets of a component, or of the end of a module's name. Fused experts match the name of each part."""
 
     def fits(name: str) -> bool:
         return target in components_of(name) or f".{name}".endswith(f".{target}")
@@ -109,8 +110,8 @@ def named(there: Targets, target: str) -> Targets:
 
 
 def apart(model: nn.Module, found: Targets) -> Targets:
-    """The same, with those modules as parameters that PEFT would take for experts: for some families it reads
-    `gate_proj` as the experts' matrix, and would pass by dense layers and shared experts of that name."""
+    """The same targets, with some modules given as parameters: for some families PEFT maps names such as `gate_proj` to
+    the experts alone, and would skip dense layers and shared experts of that name."""
     kind = conversion._MODEL_TO_CONVERSION_PATTERN.get(str(getattr(model.config, "model_type", "")))
     read = set(conversion._MOE_TARGET_MODULE_MAPPING.get(str(kind), {}))
     taken = [name for name in found.modules if name.split(".")[-1] in read]
@@ -119,7 +120,7 @@ def apart(model: nn.Module, found: Targets) -> Targets:
 
 
 def union(there: Targets, found: Sequence[Targets]) -> Targets:
-    """All of them, once, in the model's order."""
+    """All of them, each once, in the model's order."""
     modules, parameters = ({name for one in found for name in part(one)} for part in (_modules, _parameters))
     return Targets([n for n in there.modules if n in modules], [n for n in there.parameters if n in parameters])
 
@@ -137,21 +138,21 @@ def nothing(there: Targets, target: str) -> str:
     components = sorted({c for name in names for c in components_of(name)})
     ends = sorted({name.split(".")[-1] for name in names})
     shared = (
-        " (the head of this model shares its weight with the embedding, so adapters on it would change both: leave "
-        "it out, or train the embedding with scope 'components')"
+        " (the head of this model is tied to the embedding, so an adapter on it would change both: leave it out, or "
+        "train the embedding with scope 'components')"
     )
     close = get_close_matches(target, [*components, *ends], n=1)
     hint = f"; did you mean {close[0]!r}?" if close else ""
     return (
-        f"no matrix that adapters can be put on is named {target!r}{shared if target in ('head', 'lm_head') else ''}: "
-        f"this model has the components {', '.join(components)}, which are {', '.join(ends)} in PEFT's names; "
-        f'"{ALL}" or a pattern will do, too{hint}'
+        f"no target module is named {target!r}{shared if target in ('head', 'lm_head') else ''}: this model has the "
+        f"components {', '.join(components)}, which PEFT calls {', '.join(ends)}; "
+        f'"{ALL}" or a regular expression is allowed too{hint}'
     )
 
 
 def short(names: Sequence[str], there: Sequence[str]) -> list[str]:
-    """The last two steps of each name, where they match no other; the whole names otherwise. Sorted, so that the
-    order is the same in every run."""
+    """The last two components of each name if they match no other module, else the full names. They are sorted, so that
+    adapter_config.json is the same in every run."""
     ends = sorted({".".join(name.split(".")[-2:]) for name in names})
     met = {name for name in there if any(f".{name}".endswith(f".{end}") for end in ends)}
     return ends if met == set(names) else sorted(names)

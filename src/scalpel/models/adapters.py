@@ -1,7 +1,7 @@
-"""PEFT adapters, inserted into a transformers model in place and removed again. The model object stays the same, so the
-engine's forward pass and sampler keep working.
+"""PEFT adapters, inserted into a transformers model in place and removed again.
 
-Frozen weights are not modified before `fold`.
+The model object stays the same, so the engine's forward pass and sampler keep working. Frozen weights are not modified
+before `fold`.
 """
 
 from __future__ import annotations
@@ -30,11 +30,10 @@ NAME = "default"
 
 
 def adapt(model: PreTrainedModel, kind: str, options: Mapping[str, Any], seed: int) -> Adapters:
-    """Freezes the model and puts adapters of that kind beside the modules in options["target_modules"].
+    """Freezes the model and adds adapters of that kind to the modules in options["target_modules"].
 
-    Initial values depend on the seed alone. Adapters are kept in float32, whatever the weights are. Raises
-    ValueError for an unknown kind, and for a head that shares its weight with the embedding: folding would
-    change both.
+    Initial values depend on the seed alone. Adapters are kept in float32, whatever the type of the weights. Raises
+    ValueError for an unknown kind, and for a tied head: merging would change the embedding too.
     """
     if kind not in KINDS:
         raise ValueError(unknown("kind of adapter", kind, KINDS))
@@ -53,7 +52,7 @@ def adapt(model: PreTrainedModel, kind: str, options: Mapping[str, Any], seed: i
 
 
 def fan(model: nn.Module, targets: Any) -> dict[str, bool]:
-    """GPT-2's Conv1D stores its weight transposed, which PEFT has to be told."""
+    """The option that tells PEFT of transposed weights, as in GPT-2's Conv1D."""
     found = [m for name, m in model.named_modules() if any(f".{name}".endswith(f".{t}") for t in targets)]
     return {"fan_in_fan_out": True} if any(isinstance(m, Conv1D) for m in found) else {}
 
@@ -62,8 +61,8 @@ def refuse_tied(model: PreTrainedModel, targets: Any) -> None:
     ends = [t for t in targets if {"embeddings", "head"} & set(components_of(t))]
     if ends and model.config.get_text_config().tie_word_embeddings:
         raise ValueError(
-            f"adapters on {', '.join(ends)} would change embedding and head at once, since this model shares their "
-            "weight: leave them out of `targets`, or train the embedding with scope 'components'"
+            f"an adapter on {', '.join(ends)} would change both the embedding and the head, since they are tied in "
+            "this model: leave it out of `targets`, or train the embedding with scope 'components'"
         )
 
 
@@ -73,8 +72,8 @@ def layers(model: nn.Module) -> dict[str, BaseTunerLayer]:
 
 @contextmanager
 def off(model: nn.Module) -> Iterator[None]:
-    """A context manager that disables the adapters. PEFT's own switch would also set requires_grad of the adapters, off
-    and then on, even for those that are frozen."""
+    """A context manager that disables the adapters. PEFT's `disable_adapters` would also turn requires_grad off and
+    then on, even for adapters that are frozen."""
     found = layers(model).values()
     for layer in found:
         layer._disable_adapters = True
@@ -86,14 +85,14 @@ def off(model: nn.Module) -> Iterator[None]:
 
 
 def fold(model: nn.Module) -> None:
-    """Adds what the adapters learnt to the weights beneath and takes them out: the model has its first modules
-    again. Raises ValueError, before anything is changed in that module, if the result is not finite."""
+    """Merges the adapters into the base weights and removes them, so that the model has its original modules again.
+    Raises ValueError if merged weights would not be finite, before that module is changed."""
     found = layers(model)
     for layer in found.values():
         layer.merge(safe_merge=True)
     for name, layer in found.items():
         if name.endswith(".base_layer"):
-            continue  # experts have nested adapters; the outer one merges both
+            continue  # nested adapters of experts: merging the outer one merges both
         parent, _, leaf = name.rpartition(".")
         setattr(model.get_submodule(parent), leaf, layer.get_base_layer())
     if hasattr(model, "peft_config"):
@@ -101,7 +100,7 @@ def fold(model: nn.Module) -> None:
 
 
 def export(model: PreTrainedModel, folder: Path) -> None:
-    """Writes adapter_config.json and adapter_model.safetensors as PEFT itself does, for PeftModel.from_pretrained."""
+    """Writes adapter_config.json and adapter_model.safetensors in PEFT's format, for PeftModel.from_pretrained."""
     config: PeftConfig = model.peft_config[NAME]  # type: ignore[index,union-attr,assignment]
     config.base_model_name_or_path = model.name_or_path
     state = get_peft_model_state_dict(model, adapter_name=NAME, save_embedding_layers=False)
@@ -113,5 +112,5 @@ def export(model: PreTrainedModel, folder: Path) -> None:
     said = json.loads(file.read_text(encoding="utf-8"))
     for key in ("target_modules", "target_parameters"):
         if isinstance(said.get(key), list):
-            said[key] = sorted(said[key])  # PEFT keeps sets, whose order differs between runs
+            said[key] = sorted(said[key])  # sets in PEFT, whose order differs between runs
     file.write_text(json.dumps(said, indent=2, sort_keys=True) + "\n", encoding="utf-8")

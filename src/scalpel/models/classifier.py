@@ -1,7 +1,7 @@
-"""A model whose head is a reward model's, as the sequence classifier that transformers opens, and back.
+"""Saving of a reward model as a sequence classifier that transformers can open, with a check of what was saved.
 
-`<Architecture>ForSequenceClassification` reads its linear `score` at the last token that is no padding. So the padding
-token must be none with which a text may end, as it is where a tokenizer pads with its end token.
+`<Architecture>ForSequenceClassification` applies its linear `score` to the last token that isn't the padding token. So
+a text must never end with the padding token, which it does if the tokenizer pads with its end-of-sequence token.
 """
 
 from __future__ import annotations
@@ -23,25 +23,27 @@ from scalpel.data.tokenizer import Tokens
 from scalpel.models.owned import Owned
 
 log = logging.getLogger("scalpel")
-HEAD = "score.weight"  # of every sequence classifier that reads the last token
-CLOSE = 1e-3  # of the largest score, in float32
+HEAD = "score.weight"  # its name in every sequence classifier that reads the last token
+CLOSE = 1e-3  # tolerance relative to the largest score, in float32
 
 
 def refuse_unclassifiable(model: PreTrainedModel) -> None:
-    """Raises ValueError unless transformers has a classifier of sequences by their last token for the architecture."""
+    """Raises ValueError unless transformers has a sequence classifier of the architecture that scores the last token
+    with a linear layer without bias."""
     made = bare(model)
     missing = sorted(made.state_dict().keys() - model.state_dict().keys() - {HEAD}) if made else []
     score = getattr(made, "score", None)
     if not isinstance(score, nn.Linear) or score.bias is not None or missing:
-        why = "has no sequence classifier" if made is None else f"has {type(made).__name__}, which is built otherwise,"
+        name = type(model).__name__
+        why = f"has none for {name}" if made is None else f"has one for {name} with another head"
         raise ValueError(
-            f"a reward model is saved as a sequence classifier, but transformers {why} for {type(model).__name__}: "
-            "take a model of another architecture, such as Llama, Qwen, Mistral, Gemma or GPT-2"
+            f"a reward model is saved as a sequence classifier, but transformers {why}: use a model of another "
+            "architecture, such as Llama, Qwen, Mistral, Gemma or GPT-2"
         )
 
 
 def bare(model: PreTrainedModel, pad: int | None = None) -> PreTrainedModel | None:
-    """The classifier of the model's architecture, without weights."""
+    """The sequence classifier of the model's architecture, on the meta device; None if there is none."""
     known: Mapping[Any, Any] = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
     kind = known.get(type(model.config), None)
     if kind is None:
@@ -56,7 +58,7 @@ def bare(model: PreTrainedModel, pad: int | None = None) -> PreTrainedModel | No
 
 
 def classifier(model: PreTrainedModel, score_1D: Tensor, pad: int) -> PreTrainedModel:
-    """The model with a score in place of its head; it shares the model's weights."""
+    """The model with the score in place of its head. It shares the model's weights, so it takes no memory."""
     made = bare(model, pad)
     assert made is not None
     weights = model.state_dict() | {HEAD: score_1D.detach().to(model.dtype)}
@@ -65,7 +67,7 @@ def classifier(model: PreTrainedModel, score_1D: Tensor, pad: int) -> PreTrained
 
 
 def kept_beside(model: PreTrainedModel, made: PreTrainedModel) -> dict[str, Tensor]:
-    """The language model's tensors that the classifier lacks: its head, where that is none of the others."""
+    """The tensors of the language model that the classifier lacks: its head, unless that is tied to the embedding."""
     there = {x.data_ptr() for x in made.state_dict().values()}
     mine = model.state_dict()
     return {
@@ -76,26 +78,26 @@ def kept_beside(model: PreTrainedModel, made: PreTrainedModel) -> dict[str, Tens
 
 
 def padded_by(tokens: Tokens) -> PreTrainedTokenizerBase:
-    """A copy of the tokenizer that pads on the right, where no position is moved, and with another token where its own
-    may be the last of a text. Raises ValueError where it has no special token to pad with."""
+    """A copy of the tokenizer that pads on the right, so that positions don't change, with a padding token that can't
+    be the last token of a text. Raises ValueError if the tokenizer has no such special token."""
     made, ends = deepcopy(tokens.tokenizer), last_ids(tokens)
     given = [made.pad_token_id, made.unk_token_id, made.bos_token_id, *made.all_special_ids]
     free = [i for i in given if i is not None and i not in ends]
     if not free:
         raise ValueError(
-            "a reward model's tokenizer needs a padding token with which no text ends, and all special tokens of this "
-            "one may end a text: add one, as pad_token in its tokenizer_config.json"
+            "a reward model needs a padding token that no text ends with, and every special token of this tokenizer "
+            "may end a text: add a pad_token to its tokenizer_config.json"
         )
     made.padding_side = "right"
     if free[0] != made.pad_token_id:
         before, made.pad_token = made.pad_token, made.convert_ids_to_tokens(free[0])
-        log.info("the reward model pads with %r, since its texts may end with %r", made.pad_token, before)
+        log.info("the reward model's padding token is %r, since texts may end with %r", made.pad_token, before)
     return made
 
 
 def write_classifier(model: PreTrainedModel, tokens: Tokens, owned: Owned, folder: Path) -> Owned:
-    """Writes the classifier with its tokenizer, and reads it back: same weights, same scores. What is returned has in
-    it the tensors of the language model that are to be kept beside it."""
+    """Writes the classifier with its tokenizer, reads it back and compares weights and scores. The result also holds
+    the tensors of the language model that must be saved beside the classifier."""
     tokenizer = padded_by(tokens)
     score = owned.modules[owned.scores]
     made = classifier(model, score.get_parameter("weight"), int(tokenizer.pad_token_id))
@@ -105,14 +107,15 @@ def write_classifier(model: PreTrainedModel, tokens: Tokens, owned: Owned, folde
         model.generation_config.save_pretrained(folder)
     verify_classifier(model, made, tokens, folder)
     kept = kept_beside(model, made)
-    words = "the model is saved as a sequence classifier with one label, %s; the language model's head %s"
-    log.info(words, type(made).__name__, "is in owned.safetensors" if kept else "is its embedding")
+    words = "the reward model is saved as %s, a sequence classifier with one label; the language model's head is %s"
+    log.info(words, type(made).__name__, "in owned.safetensors" if kept else "tied to the embedding")
     return replace(owned, kept=kept)
 
 
 @torch.no_grad()
 def verify_classifier(model: PreTrainedModel, made: PreTrainedModel, tokens: Tokens, folder: Path) -> None:
-    """Raises RuntimeError unless the folder opens as that classifier, with the scores of head and hidden states."""
+    """Raises RuntimeError unless the folder opens as that classifier, with equal weights and with the scores that the
+    trained head gives. The texts are scored in one padded batch, since a wrong padding token shows only there."""
     again = AutoModelForSequenceClassification.from_pretrained(folder, dtype=model.dtype).eval()
     mine, theirs = made.state_dict(), again.state_dict()
     wrong = [k for k in mine if k not in theirs or not torch.equal(mine[k].cpu(), theirs[k])]
@@ -129,5 +132,5 @@ def verify_classifier(model: PreTrainedModel, made: PreTrainedModel, tokens: Tok
     apart = float((mine_S - theirs_S).abs().max() / mine_S.abs().max().clamp(min=1.0))
     if model.dtype == torch.float32 and not apart <= CLOSE:
         raise RuntimeError(
-            f"{folder} opens as a sequence classifier whose scores differ by {apart:.2g} from the trained ones"
+            f"the scores of the sequence classifier in {folder} differ from those of the trained model by {apart:.2g}"
         )

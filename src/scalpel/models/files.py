@@ -26,22 +26,22 @@ ADAPTER = "adapter_config.json"
 
 
 def is_adapter(folder: Path) -> bool:
-    """Whether a folder holds an adapter. ValueError where a whole model lies beside it: transformers would read
-    the base that the adapter names, and never the weights beside it."""
+    """Whether a folder holds an adapter. ValueError if it holds a whole model too: transformers would load the base
+    that the adapter names, and ignore the weights beside the adapter."""
     if not (folder / ADAPTER).is_file():
         return False
     if (folder / "config.json").exists() and any((folder / name).exists() for name in (WHOLE, INDEX)):
         raise ValueError(
-            f"{folder} holds a whole model and an adapter ({ADAPTER}), so it can't be told which is meant: move the "
-            "adapter's files into a folder of their own"
+            f"{folder} holds both a whole model and an adapter ({ADAPTER}), so it is ambiguous: move the adapter's "
+            "files into another folder"
         )
     return True
 
 
 def check_folder(folder: Path) -> None:
-    """Raises ValueError unless the folder holds config, tokenizer and safetensors of a whole model."""
+    """Raises ValueError unless the folder holds the config, the tokenizer and the safetensors files of a model."""
     if not folder.is_dir():
-        raise ValueError(f"{folder} is a file: give the folder that holds config.json and the weights")
+        raise ValueError(f"{folder} is a file: give the folder that contains config.json and the weights")
     if not (folder / "config.json").exists():
         raise ValueError(
             f"{folder} has no config.json, so it is no Hugging Face model folder: it holds {listed(folder)}"
@@ -49,7 +49,9 @@ def check_folder(folder: Path) -> None:
     if not any(folder.glob("*.safetensors")) and not (folder / INDEX).exists():
         pickled = [p.name for p in [*folder.glob("*.bin"), *folder.glob("*.pt"), *folder.glob("*.pth")]]
         why = (
-            f"only pickled weights ({', '.join(pickled)}), which can run code when opened" if pickled else "no weights"
+            f"only pickled weights ({', '.join(pickled)}), which can execute code on loading"
+            if pickled
+            else "no weights"
         )
         raise ValueError(f"{folder} holds {why}: save the model again with save_pretrained, which writes safetensors")
     if not (folder / INDEX).exists() and not (folder / WHOLE).exists():

@@ -1,8 +1,8 @@
 """Loading a model and its tokenizer from a folder, the hub, or a package.
 
 `load` takes a hub id, a folder, one of the names in `SHIPPED`, or `smollm2-135m-instruct`. Weights are read from
-safetensors only, and code that comes with a model runs only if asked for. Offline mode (HF_HUB_OFFLINE=1) is
-respected, since all reading goes through transformers.
+safetensors only, and a model's own code runs only with `trust_remote_code`. Offline mode (HF_HUB_OFFLINE=1) works,
+since every file is read through transformers.
 """
 
 from __future__ import annotations
@@ -54,7 +54,10 @@ from scalpel.runs.files import nearest
 
 PACKAGE = Path(__file__).resolve().parents[1]
 log = logging.getLogger("scalpel")
-WITHIN = {r"^model\.language_model\.": "model.", r"^language_model\.": ""}  # of the text in a model that sees
+WITHIN = {
+    r"^model\.language_model\.": "model.",
+    r"^language_model\.": "",
+}  # prefixes of the text model's weights in a multimodal model
 SHIPPED = ("world-1m", "world-300k")
 
 
@@ -65,8 +68,8 @@ def load(
     dtype: torch.dtype | None = None,
     trust_remote_code: bool = False,
 ) -> tuple[PreTrainedModel, Tokens]:
-    """A causal language model in evaluation mode and its tokens. `dtype` None means float32. An adapter folder is
-    its base with the adapter folded in."""
+    """A causal language model in evaluation mode, and its tokenizer. `dtype` None means float32. From an adapter folder
+    the base model is loaded, and the adapter is merged into it."""
     with quiet():
         source = of_hub(locate(spec))
     model, tokenizer = read(source, str(spec), dtype or torch.float32, trust_remote_code)
@@ -79,7 +82,7 @@ def load(
 def read(
     source: str | Path, spec: str, dtype: torch.dtype, trusted: bool, above: tuple[str, ...] = ()
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Model and tokenizer from a folder or the hub; `above` are the adapters that lie on this base."""
+    """Model and tokenizer from a folder or the hub; `above` are the adapters whose base this is."""
     if isinstance(source, Path) and is_adapter(source):
         return read_adapter(source, dtype, trusted, (*above, str(source)))
     if isinstance(source, Path):
@@ -105,7 +108,7 @@ def read(
             dtype=dtype,
             use_safetensors=True,
             output_loading_info=True,
-            ignore_mismatched_sizes=True,  # they are reported then, and refused below
+            ignore_mismatched_sizes=True,  # so that `check_loaded` can name them in its error
             **asked,
         )
     model, info = loaded
@@ -113,36 +116,37 @@ def read(
         info = put_back(model, info, beside, spec)
     check_loaded(model, info, spec, text_only)
     if within:
-        model._weight_conversions = None  # it is saved as the text model that it is, under its own names
+        model._weight_conversions = None  # so that it is saved under the text model's names
     if isinstance(source, Path):
         say_left_out(model, (name for name, _ in headers(source)), spec)
     model = plain(model) if quantised else model
     check_tied(model, spec)
     check_finite(model, spec)
     if model.base_model is model and hasattr(model, "model"):
-        model.base_model_prefix = "model"  # the class names the part of the whole that it was cut out of
+        model.base_model_prefix = "model"  # the class has the prefix of the multimodal model
     if config.model_type == "rwkv":
-        model.config.rescale_every = 0  # it would divide weights whenever it is evaluated, and save them so
+        model.config.rescale_every = 0  # in eval mode it would divide weights, and save the result
     return model, tokenizer
 
 
 def read_adapter(
     folder: Path, dtype: torch.dtype, trusted: bool, above: tuple[str, ...]
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """The base with the adapter folded in, and the tokenizer that came with the adapter, if one did."""
+    """The base with the adapter merged in, with the adapter's tokenizer if it has one, else the base's."""
     check_json(folder)
     check_adapter(folder)
     base = base_of(folder)
     if base in above:
         raise ValueError(
-            f"the adapters {', '.join(above)} name one another as their base: write the model's folder there"
+            f"the adapters {', '.join(above)} name each other as their base: set base_model_name_or_path of one of "
+            "them to a model's folder"
         )
     try:
         with quiet():
             source = of_hub(locate(base))
         model, tokenizer = read(source, base, dtype, trusted, above)
     except ValueError as error:
-        raise ValueError(f"the base of the adapter {folder} can't be opened: {error}") from None
+        raise ValueError(f"the base model of the adapter {folder} can't be loaded: {error}") from None
     if has_tokenizer(folder):
         with quiet(), explained(str(folder), "tokenizer"):
             tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trusted)
@@ -154,7 +158,7 @@ def read_adapter(
 
 
 def of_hub(source: str | Path) -> str | Path:
-    """A hub id that holds an adapter and no model becomes the folder of its download; all else stays as it is."""
+    """For a hub id with an adapter and no model, the folder of its download; anything else unchanged."""
     if isinstance(source, Path):
         return source
     reached: dict[str, Any] = {
@@ -166,19 +170,19 @@ def of_hub(source: str | Path) -> str | Path:
         return Path(
             snapshot_download(source, allow_patterns=["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"])
         )
-    except (OSError, ValueError):  # what can't be reached is said when the model is read
+    except (OSError, ValueError):  # loading the model then raises the error with its explanation
         return source
 
 
 def locate(spec: str | Path) -> str | Path:
-    """Where to read from: a folder, or a hub id as it came."""
+    """Where to load from: a folder, or the hub id unchanged."""
     name = str(spec)
     if name in SHIPPED:
         folder = PACKAGE / "world" / "models" / name
         if not folder.is_dir():
             raise ValueError(
-                f"{name} is shipped inside the package, but {folder} is not there: reinstall scalpel-lm, or make the "
-                "model anew with `scalpel world build`"
+                f"{name} ships inside the package, but {folder} is missing: reinstall scalpel-lm, or pretrain the "
+                "model again with `scalpel world build`"
             )
         return folder
     if name == SMOLLM2:
@@ -196,8 +200,8 @@ def locate(spec: str | Path) -> str | Path:
 
 
 def is_plain_folder(folder: Path) -> bool:
-    """Whether a folder's tensors are the model's weights as they stand: no adapter, nothing quantised. Raises
-    ValueError where its files are damaged."""
+    """Whether a folder's tensors are the model's weights: no adapter, no quantisation, no reward model. Raises
+    ValueError if its files are damaged."""
     if not folder.is_dir() or is_adapter(folder) or scorer(folder):
         return False
     check_json(folder)
@@ -206,22 +210,23 @@ def is_plain_folder(folder: Path) -> bool:
 
 
 def text_of(config: Any, source: str | Path) -> tuple[Any, bool]:
-    """The config of the text model inside one that sees, where transformers has no causal model for the whole and has
-    one for the text; and whether that is so."""
+    """The config of the text model inside a multimodal one, and True, if transformers has a causal language model for
+    the text part only; otherwise the config unchanged, and False."""
     text: Any = getattr(config, "text_config", None)
     if config.model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES or getattr(config, "auto_map", None) or entry(config):
         return config, False
     known = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(getattr(text, "model_type", ""))
     if known is None or not any(n.endswith("ForConditionalGeneration") for n in config.architectures or []):
         return config, False
-    log.info("%s is %s: its text model, %s, is opened and saved, without what sees", source, config.model_type, known)
-    if isinstance(source, Path):  # the whole and its part may differ in what they say of the head
+    words = "%s is a multimodal model (%s): only its text model, %s, is loaded and saved"
+    log.info(words, source, config.model_type, known)
+    if isinstance(source, Path):  # the two configs may differ in whether the head is tied
         text.tie_word_embeddings = not any(name.endswith("lm_head.weight") for name, _ in headers(source))
     return text, True
 
 
 def beside_classifier(config: Any, source: str | Path) -> dict[str, torch.Tensor] | None:
-    """Of a reward model that was saved here, what its language model has beside it; None for all other models."""
+    """For a reward model that was saved by scalpel, the tensors of its language model that lie beside it; else None."""
     classifies = any(name.endswith("ForSequenceClassification") for name in config.architectures or [])
     if not classifies or not scorer(source):
         return None
@@ -231,8 +236,9 @@ def beside_classifier(config: Any, source: str | Path) -> dict[str, torch.Tensor
 def put_back(
     model: PreTrainedModel, info: dict[str, Any], beside: dict[str, torch.Tensor], spec: str
 ) -> dict[str, Any]:
-    """Gives a language model what the classifier's files lack, and takes it from what is missing."""
-    log.info("%s is a reward model: it is opened as the language model beneath, without its score", spec)
+    """Loads the tensors that the classifier's files lack into the language model, and removes them from the list of
+    missing keys."""
+    log.info("%s is a reward model: its language model is loaded, without the score", spec)
     overwrite(model, beside)
     missing = {name for name in map(str, info["missing_keys"]) if name not in beside}
     odd = {name for name in map(str, info["unexpected_keys"]) if name != "score.weight"}
@@ -240,8 +246,8 @@ def put_back(
 
 
 def is_text_of(config: Any, spec: str) -> bool:
-    """Whether what is opened is the text model of one that sees or hears too. Raises ValueError unless the config is
-    that of a causal language model, or of one that transformers opens as such."""
+    """Whether transformers loads the text model of a multimodal one. Raises ValueError unless the config is that of a
+    causal language model, or of a model that transformers can load as one."""
     known = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(config.model_type)
     remote = "AutoModelForCausalLM" in (getattr(config, "auto_map", None) or {})
     names = config.architectures or []
@@ -249,28 +255,29 @@ def is_text_of(config: Any, spec: str) -> bool:
     if remote or (known is not None and fits):
         return False
     if known is not None and any(n.endswith("ForConditionalGeneration") for n in names):
-        log.info("%s is %s: its text model, %s, is opened and saved, without what sees or hears", spec, names[0], known)
+        words = "%s is a multimodal model (%s): only its text model, %s, is loaded and saved"
+        log.info(words, spec, names[0], known)
         return True
     raise ValueError(
-        f"{spec} is {' / '.join(names) or config.model_type}, not a causal language model: take one that writes text "
-        "from left to right, such as Llama, Qwen, Gemma or GPT-2"
+        f"{spec} is {' / '.join(names) or config.model_type}, not a causal language model: use a decoder such as "
+        "Llama, Qwen, Gemma or GPT-2"
     )
 
 
 def stop_ids(model: PreTrainedModel, spec: str = "the model") -> list[int]:
-    """The ids at which the model's own generation config stops; those that it can't write are left out, and said."""
+    """The stop token ids of the model's generation config, without those that are beyond its vocabulary (logged)."""
     given = getattr(model.generation_config, "eos_token_id", None)
     ids = [] if given is None else given if isinstance(given, list | tuple) else [given]
     if not all(isinstance(i, int) and not isinstance(i, bool) for i in ids):
         raise ValueError(
-            f"{spec}: eos_token_id in its generation_config.json is {given!r}: it must be a token's number, or a list "
-            "of numbers"
+            f"{spec}: eos_token_id in its generation_config.json is {given!r}: it must be a token id or a list of "
+            "token ids"
         )
     rows = model.get_input_embeddings().get_parameter("weight").shape[0]
     beyond = [i for i in ids if not 0 <= i < rows]
     if beyond:
         log.warning(
-            "%s: eos_token_id in its generation_config.json names %s, and the model has the tokens 0-%d: left out",
+            "%s: eos_token_id in its generation_config.json has %s, which is ignored: the model's token ids are 0-%d",
             spec, ", ".join(map(str, beyond)), rows - 1,
         )  # fmt: skip
     return [i for i in ids if i not in beyond]
@@ -278,7 +285,8 @@ def stop_ids(model: PreTrainedModel, spec: str = "the model") -> list[int]:
 
 @contextmanager
 def explained(spec: str, what: str) -> Iterator[None]:
-    """Turns what transformers raises on an unreadable model into the user's terms; it may raise anything."""
+    """Turns any exception of transformers on an unreadable model into a ValueError that names the model and the cause.
+    Out-of-memory errors pass through."""
     try:
         yield
     except MemoryError:
@@ -287,7 +295,7 @@ def explained(spec: str, what: str) -> Iterator[None]:
         offline = os.environ.get("HF_HUB_OFFLINE", "") in ("1", "true", "TRUE", "True", "yes", "YES", "ON", "on")
         hint = "offline mode is on (HF_HUB_OFFLINE), so it must be in the cache" if offline else "is the name right?"
         raise ValueError(
-            f"can't load the model {spec!r}: {first(error)} ({hint}; else give a folder, or one of "
+            f"can't load the model {spec!r}: {first(error)} ({hint}; otherwise give a folder, or one of "
             f"{', '.join([*SHIPPED, SMOLLM2])})"
         ) from error
     except Exception as error:

@@ -1,4 +1,4 @@
-"""An adapter and its base as one plain folder."""
+"""Merging of an adapter into its base model, saved as an ordinary model folder."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from scalpel.runs.targets import refuse_taken
 
 
 def merge(adapter: str | Path, out: str | Path | None = None, *, dtype: torch.dtype | None = None) -> Path:
-    """Folds an adapter into its base and writes an ordinary model folder with its tokenizer (`<adapter>-merged` unless
-    said), which is read back and compared before it is put in place. `dtype` None is that of the base's config."""
+    """Merges an adapter into its base and writes a model folder with the tokenizer (by default `<adapter>-merged`). The
+    folder is read back and compared before it is moved into place. `dtype` None is that of the base's config."""
     place = locate(adapter)
     if not isinstance(place, Path):
-        raise ValueError(f"no adapter folder {adapter}: give the folder that holds {ADAPTER}")
+        raise ValueError(f"no adapter folder {adapter}: give the folder that contains {ADAPTER}")
     if not is_adapter(place):
         held = "a plain model already" if (place / "config.json").exists() else f"no {ADAPTER}"
         raise ValueError(f"{place} is no adapter, it holds {held}: give the folder that holds {ADAPTER}")
@@ -29,13 +29,13 @@ def merge(adapter: str | Path, out: str | Path | None = None, *, dtype: torch.dt
 
 
 def beside(adapter: Path) -> Path:
-    """Where the merged model goes unless said; the folder that one is in has a name, too."""
+    """The default folder of the merged model; it also works for "." as the adapter's folder."""
     named = adapter if adapter.name not in ("", "..") else adapter.resolve()
     return named.with_name(f"{named.name}-merged")
 
 
 def type_of(adapter: Path) -> torch.dtype:
-    """The type in which the base at the bottom keeps its weights; float32 where its config doesn't say."""
+    """The dtype of the base model's weights by its config; float32 if the config has none."""
     place = locate(str(base_folder(adapter)))
     if not isinstance(place, Path) or not (place / "config.json").is_file():
         return torch.float32
@@ -46,6 +46,6 @@ def type_of(adapter: Path) -> torch.dtype:
 
 
 def base_folder(adapter: Path) -> str:
-    """The base beneath an adapter, and beneath the adapters that it lies on."""
+    """The base model of an adapter, which may itself be based on other adapters."""
     base = base_of(adapter)
     return base_folder(Path(base)) if Path(base).is_dir() and is_adapter(Path(base)) else base

@@ -1,8 +1,8 @@
 """The position of a parameter, read from its name: its component (q, k, v, o, gate, up, down, norms, embeddings, head,
 …) and its layer, for models that are named like Llama, Qwen, Gemma, Mistral, Phi, OPT, GPT-NeoX or GPT-2.
 
-A fused matrix has several components: GPT-2's `c_attn` holds q, k and v side by side. What chooses among experts is the
-router, though many families call it `gate`.
+A fused matrix has several components: GPT-2's `c_attn` holds q, k and v side by side. The layer that chooses among
+experts is called router here, although many families name it `gate`.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ MODULES: dict[str, tuple[str, ...]] = {
     "wpe": ("positions",), "embed_positions": ("positions",),
     "lm_head": ("head",), "embed_out": ("head",),
 }  # fmt: skip
-BY_PARENT = {"c_proj", "dense"}  # the output of attention or of the MLP, as the module around them says
-OUTSIDE_ATTENTION = {"mixer", "mamba", "conv"}  # whose out_proj is none of attention
+BY_PARENT = {"c_proj", "dense"}  # output of attention or of the MLP, depending on the enclosing module
+OUTSIDE_ATTENTION = {"mixer", "mamba", "conv"}  # their out_proj does not belong to attention
 ATTENTION = ("q", "k", "v", "qkv", "kv", "o")
 MLP = ("gate", "up", "down")
 
@@ -33,13 +33,13 @@ NORM = re.compile(r"norm|^ln_|^ln\d?$")
 
 
 def layer_of(name: str) -> int | None:
-    """The layer's number, or None for what is outside the layers."""
+    """The layer's index, or None for a parameter outside the layers."""
     found = LAYER.search(f".{name}.")
     return int(found[1]) if found else None
 
 
 def components_of(name: str) -> tuple[str, ...]:
-    """The components that a parameter (or module) of that name holds; what isn't known is its own module's name.
+    """The components of the parameter (or module) of that name; for an unknown one, the name of its module.
 
     Reads from the end, so that wrappers inside a matrix (`q_proj.base_layer`, `q_proj.lora_A`) don't matter.
     """

@@ -1,7 +1,7 @@
-"""Modules that parts own, such as a value head, in the folder of the model whose hidden states they read.
+"""Saving and loading of modules that parts own, such as a value head, in the folder of the model that they belong to.
 
-`owned.safetensors` has their tensors as `<module>.<tensor>`, `owned.json` says of each module what it is. They are in
-files of their own, so that everything that reads the model's weights finds these as it would without them.
+`owned.safetensors` holds their tensors as `<module>.<tensor>`, and `owned.json` describes each module. They are
+separate files, so that every tool that reads the model's weights works as if the modules weren't there.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from scalpel.runs.folder import environment
 from scalpel.runs.json_files import read_json
 
 log = logging.getLogger("scalpel")
-LANGUAGE = "language_model"  # stands for a module's name before what a classifier has no place for
+LANGUAGE = "language_model"  # the "module" of the language model's tensors that a classifier lacks
 TENSORS, ABOUT = "owned.safetensors", "owned.json"
 MODULE = {"class": str, "width": int, "owned_by": [str], "tensors": {...: [int]}}
 SHAPE = {"scalpel": str, "scores": str, "modules": {...: MODULE}}
@@ -31,8 +31,8 @@ SHAPE = {"scalpel": str, "scores": str, "modules": {...: MODULE}}
 
 @dataclass(frozen=True)
 class Owned:
-    """Modules by name, and which parts own each. `scores` names the one that is the head of the saved model, `kept` are
-    tensors of the language model that such a model has no place for."""
+    """Modules by name, and the parts that own each. `scores` names the one that is the head of the saved model (a
+    reward model); `kept` are the tensors of the language model that such a model lacks."""
 
     modules: Mapping[str, nn.Module]
     parts: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -45,7 +45,7 @@ class Owned:
 
 
 def write_owned(owned: Owned, folder: Path) -> None:
-    """Writes both files into a folder; nothing where there is no module."""
+    """Writes both files into a folder; nothing if there are no modules."""
     if not owned.modules:
         return
     save_file({name: x.detach().cpu().contiguous() for name, x in owned.named().items()}, folder / TENSORS)
@@ -60,15 +60,15 @@ def write_owned(owned: Owned, folder: Path) -> None:
 
 
 def described(kind: str, tensors: Mapping[str, Tensor], parts: Iterable[str]) -> dict[str, Any]:
-    """What `owned.json` says of a module. Its width is that of the hidden states that it reads."""
+    """The entry of a module in `owned.json`. Its width is the size of the hidden states that it reads."""
     shapes = {key: list(x.shape) for key, x in tensors.items()}
     width = next((shape[-1] for shape in shapes.values() if len(shape) > 1), 0)
     return {"class": kind, "width": width, "owned_by": sorted(set(parts)), "tensors": shapes}
 
 
 def read_owned(place: str | Path) -> dict[str, dict[str, Tensor]]:
-    """The tensors of each module that lies beside a model, in a folder or, if `place` is text, on the hub; none where
-    it has no such files."""
+    """The tensors of each module saved with a model, in a folder or, if `place` is text, on the hub; empty if the model
+    has no such files."""
     about = found(place, ABOUT)
     if about is None:
         return {}
@@ -76,8 +76,8 @@ def read_owned(place: str | Path) -> dict[str, dict[str, Tensor]]:
     file = about.with_name(TENSORS) if found(place, TENSORS) else None
     if file is None:
         raise ValueError(
-            f"{about} names the modules {', '.join(sorted(said))}, but {TENSORS}, which holds them, isn't beside it: "
-            f"copy it too, or remove {ABOUT} to begin with new modules"
+            f"{about} names the modules {', '.join(sorted(said))}, but {TENSORS} with their weights is missing beside "
+            f"it: copy it too, or remove {ABOUT} to start with new modules"
         )
     header(file)
     held = load_file(file)
@@ -85,20 +85,20 @@ def read_owned(place: str | Path) -> dict[str, dict[str, Tensor]]:
     wrong = sorted(k for k in held.keys() | shapes.keys() if k not in held or list(held[k].shape) != shapes.get(k))
     if wrong:
         raise ValueError(
-            f"{file} doesn't hold what {ABOUT} says: {len(wrong)} tensors differ, first {wrong[0]}; the two files are "
-            "of two models, so copy both again, or remove both to begin with new modules"
+            f"{file} doesn't match {ABOUT}: {len(wrong)} tensors differ, first {wrong[0]}; the two files are from "
+            "different models: copy both again, or remove both to start with new modules"
         )
     return {name: {key: held[f"{name}.{key}"] for key in one["tensors"]} for name, one in said.items()}
 
 
 def scorer(place: str | Path) -> str:
-    """The name of the module that is the head of the model there; empty where that is a language model."""
+    """The name of the module that is the head of the saved model; empty if that is a language model."""
     about = found(place, ABOUT)
     return str(read_json(about, SHAPE)["scores"]) if about else ""
 
 
 def found(place: str | Path, name: str) -> Path | None:
-    """A file of a model's folder, or of a model on the hub, if it has it."""
+    """A file in a model's folder, or of a model on the hub; None if there is none."""
     if isinstance(place, Path):
         return place / name if (place / name).is_file() else None
     quiet: dict[str, Any] = {
@@ -113,17 +113,17 @@ def found(place: str | Path, name: str) -> Path | None:
 
 @torch.no_grad()
 def take_over(modules: Mapping[str, nn.Module], place: str | Path) -> list[str]:
-    """Gives modules the saved weights of the same name that lie beside the model, and returns their names. Raises
-    ValueError where the shapes differ; says what was taken, and what is there that nothing here owns."""
+    """Loads the weights saved with a model into the modules of the same name, and returns their names. Raises
+    ValueError if shapes differ; logs which were loaded, and which saved ones no part of this stage owns."""
     saved = read_owned(place) if modules else {}
     taken = [name for name in modules if name in saved]
     for name in taken:
         refuse_unlike(name, modules[name].state_dict(), saved[name], place)
         modules[name].load_state_dict(saved[name])
     if taken:
-        log.info("%s: goes on with its modules %s, as they were trained", place, ", ".join(taken))
+        log.info("%s: the weights of its modules %s were loaded", place, ", ".join(taken))
     if left := sorted(saved.keys() - modules.keys() - {LANGUAGE}):
-        log.info("%s: its modules %s are left out, since no part of this stage owns them", place, ", ".join(left))
+        log.info("%s: its modules %s are not loaded, since no part of this stage owns them", place, ", ".join(left))
     return taken
 
 
@@ -131,9 +131,9 @@ def refuse_unlike(name: str, made: Mapping[str, Tensor], saved: Mapping[str, Ten
     wants, has = ({key: list(x.shape) for key, x in tensors.items()} for tensors in (made, saved))
     if wants != has:
         raise ValueError(
-            f"{place} holds a module {name!r} of other tensors than this stage's parts bring ({has} and not {wants}), "
-            f"so it can't go on with it: take the model that it was trained on, or remove {TENSORS} and {ABOUT} from "
-            "the folder to begin with a new one"
+            f"the module {name!r} saved in {place} has the tensors {has}, but the one of this stage has {wants}, so "
+            f"its weights can't be loaded: use the model that it was trained with, or remove {TENSORS} and {ABOUT} "
+            "from the folder to start with a new module"
         )
 
 

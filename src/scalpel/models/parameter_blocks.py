@@ -18,7 +18,7 @@ from scalpel.scope import IndexMap, Trainable, freeze_all
 
 @dataclass(frozen=True)
 class Piece:
-    """One component's part of a parameter: `start` … `stop` along `dim`, or all of it where `dim` is None."""
+    """One component's part of a parameter: `start` … `stop` along `dim`, or the whole parameter if `dim` is None."""
 
     name: str
     parameter: nn.Parameter
@@ -31,7 +31,7 @@ class Piece:
 
     @property
     def index(self) -> Tensor:
-        """Its flat positions in the parameter."""
+        """Its flat indices in the parameter."""
         place = torch.arange(self.parameter.numel(), device=self.parameter.device).view(self.parameter.shape)
         if self.dim is not None:
             chosen = torch.arange(self.start, self.stop, self.step, device=place.device)
@@ -43,7 +43,7 @@ class Piece:
 
 
 def pieces(model: nn.Module) -> list[Piece]:
-    """Every parameter, the fused ones cut into their components; a tied head counts as embedding."""
+    """Every parameter, with fused ones split into their components. A tied head counts as embedding."""
     found = []
     for name, parameter in model.named_parameters():
         components, layer = components_of(name), layer_of(name)
@@ -62,8 +62,8 @@ def pieces(model: nn.Module) -> list[Piece]:
 
 
 def output_dim(model: nn.Module, name: str, parameter: nn.Parameter) -> int:
-    """The dimension along which outputs lie: GPT-2's Conv1D has them last, a Linear first, experts behind the expert or
-    last."""
+    """The dimension of the outputs: the first one of a Linear, the last one of GPT-2's Conv1D; of stacked experts
+    (expert, …) the second or the last one, depending on the family."""
     module = model.get_submodule(name.rpartition(".")[0])
     if parameter.dim() == 3:
         width = model.config.get_text_config().hidden_size  # type: ignore[operator,union-attr]
@@ -73,12 +73,13 @@ def output_dim(model: nn.Module, name: str, parameter: nn.Parameter) -> int:
 
 
 def alternates(model: nn.Module, name: str) -> bool:
-    """Whether the outputs of a fused matrix take turns, as those of gpt-oss's experts do."""
+    """Whether the components of a fused matrix are interleaved, as gate and up in gpt-oss's experts are."""
     return not getattr(model.get_submodule(name.rpartition(".")[0]), "is_concatenated", True)
 
 
 def cuts(model: nn.Module, components: tuple[str, ...], width: int) -> list[int]:
-    """The edges between the components of a fused matrix. Keys and values may have fewer heads than queries."""
+    """The boundaries of the components of a fused matrix. With grouped-query attention, keys and values have fewer
+    heads than queries."""
     if components != ("q", "k", "v"):
         return [width * k // len(components) for k in range(len(components) + 1)]
     config: Any = model.config.get_text_config()  # type: ignore[operator,union-attr]
@@ -89,8 +90,8 @@ def cuts(model: nn.Module, components: tuple[str, ...], width: int) -> list[int]
 
 
 def trainables_of(chosen: Iterable[Piece], model: nn.Module) -> list[Trainable]:
-    """Freezes all parameters except the chosen blocks. A parameter that is chosen entirely is trained as a whole,
-    others by the indices of their entries."""
+    """Freezes all parameters except the chosen blocks. A parameter that is chosen entirely is trained as a whole; of
+    others, the chosen entries are trained by their indices."""
     freeze_all(model)
     by_name: dict[str, list[Piece]] = {}
     for piece in chosen:
@@ -109,35 +110,35 @@ def select(model: nn.Module, wanted: Callable[[Piece], bool]) -> list[Piece]:
 
 
 def matrices(model: nn.Module) -> list[Piece]:
-    """The pieces of the matrices inside the layers, experts among them. Raises ValueError if there is none."""
+    """The pieces of all matrices inside the layers, including experts. Raises ValueError if there is none."""
 
     def wanted(piece: Piece) -> bool:
         dims = (2, 3) if "experts" in piece.name.split(".") else (2,)
-        bias = piece.name.endswith("bias")  # of all experts, one row each
+        bias = piece.name.endswith("bias")  # biases of stacked experts have two dimensions as well
         return piece.layer is not None and piece.parameter.dim() in dims and piece.component != "norms" and not bias
 
     found = select(model, wanted)
     if not found:
-        raise ValueError("no layer of this model has a matrix that is known by name: take scope 'all'")
+        raise ValueError("none of the matrices in this model's layers has a known name: use scope 'all'")
     return found
 
 
 def present(found: Iterable[Piece]) -> tuple[list[str], int]:
-    """What there is to choose from: the components, and the number of layers."""
+    """The available components, and the number of layers."""
     found = list(found)
     layers: Collection[int] = {p.layer for p in found if p.layer is not None}
     return sorted({p.component for p in found}), max(layers, default=-1) + 1
 
 
 def index_map_of(before: Iterable[Trainable], after: Iterable[Trainable]) -> IndexMap:
-    """The positions by which optimiser states are carried over from one selection to the next: for each trainable entry
-    its position among those that were trainable before, or −1."""
+    """The index map that carries optimiser states from one selection to the next: for each trainable entry its position
+    among the entries that were trainable before, or −1."""
     old = {m.name: m for m in before}
     return {m.name: places(old[m.name], m) for m in after if m.name in old}
 
 
 def places(old: Trainable, new: Trainable) -> Tensor | None:
-    """The position of each entry of `new` in `old`; None if both are the whole weight."""
+    """The position in `old` of each entry of `new`, −1 where it has none; None if both are the whole weight."""
     if old.index is None and new.index is None:
         return None
     where_n = torch.full((new.weight.numel(),), -1, dtype=torch.long, device=new.weight.device)
@@ -146,11 +147,11 @@ def places(old: Trainable, new: Trainable) -> Tensor | None:
     return where_n if new.index is None else where_n[new.index]
 
 
-Layers = str | list[int]  # "all", "4-7", "0,2,4-7", or the numbers themselves
+Layers = str | list[int]  # "all", "4-7", "0,2,4-7", or a list of indices
 
 
 def layer_numbers(layers: Layers, n: int) -> frozenset[int]:
-    """The layers that a recipe names, of a model that has n. Negative numbers in a list count from the end."""
+    """The layers that a recipe names, for a model with n layers. Negative indices in a list count from the end."""
     if isinstance(layers, list):
         numbers = [k + n if k < 0 else k for k in layers]
     elif layers == "all":
@@ -158,9 +159,9 @@ def layer_numbers(layers: Layers, n: int) -> frozenset[int]:
     else:
         spans = [span.partition("-") for span in layers.replace(" ", "").split(",")]
         if not all(a.isdigit() and (b.isdigit() or not dash) for a, dash, b in spans):
-            raise ValueError(f'layers {layers!r} can\'t be read: write "all", "4-7", "0,2,4-7" or a list [0, 2]')
+            raise ValueError(f'layers {layers!r} can\'t be parsed: write "all", "4-7", "0,2,4-7" or a list [0, 2]')
         numbers = [k for a, dash, b in spans for k in range(int(a), int(b if dash else a) + 1)]
     outside = [k for k in numbers if not 0 <= k < n]
     if outside or not numbers:
-        raise ValueError(f"layers {layers!r}: this model has layers 0-{n - 1}; name at least one of them, and no other")
+        raise ValueError(f"layers {layers!r}: this model has the layers 0-{n - 1}; name at least one of them")
     return frozenset(numbers)

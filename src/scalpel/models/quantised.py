@@ -34,13 +34,13 @@ PACKAGES = {
 }  # fmt: skip
 TRACES = (
     "hf_quantizer", "quantization_method", "is_loaded_in_4bit", "is_loaded_in_8bit", "is_quantized",
-    "_weight_conversions",  # those of its files, which saving would run backwards
+    "_weight_conversions",  # conversions on loading, which saving would reverse
 )  # fmt: skip
 MULTIPLIED_OUT = ("bitsandbytes", "fp8", "mxfp4")
 
 
 def entry(config: PretrainedConfig) -> dict[str, Any] | None:
-    """What a config says of quantisation, at its top or in its text part."""
+    """The quantisation config, at the top level or in the text config; None if there is none."""
     for part in (config, config.get_text_config()):
         for name in ENTRIES:
             found = getattr(part, name, None)
@@ -50,7 +50,7 @@ def entry(config: PretrainedConfig) -> dict[str, Any] | None:
 
 
 def drop(config: PretrainedConfig) -> None:
-    """Takes the entry out, since the weights are plain numbers."""
+    """Removes the quantisation config, since the weights are not quantised any more."""
     for part in (config, config.get_text_config()):
         for name in ENTRIES:
             if name in vars(part):
@@ -64,13 +64,13 @@ def method_of(said: dict[str, Any]) -> str:
 
 
 def is_plain(folder: Path) -> bool:
-    """Whether the weights in a folder are plain numbers, whatever its config says."""
+    """Whether the weights in a folder are not quantised, whatever its config says."""
     return all(kind in PLAIN and not name.endswith(MARKS) for name, kind in headers(folder))
 
 
 def options(config: PretrainedConfig, source: Path | str) -> dict[str, Any]:
-    """What from_pretrained has to be told. Takes the entry out of the config where the weights are plain; raises
-    ValueError where they can't be opened."""
+    """The arguments of from_pretrained. Removes the quantisation config if the weights are not quantised after all;
+    raises ValueError if they can't be dequantised."""
     said = entry(config)
     if said is None:
         return {}
@@ -78,8 +78,8 @@ def options(config: PretrainedConfig, source: Path | str) -> dict[str, Any]:
     if isinstance(source, Path) and is_plain(source):
         drop(config)
         log.warning(
-            "%s: its config claims %s quantisation, but the weights are plain numbers; they are opened as they are, "
-            "and the claim is left out of what is saved", source, method,
+            "%s: its config says that the weights are quantised with %s, but they are not; they are loaded unchanged, "
+            "and the entry is removed from the config of the saved model", source, method,
         )  # fmt: skip
         return {}
     if method not in MULTIPLIED_OUT:
@@ -87,35 +87,35 @@ def options(config: PretrainedConfig, source: Path | str) -> dict[str, Any]:
     if method == "bitsandbytes" and find_spec("bitsandbytes") is None:
         raise ValueError(refusal(method, source))
     log.warning(
-        "%s: its weights are quantised (%s); they are multiplied out to plain numbers, which take more memory, and "
-        "what is saved will be plain as well", source, method,
+        "%s: its weights are quantised (%s); they are dequantised on loading, which takes more memory, and the saved "
+        "model will not be quantised", source, method,
     )  # fmt: skip
     made: dict[str, Any] = {"fp8": FineGrainedFP8Config, "mxfp4": Mxfp4Config}
     return {"quantization_config": made[method](dequantize=True)} if method in made else {}
 
 
 def refusal(method: str, source: Path | str) -> str:
-    plain = "take the plain version of the model (bfloat16 or float32)"
+    plain = "use the unquantised version of the model (bfloat16 or float32)"
     if method in PACKAGES:
-        needs = f"{PACKAGES[method]} could multiply them out; {plain}"
+        needs = f"{PACKAGES[method]} could dequantise them; {plain}"
         if method == "bitsandbytes":
-            needs = f"that wants the package bitsandbytes: pip install bitsandbytes, or {plain}"
+            needs = f"dequantising needs the package bitsandbytes: pip install bitsandbytes, or {plain}"
     elif method in AUTO_QUANTIZER_MAPPING:
         needs = f"{plain}"
     else:
-        needs = f"that method isn't known to transformers; {plain}"
+        needs = f"transformers doesn't know that method; {plain}"
     return (
         f"{source}: its weights are quantised with {method}, which can't be trained or compared here; {needs}, or, if "
-        "they are plain after all, remove quantization_config from its config.json"
+        "they are not quantised after all, remove quantization_config from its config.json"
     )
 
 
 def plain(model: PreTrainedModel) -> PreTrainedModel:
-    """The model with all weights multiplied out, and no trace of quantisation in what is saved."""
+    """The model with all weights dequantised, and no trace of quantisation in what is saved."""
     if getattr(model, "hf_quantizer", None) is not None and getattr(model, "is_quantized", False):
         model = model.dequantize()
     log.warning(
-        "multiplied out, the weights take %.3g MB of memory in %s",
+        "dequantised, the weights take %.3g MB of memory in %s",
         model.get_memory_footprint() / 1e6, str(model.dtype).removeprefix("torch."),
     )  # fmt: skip
     drop(model.config)

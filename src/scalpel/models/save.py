@@ -17,9 +17,8 @@ from scalpel.runs.files import put
 
 
 def save(model: PreTrainedModel, tokens: Tokens, folder: str | Path, owned: Owned | None = None) -> Path:
-    """Writes an ordinary model folder, with the modules that parts own beside the weights, reads it back and compares,
-    and only then puts it in place. Where one of these modules is the model's head, it is that of a sequence
-    classifier."""
+    """Writes a Hugging Face model folder with the modules that parts own, reads it back, compares, and only then moves
+    it into place. If one of these modules is the model's head, the folder is that of a sequence classifier."""
     beside = owned or Owned({})
 
     def write(at: Path) -> None:
@@ -38,8 +37,9 @@ def save(model: PreTrainedModel, tokens: Tokens, folder: str | Path, owned: Owne
 
 
 def verify_saved(model: PreTrainedModel, tokens: Tokens, folder: str | Path) -> None:
-    """Loads the folder and raises RuntimeError unless every weight is the same bit for bit, and so is the text."""
-    with log_level("scalpel", logging.WARNING):  # it is opened only to be compared
+    """Loads the folder and raises RuntimeError unless every weight is bitwise equal and the tokenizer encodes equally.
+    A wrong `tie_word_embeddings`, for example, is found only by loading."""
+    with log_level("scalpel", logging.WARNING):  # the folder is loaded only to be compared
         again, read = load(Path(folder), dtype=model.dtype)
     mine, theirs = model.state_dict(), again.state_dict()
     wrong = sorted(mine.keys() ^ theirs.keys())

@@ -22,13 +22,13 @@ from scalpel.models.quiet import quiet
 from scalpel.models.size import parameters_of
 
 log = logging.getLogger("scalpel")
-Label = int | str | None  # of a classifier: its number, or its name in config.json
+Label = int | str | None  # a classifier's label: its index, or its name in config.json
 
 
 @dataclass
 class Scorer:
-    """Gives the logit of one label for each answer to a prompt. Texts longer than `longest` tokens lose their
-    beginning, which is said once, with how many."""
+    """Gives the logit of one label for each prompt with its answer. Texts longer than `longest` tokens are truncated at
+    the beginning; their number is logged once."""
 
     spec: str
     model: PreTrainedModel
@@ -55,25 +55,26 @@ class Scorer:
 
     @property
     def pad(self) -> int | None:
-        """The token at which transformers stops looking for the last one; without it only single texts are scored."""
+        """The padding token, by which transformers finds a text's last token. Without one, each text is scored
+        alone."""
         pad: int | None = self.model.config.get_text_config().pad_token_id
         return pad
 
     def row(self, prompt: Prompt, answer: str) -> list[int]:
-        """The ids of the whole text, as the model was trained to read it."""
+        """The token ids of the whole text, rendered as in the training of a reward model."""
         if self.tokens is not None:
             return closed(self.tokens, prompt, answer).ids
         if not isinstance(prompt, str):
             raise ValueError(
-                f"{self.spec} reads text, and the prompts are chat messages: give prompts as text (for a task: chat = "
-                "false), or take a reward model whose tokenizer has a chat template"
+                f"the prompts are chat messages, but the tokenizer of {self.spec} has no chat template: give prompts "
+                "as text (for a task: chat = false), or use a reward model with a chat template"
             )
         return list(self.tokenizer(prompt + answer)["input_ids"])
 
     def cut(self, rows: list[list[int]]) -> list[list[int]]:
         long = sum(len(row) > self.longest for row in rows)
         if long and not self.said:
-            words = "%s: %d of %d texts are longer than %d tokens, and only their last ones are read; raise max_length"
+            words = "%s: %d of %d texts are longer than %d tokens and truncated at the beginning; raise max_length"
             log.warning(words, self.spec, long, len(rows), self.longest)
             self.said = True
         return [row[-self.longest :] for row in rows]
@@ -87,8 +88,8 @@ class Scorer:
 
 
 def check_scorer(spec: str, label: Label = None) -> tuple[Any, int]:
-    """The config of a sequence classifier, and the number of the label that scores. Raises ValueError where it is no
-    classifier, or has several labels of which none is named. No weights are read."""
+    """The config of a sequence classifier, and the index of the label that is the reward. Raises ValueError if it is
+    not a classifier, or has several labels and none is named. No weights are read."""
     source = locate(spec)
     if isinstance(source, Path):
         check_folder(source)
@@ -98,7 +99,7 @@ def check_scorer(spec: str, label: Label = None) -> tuple[Any, int]:
     if not any(name.endswith("ForSequenceClassification") for name in names):
         raise ValueError(
             f"{spec} is {' / '.join(names) or config.model_type}, not a sequence classifier, so it has no score: train "
-            "one with method 'reward-model', or take a folder or hub id of a reward model"
+            "one with method 'reward-model', or give the folder or hub id of a reward model"
         )
     return config, index_of(config, spec, label)
 
@@ -109,7 +110,7 @@ def index_of(config: Any, spec: str, label: Label) -> int:
     if label is None:
         if count == 1:
             return 0
-        raise ValueError(f"{spec} has {count} labels ({listed}): say which is the reward, as in label = 1")
+        raise ValueError(f"{spec} has {count} labels ({listed}): set which one is the reward, as in label = 1")
     index = known.get(label, -1) if isinstance(label, str) else label
     if not 0 <= index < count:
         raise ValueError(f"{spec} has no label {label!r}: it has {listed}")

@@ -1,4 +1,4 @@
-"""How many parameters a model has, read from the headers of its files before any of it is loaded."""
+"""The number of a model's parameters, from the headers of its files, without loading it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from scalpel.models.load import locate
 
 
 def parameters_of(spec: str | Path) -> int | None:
-    """The number of a folder's parameters; None where that can't be told before the model is loaded, as of one on the
-    hub that isn't here, or of quantised weights, which are packed. An adapter counts as its base."""
+    """The number of a model's parameters; None if only loading can tell, as for a hub model that isn't downloaded, or
+    for quantised weights, which are packed. An adapter counts as its base."""
     place = locate(spec)
     if not isinstance(place, Path):
         return None
@@ -23,7 +23,7 @@ def parameters_of(spec: str | Path) -> int | None:
             return parameters_of(base_of(place))
         files = weight_files(place)
         return sum(map(count, files)) if files else None
-    except (ValueError, OSError):  # whoever loads it says what is wrong
+    except (ValueError, OSError):  # loading it raises the error with its explanation
         return None
 
 

