@@ -207,7 +207,7 @@ def test_without_vllm_it_is_refused_before_anything_is_loaded(at, monkeypatch):
 
 
 def test_an_entropy_to_keep_is_refused(at):
-    with pytest.raises(ValueError, match="vllm gives no entropies to keep: leave out sampling.target_entropy"):
+    with pytest.raises(ValueError, match="vLLM doesn't return entropies: leave out sampling.target_entropy"):
         tables(at, {"method": "grpo", "sampler": "vllm", "sampling": {"entropy": 1.0}})
 
 

@@ -177,7 +177,7 @@ def test_keys_that_leave_the_arms_alike_may_change(at, over):
     ],
 )
 def test_keys_that_do_not_are_refused_with_what_they_were_and_are(at, over, words):
-    with pytest.raises(ValueError, match=rf"{words}.*would not be like those to come"):
+    with pytest.raises(ValueError, match=rf"{words}.*could not be compared with the others"):
         refuse_other_comparison(write(recipe()), recipe(**over))
 
 
@@ -209,5 +209,5 @@ def test_a_finished_comparison_stays_unless_its_verdict_would_be_another(at, cap
     (at.folder / "comparison.json").write_text('{"verdict": {}}')
     assert is_finished(at.folder, recipe(threads=1)) and "is finished: nothing was run" in caplog.text
     assert not is_finished(at.folder, recipe(compare__price=2.0))
-    with pytest.raises(ValueError, match="begun with another recipe"):
+    with pytest.raises(ValueError, match="started with another recipe"):
         is_finished(at.folder, recipe(seed=3))

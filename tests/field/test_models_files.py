@@ -181,7 +181,7 @@ def test_plain_weights_under_a_config_that_claims_quantisation_are_opened_and_sa
 
 
 @pytest.mark.parametrize(
-    ("method", "words"), [("gptq", "gptqmodel"), ("ternary-dreams", "isn't known"), ("awq", "plain")]
+    ("method", "words"), [("gptq", "gptqmodel"), ("ternary-dreams", "doesn't know that method"), ("awq", "unquantised")]
 )
 def test_weights_that_are_quantised_otherwise_are_refused_by_name(folder: Path, method: str, words: str) -> None:
     config(quantization_config={"quant_method": method, "bits": 4})(folder)

@@ -79,7 +79,7 @@ def test_a_finished_run_says_so_and_stays_and_a_new_one_is_begun_where_nothing_i
     with caplog.at_level(logging.WARNING, "scalpel"):
         assert run_recipe(made, folder, resume=True).keys() == summary.keys()
     assert "is finished, after 4 steps: nothing was run" in caplog.text
-    with pytest.raises(ValueError, match=r"steps: was 4, now 9.*let it end and begin .*start = .*run/model"):
+    with pytest.raises(ValueError, match=r"steps: was 4, now 9.*let the run finish and start .*start = .*run/model"):
         run_recipe(recipe(at, {"steps": 9}), folder, resume=True)
     with pytest.raises(ValueError, match="already holds a run: continue it with --resume"):
         run_recipe(made, folder)
@@ -97,7 +97,7 @@ def test_insisting_and_a_checkpoint_are_for_resuming(at):
 @pytest.mark.parametrize(
     ("stage", "over", "words"),
     [
-        ({"learning_rate": 1e-3}, {}, r"train\.learning_rate: was 0\.01, now 0\.001.*only be lowered.*broken down"),
+        ({"learning_rate": 1e-3}, {}, r"train\.learning_rate: was 0\.01, now 0\.001.*only be lowered.*diverged"),
         ({"scope": "lora"}, {}, r"train\.scope: was 'all', now 'lora'"),
         ({"batch": 5}, {"seed": 3}, r"seed: was 0, now 3; train\.batch: was 2, now 5"),
         ({"clip": 0.5}, {}, r"train\.clip: was 1\.0, now 0\.5"),

@@ -135,4 +135,4 @@ def test_what_can_hardly_be_meant_is_said(made: Any, tmp_path: Path, caplog: pyt
     cold = made(ROWS[:1], sampling={"temperature": 0.0, "max_tokens": 2}, **stage)
     with caplog.at_level(logging.WARNING, "scalpel"):
         run_recipe(cold, tmp_path / "run", saves_model=False)
-    assert "at temperature 0 all samples of a prompt are the same" in caplog.text
+    assert "at temperature 0 all samples of a prompt are identical" in caplog.text

@@ -95,7 +95,7 @@ def test_a_component_that_is_not_there_is_refused_with_those_that_are() -> None:
         attach(tiny.model(), "components", components=["qq"])
     with pytest.raises(ValueError, match="no parameter is embeddings in layers '0': this model has"):
         attach(tiny.model(), "components", components=["embeddings"], layers="0")
-    with pytest.raises(ValueError, match="no matrix .* is named 'qkv'.*this model has"):
+    with pytest.raises(ValueError, match="no target module is named 'qkv'.*this model has"):
         attach(tiny.model(), "lora", targets=["qkv"])
 
 

@@ -173,10 +173,10 @@ def test_in_a_second_stage_the_floor_is_still_the_base(at, sets):
     "keep, words",
     [
         ({"sets": []}, "a floor needs a keep set"),
-        ({"steer": ["nothing"]}, "keep.steer names 'nothing', but the signals and anchors here are"),
+        ({"steer": ["nothing"]}, "keep.steer names 'nothing', but this stage has the signals and anchors"),
         ({"flor": 1}, "unknown key .*did you mean 'floor'"),
         ({"floor": 1.5}, "keep.floor"),
-        ({"strength": 30.0, "max_strength": 10.0}, "strength starts at 30, above max_strength, 10"),
+        ({"strength": 30.0, "max_strength": 10.0}, "strength is 30, which is above max_strength = 10"),
     ],
 )
 def test_a_floor_that_cannot_be_is_refused(at, sets, keep, words):

@@ -171,7 +171,7 @@ def test_another_recipe_is_refused_on_resume_with_what_differs(at, tmp_path):
     made = recipe(at, "sft with dropout")
     train(made, RunFolder(tmp_path / "a"))
     stage = made.stages[0].model_copy(update={"learning_rate": 0.5})
-    with pytest.raises(ValueError, match=r"begun with another recipe .*learning_rate.*resume with the recipe"):
+    with pytest.raises(ValueError, match=r"started with another recipe .*learning_rate.*resume with the recipe"):
         train(made.model_copy(update={"stages": [stage]}), RunFolder(tmp_path / "a", True), resume=True)
 
 

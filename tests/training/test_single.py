@@ -62,6 +62,6 @@ def test_a_refused_resume_leaves_the_recipe_of_the_run(at, tmp_path):
     made = recipe(at)
     killed(made, tmp_path, 4)
     before = (tmp_path / "recipe.toml").read_text()
-    with pytest.raises(ValueError, match="begun with another recipe"):
+    with pytest.raises(ValueError, match="started with another recipe"):
         run_recipe(recipe(at, seed=5), tmp_path, resume=True)
     assert (tmp_path / "recipe.toml").read_text() == before

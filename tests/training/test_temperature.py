@@ -79,5 +79,5 @@ def test_without_a_target_nothing_is_measured(at) -> None:
 
 
 def test_no_entropy_can_be_kept_at_temperature_zero(at) -> None:
-    with pytest.raises(ValueError, match="no entropy to keep: start from a temperature above it"):
+    with pytest.raises(ValueError, match="target_entropy needs a temperature above 0"):
         tables(at, {"method": "grpo", "sampling": {"temperature": 0.0, "entropy": 0.3}})

@@ -189,5 +189,5 @@ def test_a_stage_has_an_environment_and_refuses_sources_that_would_not_hear_it()
     assert assemble(made.stages[0], made).environment == CALCULATOR
     for method in ("prefix-rft", "sft"):
         made = recipe(method)
-        with pytest.raises(ValueError, match="gives no episodes: take one that does \\(accepted-samples, groups, rep"):
+        with pytest.raises(ValueError, match="can't sample episodes: use one that can \\(accepted-samples"):
             assemble(made.stages[0], made)

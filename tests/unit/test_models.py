@@ -116,7 +116,7 @@ def as_config(**changes: object):
     [
         (without("config.json"), "no config.json, so it is no Hugging Face model folder: it holds chat_template.jinja"),
         (without("*.safetensors"), "holds no weights"),
-        (as_pickle, r"only pickled weights \(pytorch_model.bin\), which can run code.*save_pretrained"),
+        (as_pickle, r"only pickled weights \(pytorch_model.bin\), which can execute code.*save_pretrained"),
         (without("tokenizer*"), "has no tokenizer"),
         (as_adapter, r"is an adapter with no weights"),
         (as_config(architectures=["LlamaForSequenceClassification"]), "not a causal language model"),

@@ -173,5 +173,5 @@ def test_a_sparse_moving_tensor_reads_and_writes_its_own_entries_only():
 
 
 def test_a_constant_rate_has_nothing_to_decay():
-    with pytest.raises(ValueError, match="constant rate never falls: take linear or cosine"):
+    with pytest.raises(ValueError, match="schedule is constant: use linear or cosine"):
         spec(schedule="constant", decay=0.5)

@@ -117,17 +117,17 @@ def test_a_part_whose_source_lacks_what_it_reads_is_refused_with_both_ways_out(t
 
 
 def test_values_without_a_value_head_are_refused_with_what_brings_one():
-    with pytest.raises(ValueError, match="on the same batch with objective 'value', or take another credit"):
+    with pytest.raises(ValueError, match="on the same batch with objective 'value', or use another credit"):
         plan(signals(credit=["gae"]))
 
 
 def test_a_missing_teacher_is_asked_for_by_name():
-    with pytest.raises(ValueError, match=r"asks a 'teacher' model: name one under \[models\]"):
+    with pytest.raises(ValueError, match=r"needs a 'teacher' model: name one under \[models\]"):
         plan({"method": "distill"})
 
 
 def test_an_anchor_on_no_signal_is_refused_with_the_signals_there_are():
-    with pytest.raises(ValueError, match="acts on signal 'polcy', but the signals are policy, value"):
+    with pytest.raises(ValueError, match="an anchor has on = 'polcy', but the stage has the signals policy, value"):
         plan({"method": "ppo", "anchors": [{"name": "kl", "on": "polcy"}]})
 
 

@@ -62,7 +62,7 @@ def test_an_unknown_method_is_refused_with_the_nearest():
 
 
 def test_a_stage_without_anything_to_learn_is_refused():
-    with pytest.raises(ValueError, match="needs a `method`, or `signals`"):
+    with pytest.raises(ValueError, match="needs a `method` or `signals`"):
         recipe(train={})
 
 
@@ -109,10 +109,10 @@ def test_overrides_step_into_a_table_that_is_given_by_a_text():
     [
         ("steps", "not of the form"),
         ("=3", "not of the form"),
-        ("arms.2.a=1", "number below 2"),
-        ("arms.x=1", "number below 2"),
-        ("seed.a=1", "steps into 'seed', which is 3"),
-        ("name.a.b=1", "steps into 'name', which is 'run'"),
+        ("arms.2.a=1", "an index below 2"),
+        ("arms.x=1", "an index below 2"),
+        ("seed.a=1", "goes into 'seed', which is 3"),
+        ("name.a.b=1", "goes into 'name', which is 'run'"),
     ],
 )
 def test_an_override_that_leads_nowhere_is_refused(override, words):
@@ -208,6 +208,6 @@ def test_an_optimiser_can_only_be_kept_where_there_is_one_of_the_same_kind():
     with pytest.raises(ValueError, match="no earlier optimiser"):
         recipe("train.keep_optimiser=true")
     mixed = [first, {**first, "keep_optimiser": True, "optimizer": "sgd"}]
-    with pytest.raises(ValueError, match="states of adamw into those of sgd"):
+    with pytest.raises(ValueError, match="state of adamw to that of sgd"):
         parse({"model": "m", "task": {}, "stages": mixed})
     assert parse({"model": "m", "task": {}, "stages": [{**first, "keep_optimiser": True, "repeat": 2}]})

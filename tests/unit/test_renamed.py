@@ -23,7 +23,7 @@ def test_every_old_key_of_a_stage_means_what_its_new_one_does(caplog):
     keep = stage.keep
     assert (keep.proportional_gain, keep.integral_gain, keep.ema, keep.max_strength) == (0.5, 2.0, 0.4, 50.0)
     assert stage.signals[0].updates_per_batch == 3
-    (said,) = [message for message in caplog.messages if "have new names" in message]
+    (said,) = [message for message in caplog.messages if "has deprecated keys" in message]
     for names in (STAGE, SIGNAL, SAMPLING, KEEP):
         for old, new in names.items():
             assert f"{old} is {new} now" in said
@@ -47,5 +47,5 @@ def test_new_names_are_left_alone_and_say_nothing(caplog):
 
 
 def test_both_names_at_once_are_refused():
-    with pytest.raises(ValueError, match="train has both owned_first and head_warmup.*leave out owned_first"):
+    with pytest.raises(ValueError, match="train has both head_warmup and owned_first.*leave out owned_first"):
         parse({**BASE, "train": {"method": "ppo", "owned_first": 0.1, "head_warmup": 0.2}})

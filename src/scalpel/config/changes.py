@@ -1,4 +1,4 @@
-"""Differences between a recipe and the one that a run began with, and which of them are allowed on resume."""
+"""Differences between a recipe and the one that a run was started with, and which of them are allowed on resume."""
 
 from __future__ import annotations
 
@@ -13,13 +13,12 @@ from scalpel.config.recipe import Recipe, parse
 # Keys that don't change the weights, except for rounding.
 UNSEEN = "checkpoint_every|log_completions|micro_tokens|gradient_checkpointing"
 FREE = re.compile(rf"name|threads|track|(measure|compare)(\..*)?|(train|stages\.\d+)\.({UNSEEN})")
-JUDGED = re.compile(
-    r"compare\.(price|limit|until_decided|most|looks(\.\d+)?)"
-)  # affect the verdict only, which is computed from the measurements
-ALIKE = re.compile(  # of a comparison: keys that leave its arms alike, though some of them ran before
+# Keys that affect only the verdict, which is computed anew from the ledgers.
+JUDGED = re.compile(r"compare\.(price|limit|until_decided|most|looks(\.\d+)?)")
+ALIKE = re.compile(  # of a comparison: keys that may change without making finished arms incomparable
     rf"name|threads|track|compare\.workers|{JUDGED.pattern}|compare\.(shared|arms\.\d+)(\.stages\.\d+)?\.({UNSEEN})"
 )
-PROBES = re.compile(r"measure\.probes(\..*)?")  # with a floor they say which items are left out of the keep sets
+PROBES = re.compile(r"measure\.probes(\..*)?")  # with a floor, probe items are excluded from the keep sets
 RATE = re.compile(r"(train|stages\.\d+)\.learning_rate")
 STAGE = re.compile(r"(train|stages\.\d+)?")
 STEPS = re.compile(r"(train|stages\.\d+)\.(steps|budget(\..*)?)")
@@ -46,12 +45,12 @@ def shown(value: Any) -> str:
 
 
 def changes(saved: str, recipe: Recipe) -> list[Change]:
-    """What differs between the recipe that a run began with, as its file says it, and this one. Keys that are missing
-    there, since that version had none, have their default."""
+    """The differences between the recipe that a run was started with (the text of its file) and this one. Keys that the
+    saved recipe lacks, because an earlier version wrote it, count as having their default."""
     raw = tomllib.loads(saved)
     try:
         then = as_tables(parse(raw))
-    except ValueError:  # of another version, with keys that are none any more
+    except ValueError:  # written by another version, with keys that no longer exist
         then = raw
     before, after = named(then), named(as_tables(recipe))
     return list(differences(before, after, ""))
@@ -62,7 +61,7 @@ def as_tables(recipe: Recipe) -> dict[str, Any]:
 
 
 def named(tables: Mapping[str, Any]) -> dict[str, Any]:
-    """The tables, with a single stage as [train]."""
+    """The tables, with a single stage under the key `train`, as users write it."""
     found = dict(tables)
     if len(found.get("stages", [])) == 1:
         (found["train"],) = found.pop("stages")
@@ -85,22 +84,22 @@ def same_part(was: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
 
 
 def refuse_other(saved: str, recipe: Recipe, folder: Path, lower_rate: bool = False) -> list[Change]:
-    """The keys that have changed and may. Raises ValueError for one that may not: the run could not go on as if it had
-    never stopped. `lower_rate`: the learning rate may be lower, since the run broke down and was told so."""
+    """The allowed changes. Raises ValueError for any other, with which the resumed run would not equal an uninterrupted
+    one. `lower_rate`: the learning rate may be lowered, because the run diverged and its message said so."""
     floor = any(stage.keep and stage.keep.floor for stage in recipe.stages)
     found = changes(saved, recipe)
     wrong = [c for c in found if not allowed(c, floor, lower_rate)]
     if wrong:
         raise ValueError(
-            f"this run was begun with another recipe ({'; '.join(map(str, wrong))}), so it can't go on with this one: "
-            f"{way_out(wrong, folder)}"
+            f"this run was started with another recipe ({'; '.join(map(str, wrong))}), so it can't be resumed with "
+            f"this one: {way_out(wrong, folder)}"
         )
     return found
 
 
 def refuse_other_comparison(saved: str, recipe: Recipe) -> list[Change]:
-    """The keys of a comparison that have changed and may. Raises ValueError for one that may not: its arms would not be
-    alike, since those that are finished were trained and measured as the recipe said then."""
+    """The allowed changes of a comparison. Raises ValueError for any other: finished arms were trained and measured by
+    the old recipe, so they could not be compared with the arms to come."""
     found = changes(saved, recipe)
     if any(c.key == "compare.until_decided" and c.was for c in found):
         raise ValueError(
@@ -111,8 +110,8 @@ def refuse_other_comparison(saved: str, recipe: Recipe) -> list[Change]:
     wrong = [c for c in found if not ALIKE.fullmatch(c.key)]
     if wrong:
         raise ValueError(
-            f"this comparison was begun with another recipe ({'; '.join(map(str, wrong))}), and arms that ran before "
-            "would not be like those to come: resume with the recipe that is written in its folder, or choose another "
+            f"this comparison was started with another recipe ({'; '.join(map(str, wrong))}), so its finished arms "
+            "could not be compared with the others: resume with the recipe saved in its folder, or choose another "
             "folder (--out)"
         )
     return found
@@ -127,12 +126,12 @@ def allowed(change: Change, floor: bool, lower_rate: bool) -> bool:
 
 
 def way_out(wrong: list[Change], folder: Path) -> str:
-    words = "resume with the recipe that is written in its folder, or choose another folder (--out)"
+    words = "resume with the recipe saved in its folder, or choose another folder (--out)"
     if any(STEPS.fullmatch(c.key) for c in wrong):
         words += (
-            "; to train further than it was to go, which would be another schedule, let it end and begin a run from "
-            f'its result, with start = "{folder / "model"}" under [train]'
+            "; to train for more steps, which would change the learning rate schedule, let the run finish and start a "
+            f'new one from its result, with start = "{folder / "model"}" under [train]'
         )
     elif any(RATE.fullmatch(c.key) for c in wrong):
-        words += "; the learning rate may only be lowered, and only after a run has broken down and says so"
+        words += "; the learning rate can only be lowered, and only after the run stopped because it diverged"
     return words

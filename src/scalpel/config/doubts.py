@@ -8,9 +8,9 @@ from scalpel.config.plan import Plan
 
 
 def doubts(plan: Plan) -> Iterator[str]:
-    """Settings under which nothing can be learnt from what is sampled."""
+    """Warnings for a stage whose samples can't give a gradient."""
     if plan.spec.sampling.temperature == 0 and any(stream.compares == "group" for stream in plan.streams):
         yield (
-            "at temperature 0 all samples of a prompt are the same, so their rewards never differ and nothing can be "
-            "learnt from them: raise sampling.temperature"
+            "at temperature 0 all samples of a prompt are identical, so their advantages are zero and there is no "
+            "gradient: raise sampling.temperature"
         )

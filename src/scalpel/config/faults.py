@@ -1,4 +1,4 @@
-"""Validation errors of a recipe's tables: the place, the value, and what it must be, with the recipe's own keys."""
+"""Validation errors of a recipe: the key, its value and the allowed values, in the recipe's terms, not pydantic's."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pydantic import BaseModel, ValidationError
 from scalpel.binding.bind import described, has, inside
 from scalpel.binding.plain import short, shown
 
-MOST = 8  # faults that are told at once
+MOST = 8  # errors in one message
 
 
 def validated(schema: type[BaseModel], tables: Mapping[str, Any]) -> Any:
-    """Validates with pydantic, and raises its errors with the places and keys of the recipe."""
+    """Validates with pydantic, and raises its errors as one ValueError with the keys of the recipe."""
     try:
         return schema.model_validate(tables)
     except ValidationError as error:
@@ -40,7 +40,8 @@ def fault(schema: type[BaseModel], tables: Any, error: Any) -> str:
 
 
 def reached(schema: type[BaseModel], tables: Any, place: Sequence[int | str]) -> tuple[list[int | str], Any, Any]:
-    """How far the steps of a place lead into the tables and their types: pydantic's go on into the kinds of a union."""
+    """The part of a pydantic location that exists in the recipe, with its value and expected type. Pydantic's locations
+    go further, into the members of a union."""
     taken: list[int | str] = []
     value, wanted = tables, schema
     for step in place:
@@ -52,7 +53,7 @@ def reached(schema: type[BaseModel], tables: Any, place: Sequence[int | str]) ->
 
 
 def entry(wanted: Any, step: int | str) -> Any:
-    """What the entry of a table or a list must be."""
+    """The expected type of an entry of a table or a list."""
     tables = nested(wanted)
     if isinstance(step, str) and tables:
         field = next((f for n, f in tables[0].model_fields.items() if step in (n, f.alias)), None)
@@ -63,7 +64,7 @@ def entry(wanted: Any, step: int | str) -> Any:
 
 
 def known_keys(schema: type[BaseModel], place: Sequence[int | str]) -> list[str]:
-    """The keys that the table at this place may have."""
+    """The keys that are allowed in the table at this location."""
     here: Any = schema
     for step in place:
         if isinstance(step, int):

@@ -1,4 +1,4 @@
-"""Merging of a recipe's keys over the row of a method."""
+"""Merging of a recipe's keys over those of a method's row."""
 
 from __future__ import annotations
 
@@ -14,18 +14,17 @@ from scalpel.methods import ROWS
 from scalpel.registry import unknown
 
 log = logging.getLogger("scalpel")
-
-OWN = ("method", "name", "signals", "start", "repeat", "keep_optimiser")  # keys of a row's own stage alone
+OWN = ("method", "name", "signals", "start", "repeat", "keep_optimiser")  # keys that apply only to the row's main stage
 
 
 def over_row(stage: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The stage's tables over those of its method's row. Where the row has stages around its own, what the user sets
-    goes over all of them, but for what makes its own stage what it is; and the first one starts where the user says."""
+    """The stage merged over its method's row. If the row has stages before or after its main one, the user's keys apply
+    to all of them, except those that define the main stage (`OWN`); the user's `start` applies to the first."""
     method = stage.get("method")
     if method is None:
         return [dict(stage)]
     if not isinstance(method, str):
-        raise ValueError(f'method is {shown(method)}, but must be the name of one, as in method = "sft"')
+        raise ValueError(f'method is {shown(method)}, but must be the name of a method, as in method = "sft"')
     if method not in ROWS:
         raise ValueError(unknown("method", method, ROWS))
     row = ROWS[method]
@@ -42,8 +41,8 @@ def over_row(stage: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def fitted(stage: dict[str, Any], method: str, written: Any) -> dict[str, Any]:
-    """The stage with no more mini-batches than prompts in a batch, where their number is that of the method's row. A
-    number that the user has `written` in his signals stays, and is refused where it can't be."""
+    """The stage with at most as many mini-batches as a batch has prompts, where the number comes from the method's row.
+    A number that the user has `written` in the signals is kept, and raises later if it is too large."""
     own = written if isinstance(written, Mapping) else {}
     if isinstance(written, list) or not isinstance(stage["signals"], list):
         return stage
@@ -60,15 +59,15 @@ def fitted(stage: dict[str, Any], method: str, written: Any) -> dict[str, Any]:
 @cache  # once a process: a recipe is read more than once
 def say_fewer(method: str, parts: int, batch: int) -> None:
     log.info(
-        "method %r splits a batch into %d mini-batches, but a batch of %d prompts has room for %d: it takes %d updates "
-        "on each batch; raise batch to %d or more for the method's own number",
+        "method %r splits each batch into %d mini-batches, but a batch of %d prompts can be split into %d only: so each "
+        "batch gets %d updates; set batch to %d or more for the method's own number",
         method, parts, batch, batch, batch, parts,
     )  # fmt: skip
 
 
 def merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Tables are merged key by key; everything else is replaced. A part with another name replaces the whole part,
-    hyper-parameters included."""
+    """Tables are merged key by key; any other value is replaced. A part with another name replaces the whole part, so
+    that no hyper-parameter of the old one is left."""
     merged = deepcopy(dict(under))
     for key, value in over.items():
         merged[key] = over_value(merged.get(key), value)
@@ -76,7 +75,7 @@ def merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def over_value(under: Any, over: Any) -> Any:
-    """A table steps into a table, by number into a list ({"0" = …}), and into a part given by its name alone."""
+    """A table is merged into a table, by index into a list ({"0" = …}), and into a part that is given by its name."""
     if not isinstance(over, Mapping):
         return deepcopy(over)
     if isinstance(under, str) and "name" not in over:
@@ -88,5 +87,5 @@ def over_value(under: Any, over: Any) -> Any:
 
 
 def numbers(key: str, size: int) -> bool:
-    """Whether a key is the number of an item in a list of that size."""
+    """Whether a key is an index into a list of that size."""
     return key.isascii() and key.isdecimal() and len(key) < 10 and int(key) < size

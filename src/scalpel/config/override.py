@@ -1,4 +1,4 @@
-"""Overrides of a recipe's tables from the command line, `a.b=c`."""
+"""Overrides of recipe keys from the command line, `a.b=c`."""
 
 from __future__ import annotations
 
@@ -7,11 +7,16 @@ from typing import Any
 
 from scalpel.binding.plain import shown
 
-SHORT = {"model": "path", "source": "name", "objective": "name", "scope": "name"}  # tables that a text stands for
+SHORT = {
+    "model": "path",
+    "source": "name",
+    "objective": "name",
+    "scope": "name",
+}  # keys whose table may be written as a string
 
 
 def put(tables: dict[str, Any], override: str) -> None:
-    """Applies one `a.b=c`: c is read as a TOML value, or else as text; a number steps into a list."""
+    """Applies one `a.b=c`: c is parsed as a TOML value, or else taken as text; a number indexes a list."""
     path, equals, text = override.partition("=")
     if not equals or not path.strip():
         raise ValueError(f"override {shown(override)} is not of the form key.key=value")
@@ -23,7 +28,7 @@ def put(tables: dict[str, Any], override: str) -> None:
         if isinstance(inside, str) and (isinstance(here, list) or key in SHORT):
             inside = here[place] = {SHORT.get(key, "name"): inside}
         if not isinstance(inside, dict | list):
-            raise ValueError(f"override {shown(override)} steps into {key!r}, which is {shown(inside)} and no table")
+            raise ValueError(f"override {shown(override)} goes into {key!r}, which is {shown(inside)}, not a table")
         here = inside
     if isinstance(here, list):
         here[index_of(here, last, override)] = value_of(text, override)
@@ -32,14 +37,16 @@ def put(tables: dict[str, Any], override: str) -> None:
 
 
 def steps_of(path: str, override: str) -> list[str]:
-    """The keys of a path; one that holds a full stop stands in quotes, as in TOML."""
+    """The keys of a path. A key that contains a full stop is quoted, as in TOML."""
     if '"' not in path and "'" not in path:
         steps = [step.strip() for step in path.split(".")]
     else:
         try:
             here: Any = tomllib.loads(f"{path} = 0")
         except (ValueError, RecursionError):
-            raise ValueError(f"override {shown(override)}: {shown(path)} is no key: close its quotes") from None
+            raise ValueError(
+                f"override {shown(override)}: {shown(path)} is not a valid key: close its quotes"
+            ) from None
         steps = []
         while isinstance(here, dict):
             ((step, here),) = here.items()
@@ -50,7 +57,7 @@ def steps_of(path: str, override: str) -> list[str]:
 
 
 def value_of(text: str, override: str) -> Any:
-    """The value as TOML, or else the text itself. What begins with a quote must end with it."""
+    """The value as TOML, or else the text itself. A text that begins with a quote must be a TOML string."""
     try:
         found = tomllib.loads(f"value = {text}")
     except RecursionError:
@@ -65,5 +72,5 @@ def value_of(text: str, override: str) -> Any:
 def index_of(items: list, key: str, override: str) -> int:
     number = int(key) if key.isascii() and key.isdecimal() and len(key) < 10 else len(items)
     if number >= len(items):
-        raise ValueError(f"override {shown(override)}: {key!r} should be a number below {len(items)}")
+        raise ValueError(f"override {shown(override)}: {key!r} must be an index below {len(items)}, the list's length")
     return number

@@ -32,8 +32,8 @@ from scalpel.registry import AXES, unknown
 from scalpel.rewards.declared import roles as judges
 from scalpel.rewards.reward import read as readable
 
-SCORED = frozenset({"old", "old_value", "reference"})  # fields that the loop fills by itself
-BESIDE = frozenset({"base", "reference", "previous", "earlier"})  # roles that the run itself fills
+SCORED = frozenset({"old", "old_value", "reference"})  # batch fields that the training loop computes
+BESIDE = frozenset({"base", "reference", "previous", "earlier"})  # roles that need no entry under [models]
 UNITS: tuple[Unit, ...] = ("token", "sequence", "pair", "group")
 
 
@@ -49,7 +49,7 @@ class Signal:
 
     @property
     def parts(self) -> tuple[Bound, ...]:
-        """All that read outputs; the ones with a loss of their own are last."""
+        """All parts that read the model's outputs: first credits, then those with a loss."""
         return (*self.credits, *self.losses)
 
     @property
@@ -74,7 +74,7 @@ class Stream:
 
     @property
     def steps_per_batch(self) -> int:
-        """Optimiser steps for which a batch is held: as often as it is trained on, times its mini-batches."""
+        """The number of optimiser steps on one batch: its updates times its mini-batches."""
         return self.updates_per_batch * self.mini_batches
 
     @property
@@ -89,47 +89,50 @@ class Stream:
 
     @property
     def compares(self) -> Literal["group", "run"] | None:
-        """Among which samples rewards have to differ for a part to learn from them; None if no part reads them."""
+        """The samples among which rewards must differ to give a gradient: a group, or all of a run. None if no part
+        reads rewards."""
         reading = [p for p in self.parts if "reward" in p.declared("reads")]
         return None if not reading else "group" if any(p.part.couples == "group" for p in reading) else "run"
 
     def vanishing(self, progress: float) -> Literal["token", "sequence"] | None:
-        """The unit that may be left out where its credits are zero; None if something learns from it all the same."""
+        """The unit that can be skipped in the forward pass where its credit is zero, because its loss and gradient are
+        zero too; None if some loss doesn't vanish there (an anchor, for example)."""
         losses = [p for signal in self.signals for p in signal.losses]
         waiting = [p.part.couples for signal in self.signals for p in signal.credits if p.waits(progress)]
         if any(p.part.by_credit is None or p.part.couples not in ("token", "sequence") for p in losses):
             return None
-        if {"pair", "group"} & set(waiting):  # these compare sequences by what the forward pass gives
+        if {"pair", "group"} & set(waiting):  # these compare outputs of several sequences, so none can be skipped
             return None
         by_token = all(p.part.by_credit == "token" for p in losses) and set(waiting) <= {"token"}
         return "token" if by_token else "sequence"
 
     @property
     def unit(self) -> Unit:
-        """The largest unit that a part of the flow needs whole; a step's statistics are taken beforehand."""
+        """The largest unit that must not be split over micro-batches. Parts that couple a whole step don't count: their
+        statistic is computed in a pass of its own."""
         return max((p.part.couples for p in self.parts if p.part.couples != "step"), key=UNITS.index, default="token")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A stage, assembled."""
+    """A stage with all its parts bound: what the training loop runs."""
 
     spec: StageSpec
     streams: tuple[Stream, ...]
     scope: Bound
     on_parameters: tuple[Bound, ...]
     environment: Environment | None = None
-    steered: frozenset[tuple[str, Bound]] = frozenset()  # signal and part whose strength follows the floor
+    steered: frozenset[tuple[str, Bound]] = frozenset()  # (signal, part) whose strength the floor controls
 
     @property
     def remembering(self) -> tuple[Bound, ...]:
-        """The parts with state along the run, each once."""
+        """The parts that keep a state during the run, each once."""
         every = [p for stream in self.streams for p in (stream.source, *stream.parts)] + list(self.on_parameters)
         return tuple(dict.fromkeys(p for p in every if p.part.state is not None))
 
     @property
     def roles(self) -> frozenset[str]:
-        """The other models that this stage runs."""
+        """The roles of the other models that this stage runs."""
         needs = [need for stream in self.streams for need in stream.needs(0.0)]
         roles = {need.other for need in needs if isinstance(need, HeadTerm) and need.other}
         if any("reference" in stream.reads(0.0) for stream in self.streams):
@@ -140,17 +143,17 @@ class Plan:
 
     @property
     def owned(self) -> dict[str, Any]:
-        """The modules that parts bring, by name; parts that name the same one share it."""
+        """The modules that parts own, by name. Parts that own a module of the same name share it."""
         return {name: make for stream in self.streams for p in stream.parts for name, make in p.part.owns.items()}
 
     @property
     def scores(self) -> str:
-        """The module that is the head of the saved model; empty where that is a language model."""
+        """The owned module that is the head of the saved model; empty if that is a language model."""
         return next((p.part.scores for stream in self.streams for p in stream.parts if p.part.scores), "")
 
     @property
     def owners(self) -> dict[str, tuple[str, ...]]:
-        """For each of these modules the parts that own it, in words."""
+        """For each owned module a description of the parts that own it."""
         found: dict[str, dict[str, None]] = {name: {} for name in self.owned}
         for p in (p.part for stream in self.streams for p in stream.parts):
             for name in p.owns:
@@ -159,8 +162,8 @@ class Plan:
 
 
 def assemble(spec: StageSpec, recipe: Recipe) -> Plan:
-    """Binds every part of the stage. Raises ValueError for unknown parts and keys and for combinations that
-    can't work, with the alternative."""
+    """Binds every part of the stage. Raises ValueError, with an alternative, for unknown parts and keys and for
+    incompatible combinations."""
     anchors = [(a.hyper.get("on"), bound("anchor", a, ("on",), spec)) for a in spec.anchors]
     outputs = [(on, a) for on, a in anchors if a.part.over == "output"]
     streams: list[tuple[SignalSpec, list[Signal]]] = []
@@ -180,7 +183,9 @@ def assemble(spec: StageSpec, recipe: Recipe) -> Plan:
     names = {signal.name for _, signals in streams for signal in signals}
     for on, _ in anchors:
         if on is not None and on not in names:
-            raise ValueError(f"an anchor acts on signal {on!r}, but the signals are {', '.join(sorted(names))}")
+            raise ValueError(
+                f"an anchor has on = {on!r}, but the stage has the signals {', '.join(sorted(names))}: name one of them"
+            )
     plan = Plan(
         spec,
         tuple(stream_of(s, signals, spec, recipe) for s, signals in streams),
@@ -194,15 +199,18 @@ def assemble(spec: StageSpec, recipe: Recipe) -> Plan:
 
 
 def steered(spec: StageSpec, signals: Sequence[Signal], anchors: Sequence[Bound]) -> frozenset[tuple[str, Bound]]:
-    """What `keep.steer` names: an anchor wherever it acts, or all losses of a signal; an anchor that acts on several
-    signals is steered on that one alone."""
+    """The losses that `keep.steer` names: an anchor on every signal on which it acts, or all losses of a signal. If a
+    signal is named, an anchor that acts on several signals is steered only there."""
     found: set[tuple[str, Bound]] = set()
     for name in spec.keep.steer if spec.keep and spec.keep.floor else ():
         losses = [(signal.name, p) for signal in signals if signal.name == name for p in signal.losses]
         losses += [(place, a) for a in anchors if a.part.name == name for place in ("", *(s.name for s in signals))]
         if not losses:
             known = [*(signal.name for signal in signals if signal.name), *(a.part.name for a in anchors)]
-            raise ValueError(f"keep.steer names {name!r}, but the signals and anchors here are {', '.join(known)}")
+            raise ValueError(
+                f"keep.steer names {name!r}, but this stage has the signals and anchors {', '.join(known)}: name one "
+                "of them"
+            )
         found.update(losses)
     return frozenset(found)
 
@@ -212,13 +220,13 @@ def stream_of(s: SignalSpec, signals: Sequence[Signal], spec: StageSpec, recipe:
     corrupt = tuple(bound("corruption", c, stage=spec) for c in s.corrupt)
     given: list[str | dict[str, Any]] = recipe.data.rewards or ["task"]
     rewards = tuple(r for spec in s.rewards or ["data"] for r in (given if spec == "data" else [spec]))
-    readable(rewards)  # weights and time limits that can't be are refused here
+    readable(rewards)  # raises for invalid weights and time limits
     select = bound("selection", s.select, stage=spec) if s.select else None
     source, batch = bound("source", s.source, stage=spec), s.batch or spec.batch
     if s.mini_batches > batch:
         raise ValueError(
-            f"mini_batches is {s.mini_batches}, but a batch of {batch} prompts can't be split over more steps: "
-            f"raise batch to {s.mini_batches} or more, or lower mini_batches"
+            f"mini_batches is {s.mini_batches}, but a batch of {batch} prompts can't be split into more mini-batches "
+            f"than that: raise batch to {s.mini_batches} or more, or lower mini_batches"
         )
     return Stream(
         source, corrupt, s.task, batch, s.updates_per_batch, tuple(signals), s.lag, s.mini_batches, rewards, select
@@ -226,7 +234,8 @@ def stream_of(s: SignalSpec, signals: Sequence[Signal], spec: StageSpec, recipe:
 
 
 def bound(axis: str, spec: PartSpec, ignore: Iterable[str] = (), stage: StageSpec | None = None) -> Bound:
-    """The part with its hyper-parameters checked against its signature; what it leaves to the stage, from there."""
+    """The part with its hyper-parameters checked against its signature. Those that default to a number of the stage
+    (`Part.stage`) are filled in from there."""
     found: Part = find(axis, spec.name)
     hyper = {k: v for k, v in spec.hyper.items() if k not in ignore}
     for key in hyper:
@@ -253,41 +262,45 @@ def refuse(plan: Plan, recipe: Recipe) -> None:
                 raise ValueError(valueless(p.part))
         for signal in stream.signals:
             if signal.objective is None and not signal.anchors:
-                raise ValueError(f"signal {signal.name!r} has neither an objective nor an anchor on it")
+                raise ValueError(
+                    f"signal {signal.name!r} has neither an objective nor an anchor, so it has no loss: add one of "
+                    "them, or leave the signal out"
+                )
     if plan.spec.head_warmup and not plan.owned:
         raise ValueError(
-            f"head_warmup is {plan.spec.head_warmup:g}, but no part of this stage brings a module that could learn "
+            f"head_warmup is {plan.spec.head_warmup:g}, but no part of this stage owns a module that could be trained "
             "first: leave it out, or add a signal with objective 'value'"
         )
     if plan.environment:
         refuse_deaf([stream.source.part for stream in plan.streams])
     if plan.spec.sampler == "vllm" and (why := hindrance()):
-        raise ValueError(f"sampler 'vllm' can't be used: {why}; leave it out, and the engine's own sampler is taken")
+        raise ValueError(f"sampler 'vllm' can't be used: {why}; leave it out to use the engine's own sampler")
     for role in sorted(plan.roles - BESIDE - set(recipe.models)):
         raise ValueError(
-            f'this stage asks a {role!r} model: name one under [models], as in {role} = "folder or hub id"'
+            f'this stage needs a {role!r} model: name one under [models], as in {role} = "folder or hub id"'
         )
 
 
 def refuse_deaf(sources: Sequence[Part]) -> None:
-    """Refuses an environment that a source which samples would not hear, or that no source plays in."""
+    """Raises ValueError if a stage has an environment, but a source that samples can't produce episodes, or if no
+    source of the stage samples."""
     deaf = [p for p in sources if "reward" in p.gives and not p.plays] or sources
     if any(p.plays for p in deaf):
         return
     playing = sorted(name for name, p in AXES["source"].items() if isinstance(p, Part) and p.plays)
     raise ValueError(
-        f"this stage has an environment, but source {deaf[0].name!r} gives no episodes: take one that does "
+        f"this stage has an environment, but source {deaf[0].name!r} can't sample episodes: use one that can "
         f"({', '.join(playing)}), or leave out `environment`"
     )
 
 
 def valueless(reader: Part) -> str:
-    """The words for a part that needs values in a stage where no part brings a value head."""
+    """The error message for a part that needs values in a stage without a value head."""
     bring = sorted(f"{axis} {name!r}" for axis in AXES for name, p in AXES[axis].items() if "value" in owned(p))
     others = sorted(n for n, p in AXES[reader.axis].items() if callable(p.needs) or "value" not in p.needs)
     return (
-        f"{reader.axis} {reader.name!r} needs values, but no part of this stage brings a value head: add a signal on "
-        f"the same batch with {' or '.join(bring)}, or take another {reader.axis} ({', '.join(others)})"
+        f"{reader.axis} {reader.name!r} needs values, but no part of this stage owns a value head: add a signal on the "
+        f"same batch with {' or '.join(bring)}, or use another {reader.axis} ({', '.join(others)})"
     )
 
 
@@ -296,7 +309,7 @@ def owned(registered: Any) -> Mapping[str, Any]:
 
 
 def unfed(reader: Part, field: str, source: Part) -> str:
-    """The words for a part whose source lacks what it reads, with both ways out."""
+    """The error message for a part that reads a field which its source doesn't provide, with both ways out."""
     sources = sorted(name for name, p in AXES["source"].items() if field in p.gives)
     others = sorted(
         name
@@ -304,6 +317,6 @@ def unfed(reader: Part, field: str, source: Part) -> str:
         if not callable(p.reads) and frozenset(p.reads) <= source.gives | SCORED
     )
     return (
-        f"{reader.axis} {reader.name!r} reads {field!r}, which source {source.name!r} doesn't give: take a source that "
-        f"does ({', '.join(sources) or 'none is registered'}), or another {reader.axis} ({', '.join(others)})"
+        f"{reader.axis} {reader.name!r} reads {field!r}, which source {source.name!r} doesn't provide: use a source "
+        f"that does ({', '.join(sources) or 'none is registered'}), or another {reader.axis} ({', '.join(others)})"
     )

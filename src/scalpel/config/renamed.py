@@ -1,4 +1,4 @@
-"""Old names of recipe keys: read for one release, with a line in the log."""
+"""Deprecated names of recipe keys: accepted for one release, with a warning in the log."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 log = logging.getLogger("scalpel")
-# by the table in which they stand: what they were called, and are
+# old name → new name, by the table that has the key
 STAGE = {
     "owned_rate": "head_lr_multiplier",
     "owned_first": "head_warmup",
@@ -24,7 +24,7 @@ KEEP = {
 
 
 def renamed(tables: Mapping[str, Any]) -> dict[str, Any]:
-    """A recipe's tables with the names of now. ValueError where a key stands there under both."""
+    """A recipe's tables with the new names. ValueError if a table has a key under both names."""
     made, said = dict(tables), dict[str, str]()
     if "train" in made:
         made["train"] = stage(made["train"], "train", said)
@@ -41,12 +41,12 @@ def renamed(tables: Mapping[str, Any]) -> dict[str, Any]:
         made["compare"] = compare
     if said:
         words = ", ".join(f"{place} is {new} now" for place, new in said.items())
-        log.warning("keys of this recipe have new names, and the old ones will go with the next release: %s", words)
+        log.warning("this recipe has deprecated keys, which the next release will refuse: %s", words)
     return made
 
 
 def stage(found: Any, place: str, said: dict[str, str]) -> Any:
-    """A stage, or what stands in its place in a comparison, with the tables inside it."""
+    """A stage, or a table of a comparison that has the keys of a stage, with the tables inside it."""
     if not isinstance(found, Mapping):
         return found
     made = table(found, place, STAGE, said)
@@ -72,6 +72,6 @@ def table(found: Any, place: str, names: Mapping[str, str], said: dict[str, str]
         if new != key:
             said[f"{place}.{key}"] = new
             if new in found:
-                raise ValueError(f"{place} has both {key} and {new}, which is its name now: leave out {key}")
+                raise ValueError(f"{place} has both {new} and {key}, its deprecated name: leave out {key}")
         made[new] = value
     return made

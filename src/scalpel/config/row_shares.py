@@ -17,19 +17,19 @@ from typing import Any
 from scalpel.data.example import SPLITS, Split
 
 TENTH = 0.1
-HEIRS: tuple[Split, ...] = ("train", "test", "keep", "tune")  # the first that is asked gets what is left
+HEIRS: tuple[Split, ...] = ("train", "test", "keep", "tune")  # the first of these that is used gets the rest
 
 
 @dataclass(frozen=True)
 class Use:
-    """A use of a split of the task in a table."""
+    """A use of one split of a task's data."""
 
     who: str
     table: dict[str, Any]
     split: str
     n: int | None = None  # how many rows; None: all of a file
     seed: int = 0
-    default: int = 0  # how many items of a task that makes them as they are asked for
+    default: int = 0  # the number of items of a task that generates them
 
     @property
     def trains(self) -> bool:
@@ -37,7 +37,7 @@ class Use:
 
 
 def uses(tables: Mapping[str, Any]) -> list[Use]:
-    """All that a recipe asks of tasks. Tables that are no tables are left to others to refuse."""
+    """All uses of tasks in a recipe. Malformed values are skipped here; validation raises for them."""
     found: list[Use] = []
     data = table_of(tables.get("data"))
     items, seed = data.get("items"), data.get("seed", 0)
@@ -61,7 +61,7 @@ def uses(tables: Mapping[str, Any]) -> list[Use]:
 
 
 def measured(tables: Mapping[str, Any]) -> Iterator[Use]:
-    """What the probes ask, and the tuning of learning rates, which asks what the target's probe asks."""
+    """The uses by probes, and by the tuning of learning rates, which uses the task of the target probe."""
     measure, compare = table_of(tables.get("measure")), table_of(tables.get("compare"))
     probes = [table_of(spec) for spec in list_of(measure.get("probes"))]
     target = measure.get("target") or next((spec.get("name") for spec in probes), None)
@@ -69,7 +69,7 @@ def measured(tables: Mapping[str, Any]) -> Iterator[Use]:
         compare.get("learning_rates"),
         *(table_of(arm).get("learning_rates") for arm in list_of(compare.get("arms"))),
     ]
-    # the arm that sets the budget is tried at its own steps, even where it has one rate alone
+    # the arm that sets the budget is tuned at its own number of steps, even if it has a single learning rate
     tunes = bool(compare) and compare.get("budget") != "steps" and compare.get("amount") is None
     for spec in probes:
         if not isinstance(spec.get("task"), dict):
@@ -83,7 +83,7 @@ def measured(tables: Mapping[str, Any]) -> Iterator[Use]:
 
 
 def stages_of(tables: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Every table of a recipe that has the keys of a stage."""
+    """All tables of a recipe that have the keys of a stage."""
     compare = table_of(tables.get("compare"))
     yield from (s for s in list_of(tables.get("stages")) if isinstance(s, dict))
     if "shared" in compare:
@@ -95,7 +95,7 @@ def stages_of(tables: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def share_out(tables: dict[str, Any]) -> None:
-    """Writes `shares` into the tables of all tasks over files that have none."""
+    """Writes `shares` into the tables of all file-based tasks that have none."""
     asked = [use for use in uses(tables) for use in within(use)]
     for group in together(asked):
         given = [dict(u.table["shares"]) for u in group if isinstance(u.table.get("shares"), dict)]
@@ -107,15 +107,15 @@ def share_out(tables: dict[str, Any]) -> None:
 
 
 def divided(splits: set[str]) -> dict[str, float]:
-    """The shares of one source of which these splits are asked."""
+    """The shares of one source of which these splits are used."""
     asked = [split for split in SPLITS if split in splits]
     heir = next((split for split in HEIRS if split in asked), None)
     return {split: round(1 - TENTH * (len(asked) - 1), 1) if split == heir else TENTH for split in asked}
 
 
 def within(use: Use) -> list[Use]:
-    """The use of each source in a mixture; of any other task, itself. Only what reads files that the user has not
-    assigned to splits."""
+    """The use of each source of a mixture; for any other task the use itself. Only uses of files that the user has not
+    assigned to splits are returned."""
     table = use.table
     if table.get("name") == "mix":
         inner = [t for t in list_of(table.get("sources")) if isinstance(t, dict)]

@@ -34,9 +34,9 @@ Threads = Annotated[int, Field(ge=0, le=1024)]
 
 
 class Strict(BaseModel):
-    """A table with exactly these keys: unknown keys, values of another type and infinite numbers are refused."""
+    """A table with exactly these keys: unknown keys, values of another type and infinite numbers raise."""
 
-    # an infinite number of a part stays one: as JSON has it, it would be none
+    # infinite hyper-parameters of parts are allowed, and must survive writing (JSON would make them null)
     model_config = ConfigDict(
         extra="forbid",
         frozen=True,
@@ -64,8 +64,8 @@ class PartSpec(BaseModel):
 
 
 class SignalSpec(Strict):
-    """Source × credits × objective, with a weight. Without a source it learns from the batch of the signal
-    before it; without an objective only anchors act on it."""
+    """Source × credits × objective, with a weight. A signal without a source uses the batch of the previous signal; one
+    without an objective has only the loss of its anchors."""
 
     name: str = ""
     source: PartSpec | None = None
@@ -73,15 +73,15 @@ class SignalSpec(Strict):
     credit: list[PartSpec] = []
     objective: PartSpec | None = None
     weight: Weight | dict[str, Any] = 1.0
-    task: dict[str, Any] | None = None  # where its prompts come from, if not from the recipe's task
-    rewards: list[str | dict[str, Any]] | None = None  # how completions are rewarded; "data" stands for
-    # what [data] says
-    select: PartSpec | None = None  # which prompts it learns from
-    anchored: bool = True  # whether anchors act on it that name no signal; those that name it do anyway
-    batch: Count | None = None  # prompts of a batch, if not the stage's
-    updates_per_batch: Few = 1  # how many times a batch is trained on, with `old` as it was before the first
-    mini_batches: Few = 1  # optimiser steps that it is split over each time, by whole groups
-    lag: int = Field(0, ge=0, le=10_000)  # batches that the source is ahead, as asynchronous samplers are
+    task: dict[str, Any] | None = None  # the task that its prompts come from (default: the recipe's)
+    # reward functions; "data" stands for those of [data], which are the default
+    rewards: list[str | dict[str, Any]] | None = None
+    select: PartSpec | None = None  # the selection of its prompts
+    anchored: bool = True  # whether anchors without `on` act on it; anchors that name it always do
+    batch: Count | None = None  # prompts per batch (default: the stage's)
+    updates_per_batch: Few = 1  # epochs on each batch, with `old` log-probs fixed before the first
+    mini_batches: Few = 1  # optimiser steps per epoch on a batch; a batch is split by whole groups
+    lag: int = Field(0, ge=0, le=10_000)  # number of batches sampled ahead, as by an asynchronous sampler
 
 
 class SamplingSpec(Strict):
@@ -90,20 +90,20 @@ class SamplingSpec(Strict):
     top_p: float = Field(1.0, gt=0, le=1)
     top_k: int = Field(0, ge=0, le=10_000_000)
     stop: list[str] = []
-    # nats a token that the temperature is steered towards, from where it starts
+    # in nats per token: the temperature is adjusted until samples have this entropy
     target_entropy: Annotated[float, Field(gt=0, le=100)] | None = None
-    temperature_rate: float = Field(0.3, gt=0, le=1)  # how fast it follows: of its logarithm, a step
+    temperature_rate: float = Field(0.3, gt=0, le=1)  # maximum change of log temperature per step
 
     @model_validator(mode="after")
     def something_to_follow(self) -> SamplingSpec:
         if self.target_entropy and not self.temperature:
-            raise ValueError("at temperature 0 there is no entropy to keep: start from a temperature above it")
+            raise ValueError("target_entropy needs a temperature above 0, since greedy samples have no entropy")
         return self
 
 
 class ValidateSpec(Strict):
-    """Validation and early stopping: accuracy on tuning items every so many steps; training stops after `patience`
-    validations without a new best and restores the best weights. With `patience` 0 it only records."""
+    """Validation and early stopping: accuracy on `items` tuning items every `every` steps. Training stops after
+    `patience` validations without a new best, and restores the best weights; with patience 0 it only records."""
 
     every: Steps
     items: Count = 64
@@ -111,40 +111,40 @@ class ValidateSpec(Strict):
 
 
 class KeepSpec(Strict):
-    """The floor: at least this share of what the base gets right in every keep set is to remain; 0 is off.
+    """The floor: at least this share of what the base gets right in every keep set must remain right; 0 turns it off.
 
-    A look at `items` items a set, each `every` steps, moves the strength of what is named in `steer` (signals by
-    name, anchors by their part's name). Nothing named: a signal "keep" is added, text that the base writes itself,
-    `batch` of `documents` a step, with the exact divergence from the base.
+    Every `every` steps `items` items of each set are scored, and the strength (a dual variable) of what `steer` names
+    is adjusted: signals by name, anchors by their part's name. If `steer` is empty, a signal "keep" is added and
+    steered: the exact KL divergence from the base on `documents` self-generated texts of the base, `batch` per step.
     """
 
     floor: float = Field(0.98, ge=0, le=1)
     sets: list[dict[str, Any]] = []
     steer: list[str] = []
-    every: Steps = 5  # steps between looks
-    items: Count = 48  # of each set, a look
+    every: Steps = 5  # steps between measurements
+    items: Count = 48  # items of each set per measurement
     ema: float = Field(0.3, gt=0, le=1)  # weight of the newest measurement in the moving average
-    integral_gain: float = Field(2.4, gt=0, le=100)  # of the dual variable's level: e^gain-fold a stage, at most
-    proportional_gain: float = Field(0.7, ge=0, le=100)  # of its answer to the last measurement, in logarithms
-    strength: float = Field(20.0, gt=0, le=1e6)  # where it starts
-    max_strength: float = Field(100.0, gt=0, le=1e6)  # what it rises to at most
-    batch: Count | None = None  # texts a step, if not the stage's batch
+    integral_gain: float = Field(2.4, gt=0, le=100)  # of log strength: at most e^gain-fold over a stage
+    proportional_gain: float = Field(0.7, ge=0, le=100)  # of log strength, for the last measurement's error
+    strength: float = Field(20.0, gt=0, le=1e6)  # the initial value
+    max_strength: float = Field(100.0, gt=0, le=1e6)
+    batch: Count | None = None  # self-generated texts per step (default: the stage's batch)
     documents: Count = 1024
-    max_tokens: Tokens = 128  # of a text that the base writes
+    max_tokens: Tokens = 128  # of a self-generated text
 
     @model_validator(mode="after")
     def room_to_rise(self) -> KeepSpec:
         if self.strength > self.max_strength:
             raise ValueError(
-                f"strength starts at {self.strength:g}, above max_strength, {self.max_strength:g}: lower it or raise "
-                "max_strength"
+                f"strength is {self.strength:g}, which is above max_strength = {self.max_strength:g}: lower strength "
+                "or raise max_strength"
             )
         return self
 
 
 class BudgetSpec(Strict):
-    """What a stage may spend: operations, tokens (processed and sampled) or seconds of training. With `of` "run",
-    what earlier stages spent counts too."""
+    """The budget of a stage: FLOPs, tokens (processed and sampled) or seconds of training. With `of` = "run", what
+    earlier stages spent counts too."""
 
     unit: Literal["flops", "tokens", "seconds"] = "flops"
     amount: Annotated[float, Field(gt=0, le=1e30)]
@@ -152,50 +152,50 @@ class BudgetSpec(Strict):
 
 
 class StageSpec(Strict):
-    """A weighted list of signals on one scope, with anchors, and how to optimise."""
+    """A weighted list of signals on one scope, with anchors, an optimiser and a number of steps or a budget."""
 
     name: str = ""
     method: str | None = None
     signals: list[SignalSpec] = []
     scope: PartSpec = PartSpec(name="all")
     anchors: list[PartSpec] = []
-    environment: PartSpec | None = None  # what answers the policy, turn after turn
-    start: Folder = "previous"  # "previous", "base" or a folder
-    reference: Folder = "base"  # "base", "start" or a folder
+    environment: PartSpec | None = None  # what replies to the policy in multi-turn episodes
+    start: Folder = "previous"  # initial weights: "previous", "base" or a folder
+    reference: Folder = "base"  # reference model: "base", "start" or a folder
     keep_optimiser: bool = False
     repeat: Annotated[int, Field(ge=1, le=1000)] = 1
-    blend: float = Field(1.0, gt=0, le=1)  # where it ends between the base, 0, and what it learnt, 1 (WiSE-FT)
-    # how much
-    steps: Steps = 100  # updates by the optimiser
-    batch: Count = 16  # prompts that a source draws at once, for one step unless a signal has more updates a batch
-    accumulation: Count = 1  # at least so many micro-batches an optimiser step
-    # tokens of a forward pass, at most; padding counts where there is any; auto: by model and device
+    blend: float = Field(1.0, gt=0, le=1)  # final weights between the base (0) and the trained ones (1), as in WiSE-FT
+    # length and batch
+    steps: Steps = 100  # optimiser steps
+    batch: Count = 16  # prompts per batch; a batch is used for one optimiser step unless a signal sets more updates
+    accumulation: Count = 1  # gradient accumulation: minimum number of micro-batches per optimiser step
+    # maximum number of tokens per forward pass, including padding; auto: by model and device
     micro_tokens: Tokens | Literal["auto"] = "auto"
-    # layers run twice and keep less for the backward pass; auto: where memory would not do
+    # recompute activations in the backward pass to save memory; auto: if memory would not suffice
     gradient_checkpointing: Literal["auto"] | bool = "auto"
-    budget: BudgetSpec | None = None  # in place of steps: stop when so much is spent
-    # how
+    budget: BudgetSpec | None = None  # replaces `steps`: training stops when it is spent
+    # optimiser
     optimizer: Literal["adamw", "rmsprop", "sgd"] = "adamw"
     learning_rate: LearningRate = 1e-5
-    head_lr_multiplier: LearningRate = 10.0  # times it, for modules that parts own, such as a value head
-    head_warmup: float = Field(0.0, ge=0, lt=1)  # share of the run at its beginning in which only they move
+    head_lr_multiplier: LearningRate = 10.0  # for modules that parts own, such as a value head
+    head_warmup: float = Field(0.0, ge=0, lt=1)  # initial share of the steps in which only these are trained
     betas: Betas = (0.9, 0.999)
     eps: float = Field(1e-8, gt=0, le=1)
     weight_decay: float = Field(0.0, ge=0, le=1000)
     schedule: Literal["constant", "linear", "cosine"] = "linear"
-    warmup: float = Field(0.03, ge=0, lt=1)  # share of the steps
-    decay: float = Field(1.0, gt=0, le=1)  # share of what follows the warm-up in which the rate falls
-    clip: float = Field(1.0, ge=0, le=1e12)  # gradient norm; 0 is off
+    warmup: float = Field(0.03, ge=0, lt=1)  # share of the steps with rising learning rate
+    decay: float = Field(1.0, gt=0, le=1)  # share of the steps after warm-up in which the learning rate falls
+    clip: float = Field(1.0, ge=0, le=1e12)  # maximum gradient norm; 0 turns clipping off
     max_length: Annotated[int, Field(ge=2, le=10_000_000)] | None = None
     truncation: Literal["error", "drop", "keep_start", "keep_end"] = "error"
     sampling: SamplingSpec = SamplingSpec()
-    sampler: Literal["own", "vllm"] = "own"  # what samples from the policy; vllm: where it is installed, on a GPU
-    sampler_memory: float = Field(0.3, gt=0, lt=1)  # the share of the GPU that vllm takes
+    sampler: Literal["own", "vllm"] = "own"  # the engine's own sampler, or vLLM if installed, on a GPU
+    sampler_memory: float = Field(0.3, gt=0, lt=1)  # share of the GPU's memory for vLLM
     validation: ValidateSpec | None = Field(None, alias="validate")
     keep: KeepSpec | None = None
-    # steps; 0 is never; unset: by time, see checkpoint.Saver
+    # steps between checkpoints; 0: none; unset: by time, see checkpoint.Saver
     checkpoint_every: Annotated[int, Field(ge=0, le=100_000_000)] | None = None
-    log_completions: int = Field(2, ge=0, le=1_000_000)  # prompts a step whose completions go into completions.jsonl
+    log_completions: int = Field(2, ge=0, le=1_000_000)  # prompts per step whose completions are logged
 
     @property
     def parts(self) -> list[PartSpec]:
@@ -213,35 +213,37 @@ class StageSpec(Strict):
     @model_validator(mode="after")
     def something_to_learn(self) -> StageSpec:
         if not self.signals:
-            raise ValueError("a stage needs a `method`, or `signals` of its own; see `scalpel methods`")
+            raise ValueError("a stage needs a `method` or `signals`; `scalpel methods` lists the methods")
         if self.signals[0].source is None:
-            raise ValueError("the first signal needs a `source`")
+            raise ValueError(
+                "the first signal needs a `source`, since there is no earlier one whose batch it could use"
+            )
         return self
 
     @model_validator(mode="after")
     def something_to_decay(self) -> StageSpec:
         if self.schedule == "constant" and self.decay < 1:
-            raise ValueError(f"decay is {self.decay:g}, but a constant rate never falls: take linear or cosine")
+            raise ValueError(
+                f"decay is {self.decay:g}, but schedule is constant: use linear or cosine, or leave out decay"
+            )
         return self
 
     @model_validator(mode="after")
     def entropies_are_known(self) -> StageSpec:
         if self.sampler == "vllm" and self.sampling.target_entropy:
-            raise ValueError(
-                "vllm gives no entropies to keep: leave out sampling.target_entropy, or take sampler 'own'"
-            )
+            raise ValueError("vLLM doesn't return entropies: leave out sampling.target_entropy, or use sampler 'own'")
         return self
 
 
 class ModelSpec(Strict):
     path: Folder
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"  # of the arithmetic
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"  # of matrix products (autocast)
     device: Name = "auto"
     trust_remote_code: bool = False
-    chat_template: str | None = None  # a file with a chat template, in place of the model's own
-    chat_template_kwargs: dict[str, Any] = {}  # arguments that the chat template is always given
-    control_tokens: Literal["text", "read"] = "text"  # what text in data is that spells a control token
+    chat_template: str | None = None  # a file with a chat template that replaces the model's own
+    chat_template_kwargs: dict[str, Any] = {}  # arguments of the chat template
+    control_tokens: Literal["text", "read"] = "text"  # how control tokens spelt out in data are tokenised
 
     @model_validator(mode="before")
     @classmethod
@@ -250,8 +252,8 @@ class ModelSpec(Strict):
 
 
 class DataSpec(Strict):
-    """How many training items (unset: all rows of a data set, 1,024 of a task that makes them as they are asked for),
-    from which seed, and how completions are rewarded (the task's own verifier unless `rewards` says otherwise)."""
+    """The number of training items (default: all rows of a data set, 1,024 of a task that generates them), their seed,
+    and the reward functions (default: the task's verifier)."""
 
     items: Items | None = None
     seed: Seed = 0
@@ -259,36 +261,36 @@ class DataSpec(Strict):
 
 
 class MeasureSpec(Strict):
-    """The probes of the ledger, and how often they are taken along a run (besides before and after)."""
+    """The probes of the ledger, and how often they are measured during a run (besides before and after it)."""
 
     probes: list[dict[str, Any]] = []
-    target: str = ""  # the probe that shows the gain; the first one unless said
-    max_tokens: Tokens | None = None  # of an answer to a probe that says nothing of it; unset: as the stages sample
-    points: int = Field(4, ge=0, le=10_000)  # measurements along a run
-    curve_items: Count = 64  # items a probe at those points
-    recovery_samples: Few = 8  # k, for 'within k samples'
-    recovery_items: int = Field(32, ge=0, le=1_000_000)  # lost items tested, a probe
+    target: str = ""  # the probe that shows the gain (default: the first one)
+    max_tokens: Tokens | None = None  # of an answer, for probes that don't set it (default: as the stages sample)
+    points: int = Field(4, ge=0, le=10_000)  # number of measurements during a run
+    curve_items: Count = 64  # items per probe in these measurements
+    recovery_samples: Few = 8  # k of "recovered within k samples"
+    recovery_items: int = Field(32, ge=0, le=1_000_000)  # lost items per probe that are tested for recovery
 
 
 class CompareSpec(Strict):
-    """Arms × seeds, at equal budget: what the arm named in `equal_to` spends on its own steps, or `amount`."""
+    """Arms × seeds at equal budget: what the arm named in `equal_to` spends on its own steps, or `amount`."""
 
     seeds: Annotated[list[Seed], Field(min_length=1)] = [0, 1, 2]
     arms: list[dict[str, Any]] = []  # each {name, …keys of a stage} or {name, stages = […]}
-    shared: dict[str, Any] = {}  # keys of a stage that all arms start from
+    shared: dict[str, Any] = {}  # keys of a stage that apply to all arms
     budget: Literal["flops", "tokens", "seconds", "steps"] = "flops"
-    equal_to: str = ""  # the first arm unless said
+    equal_to: str = ""  # default: the first arm
     amount: Annotated[float, Field(gt=0, le=1e30)] | None = None
-    learning_rates: list[LearningRate] = []  # the grid; an arm may have one of its own; none: the arm's learning rate
+    learning_rates: list[LearningRate] = []  # the grid; an arm may set its own; empty: no tuning
     tuning_seed: Seed = 1000
-    tuning_items: Count = 64  # of the target's tuning split
-    tuning_margin: Share = 0.05  # rates within it of the best accuracy count as equal: the least wins
-    price: float = Field(1.0, ge=0, le=1e6)  # what a point of forgetting costs, in points of gain
-    limit: Share | None = None  # arms that forgot more are not considered
-    workers: Threads = 0  # processes; 0 = one a core
-    until_decided: bool = False  # seeds are added until it is decided which arm to take, or that none is
-    most: Count = 16  # seeds an arm, at most, that way
-    looks: list[Count] = []  # after how many seeds the verdict is made; none: after `seeds`, twice as many, and so on
+    tuning_items: Count = 64  # from the tuning split of the target
+    tuning_margin: Share = 0.05  # of all rates within this of the best accuracy, the lowest is chosen
+    price: float = Field(1.0, ge=0, le=1e6)  # points of gain that a point of forgetting costs in the verdict
+    limit: Share | None = None  # arms that forgot more than this can't win
+    workers: Threads = 0  # processes; 0 = one per core
+    until_decided: bool = False  # add seeds until the verdict is decided
+    most: Count = 16  # with until_decided: maximum number of seeds per arm
+    looks: list[Count] = []  # numbers of seeds at which the verdict is tested; empty: `seeds`, twice as many, and so on
 
     @field_validator("looks")
     @classmethod
@@ -300,7 +302,7 @@ class CompareSpec(Strict):
     @model_validator(mode="after")
     def seeds_differ(self) -> CompareSpec:
         if len(set(self.seeds)) < len(self.seeds):
-            raise ValueError(f"seeds has one twice: {self.seeds}; the same seed gives the same run")
+            raise ValueError(f"seeds has a duplicate: {self.seeds}; the same seed gives the same run, so remove it")
         return self
 
 
@@ -309,14 +311,14 @@ class Recipe(Strict):
     seed: Seed = 0
     threads: Threads = 0  # 0 = all cores
     model: ModelSpec
-    models: dict[str, ModelSpec] = {}  # other roles: teacher, weak, reward
+    models: dict[str, ModelSpec] = {}  # models by role: teacher, weak, judge, …
     task: dict[str, Any]
     data: DataSpec = DataSpec()
     stages: list[StageSpec] = []
-    keep: KeepSpec | None = None  # of every stage that has none of its own
+    keep: KeepSpec | None = None  # default of all stages; a stage's own keys override it
     measure: MeasureSpec = MeasureSpec()
     compare: CompareSpec | None = None
-    track: Literal["", "tensorboard"] = ""  # where the record goes, beside metrics.jsonl
+    track: Literal["", "tensorboard"] = ""  # a tracker that gets the metrics too
 
     @field_validator("name")
     @classmethod
@@ -325,8 +327,8 @@ class Recipe(Strict):
 
     @property
     def answer_tokens(self) -> int:
-        """How long an answer may be that is measured, where its probe or keep set says nothing of it: as long as the
-        longest that a stage samples."""
+        """The maximum length of a measured answer, for probes and keep sets that don't set it: `measure.max_tokens`,
+        else the longest completion that a stage samples."""
         return self.measure.max_tokens or max((stage.sampling.max_tokens for stage in self.stages), default=256)
 
     @model_validator(mode="after")
@@ -335,10 +337,10 @@ class Recipe(Strict):
             if not stage.keep_optimiser or (earlier is None and stage.repeat > 1):
                 continue
             if earlier is None:
-                raise ValueError("the first stage has no earlier optimiser to keep: leave out `keep_optimiser`")
+                raise ValueError("the first stage has no earlier optimiser state to keep: leave out `keep_optimiser`")
             if earlier.optimizer != stage.optimizer:
                 raise ValueError(
-                    f"keep_optimiser can't turn the states of {earlier.optimizer} into those of {stage.optimizer}: "
-                    "give both stages the same optimizer, or leave it out"
+                    f"keep_optimiser can't convert the state of {earlier.optimizer} to that of {stage.optimizer}: use "
+                    "the same optimizer in both stages, or leave out keep_optimiser"
                 )
         return self

@@ -60,8 +60,10 @@ def contains(completion: str, example: Example, *, ignore_case: bool = False) ->
 def pattern(
     completion: str, example: Example, *, pattern: Pattern, ignore_case: bool = False, timeout: Seconds = SECONDS
 ) -> float:
-    """1 if the regular expression matches. If it has a group, the group of the last match must equal the answer, and a
-    completion without a match, or whose search takes longer than `timeout` seconds, is unread."""
+    """1 if the regular expression matches, and, where it has a group, the group of the last match equals the answer.
+
+    With a group, a completion without a match is unread, as is one whose search takes longer than `timeout` seconds.
+    """
     if not compiled(pattern).groups:
         return float(search(pattern, completion, timeout) is not None)
     said = found(pattern, completion, timeout)
