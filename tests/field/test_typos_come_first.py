@@ -57,7 +57,7 @@ TYPOS = {
     "a reward's column": (rewards("code.py:g"), "difficulty"),
     "a reward inside another": (rewards({"name": "given", "of": "exakt", "where": "exact"}), "exact"),
     "a reward that shapes": (rewards("exact", {"name": "brevity", "treshold": 1}), "threshold"),
-    "a judge's role": (rewards({"name": "judge", "role": "jugde"}), "asks a 'jugde' model"),
+    "a judge's role": (rewards({"name": "judge", "role": "jugde"}), "needs a 'jugde' model"),
     "a verifier among rewards": (rewards({"name": "pattern", "pattern": "("}), "regular expression"),
     "a signal's reward": (signal(rewards=["exakt"]), "exact"),
     "a signal's reward's column": (signal(rewards=["code.py:g"]), "difficulty"),

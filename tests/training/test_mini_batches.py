@@ -123,8 +123,8 @@ def test_a_row_s_number_of_mini_batches_is_lowered_to_the_batch_and_that_is_said
         made = [tables(at, {"method": "dapo", "batch": batch, "steps": 2}) for batch in (4, 4, 16, 32)]
     assert [one.stages[0].signals[0].mini_batches for one in made] == [4, 4, 16, 16]
     assert [line for line in caplog.messages if "mini-batches" in line] == [
-        "method 'dapo' splits a batch into 16 mini-batches, but a batch of 4 prompts has room for 4: it takes 4 "
-        "updates on each batch; raise batch to 16 or more for the method's own number"
+        "method 'dapo' splits a batch into 16 mini-batches, but a batch of 4 prompts can be split into at most 4: it "
+        "gets 4 updates; set batch to 16 or more for the method's own number"
     ]
     assemble(made[0].stages[0], made[0])
 

@@ -59,8 +59,8 @@ def fitted(stage: dict[str, Any], method: str, written: Any) -> dict[str, Any]:
 @cache  # once a process: a recipe is read more than once
 def say_fewer(method: str, parts: int, batch: int) -> None:
     log.info(
-        "method %r splits each batch into %d mini-batches, but a batch of %d prompts can be split into %d only: so each "
-        "batch gets %d updates; set batch to %d or more for the method's own number",
+        "method %r splits a batch into %d mini-batches, but a batch of %d prompts can be split into at most %d: it "
+        "gets %d updates; set batch to %d or more for the method's own number",
         method, parts, batch, batch, batch, parts,
     )  # fmt: skip
 

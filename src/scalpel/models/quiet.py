@@ -1,4 +1,4 @@
-"""Log levels and progress bars of libraries while models are opened."""
+"""Suppression of libraries' log messages and progress bars while models are loaded."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from transformers.utils import logging as hf_logging
 
 @contextmanager
 def log_level(logger: str, level: int) -> Iterator[None]:
-    """Within it, the logger of that name reports from this level on."""
+    """Context manager: sets the level of a logger, and restores it afterwards."""
     found = logging.getLogger(logger)
     before = found.level
     found.setLevel(level)
@@ -23,8 +23,8 @@ def log_level(logger: str, level: int) -> Iterator[None]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without the progress bars of transformers, which would tear our own, and without the hub's tale of its retries:
-    if all of them fail, the error says so."""
+    """Turns off the progress bars of transformers, which would interfere with scalpel's own, and the hub's warnings
+    about retries: if all retries fail, the error says so."""
     were_on = hf_logging.is_progress_bar_enabled()
     hf_logging.disable_progress_bar()
     try:

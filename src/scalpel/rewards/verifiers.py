@@ -104,7 +104,7 @@ def think_format(completion: str, example: Example, *, thought: str = "think", a
 
 @register("verifier", "think-answer")
 def think_answer(completion: str, example: Example, *, answer: str = "answer") -> float:
-    """1 if the text inside the first answer tags equals the answer, ignoring case; without such tags, if the whole
+    """1 if the text inside the first answer tags equals the answer, ignoring case; without tags, if the whole
     completion does. Other completions without tags are unread.
 
     Source   Li et al. 2025 (arXiv 2503.16188), section 2.1, accuracy reward; without tags as in the authors' code,
