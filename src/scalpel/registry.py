@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -19,21 +21,25 @@ AXES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 ORIGINS: dict[tuple[str, str], str] = {}  # of what was registered from outside the package: which file or plugin
 _origin = ""  # which file or plugin is being executed
+_entered: set[tuple[str, str]] = set()  # what it has registered so far
 
 
 def register(axis: str, name: str) -> Callable[[Any], Any]:
     """Decorator that enters a part under `axis` and `name`. Raises ValueError if the name is taken."""
 
     def enter(part: Any) -> Any:
-        if name in AXES[axis]:
+        origin, key = origin_here(), (axis, name)
+        again = key not in _entered and origin and ORIGINS.get(key) == origin  # its file is executed once more
+        if name in AXES[axis] and not again:
             first = ORIGINS.get((axis, name), "scalpel")
             raise ValueError(
                 f"{axis} {name!r} is registered twice: by {first} ({AXES[axis][name]!r:.200}) and by "
-                f"{_origin or 'scalpel'} ({part!r:.200}); give one of them another name"
+                f"{origin or 'scalpel'} ({part!r:.200}); give one of them another name"
             )
         AXES[axis][name] = part
-        if _origin:
-            ORIGINS[axis, name] = _origin
+        if origin:
+            ORIGINS[key] = origin
+            _entered.add(key)
         return part
 
     return enter
@@ -41,11 +47,13 @@ def register(axis: str, name: str) -> Callable[[Any], Any]:
 
 @contextmanager
 def registering(origin: str) -> Iterator[None]:
-    """While it lasts, what is registered belongs to that file or plugin. What the same one registered before is
-    forgotten, so that it may be executed again; where it fails, nothing of it stays."""
+    """While it lasts, what is registered belongs to that file or plugin, or to the file beside it that registers. What
+    the same one registered before is forgotten, so that it may be executed again; where it fails, nothing of it
+    stays. A file beside it that several files import is executed again with each of them, and registers again."""
     global _origin
     before, _origin = _origin, origin
     forget(origin)
+    _entered.clear()
     try:
         yield
     except BaseException:
@@ -53,6 +61,21 @@ def registering(origin: str) -> Iterator[None]:
         raise
     finally:
         _origin = before
+
+
+def origin_here() -> str:
+    """What the present call to register belongs to: the plugin that is being executed, the user's file, or the file in
+    its folder whose code calls."""
+    if not _origin.endswith(".py"):
+        return _origin
+    folder, frame = f"{os.path.dirname(_origin)}{os.sep}", sys._getframe(1)
+    while frame is not None:
+        own = frame.f_globals
+        # the package itself may lie in the folder, where somebody works in a checkout
+        if own.get("__name__", "").partition(".")[0] != "scalpel" and str(own.get("__file__")).startswith(folder):
+            return str(own["__file__"])
+        frame = frame.f_back  # type: ignore[assignment]
+    return _origin
 
 
 def forget(origin: str) -> None:

@@ -13,9 +13,11 @@ from running import prepare, tables
 from scalpel.data.example import Example
 from scalpel.experiments.preflight import refuse_recipe
 from scalpel.experiments.single import run_recipe
+from scalpel.extensions import find
 from scalpel.extensions.files import function_at
 from scalpel.extensions.guarded import Failed
 from scalpel.extensions.modules import begin_run, modules_beside
+from scalpel.registry import AXES, ORIGINS, forget
 from scalpel.rewards import Rewards
 from scalpel.runs.screened import Screened, screened
 from scalpel.runs.terminal import Terminal
@@ -90,6 +92,29 @@ def test_a_file_finds_what_lies_beside_it_and_not_what_lies_beside_another(tmp_p
     assert [function_at(spec)(["a"]) for spec in specs] == [[1.0], [2.0]]
     written(tmp_path / "3", code="import json\nf = json.dumps\n", json="raise OSError\n")
     assert function_at(f"{tmp_path}/3/code.py:f")(1) == "1"  # a name of Python's own stays Python's
+
+
+def test_two_files_may_share_a_helper_that_registers_parts(tmp_path):
+    helper = "from scalpel.part import part\n@part('credit', 'shared', needs={'entropy'}, reads={'reward'})\n"
+    helper += "def shared(out, batch, *, gamma: float = 1.0): ...\n"
+    own = "import helper\nfrom helper import shared\nfrom scalpel.part import part\n"
+    own += "@part('credit', '{0}')\ndef {0}(out, batch): ...\n"
+    written(tmp_path, helper=helper, one=own.format("one"), two=own.format("two"))
+    for _ in range(2):
+        for name in ("one", "two", "one"):
+            found = find("credit", f"{tmp_path}/{name}.py:shared")
+            assert found.needs == {"entropy"} and found is AXES["credit"]["shared"]
+            assert find("credit", f"{tmp_path}/{name}.py:{name}") is AXES["credit"][name]
+        begin_run()
+        written(tmp_path, helper=helper + "\n")  # it has changed, and both are executed again
+    written(tmp_path / "other", three=own.format("three"), helper=helper)
+    with pytest.raises(ValueError, match="'shared' is registered twice: by .*helper.py .* and by .*other/helper"):
+        find("credit", f"{tmp_path}/other/three.py:three")
+    written(tmp_path, twice="from scalpel.part import part\n" + "@part('credit', 'same')\ndef f(out, batch): ...\n" * 2)
+    with pytest.raises(ValueError, match="credit 'same' is registered twice"):
+        find("credit", f"{tmp_path}/twice.py:f")
+    for place in [place for place in ORIGINS.values() if place.startswith(str(tmp_path))]:
+        forget(place)
 
 
 # --- once -------------------------------------------------------------------------------------------------------

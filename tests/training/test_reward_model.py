@@ -4,7 +4,13 @@ import json
 
 import pytest
 import torch
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    BertConfig,
+    BertForSequenceClassification,
+    BertTokenizerFast,
+)
 
 import tiny
 from running import records, tables
@@ -96,6 +102,35 @@ def test_of_several_labels_one_is_named(at, tmp_path):
     assert open_scorer(place, "good", device="cpu")([ASKED], ["c"]) == open_scorer(place, 1, device="cpu")(
         [ASKED], ["c"]
     )
+
+
+def encoder(folder):
+    """A tiny BERT with one score, which it reads at [CLS]."""
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefgh", "##b"]
+    tokenizer = BertTokenizerFast(vocab={word: i for i, word in enumerate(words)})
+    sizes = dict(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32)
+    torch.manual_seed(0)
+    config = BertConfig(vocab_size=len(words), max_position_embeddings=12, num_labels=1, initializer_range=0.5, **sizes)
+    BertForSequenceClassification(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def test_an_encoder_scores_as_transformers_does_and_keeps_its_first_token_where_a_text_is_cut(tmp_path, caplog):
+    place = encoder(tmp_path / "bert")
+    model = AutoModelForSequenceClassification.from_pretrained(place).eval()
+    tokenizer = BertTokenizerFast.from_pretrained(place)
+    asked, said = ["ab c ", "d ", "a " * 9], ["e", "f g", "b c d e"]
+    with torch.no_grad():
+        alone = [float(model(**tokenizer(text, return_tensors="pt")).logits) for text in ("ab c e", "d f g")]
+        # [CLS], the last ten of thirteen words and [SEP]
+        cut = float(model(**tokenizer("a " * 6 + said[2], return_tensors="pt")).logits)
+    rewards = Rewards([{"name": "model", "path": str(place), "device": "cpu"}])
+    found = rewards([Example(p) for p in asked], said, [[1]] * 3).reward_SK[:, 0]
+    torch.testing.assert_close(found, torch.tensor([*alone, cut]), rtol=0, atol=1e-5)
+    assert "1 of 3 texts are longer than 12 tokens" in caplog.text
+    with pytest.raises(ValueError, match="the prompts are chat messages, but .* is an encoder, which reads text"):
+        rewards([Example(ASKED)], ["c"], [[1]])
 
 
 def test_what_is_no_reward_model_is_refused_before_any_model_is_opened(at, folder, monkeypatch):

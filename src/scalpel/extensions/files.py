@@ -61,12 +61,14 @@ def functions(module: ModuleType) -> list[str]:
 
 
 def part_at(axis: str, spec: str) -> Any:
-    """What stands at `path.py:name` for that axis: what the file registers under that name or with that function, else
+    """What stands at `path.py:name` for that axis: what the file, or one beside it that it imports, registers under
+    that name or with that function, else
     the function or class itself. A plain function is a part that needs log-probs, with all other declarations at their
     defaults."""
-    module, origin = module_of(spec), str(file_of(spec))
+    module, file = module_of(spec), file_of(spec)
     path, _, name = spec.rpartition(":")
-    mine = {key: AXES[key[0]][key[1]] for key, place in ORIGINS.items() if place == origin}
+    origins = {str(place) for place in (file, *modules.modules_beside(file))}
+    mine = {key: AXES[key[0]][key[1]] for key, place in ORIGINS.items() if place in origins}
     found = getattr(module, name, None)
     same = {
         key: entry

@@ -28,7 +28,12 @@ Label = int | str | None  # a classifier's label: its index, or its name in conf
 @dataclass
 class Scorer:
     """Gives the logit of one label for each prompt with its answer. Texts longer than `longest` tokens are truncated at
-    the beginning; their number is logged once."""
+    the beginning; their number is logged once.
+
+    A decoder's score is read at the last token of a text that is rendered as in training: with the chat template and
+    the end token. An encoder's score is read at its first token, which therefore stays where a text is truncated; it
+    reads prompt and answer as one text, between the special tokens of its tokenizer.
+    """
 
     spec: str
     model: PreTrainedModel
@@ -36,11 +41,12 @@ class Scorer:
     index: int
     batch: int
     longest: int
-    tokens: Tokens | None = field(init=False)  # None for an encoder, whose tokenizer has no end-of-sequence token
+    tokens: Tokens | None = field(init=False)  # None for an encoder
     said: bool = False
 
     def __post_init__(self) -> None:
-        self.tokens = Tokens(self.tokenizer) if self.tokenizer.eos_token_id is not None else None
+        decoder = hasattr(self.model, "score") and self.tokenizer.eos_token_id is not None
+        self.tokens = Tokens(self.tokenizer) if decoder else None
 
     @torch.no_grad()
     def __call__(self, prompts: Sequence[Prompt], answers: Sequence[str]) -> list[float]:
@@ -66,8 +72,8 @@ class Scorer:
             return closed(self.tokens, prompt, answer).ids
         if not isinstance(prompt, str):
             raise ValueError(
-                f"the prompts are chat messages, but the tokenizer of {self.spec} has no chat template: give prompts "
-                "as text (for a task: chat = false), or use a reward model with a chat template"
+                f"the prompts are chat messages, but {self.spec} is an encoder, which reads text: give prompts as text "
+                "(for a task: chat = false), or use a reward model with a chat template"
             )
         return list(self.tokenizer(prompt + answer)["input_ids"])
 
@@ -77,7 +83,15 @@ class Scorer:
             words = "%s: %d of %d texts are longer than %d tokens and truncated at the beginning; raise max_length"
             log.warning(words, self.spec, long, len(rows), self.longest)
             self.said = True
-        return [row[-self.longest :] for row in rows]
+        return [self.end(row) if len(row) > self.longest else row for row in rows]
+
+    def end(self, row: list[int]) -> list[int]:
+        """The end of a text that is too long, behind the special tokens at an encoder's beginning."""
+        first = 0
+        if self.tokens is None:
+            special = self.tokenizer.get_special_tokens_mask(row, already_has_special_tokens=True)
+            first = special.index(0) if 0 in special else 0
+        return [*row[:first], *row[len(row) - self.longest + first :]]
 
     def logits(self, rows: Sequence[Sequence[int]]) -> Tensor:
         longest, pad, device = max(map(len, rows)), self.pad or 0, self.model.device
@@ -128,5 +142,7 @@ def open_scorer(
         tokenizer = AutoTokenizer.from_pretrained(source)
         model = AutoModelForSequenceClassification.from_pretrained(source, dtype=dtype, use_safetensors=True)
     model.to(place).eval().requires_grad_(False)
-    context_length = getattr(config.get_text_config(), "max_position_embeddings", None) or 2**20
-    return Scorer(spec, model, tokenizer, index, batch, min(max_length or context_length, context_length))
+    own = getattr(config.get_text_config(), "max_position_embeddings", None) or 2**20
+    # an encoder may have more positions than it can use: RoBERTa has 514 for 512 tokens, as its tokenizer says
+    longest = min(own, tokenizer.model_max_length)
+    return Scorer(spec, model, tokenizer, index, batch, min(max_length or longest, longest))
