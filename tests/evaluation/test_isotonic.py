@@ -29,7 +29,13 @@ def test_a_level_is_reached_between_two_evaluations():
     assert crossing([0.0, 0.5, 0.3, 0.8], 0.6) == pytest.approx(1.5 + 1.5 * 0.5)
 
 
-@pytest.mark.parametrize("values", [[0.0, 0.2, 0.3], [0.5, 0.6], [0.0, 0.6, 0.2, 0.2], []])
+def test_a_dip_is_passed_before_the_level_is_reached():
+    # 0.4, 0.0 and 0.2 are pooled: 0.2 in their middle, at 1
+    assert crossing([0.4, 0.0, 0.2, 0.6], 0.4) is None, "the base is there already"
+    assert crossing([0.4, 0.0, 0.2, 0.6], 0.5) == pytest.approx(1 + 2 * 0.3 / 0.4)
+
+
+@pytest.mark.parametrize("values", [[0.0, 0.2, 0.3], [0.5, 0.6], [0.6, 0.0, 0.7], [0.0, 0.6, 0.2, 0.2], []])
 def test_a_level_that_is_not_reached_from_below_has_no_place(values):
     assert crossing(values, 0.5) is None
 

@@ -85,6 +85,20 @@ def test_the_base_knows_held_out_documents_of_its_pretraining_and_hardly_foreign
     assert losses[0] < 0.3 and losses[1] < 0.3 < 1.0 < losses[2], losses
 
 
+def test_another_model_is_asked_the_same_items_whatever_is_trained():
+    task = {"name": "world/boxes"}
+    tables = [
+        {"name": "boxes", "task": task, "n": 12},
+        {"name": "teacher", "kind": "another-model", "task": task, "n": 12},
+    ]
+    tables[1]["model"] = "world-300k"
+    asked, teacher = make_probes(tables, "", lambda table: lookup("task", table["name"]), 24)
+    own, other = asked.run(Engine(*models.load("world-300k"))), teacher.run(engine(0))
+    assert [(r.id, float(r.right)) for r in own] == [(r.id, r.value) for r in other]
+    assert all(r.right is None for r in other) and 0 < sum(r.value for r in other) < 12
+    assert [r.id for r in teacher.only({own[3].id}).run(engine(0))] == [own[3].id]
+
+
 def test_a_pair_is_measured_from_end_to_end():
     base, tuned = engine(0), engine(1)
     probes = [

@@ -25,6 +25,8 @@ def test_what_is_counted():
     assert seen("ways") == [1 / 4, 1 / 4]
     assert seen("length") == [2.0, (2 + 3 + 2 + 5) / 4]
     assert seen("pattern", pattern="^n") == [2 / 4, 3 / 4]
+    worked = FakeEngine(str.upper, samples=lambda prompt, index: ["1+1=2;2+2=5#5", "3#3"][index % 2])
+    assert [r.value for r in Sampled("s", WordTask(), "equations", n=1, k=4).run(worked)] == [1 / 4]
 
 
 def test_entropy_is_that_of_the_distributions_along_the_samples():

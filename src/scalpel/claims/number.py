@@ -80,7 +80,7 @@ def refuse_unknown(side: Number, arms: Sequence[str], probes: Sequence[str]) -> 
         for arm in term.arms:
             if arm not in arms:
                 raise ValueError(unknown("arm", arm, arms))
-        for key in ("probe", "far"):
+        for key in ("probe", "far", "on"):
             if term.keys.get(key, "") not in ("", *probes):
                 raise ValueError(unknown("probe", str(term.keys[key]), probes))
 

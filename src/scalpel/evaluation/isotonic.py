@@ -29,14 +29,17 @@ def isotonic(values: Sequence[float]) -> list[float]:
 
 def crossing(values: Sequence[float], level: float) -> float | None:
     """The position, in units of the index, at which the monotone fit of the values reaches the level, interpolated
-    linearly; None where it never does, or begins at or above the level.
+    linearly; None where it never does, or where the first value is at or above the level.
 
-    A block of equal fitted values stands for its middle: the values in it are evaluations of one accuracy, as far as
-    they tell, and its first position would again be the luckiest.
+    Where the values fall before they rise, as an accuracy does while another form of answer is learnt, the fit is flat
+    through the dip, and the level is reached behind it. A block of equal fitted values stands for its middle: the
+    values in it are evaluations of one accuracy, as far as they tell, and its first position would again be the
+    luckiest.
     """
-    fitted = isotonic(values)
-    knots = middles(fitted)
-    if not knots or knots[0][1] >= level or fitted[0] >= level:
+    if len(values) == 0 or values[0] >= level:
+        return None
+    knots = middles(isotonic(values))
+    if knots[0][1] >= level:
         return None
     for (start, low), (end, high) in zip(knots, knots[1:], strict=False):
         if high >= level:

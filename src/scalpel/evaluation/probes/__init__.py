@@ -3,6 +3,7 @@
 docs/methods.md lists the kinds with their keys; the table is generated.
 """
 
+from scalpel.evaluation.probes.another_model import AnotherModel
 from scalpel.evaluation.probes.choose import (
     Choice,
     Choose,
@@ -23,6 +24,7 @@ from scalpel.registry import gather_parts
 gather_parts(__name__, __path__)
 
 __all__ = [
+    "AnotherModel",
     "Choice",
     "Choose",
     "Drift",

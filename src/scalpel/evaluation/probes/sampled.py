@@ -7,6 +7,7 @@ k samples y_1 … y_k ~ π(· | x) at a temperature, and of them, by `of`:
   distinct   distinct texts / k                    diversity of the answers to one question
   ways       distinct right texts / k              diversity of the right answers
   length     mean number of characters             length of the answers
+  equations  mean share of the written equations that hold; 0 without any
   entropy    mean entropy of the next token, nats  how open the model still is along its own answers
   pattern    share in which a pattern is found     frequency of a style
   edge       mean of (found − its share) · right   covariance of style and success
@@ -45,6 +46,7 @@ from scalpel.evaluation.probes.item import (
     question,
 )
 from scalpel.registry import register, unknown
+from scalpel.rewards.equations import true_share
 from scalpel.rewards.scored import unread
 
 if TYPE_CHECKING:
@@ -77,6 +79,7 @@ COUNTS: dict[str, Count] = {
     "distinct": lambda drawn: len(set(drawn.texts)) / len(drawn.texts),
     "ways": lambda drawn: len({t for t, r in zip(drawn.texts, drawn.right, strict=True) if r}) / len(drawn.texts),
     "length": lambda drawn: mean(map(len, drawn.texts)),
+    "equations": lambda drawn: mean(true_share(text) or 0.0 for text in drawn.texts),
     "entropy": lambda drawn: mean(drawn.entropy),
     "pattern": lambda drawn: mean(drawn.found),
     "edge": lambda drawn: edge(drawn.right, drawn.found),
@@ -88,6 +91,7 @@ UNITS = {
     "distinct": "distinct texts / k",
     "ways": "distinct right texts / k",
     "length": "characters",
+    "equations": "share of written equations that hold",
     "entropy": "entropy per token, nats",
     "pattern": "share of samples with the pattern",
     "edge": "covariance of pattern and success",
