@@ -156,7 +156,10 @@ def uneven(context: SourceContext) -> SourceContext:
         groups = context.sample(prompts, n, seed, limits, writer)
         lengths = [[2 + (3 * p + 5 * k) % 7 for k in range(n)] for p in range(len(groups))]
         return [
-            [completion(s.prompt_ids, s.ids[:n], s.behaviour[:n]) for s, n in zip(*pair, strict=True)]
+            [
+                completion(s.prompt_ids, s.ids[:n], s.behaviour[:n], temperature=s.segments[0].temperature)
+                for s, n in zip(*pair, strict=True)
+            ]
             for pair in zip(groups, lengths, strict=True)
         ]
 
@@ -169,15 +172,20 @@ def written(policy: Engine, seed: int, n: int, max_tokens: int, temperature: flo
 
 
 def context(
-    policy: Engine, examples: list[Example] = EXAMPLES, seed: int = 5, max_tokens: int = 8, **changes: Any
+    policy: Engine,
+    examples: list[Example] = EXAMPLES,
+    seed: int = 5,
+    max_tokens: int = 8,
+    temperature: float = 1.0,
+    **changes: Any,
 ) -> SourceContext:
     """A step's material; a sample is rewarded by its parity, so that right and wrong ones are plenty."""
-    sampling = Sampling(max_tokens=max_tokens)
+    sampling = Sampling(max_tokens=max_tokens, temperature=temperature)
 
     def sample(prompts, n, seed, limits=None, writer="policy"):
         with policy.acting_as(writer):
             groups = policy.sample(prompts, sampling, n, seed, limits)
-        return [[ended(s).behind(p) for s in group] for p, group in zip(prompts, groups, strict=True)]
+        return [[ended(s).behind(p, sampling.scale) for s in group] for p, group in zip(prompts, groups, strict=True)]
 
     def fit(rendered: Tokenized, example: Example | None = None) -> Tokenized:
         return rendered

@@ -38,6 +38,7 @@ class Row:
     inside: Sequence[float] | None = None  # rewards within the sequence
     content: Sequence[int] | None = None  # what stands behind a token that is more than its id (`content_id`), else 0
     continues: bool = False  # whether it belongs to the same episode as the row before it
+    temperature: Sequence[float] | None = None  # at which a token was sampled, 1 where it was not
     columns: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -68,6 +69,7 @@ class Batch:
     mix_ids_N: Tensor | None = None  # shown blended with input_N: (1 − mix) · E[input] + mix · E[mix_ids]
     mix_N: Tensor | None = None
     content_N: Tensor | None = None  # identifies what a token shows beyond its id, such as a patch of an image; 0: none
+    temperature_N: Tensor | None = None  # of the distribution whose log-probs are meant; None is 1
     episode_S: Tensor | None = None  # the episode that a sequence belongs to; None: each is an episode of its own
     lost_S: Tensor | None = None  # how many episodes of a sequence's group were left out, since nothing rewarded them
     whole_S: Tensor | None = None  # trained tokens of each sequence, where some of them were left out of `train_N`
@@ -197,7 +199,7 @@ class Batch:
 def pack(rows: Sequence[Row]) -> Batch:
     """Packs rows end to end, without padding. The first token of each row becomes untrained, whatever the row says."""
     for row in rows:
-        lists = (row.train, row.author, row.turn, row.behaviour, row.inside, row.content)
+        lists = (row.train, row.author, row.turn, row.behaviour, row.inside, row.content, row.temperature)
         assert all(x is None or len(x) == len(row.ids) for x in lists), f"lists of unequal length in {row}"
     flat = lambda name: [x for row in rows for x in getattr(row, name)]  # noqa: E731
     length_S = torch.tensor([len(row.ids) for row in rows], dtype=torch.long)
@@ -227,6 +229,7 @@ def pack(rows: Sequence[Row]) -> Batch:
         reward_N=numbers(rows, "inside"),
         behaviour_N=numbers(rows, "behaviour"),
         content_N=numbers(rows, "content", 0),
+        temperature_N=numbers(rows, "temperature", 1.0),
         columns=tuple(row.columns for row in rows),
     )
 

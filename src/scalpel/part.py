@@ -82,6 +82,9 @@ class Part:
                is zero, so that it need not go through the model; None where it doesn't
     steady     for objectives and anchors on outputs: whether ∂loss/∂logp does not depend on logp as long as old is logp
                itself, so that it is known before the forward pass
+    tempered   for what reads log-probs or entropies: whether those of tokens that the source sampled are of the
+               distribution that they were drawn from, logits over the sampling temperature, as in the derivation of a
+               policy gradient; False where the model itself is meant. It concerns sources that give `behaviour` alone
     statistic  for couples="step": f(out, batch, *, …) over the whole step, without gradients; its result is
                handed back as the keyword `stat`
     state      f(*, …) → what the part remembers at first, tables of tensors and plain values; it is handed back as the
@@ -116,6 +119,7 @@ class Part:
     couples: Unit = "token"
     by_credit: Literal["token", "sequence"] | None = None
     steady: bool = False
+    tempered: bool = True
     statistic: Callable[..., Any] | None = None
     state: Callable[..., Any] | None = None
     follow: Callable[..., Any] | None = None

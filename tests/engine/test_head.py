@@ -66,12 +66,13 @@ def loss_of(out: dict, weight_n: Tensor) -> Tensor:
     return torch.stack(found).sum()
 
 
-def results(path, model: Model, needs, n: int = 23, beside=None, bf16: bool = False, ahead: bool = False):
+def results(path, model: Model, needs, n: int = 23, beside=None, bf16: bool = False, ahead: bool = False, hot=None):
     """Numbers and gradients by one path."""
     hidden_nD, target_n, weight_n = given(n)
     hidden_nD.requires_grad_()
     model.zero_grad()
     more = (weight_n if ahead else None,) if path is head.fused else ()
+    more = more if hot is None else (*more, hot)
     with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
         out = path(model, hidden_nD, target_n, tuple(needs), beside or {}, *more)
     loss_of({need: x for need, x in out.items() if need != "argmax"}, weight_n).backward()
@@ -112,6 +113,54 @@ def test_gradients_made_ahead_are_the_same(finish, monkeypatch):
     expected = results(head.plain, model, ["logp", "argmax"])
     monkeypatch.setattr(fused_head, "gradients", None)  # nothing is computed after the forward pass
     assert_same(results(head.fused, model, ["logp", "argmax"], ahead=True), expected)
+
+
+def temperatures(n: int = 23) -> Tensor:
+    """Of tokens that were sampled at two temperatures, and of others that were not sampled."""
+    return torch.tensor([0.7, 1.0, 2.5])[torch.arange(n) % 3]
+
+
+@pytest.mark.parametrize("way", ["again", "kept", "ahead"])
+@pytest.mark.parametrize("finish", FINISHES)
+@pytest.mark.parametrize("needs", [["logp"], ["logp", "entropy", "argmax"], ["entropy"], ["logp", BACK]], ids=str)
+def test_a_temperature_reaches_every_path(needs, finish, way, monkeypatch):
+    if way == "ahead" and needs != ["logp"]:
+        pytest.skip("known for log-probs alone")
+    monkeypatch.setattr(fused_head, "KEPT", 2**30 if way == "kept" else 0)
+    model, beside = Model(bias=True, **FINISHES[finish]), others(23, **FINISHES[finish])
+    beside = {role: beside[role] for role in sorted({n.other for n in needs if isinstance(n, HeadTerm)})}
+    expected = results(head.plain, model, needs, beside=beside, hot=temperatures())
+    if way == "ahead":
+        monkeypatch.setattr(fused_head, "gradients", None)
+    found = results(head.fused, model, needs, beside=beside, ahead=way == "ahead", hot=temperatures())
+    assert_same(found, expected)
+
+
+def test_log_probs_and_entropies_are_those_of_the_logits_over_the_temperature_and_terms_are_not():
+    model, (hidden_nD, target_n, weight_n), hot_n = Model(final_logit_softcapping=3.0), given(), temperatures()
+    beside = {"reference": others(23, final_logit_softcapping=3.0)["reference"]}
+    for path, more in ((head.fused, (None,)), (head.plain, ())):
+        out = path(model, hidden_nD, target_n, ("logp", "entropy", BACK), beside, *more, hot_n)
+        z_nV = 3 * torch.tanh(model.lm_head(hidden_nD) / 3)
+        p_nV = (z_nV / hot_n[:, None]).log_softmax(-1)
+        torch.testing.assert_close(out["logp"], p_nV.gather(1, target_n[:, None])[:, 0])
+        torch.testing.assert_close(out["entropy"], -(p_nV.exp() * p_nV).sum(-1))
+        assert torch.equal(out[BACK], path(model, hidden_nD, target_n, (BACK,), beside, *more)[BACK])
+        model.zero_grad()
+        (found_VD,) = torch.autograd.grad((out["logp"] * weight_n).sum(), model.lm_head.weight)
+        (wanted_VD,) = torch.autograd.grad(
+            (p_nV.gather(1, target_n[:, None])[:, 0] * weight_n).sum(), model.lm_head.weight
+        )
+        torch.testing.assert_close(found_VD, wanted_VD, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("way", ["again", "kept", "ahead", "plain"])
+def test_a_temperature_of_one_changes_no_bit(way, monkeypatch):
+    monkeypatch.setattr(fused_head, "KEPT", 2**30 if way == "kept" else 0)
+    path, needs = (head.plain if way == "plain" else head.fused), ["logp"] if way == "ahead" else ["logp", "entropy"]
+    model = Model(bias=True, **FINISHES["all"])
+    plain, one = (results(path, model, needs, ahead=way == "ahead", hot=hot) for hot in (None, torch.ones(23)))
+    assert all(torch.equal(x[key], y[key]) for x, y in zip(plain, one, strict=True) for key in x)
 
 
 @pytest.mark.parametrize("n", [0, 1, 7, 14])
@@ -273,11 +322,18 @@ def peak(run) -> int:
 @pytest.mark.parametrize("way", ["again", "kept", "ahead", "plain", "checkpointed"])
 @pytest.mark.parametrize("bf16", [False, True])
 @pytest.mark.parametrize(
-    ("needs", "finish"),
-    [(["logp"], "plain"), (["logp"], "all"), (["logp", "entropy"], "plain"), (["logp", AHEAD, BACK], "plain")],
+    ("needs", "finish", "hot"),
+    [
+        (["logp"], "plain", False),
+        (["logp"], "all", False),
+        (["logp", "entropy"], "plain", False),
+        (["logp", AHEAD, BACK], "plain", False),
+        (["logp"], "plain", True),
+        (["logp", "entropy"], "all", True),
+    ],
     ids=str,
 )
-def test_the_memory_that_is_reckoned_is_what_the_allocator_gives(needs, finish, bf16, way, monkeypatch):
+def test_the_memory_that_is_reckoned_is_what_the_allocator_gives(needs, finish, hot, bf16, way, monkeypatch):
     n, V, D, ahead = 300, 2048, 32, way == "ahead"
     if ahead and needs != ["logp"]:
         pytest.skip("known for log-probs alone")
@@ -293,7 +349,8 @@ def test_the_memory_that_is_reckoned_is_what_the_allocator_gives(needs, finish, 
     shown = {role: (other, torch.randn(n, D)) for role, other in beside.items()}
 
     def run() -> None:
-        out = head.head(model, hidden_nD, target_n, frozenset(needs), shown, weight_n if ahead else None)
+        hot_n = temperatures(n) if hot else None
+        out = head.head(model, hidden_nD, target_n, frozenset(needs), shown, weight_n if ahead else None, hot_n)
         loss_of(out, weight_n).backward()
 
     with torch.autocast("cpu", torch.bfloat16, enabled=bf16):

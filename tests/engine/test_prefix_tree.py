@@ -119,6 +119,20 @@ def test_what_is_asked_twice_from_one_place_is_asked_once():
     assert torch.equal(fewer.place_n[again_n], layout.place_n)
 
 
+def test_a_token_is_asked_for_at_each_of_its_temperatures():
+    """A demonstration and a sample with the same ids, behind the same beginning."""
+    rows = [[1, 2, 3, 4, 5], [1, 2, 3, 6]]
+    layout, at_n = laid(rows, bundle=16)
+    ids_N = torch.tensor([x for row in rows for x in row])
+    assert len(distinct(at_n, layout, ids_N)[0]) == 5  # 2 and 3 are common
+    for first, different in (([1.0, 1.0, 0.7, 0.7, 0.7], 6), ([0.7] * 5, 7)):
+        temperature_N = torch.tensor([*first, 1.0, 1.0, 1.0, 1.0])
+        asked_n, fewer, again_n = distinct(at_n, layout, ids_N, temperature_N)
+        assert len(asked_n) == different
+        assert torch.equal(temperature_N[asked_n][again_n], temperature_N[at_n])
+        assert torch.equal(fewer.place_n[again_n], layout.place_n)
+
+
 def test_where_nothing_is_asked_twice_nothing_changes():
     layout, at_n = laid([[1, 2, 3], [4, 5]])
     asked_n, same, again_n = distinct(at_n, layout, torch.tensor([1, 2, 3, 4, 5]))

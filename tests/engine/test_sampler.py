@@ -1,5 +1,7 @@
 """Sampling: each row for itself, the right distribution, and the right end."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from scipy.stats import chisquare
@@ -7,6 +9,7 @@ from scipy.stats import chisquare
 import tiny
 from scalpel.data.tokenizer import Tokens
 from scalpel.engine import Engine, Sampling
+from scalpel.engine.outputs import completions
 from scalpel.engine.sampling_request import MARGIN, Stops, holds
 from scalpel.engine.token_draw import choose
 
@@ -59,7 +62,9 @@ def test_the_samplers_log_probs_are_the_scorers(kind):
     found = e.sample(PROMPTS, Sampling(20, temperature=0.7, top_k=50), n=2, seed=3)
     rows = [(p, s.ids) for p, group in zip(PROMPTS, found, strict=True) for s in group]
     sampled = [x for group in found for s in group for x in s.logp]
-    assert sampled == pytest.approx([x for row in e.logps(rows) for x in row], abs=5e-5)
+    batch = completions(rows)
+    batch = replace(batch, temperature_N=torch.where(batch.train_N, 0.7, 1.0))  # a scorer's are at 1 unless told
+    assert sampled == pytest.approx(e.score(batch).logp_N[batch.train_N].tolist(), abs=5e-5)
 
 
 def counted(sampling: Sampling, n: int = 6000) -> tuple[torch.Tensor, torch.Tensor]:

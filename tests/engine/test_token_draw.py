@@ -52,12 +52,14 @@ def test_it_is_the_plain_inversion_but_within_rounding_of_a_boundary(sampling, V
     assert same_R.double().mean() > 0.995
 
 
-def test_log_probs_are_those_of_the_policy_whatever_the_settings():
+def test_log_probs_are_those_at_the_temperature_whatever_else_is_set_and_at_1_where_nothing_is_drawn():
     z_RV = logits(50, 600, 3.0)
     u_R = torch.full((50,), 0.37, dtype=torch.float64)
     for sampling in (*SETTINGS, Sampling(temperature=0.0)):
         token_R, logp_R = choose(z_RV, u_R, sampling)
-        torch.testing.assert_close(logp_R, z_RV.log_softmax(-1).gather(1, token_R[:, None])[:, 0])
+        p_RV = (z_RV / (sampling.temperature or 1.0)).log_softmax(-1)
+        torch.testing.assert_close(logp_R, p_RV.gather(1, token_R[:, None])[:, 0])
+    assert any(sampling.temperature not in (0.0, 1.0) for sampling in SETTINGS)
 
 
 def test_tied_tokens_are_all_in_or_all_out():

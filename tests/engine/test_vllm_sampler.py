@@ -4,7 +4,7 @@ The last test asks vLLM itself; it is skipped where that or a GPU is missing.
 """
 
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.machinery import ModuleSpec
 from types import ModuleType, SimpleNamespace
 
@@ -15,6 +15,7 @@ import tiny
 from running import prepare, ran, tables
 from scalpel import models
 from scalpel.engine import Engine, Sampling
+from scalpel.engine.outputs import completions
 from scalpel.engine.policy import Policy
 from scalpel.engine.vllm_sampler import VllmSampler, hindrance
 from scalpel.registry import lookup
@@ -44,7 +45,8 @@ class LLM:
     """Draws one row after the other, token by token, from a copy of the model in the folder."""
 
     def __init__(self, model, dtype, logprobs_mode, **options):
-        assert dtype == "float32" and logprobs_mode == "raw_logprobs"
+        assert dtype == "float32" and logprobs_mode in ("raw_logprobs", "processed_logprobs")
+        self.processed = logprobs_mode == "processed_logprobs"
         self.model, self.tokens = models.load(model)
         with torch.no_grad():
             for p in self.model.parameters():
@@ -77,7 +79,8 @@ class LLM:
             p_V = (logp_V / how.temperature).softmax(-1) if how.temperature else None
             token = int(logp_V.argmax() if p_V is None else torch.multinomial(p_V, 1, generator=generator))
             ids.append(token)
-            logprobs.append({token: SimpleNamespace(logprob=float(logp_V[token]), rank=1)})
+            said_V = p_V.log() if self.processed and p_V is not None else logp_V
+            logprobs.append({token: SimpleNamespace(logprob=float(said_V[token]), rank=1)})
             if token in how.stop_token_ids or self.said(ids, how):
                 return SimpleNamespace(token_ids=tuple(ids), logprobs=logprobs, finish_reason="stop")
         return SimpleNamespace(token_ids=tuple(ids), logprobs=logprobs, finish_reason="length")
@@ -134,14 +137,17 @@ def test_the_stop_token_is_part_of_a_sample(engine):
     assert found.finished and found.ids[-1] == stop and len(found.ids) <= 3 and len(found.logp) == len(found.ids)
 
 
-def test_log_probs_are_the_untempered_policys_and_rows_have_seeds_of_their_own(engine):
+def test_log_probs_are_those_at_the_sampling_temperature_and_rows_have_seeds_of_their_own(engine):
+    engine.external_sampler = VllmSampler(engine.model, "float32", 0.3, tempered=True)
     hot = Sampling(max_tokens=8, temperature=1.7)
     found, again, other = (engine.sample(PROMPTS, hot, n=4, seed=s) for s in (5, 5, 6))
     assert found == again and found != other
     assert len({tuple(s.ids) for s in found[0]}) > 1
     rows = [(PROMPTS[p], s.ids) for p, group in enumerate(found) for s in group]
-    for sample, logp in zip(sum(found, []), own(engine).logps(rows), strict=True):
-        assert sample.logp == pytest.approx(logp, abs=1e-4)
+    batch = completions(rows)
+    batch = replace(batch, temperature_N=torch.where(batch.train_N, 1.7, 1.0))
+    scored = own(engine).score(batch).logp_N[batch.train_N].tolist()
+    assert [x for sample in sum(found, []) for x in sample.logp] == pytest.approx(scored, abs=1e-4)
 
 
 def test_each_prompt_is_told_of_and_tokens_are_counted(engine):

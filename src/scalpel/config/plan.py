@@ -88,6 +88,12 @@ class Stream:
         return frozenset().union(*(p.declared("reads", progress) for p in self.parts))
 
     @property
+    def tempered(self) -> bool:
+        """Whether log-probs and entropies of sampled tokens are those of the distribution that they were drawn from, at
+        the sampling temperature. One part that means the model itself makes it so for all of them."""
+        return "behaviour" in self.source.part.gives and all(p.part.tempered for p in self.parts)
+
+    @property
     def compares(self) -> Literal["group", "run"] | None:
         """The samples among which rewards must differ to give a gradient: a group, or all of a run. None if no part
         reads rewards."""

@@ -45,7 +45,7 @@ def importance(
     error of the sampler. w is clipped to [low, high] (`truncate`), or set to 0 outside (`mask`). `sequence`: the
     product over the sequence's sampled tokens. Tokens that were given, not sampled, have weight 1.
 
-    Reads    old, behaviour, author_N; exact for temperature 1, since both log-probs are those of the untempered policy.
+    Reads    old, behaviour, author_N; both log-probs are those at the sampling temperature.
     Limits   on-policy samples with the sampler's arithmetic equal to the trainer's: 1.
     Fails    samples that are too far off-policy: `staleness` grows, and most weights are 0 or at the bound.
     Source   Espeholt et al. 2018 (arXiv 1802.01561), section 4.1, truncated weights; beside a clipped ratio of its own

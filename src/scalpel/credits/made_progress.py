@@ -19,11 +19,13 @@ def limits() -> Iterator[tuple]:
     yield *made, {"threshold": 2.0}, [0.0] * 6
 
 
-@part("credit", "made-progress", reads={"reward", "progress"}, couples="sequence", limits=limits)
+@part("credit", "made-progress", reads={"reward", "progress"}, couples="sequence", tempered=False, limits=limits)
 def made_progress(out: Out, batch: Batch, *, threshold: float = 1.0, least: float = 0.0) -> Tensor:
     """Keeps the policy's correct answers in which every episode of reasoning makes progress; all others get weight 0.
 
         credit_t = 1 if r ≥ threshold and min over episodes of (J_after − J_before) ≥ least, else 0
+
+    What it keeps is imitated, so log-probs are those of the model itself, whatever temperature it sampled at.
 
     Reads    reward_S, reward_N (the progress of each episode, at its last token), turn_N (the episode).
     Limits   least = −∞ and `nll`: imitation of what was right, as with source `accepted-samples`.

@@ -22,8 +22,9 @@ SPOKEN = frozenset({POLICY, DEMONSTRATION})  # the authors of what stands in the
 @dataclass(frozen=True)
 class Segment:
     """A stretch of tokens with one author. `logps` are those of the distribution that sampled it, empty where it was
-    not sampled; `reward` is what the environment gave for it. Where `anew` is set, the ids are a whole prompt that was
-    rendered anew, behind which the next segment was sampled: they begin a sequence of their own."""
+    not sampled, and `temperature` is that distribution's; `reward` is what the environment gave for it. Where `anew` is
+    set, the ids are a whole prompt that was rendered anew, behind which the next segment was sampled: they begin a
+    sequence of their own."""
 
     author: int
     ids: tuple[int, ...]
@@ -31,6 +32,7 @@ class Segment:
     reward: float = 0.0
     stop_reason: StopReason = ""
     anew: bool = False
+    temperature: float = 1.0
 
     def __post_init__(self) -> None:
         assert len(self.logps) in (0, len(self.ids)), f"{len(self.logps)} log-probs for {len(self.ids)} ids"
@@ -61,6 +63,13 @@ class Sequenced:
     @property
     def behaviour(self) -> list[float]:
         return [x for s in self.segments for x in s.behaviour]
+
+    @property
+    def temperatures(self) -> list[float] | None:
+        """The temperature at which each id was sampled, 1 where it was not; None where it is 1 throughout."""
+        if all(s.temperature == 1 for s in self.segments):
+            return None
+        return [s.temperature for s in self.segments for _ in s.ids]
 
     @property
     def turns(self) -> list[int]:
@@ -144,15 +153,20 @@ class Trajectory:
 
     def demonstrated(self) -> Trajectory:
         """The same, where what was sampled stands for a demonstration: another model's answers are one."""
-        turned = (replace(s, author=DEMONSTRATION) if s.author == POLICY else s for s in self.segments)
+        turned = (replace(s, author=DEMONSTRATION, temperature=1.0) if s.author == POLICY else s for s in self.segments)
         return replace(self, segments=tuple(turned))
 
 
 def completion(
-    prompt_ids: Sequence[int], ids: Sequence[int], logps: Sequence[float] = (), stop_reason: StopReason = "stop"
+    prompt_ids: Sequence[int],
+    ids: Sequence[int],
+    logps: Sequence[float] = (),
+    stop_reason: StopReason = "stop",
+    temperature: float = 1.0,
 ) -> Trajectory:
     """A single sampled completion."""
-    return Trajectory(tuple(prompt_ids), (Segment(POLICY, tuple(ids), tuple(logps), stop_reason=stop_reason),))
+    segment = Segment(POLICY, tuple(ids), tuple(logps), stop_reason=stop_reason, temperature=temperature)
+    return Trajectory(tuple(prompt_ids), (segment,))
 
 
 def demonstration(ids: Sequence[int], prompt_ids: Sequence[int] = ()) -> Trajectory:

@@ -160,7 +160,7 @@ class Engine:
         themselves are read, too."""
         at_n, layout, again_n = batch.train_N.nonzero()[:, 0], self.layout(batch, after), EVERY
         if not (torch.is_grad_enabled() or after):
-            at_n, layout, again_n = distinct(at_n, layout, batch.ids_N)
+            at_n, layout, again_n = distinct(at_n, layout, batch.ids_N, batch.temperature_N)
         return Packed(batch, at_n, layout, self.tokens.pad_id, after), again_n
 
     def beside(self, needs: Iterable[Need], packed: Packed) -> dict[str, tuple[PreTrainedModel, Tensor]]:

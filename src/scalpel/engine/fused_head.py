@@ -42,6 +42,7 @@ class Asked:
     others: Mapping[str, tuple[LMHead, Tensor]]  # by role, with hidden states
     moves: bool  # whether there will be a backward pass
     slope_n: Tensor | None = None  # ∂L/∂log p where it is known, and nothing else has a gradient
+    temperature_n: Tensor | None = None  # of the distributions of log-probs and entropies; 1 where there is none
 
     @property
     def cuts(self) -> list[slice]:
@@ -67,7 +68,8 @@ class Asked:
     @property
     def floats(self) -> int:
         """Numbers in float32 for each logit of a block: finished logits where they aren't the raw ones, log p, p, and
-        what else is in the making at one time for terms, the entropy or a cap."""
+        what else is in the making at one time for terms, the entropy or a cap. Logits over a temperature are there only
+        until log p is made of them, before p."""
         finish, exact = self.readout.finish, self.readout.weight_VD.dtype == torch.float32
         finished = 0 if exact and finish == Finish() else 1 + len(self.others)
         if any(isinstance(need, HeadTerm) for need in self.named):
@@ -87,11 +89,13 @@ class Asked:
     def blocks(self, raw: Raw, cut: slice) -> Iterator[tuple[slice, Block]]:
         """The rows of a chunk, a few at a time, with their place in it."""
         target_C, B = self.target_n[cut], sizes(self.readout)[1]
+        temperature_C = None if self.temperature_n is None else self.temperature_n[cut]
         finish = {OWN: self.readout.finish, **{role: readout.finish for role, (readout, _) in self.others.items()}}
         for b in range(0, max(len(target_C), 1), B):
             rows = slice(b, b + B)
             logits = {role: finish[role].logits(raw_CV[rows]) for role, raw_CV in raw.items()}
-            yield rows, Block(logits.pop(OWN), target_C[rows], logits)
+            temperature_B = None if temperature_C is None else temperature_C[rows]
+            yield rows, Block(logits.pop(OWN), target_C[rows], logits, temperature_B)
 
     def slope(self, block: Block, given: Mapping[Need, Tensor]) -> Tensor:
         return self.readout.finish.back(block.slope(given), block.logits_BV)

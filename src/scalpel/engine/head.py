@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -53,14 +54,16 @@ def head(
     needs: frozenset[Need],
     others: Others,
     slope_n: Tensor | None = None,
+    temperature_n: Tensor | None = None,
 ) -> dict[Need, Tensor]:
     """The numbers that `needs` names, for n tokens. `slope_n` is ∂L/∂log p where the caller knows it: if the backward
-    pass brings the same, a matrix product is saved; if not, the gradients are computed anew and nothing changes."""
+    pass brings the same, a matrix product is saved; if not, the gradients are computed anew and nothing changes.
+    `temperature_n` divides the logits of which log-probs and entropies are taken."""
     named = of_the_head(needs)
     if (why := reason(model, named, others)) is None:
-        return fused(model, hidden_nD, target_n, named, others, slope_n)
+        return fused(model, hidden_nD, target_n, named, others, slope_n, temperature_n)
     say(why)
-    return plain(model, hidden_nD, target_n, named, others)
+    return plain(model, hidden_nD, target_n, named, others, temperature_n)
 
 
 def of_the_head(needs: Iterable[Need]) -> tuple[Need, ...]:
@@ -91,12 +94,13 @@ def fused(
     named: tuple[Need, ...],
     others: Others,
     slope_n: Tensor | None,
+    temperature_n: Tensor | None = None,
 ) -> dict[Need, Tensor]:
     """By the fused head, without an autograd graph over the vocabulary."""
     readout = readout_of(model)
     trainables = (hidden_nD, readout.weight_VD, readout.bias_V)
     moves = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in trainables)
-    asked = asked_of(readout, target_n, named, others, moves, slope_n)
+    asked = asked_of(readout, target_n, named, others, moves, slope_n, temperature_n)
     with torch.autocast(hidden_nD.device.type, enabled=False):
         return dict(zip(named, FusedHead.apply(*trainables, asked), strict=True))
 
@@ -108,29 +112,36 @@ def asked_of(
     others: Others,
     moves: bool,
     slope_n: Tensor | None,
+    temperature_n: Tensor | None = None,
 ) -> Asked:
     """Heads are cast to the dtype of the current pass, which autocast decides."""
     device, dtype = readout.weight_VD.device.type, readout.weight_VD.dtype
     if torch.is_autocast_enabled(device):
         dtype = torch.get_autocast_dtype(device)
     beside = {role: (readout_of(other).cast(dtype), h_nD) for role, (other, h_nD) in others.items()}
-    return Asked(named, target_n, readout.cast(dtype), beside, moves, slope_n)
+    return Asked(named, target_n, readout.cast(dtype), beside, moves, slope_n, temperature_n)
 
 
 def plain(
-    model: PreTrainedModel, hidden_nD: Tensor, target_n: Tensor, named: tuple[Need, ...], others: Others
+    model: PreTrainedModel,
+    hidden_nD: Tensor,
+    target_n: Tensor,
+    named: tuple[Need, ...],
+    others: Others,
+    temperature_n: Tensor | None = None,
 ) -> dict[Need, Tensor]:
     """By autograd, chunk by chunk; where there are several chunks, logits are recomputed in the backward pass."""
 
-    def run(h_CD: Tensor, target_C: Tensor, *other_CD: Tensor) -> tuple[Tensor, ...]:
+    def run(h_CD: Tensor, target_C: Tensor, temperature_C: Tensor | None, *other_CD: Tensor) -> tuple[Tensor, ...]:
         beside = {role: logits_of(others[role][0], h) for role, h in zip(others, other_CD, strict=True)}
-        block = Block(logits_of(model, h_CD), target_C, beside)
+        block = Block(logits_of(model, h_CD), target_C, beside, temperature_C)
         return tuple(block.number(need) for need in named)
 
     outputs: list[tuple[Tensor, ...]] = []
     for c in range(0, max(len(target_n), 1), CHUNK):
         cut = slice(c, c + CHUNK)
-        chunk = (hidden_nD[cut], target_n[cut], *(h[cut] for _, h in others.values()))
+        temperature_C = None if temperature_n is None else temperature_n[cut]
+        chunk: tuple[Any, ...] = (hidden_nD[cut], target_n[cut], temperature_C, *(h[cut] for _, h in others.values()))
         if torch.is_grad_enabled() and len(target_n) > CHUNK:
             outputs.append(checkpoint(run, *chunk, use_reentrant=False))
         else:

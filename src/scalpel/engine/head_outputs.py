@@ -15,15 +15,19 @@ from scalpel.registry import AXES, lookup
 
 @dataclass
 class Block:
-    """Some rows of finished logits in float32, what they are to predict, and other models' logits by role."""
+    """Some rows of finished logits in float32, what they are to predict, and other models' logits by role. Log-probs
+    and entropies are those of logits / temperature, where one is given; head terms are those of the logits."""
 
     logits_BV: Tensor
     target_B: Tensor
     beside: Mapping[str, Tensor]
+    temperature_B: Tensor | None = None
 
     @cached_property
     def logp_BV(self) -> Tensor:
-        return self.logits_BV.log_softmax(-1)
+        if self.temperature_B is None:
+            return self.logits_BV.log_softmax(-1)
+        return (self.logits_BV / self.temperature_B[:, None]).log_softmax(-1)
 
     def number(self, need: Need) -> Tensor:
         """One requested number per token."""
@@ -40,6 +44,8 @@ class Block:
         """∂L/∂logits from ∂L/∂number of each need:
 
         log p_t: 1[v = t] − p_v      entropy H: −p_v (log p_v + H)      terms: what is registered beside them
+
+        the first two over the temperature
         """
         p_BV = self.logp_BV.exp()
         if "entropy" in given:
@@ -51,6 +57,8 @@ class Block:
             slope_BV = p_BV.mul_(-given["logp"][:, None]) if "logp" in given else p_BV.zero_()
         if "logp" in given:
             slope_BV.scatter_add_(1, self.target_B[:, None], given["logp"][:, None])
+        if self.temperature_B is not None:
+            slope_BV.div_(self.temperature_B[:, None])
         for need, given_B in given.items():
             if isinstance(need, HeadTerm):
                 slope_BV.add_(self.asked("slope", need).mul_(given_B[:, None]))

@@ -40,6 +40,11 @@ class Packed:
     def target_n(self) -> Tensor:
         return self.batch.ids_N[self.at_n]
 
+    @property
+    def temperature_n(self) -> Tensor | None:
+        """At which the tokens were sampled, for their log-probs and entropies."""
+        return None if self.batch.temperature_N is None else self.batch.temperature_N[self.at_n]
+
 
 @dataclass(frozen=True)
 class Requests:
@@ -71,7 +76,7 @@ class Policy(nn.Module):
         h_nD, after_nD = read[:n], read[n:]
         found: Numbers = {HIDDEN: h_nD} if HIDDEN in requests.needs else {}
         if of_the_head(requests.needs):
-            asked = (packed.target_n, requests.needs, requests.others, requests.slope_n)
+            asked = (packed.target_n, requests.needs, requests.others, requests.slope_n, packed.temperature_n)
             found |= head(self.transformer, h_nD, *asked)
         return found | self.of_owned(requests.needs, h_nD, after_nD)
 

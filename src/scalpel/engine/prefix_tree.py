@@ -291,13 +291,17 @@ def lay_out(
     ).to(shown_N.device)
 
 
-def distinct(at_n: Tensor, layout: PrefixTree, ids_N: Tensor) -> tuple[Tensor, PrefixTree, Tensor | slice]:
-    """Tokens that are asked for more than once, from the same place, once: those to ask for, the layout for them,
-    and where among them each of `at_n` is found."""
-    pair_n2 = torch.stack([layout.place_n, ids_N[at_n]], 1)
-    pairs_u2, again_n = pair_n2.unique(dim=0, return_inverse=True)
-    if len(pairs_u2) == len(at_n):
+def distinct(
+    at_n: Tensor, layout: PrefixTree, ids_N: Tensor, temperature_N: Tensor | None = None
+) -> tuple[Tensor, PrefixTree, Tensor | slice]:
+    """Tokens that are asked for more than once, from the same place and at the same temperature, once: those to ask
+    for, the layout for them, and where among them each of `at_n` is found."""
+    columns = [layout.place_n, ids_N[at_n]]
+    if temperature_N is not None:
+        columns.append(temperature_N[at_n].float().view(torch.int32).long())  # by its bits
+    keys_uC, again_n = torch.stack(columns, 1).unique(dim=0, return_inverse=True)
+    if len(keys_uC) == len(at_n):
         return at_n, layout, slice(None)
     n_n = torch.arange(len(at_n), device=at_n.device)
-    first_u = torch.full((len(pairs_u2),), len(at_n), device=at_n.device).scatter_reduce(0, again_n, n_n, "amin")
+    first_u = torch.full((len(keys_uC),), len(at_n), device=at_n.device).scatter_reduce(0, again_n, n_n, "amin")
     return at_n[first_u], replace(layout, place_n=layout.place_n[first_u]), again_n

@@ -22,20 +22,27 @@ class Sampling:
     stop: tuple[str, ...] = ()
     entropy: bool = False  # whether the entropy of what is drawn from is measured; temperature must not be 0 then
 
+    @property
+    def scale(self) -> float:
+        """What divides the logits where log-probs are taken of the distribution that is drawn from: the temperature, or
+        1 for greedy samples, which are drawn from none."""
+        return self.temperature or 1.0
+
 
 @dataclass
 class Sample:
-    """A completion: its ids (the stop token included), their log-probs under the untempered policy, whether it ended
-    by itself, and the summed entropy of the tempered distributions that it was drawn from, where that was asked."""
+    """A completion: its ids (the stop token included), their log-probs under the policy at the sampling temperature
+    (before top-k and top-p; greedy samples: at 1), whether it ended by itself, and the summed entropy of the tempered
+    distributions that it was drawn from, where that was asked."""
 
     ids: list[int] = field(default_factory=list)
     logp: list[float] = field(default_factory=list)
     finished: bool = False
     entropy: float = 0.0
 
-    def behind(self, prompt: Sequence[int]) -> Trajectory:
-        """The completion of that prompt as a trajectory."""
-        return completion(prompt, self.ids, self.logp, "stop" if self.finished else "length")
+    def behind(self, prompt: Sequence[int], temperature: float = 1.0) -> Trajectory:
+        """The completion of that prompt as a trajectory, sampled at that temperature."""
+        return completion(prompt, self.ids, self.logp, "stop" if self.finished else "length", temperature)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ def uniforms(seed: int, row: int, length: int) -> list[float]:
 
 
 def choose(logits_RV: Tensor, u_R: Tensor, sampling: Sampling) -> tuple[Tensor, Tensor]:
-    """One token a row, and its log-prob under the untempered policy.
+    """One token a row, and its log-prob under the policy at the temperature (greedy: at 1), before top-k and top-p.
 
     The token is the first v whose cumulative probability exceeds u. With weights w_v = exp((z_v − max z) / T), which
     are zero outside top-k and top-p, it is looked for among sums of whole blocks first, then inside one block.
@@ -36,10 +36,12 @@ def choose(logits_RV: Tensor, u_R: Tensor, sampling: Sampling) -> tuple[Tensor, 
     else:
         if sampling.temperature != 1:
             weight_RV = torch.sub(logits_RV, most_R1, out=weight_RV).div_(sampling.temperature).exp_()
+            norm_R = weight_RV.sum(-1).log() * sampling.temperature + most_R1[:, 0]
         if sampling.top_k or sampling.top_p < 1:
             weight_RV.masked_fill_(weight_RV < least(weight_RV, sampling)[:, None], 0.0)
         token_R = inverted(weight_RV, u_R)
-    return token_R, logits_RV.gather(1, token_R[:, None])[:, 0] - norm_R
+    logp_R = logits_RV.gather(1, token_R[:, None])[:, 0] - norm_R
+    return token_R, logp_R if sampling.scale == 1 else logp_R / sampling.scale
 
 
 def entropies(logits_RV: Tensor, temperature: float) -> Tensor:

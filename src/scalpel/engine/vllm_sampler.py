@@ -30,9 +30,21 @@ def hindrance() -> str:
 
 
 class VllmSampler:
-    """vLLM in the process of the model. `memory` is the share of the GPU's memory for its weights and KV cache."""
+    """vLLM in the process of the model. `memory` is the share of the GPU's memory for its weights and KV cache.
 
-    def __init__(self, model: PreTrainedModel, precision: str, memory: float, trust_remote_code: bool = False) -> None:
+    `tempered`: whether log-probs are asked for that are those at the sampling temperature. vLLM gives these after top-k
+    and top-p, unlike the engine's own sampler; without either, or at temperature 1 without `tempered`, both give the
+    same.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        precision: str,
+        memory: float,
+        trust_remote_code: bool = False,
+        tempered: bool = False,
+    ) -> None:
         from vllm import LLM
 
         as_only_process()
@@ -44,7 +56,7 @@ class VllmSampler:
             gpu_memory_utilization=memory,
             max_num_batched_tokens=AT_ONCE,
             distributed_executor_backend="external_launcher",  # the engine stays in this process, within reach
-            logprobs_mode="raw_logprobs",  # of the untempered policy, before top-k and top-p
+            logprobs_mode="processed_logprobs" if tempered else "raw_logprobs",  # raw: before temperature, top-k, top-p
             trust_remote_code=trust_remote_code,
             seed=0,  # rows have seeds of their own
         )

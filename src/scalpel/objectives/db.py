@@ -43,14 +43,14 @@ def limits() -> Iterator[tuple]:
     reads=reads,
     count=count,
     couples="sequence",
+    tempered=False,
     owns={"flow": zero_head},
     limits=limits,
 )
 def db(
     out: Out, batch: Batch, *, unit: Unit = "token", floor: float = 1e-3, sharpness: float = 1.0, prior: float = 1.0
 ) -> tuple[Tensor, Metrics]:
-    """Trains the policy to sample as the reference does, each answer weighed by its reward, with one balance equation
-    for each step.
+    """Trains the policy to sample as the reference weighed by reward, with one balance equation for each step.
 
         L = Σ_k (log f(s_k) + log P_F(s_{k+1} | s_k) − prior · log π_ref(s_{k+1} | s_k) − log f(s_{k+1}))²,
         f(answer) = R = max(r, floor)^sharpness;  f(s) · π_ref(s)^prior is the flow of a state

@@ -46,6 +46,7 @@ def limits() -> Iterator[tuple]:
     reads=reads,
     count="sequences",
     couples="sequence",
+    tempered=False,
     owns={"flow": zero_head},
     limits=limits,
 )
@@ -59,8 +60,7 @@ def subtb(
     sharpness: float = 1.0,
     prior: float = 1.0,
 ) -> tuple[Tensor, Metrics]:
-    """Trains the policy to sample as the reference does, each answer weighed by its reward, with one equation for each
-    sub-trajectory.
+    """Trains the policy to sample as the reference weighed by reward, with one equation for each sub-trajectory.
 
         L = Σ_i Σ_{j<k} λ^{k−j} (log f(s_j) + Σ_{j≤l<k} log p_l − log f(s_k))² / Σ_{j<k} λ^{k−j},
         p_l = P_F(s_{l+1} | s_l) / π_ref(s_{l+1} | s_l)^prior

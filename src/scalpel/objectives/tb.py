@@ -64,6 +64,7 @@ def limits() -> Iterator[tuple]:
     reads=reads,
     count="sequences",
     couples="group",
+    tempered=False,
     owns={"flow": zero_head},
     limits=limits,
 )
@@ -76,8 +77,7 @@ def tb(
     sharpness: float = 1.0,
     prior: float = 1.0,
 ) -> tuple[Tensor, Metrics]:
-    """Trains the policy to sample as the reference does, each answer weighed by its reward: good ones stay as likely
-    beside each other as they were.
+    """Trains the policy to sample as the reference does, each answer weighed by its reward.
 
         L = Σ_i (log Z(x_i) + Σ_t c_t (log π(y_t) − prior · log π_ref(y_t)) − log R(y_i))²,
         R = max(r, floor)^sharpness

@@ -9,7 +9,7 @@ from scalpel.sources.given import demonstrations_of
 from scalpel.sources.sampled import sample_row, within
 
 
-@part("source", "guided-groups", gives=frozenset({"reward", "demonstration"}))
+@part("source", "guided-groups", gives=frozenset({"reward", "behaviour", "demonstration"}))
 def guided_groups(context: SourceContext, *, size: Few = 8, demonstrations: int = 1) -> Batch:
     """Groups of `size` answers a prompt, of which `demonstrations` come from the data and the others from the policy.
 

@@ -15,7 +15,7 @@ from scalpel.sources.groups import groups
 State = dict[str, list[dict[str, Any]]]  # batches, oldest first, each as tensors by field
 KEPT = (
     "ids_N", "input_N", "train_N", "author_N", "turn_N", "seq_N", "group_S", "episode_S", "label_S", "reward_SK",
-    "behaviour_N",
+    "behaviour_N", "temperature_N",
 )  # fmt: skip
 
 

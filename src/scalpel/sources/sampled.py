@@ -90,7 +90,7 @@ def sequence_row(
 ) -> Row:
     """The row of a sequence: tokens of assistant turns are trained, those of the environment or the chat template are
     not."""
-    before, authors = len(prompt), sequence.authors
+    before, authors, temperatures = len(prompt), sequence.authors, sequence.temperatures
     return Row(
         [*prompt, *sequence.ids],
         [False] * before + [author in SPOKEN for author in authors],
@@ -100,6 +100,7 @@ def sequence_row(
         label,
         rewards,
         behaviour=[0.0] * before + sequence.behaviour,
+        temperature=None if temperatures is None else [1.0] * before + temperatures,
         columns=example.columns,
     )
 

@@ -203,7 +203,7 @@ class Rollout:
             if needs := corruption.declared("needs", progress):
                 handed["out"] = self.engine.score(batch, needs=needs)
             batch = corruption(batch, progress=progress, **handed)
-        return batch
+        return batch if plan.tempered else replace(batch, temperature_N=None)
 
     def context(
         self, stage: StageRun, examples: Sequence[Example], reward: Reward, seed: int, progress: float
@@ -229,7 +229,7 @@ class Rollout:
             done: Callable[[int, list[Trajectory]], None] | None = None,
         ) -> list[list[Trajectory]]:
             def behind(p: int, samples: Sequence[Sample]) -> list[Trajectory]:
-                return [sample.behind(prompts[p]) for sample in samples]
+                return [sample.behind(prompts[p], sampling.scale) for sample in samples]
 
             limits = self.token_limits(prompts, sampling.max_tokens, limits)
             told = None if done is None else lambda p, samples: done(p, behind(p, samples))

@@ -158,7 +158,9 @@ class TrainingRun:
             )
         if self.vllm is None:
             trusted = self.recipe.model.trust_remote_code
-            self.vllm = VllmSampler(model, self.engine.precision, spec.sampler_memory, trusted)
+            served = [plan.spec.sampling for plan in self.plans if plan.spec.sampler == "vllm"]
+            tempered = any(sampling.temperature not in (0, 1) for sampling in served)
+            self.vllm = VllmSampler(model, self.engine.precision, spec.sampler_memory, trusted, tempered)
         elif self.vllm.memory != spec.sampler_memory:
             raise ValueError("all stages share one vllm: give them the same sampler_memory")
         self.vllm.stale = True

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -29,7 +30,7 @@ def check(engine: Engine, batch: Batch) -> str:
     index_s = chosen(batch)
     if not len(index_s):
         return f"self-check left out: no sequence with trained tokens is at most {TOKENS} tokens long"
-    part = batch.pick(index_s)
+    part = replace(batch.pick(index_s), temperature_N=None)  # the other pass has none
     ours_N, theirs_N = engine.score(part).logp_N.cpu().float(), eager(engine, part)
     train_N = part.train_N.cpu()
     apart = float((ours_N - theirs_N)[train_N].abs().max())
