@@ -27,17 +27,27 @@ ROWS: dict[str, Row] = {
         },
         evidence=ON_ITS_ROWS,
     ),
+    # Each iteration's conversations are those of the model that it starts with, and the loss is the mean over answers
+    # of weight times mean over tokens: both as in the authors' code (cmu-mind/RISE). The paper (eq. 4.3 and after it)
+    # centres the weights among a prompt's answers, which the code doesn't.
     "rise": Row(
         "Recursive introspection",
         "Qu et al. 2024, arXiv 2407.18219",
         {
-            "signals": one("revisions", ["exp-reward"], "nll"),
+            "signals": one(
+                {"name": "revisions", "writer": "reference"}, ["exp-reward"], {"name": "nll", "average": "sequence"}
+            ),
+            "reference": "start",
             "learning_rate": 1e-5,
             "schedule": "cosine",
             "warmup": 0.04,
             "repeat": 2,
         },
-        evidence=ON_ITS_ROWS,
+        evidence=by_hand(
+            "loss and gradients, with the authors' code's average; who writes the conversations of a round",
+            "parity/test_revision.py::test_loss_and_gradients_are_those_of_weighted_likelihood_on_the_rows",
+            "parity/test_revision.py::test_the_conversations_of_a_round_of_rise_are_those_of_the_model_that_it_starts_with",
+        ),
     ),
     "eef": Row(
         "Exploring expert failures",

@@ -11,7 +11,7 @@ from scalpel.part import part
 from scalpel.rewards.scored import said, worth
 from scalpel.seeding import derive
 from scalpel.sources.context import SourceContext
-from scalpel.sources.sampled import Judged, at_most, paired, sample_row
+from scalpel.sources.sampled import Judged, at_most, paired, sample_row, writers
 
 Keep = Literal["all", "better", "best", "success"]
 
@@ -40,7 +40,13 @@ class Talk:
         self.over = over
 
 
-@part("source", "revisions", gives=frozenset({"reward"}), samples=at_most(lambda sizes, **other: sum(sizes)))
+@part(
+    "source",
+    "revisions",
+    gives=frozenset({"reward"}),
+    asks=writers(),
+    samples=at_most(lambda sizes, **other: sum(sizes)),
+)
 def revisions(
     context: SourceContext,
     *,
@@ -50,6 +56,7 @@ def revisions(
     again: str = "That is not right. Please try again.",
     feedback: bool = False,
     threshold: float = 1.0,
+    writer: str = "policy",
 ) -> Batch:
     """Trains on the best of several answers in each turn of a conversation, after the failed answers before it.
 
@@ -59,7 +66,9 @@ def revisions(
     trained, the earlier ones are context. `keep` selects the answers to train: all; those better than the answer
     before; the best so far; or only correct ones (all of the first turn, except with "success"). An answer that was
     cut off ranks below all others, and is never trained: it would train the model not to stop. With `distinct` no
-    answer is repeated; with `feedback` the verifier's textual feedback follows `again`.
+    answer is repeated; with `feedback` the verifier's textual feedback follows `again`. `writer` is the policy or the
+    role that answers in its place: "reference", with the stage's reference "start", is the policy at the beginning of
+    the stage, so that all conversations of a round are those of one model.
 
     Reads    prompts; the reward functions and their feedback.
     Limits   one turn with keep "success": `accepted-samples` with keep 1 and order "best".
@@ -72,7 +81,9 @@ def revisions(
     talks = [Talk(g, example, example.prompt) for g, example in enumerate(context.examples)]
     rows: list[Row] = []
     for turn, size in enumerate(sizes):
-        for talk, prompt, found in answered_turns(context, [talk for talk in talks if not talk.over], turn, size):
+        for talk, prompt, found in answered_turns(
+            context, writer, [talk for talk in talks if not talk.over], turn, size
+        ):
             texts = [context.tokens.text(sample.ids) for sample, _ in found]
             fresh = [k for k, text in enumerate(texts) if not distinct or text not in talk.answers]
             talk.over = not fresh
@@ -89,11 +100,11 @@ def revisions(
 
 
 def answered_turns(
-    context: SourceContext, talks: list[Talk], turn: int, size: int
+    context: SourceContext, writer: str, talks: list[Talk], turn: int, size: int
 ) -> list[tuple[Talk, list[int], Judged]]:
     """Each conversation with the ids of its present prompt, and `size` answers to it with their rewards."""
     if not talks:
         return []
     prompts = [context.tokens.prompt(talk.prompt) for talk in talks]
-    samples = context.sample(prompts, size, derive(context.seed, "turn", turn) % 2**31)
+    samples = context.by(writer)(prompts, size, derive(context.seed, "turn", turn) % 2**31)
     return list(zip(talks, prompts, paired(samples, context.reward([t.example for t in talks], samples)), strict=True))
