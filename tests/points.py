@@ -35,6 +35,7 @@ SETTINGS: dict[tuple[str, str], dict[str, Any]] = {
     ("source", "prefix-groups"): {"size": 3},
     ("source", "probed-groups"): {"size": 3, "provers": 2, "cut": "e", "force": "#", "room": 2},
     ("source", "replayed-groups"): {"size": 3, "capacity": 1, "chance": 1.0},
+    ("source", "buffered-groups"): {"size": 3, "replays": 1},
     ("source", "guided-groups"): {"size": 3},
     ("source", "feedback-samples"): {"size": 3},
     ("source", "revisions"): {"sizes": [1, 3]},

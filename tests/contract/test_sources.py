@@ -120,7 +120,15 @@ def test_it_samples_at_most_what_it_says_or_as_much_as_where_every_other_try_suc
 def test_an_example_without_what_it_reads_is_refused_with_the_alternative(bound: Bound) -> None:
     bare = [Example("a", id="bare"), Example("b", id="bare too")]
     samples = (
-        bound.part.name in ("groups", "probed-groups", "replayed-groups", "accepted-samples", "answers")
+        bound.part.name
+        in (
+            "groups",
+            "probed-groups",
+            "replayed-groups",
+            "buffered-groups",
+            "accepted-samples",
+            "answers",
+        )
         or bound.part.name in ("feedback-samples", "revisions")
         or "make" in bound.hyper
     )

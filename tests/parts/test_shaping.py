@@ -1,17 +1,21 @@
 """What the parts that shape the teaching of own samples do beyond the battery."""
 
+from dataclasses import replace
 from functools import cache
 
 import pytest
 import torch
 
 import material
-from scalpel.batch import Batch
+from scalpel.batch import ENVIRONMENT, POLICY, Batch, Row, pack
 from scalpel.data.trajectory import completion
 from scalpel.engine.embeddings import embed
 from scalpel.part import Out, bind
+from scalpel.sources.buffered_groups import joined
 from scalpel.sources.context import SourceContext
 from scalpel.sources.probing import ends
+from scalpel.sources.replayed_groups import KEPT
+from scalpel.training.mini_batches import mini_batch
 
 
 @cache
@@ -59,6 +63,58 @@ def test_what_was_left_out_before_is_what_counts_when_a_batch_comes_back() -> No
     credit = bind("credit", "recompose")
     now, then = (credit(Out(torch.zeros(b.N)), b) for b in (again, fresh))
     assert torch.equal(now + then, torch.ones(fresh.N)) and 0 < float(then.mean()) < 1
+
+
+def marks(batch: Batch) -> list[tuple[bool, int]]:
+    return list(dict.fromkeys((row["replayed"], row["drawn"]) for row in batch.columns))
+
+
+def test_new_groups_are_kept_once_and_come_back_whole_behind_the_new_ones_of_later_batches() -> None:
+    source = bind("source", "buffered-groups", size=2, replays=2, capacity=4)
+    first = source(material.context(policy(), seed=1))
+    assert [again for again, _ in marks(first)] == [False] * 3  # nothing is kept yet
+    for k in range(2):  # two epochs of three mini-batches
+        for m in range(3):
+            after(source, mini_batch(first, 3 * k + m, 3))
+    kept = source.memory.state["kept"]
+    assert [group["drawn"] for group in kept] == [number for _, number in marks(first)]
+    second = source(material.context(policy(), seed=2))
+    assert [again for again, _ in marks(second)] == [False] * 3 + [True] * 3  # there are no more than three
+    assert {n for again, n in marks(second) if again} == {n for _, n in marks(first)}
+    assert second.S == 12 and second.dense_group_S().tolist() == [g for g in range(6) for _ in range(2)]
+    for g, (_, number) in list(enumerate(marks(second)))[3:]:
+        one = second.pick((second.group_S == g).nonzero()[:, 0])
+        (was,) = (group for group in kept if group["drawn"] == number)
+        assert torch.equal(one.ids_N, was["ids_N"]) and torch.equal(one.reward_SK, was["reward_SK"])
+        assert torch.equal(one.behaviour_N, was["behaviour_N"]) and torch.equal(one.train_N, was["train_N"])
+    after(source, second)
+    assert len(source.memory.state["kept"]) == 4  # the oldest are gone, and what came back isn't kept again
+    third = source(material.context(policy(), seed=3))
+    assert len(marks(third)) == 3 + 4
+
+
+def test_episodes_of_several_sequences_stay_together_when_they_come_back_beside_single_ones() -> None:
+    def row(group: int, continues: bool = False) -> Row:
+        return Row([5, 6], [False, True], [ENVIRONMENT, POLICY], group=group, rewards=[0.0], continues=continues)
+
+    split, single = pack([row(0), row(0, True), row(1)]), pack([row(0), row(1)])
+    tables = [{k: x for k in KEPT if (x := getattr(batch, k)) is not None} for batch in (single, split)]
+    whole = Batch(**joined(tables))
+    assert whole.group_S.tolist() == [0, 1, 2, 2, 3] and whole.seq_N.unique().tolist() == [0, 1, 2, 3, 4]
+    assert whole.episodes()[1].tolist() == [0, 1, 2, 2, 3]
+    assert "episode_S" not in joined(tables[:1])
+
+
+@pytest.mark.parametrize("hyper", [{"capacity": 0}, {"replays": 0}])
+def test_without_replays_or_room_buffered_groups_are_groups(hyper) -> None:
+    source = bind("source", "buffered-groups", size=3, **hyper)
+    for seed in (1, 2):
+        batch = source(material.context(policy(), seed=seed))
+        plain = bind("source", "groups", size=3)(material.context(policy(), seed=seed))
+        assert material.same(replace(batch, columns=plain.columns), plain)
+        after(source, batch)
+    with pytest.raises(ValueError, match="replays -1.* 0 or more"):
+        bind("source", "buffered-groups", replays=-1)
 
 
 def test_an_episode_ends_where_the_cut_ends_and_of_many_a_few_are_taken_evenly() -> None:
@@ -150,8 +206,8 @@ def test_stretches_of_less_than_no_weight_are_refused() -> None:
 
 
 def test_only_a_prior_reads_the_reference_and_only_a_head_asks_for_one() -> None:
-    assert bind("objective", "tb").declared("reads") == {"reward"}
-    assert bind("objective", "db", prior=1.0).declared("reads") == {"reward", "reference"}
+    assert bind("objective", "tb", prior=0.0).declared("reads") == {"reward"}
+    assert bind("objective", "db").declared("reads") == {"reward", "reference"}
     assert {"logp"} == bind("objective", "tb", partition="group").declared("needs")
 
 

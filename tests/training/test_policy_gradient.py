@@ -1,6 +1,7 @@
 """What the loop does for policy gradients: samples ahead, heads that learn first, weighed weights, early words."""
 
 import logging
+from copy import deepcopy
 from types import SimpleNamespace
 
 import pytest
@@ -96,7 +97,7 @@ def test_what_parts_own_learns_first_and_the_policy_stands_still_meanwhile(at):
         heads.append({name: p.detach().clone() for name, p in stage.owned.named_parameters()})
         return False
 
-    train(tables(at, {"method": "wsrl", "head_warmup": 0.5, "steps": 6}), watch=watch)
+    train(tables(at, {"method": "vc-ppo", "head_warmup": 0.5, "steps": 6}), watch=watch)
     unmoved = [all(torch.equal(a[n], b[n]) for n in a) for a, b in zip(models, models[1:], strict=False)]
     assert unmoved == [True] * 3 + [False] * 3
     assert all(any(not torch.equal(a[n], b[n]) for n in a) for a, b in zip(heads, heads[1:], strict=False))
@@ -107,9 +108,40 @@ def test_a_warm_start_of_nothing_is_refused_before_a_model_is_loaded(run):
         opened(run, {"method": "grpo", "head_warmup": 0.5})
 
 
-def test_the_warm_start_is_a_row_that_differs_from_ppo_by_nothing_else():
-    warm, ppo = dict(ROWS["wsrl"].stage), dict(ROWS["ppo"].stage)
-    assert warm.pop("head_warmup") > 0 and warm == ppo
+def test_calibrated_ppo_is_ppo_whose_values_learn_first_and_from_the_whole_return():
+    warm, ppo = deepcopy(dict(ROWS["vc-ppo"].stage)), deepcopy(dict(ROWS["ppo"].stage))
+    assert warm.pop("head_warmup") > 0
+    assert warm["signals"][1].pop("objective") == {"name": "value", "lam": 1.0}
+    assert ppo["signals"][1].pop("objective") == "value"
+    assert warm == ppo
+
+
+WARM = {"method": "wsrl", "steps": 8, "learning_starts": 0.4, "warmup": 0.0}
+
+
+def test_nothing_is_updated_before_learning_starts_and_the_frozen_policy_fills_the_buffer(at):
+    models, kept, records = [], [], []
+
+    def watch(run, stage, state) -> bool:
+        heads = {name: p.detach().clone() for name, p in stage.owned.named_parameters()}
+        models.append({**weights(run), **heads})
+        kept.append(len(stage.streams[0].plan.source.memory.state["kept"]))
+        if state.step <= 4:
+            assert not stage.optimiser.state
+        return False
+
+    train(tables(at, {**WARM, "anchors": ["l2"]}), watch=watch, tell=lambda record: records.append(dict(record)))
+    same = [all(torch.equal(a[n], b[n]) for n in a) for a, b in zip(models, models[1:], strict=False)]
+    # a batch of four prompts has four mini-batches; the second one has the four groups that are kept beside four new
+    assert same == [True] * 4 + [False] * 4 and kept == [0, 1, 2, 3, 4, 6, 8, 8, 8]
+    assert [r["gradient_norm"] > 0 for r in records] == [False] * 4 + [True] * 4
+    assert records[3]["tokens_sampled"] == records[0]["tokens_sampled"] < records[4]["tokens_sampled"]
+    assert abs(records[4]["staleness"]) < 1e-5  # what the buffer holds was written by the policy as it still is
+
+
+def test_learning_that_starts_late_is_refused_where_nothing_is_kept_until_then(run):
+    with pytest.raises(ValueError, match=r"learning_starts is 0.5, .*take a source that does \(buffered-groups, repl"):
+        opened(run, {"method": "grpo", "learning_starts": 0.5})
 
 
 @pytest.mark.parametrize(

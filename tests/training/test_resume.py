@@ -29,7 +29,8 @@ RUNS = {
         "llama",
         {"method": "ppo", "signals": {"0": {"updates_per_batch": 3, "mini_batches": 2}}},
     ),
-    "a warm start": ("llama", {"method": "wsrl", "head_warmup": 0.5}),
+    "a head that learns first": ("llama", {"method": "vc-ppo", "head_warmup": 0.5}),
+    "a warm start": ("llama", {"method": "wsrl", "learning_starts": 0.3}),
     "a moving baseline, an adaptive divergence, batches drawn ahead": (
         "llama",
         {

@@ -277,6 +277,12 @@ def refuse(plan: Plan, recipe: Recipe) -> None:
             f"head_warmup is {plan.spec.head_warmup:g}, but no part of this stage owns a module that could be trained "
             "first: leave it out, or add a signal with objective 'value'"
         )
+    if plan.spec.learning_starts and not any(buffers(stream.source.part) for stream in plan.streams):
+        keeping = sorted(name for name, p in AXES["source"].items() if isinstance(p, Part) and buffers(p))
+        raise ValueError(
+            f"learning_starts is {plan.spec.learning_starts:g}, but no source of this stage keeps what is sampled "
+            f"until then: leave it out, or take a source that does ({', '.join(keeping)})"
+        )
     if plan.environment:
         refuse_deaf([stream.source.part for stream in plan.streams])
     if plan.spec.sampler == "vllm" and (why := hindrance()):
@@ -285,6 +291,11 @@ def refuse(plan: Plan, recipe: Recipe) -> None:
         raise ValueError(
             f'this stage needs a {role!r} model: name one under [models], as in {role} = "folder or hub id"'
         )
+
+
+def buffers(source: Part) -> bool:
+    """Whether a source keeps samples for later steps."""
+    return source.follow is not None and "behaviour" in source.gives
 
 
 def refuse_deaf(sources: Sequence[Part]) -> None:

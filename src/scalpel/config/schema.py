@@ -179,6 +179,7 @@ class StageSpec(Strict):
     learning_rate: LearningRate = 1e-5
     head_lr_multiplier: LearningRate = 10.0  # for modules that parts own, such as a value head
     head_warmup: float = Field(0.0, ge=0, lt=1)  # initial share of the steps in which only these are trained
+    learning_starts: float = Field(0.0, ge=0, lt=1)  # initial share of the steps in which nothing is updated
     betas: Betas = (0.9, 0.999)
     eps: float = Field(1e-8, gt=0, le=1)
     weight_decay: float = Field(0.0, ge=0, le=1000)

@@ -166,13 +166,46 @@ ROWS: dict[str, Row] = {
             "parity/test_policy_gradient.py::test_ppo_is_what_loops_over_tokens_say_of_weights_and_of_the_zero_head",
         ),
     ),
-    "wsrl": Row(
-        "PPO with a warm-up of the value head",
-        "Zhou et al. 2024, arXiv 2412.07762",
-        {"signals": PROXIMAL, "head_warmup": 0.1, **STEADY},
+    # Before the policy moves at all its values are learnt from samples of it, and from the whole return, λ = 1, then
+    # and later; advantages keep λ = 0.95. The paper's value model is one of its own; here it is a head on the policy.
+    "vc-ppo": Row(
+        "Value-calibrated PPO: values that are learnt before the policy is, and from whole returns",
+        "Yuan et al. 2025, arXiv 2503.01491",
+        {
+            "signals": [PROXIMAL[0], {**PROXIMAL[1], "objective": {"name": "value", "lam": 1.0}}],
+            "head_warmup": 0.1,
+            **STEADY,
+        },
         evidence=by_hand(
             "the loss is that of ppo",
-            "training/test_policy_gradient.py::test_the_warm_start_is_a_row_that_differs_from_ppo_by_nothing_else",
+            "training/test_policy_gradient.py::test_calibrated_ppo_is_ppo_whose_values_learn_first_and_from_the_whole_return",
+        ),
+    ),
+    # What transfers: rollouts of the frozen policy fill a buffer, nothing is updated until then, and no earlier data is
+    # kept; then four updates for each batch of new samples, three of them on the buffer. What doesn't: a Q-function
+    # from offline RL, which the warm-up is to recalibrate, and SAC's ensemble. Here a value head starts from zero,
+    # advantages are PPO's, and importance weights correct for the age of samples.
+    "wsrl": Row(
+        "Warm-start RL: rollouts of the frozen policy fill a replay buffer before anything is updated",
+        "Zhou et al. 2024, arXiv 2412.07762",
+        {
+            "signals": [
+                {
+                    "name": "policy",
+                    "source": {"name": "buffered-groups", "replays": 3},
+                    "credit": ["gae", "importance"],
+                    "objective": {"name": "clipped-pg", "average": "token"},
+                    "mini_batches": 4,
+                },
+                PROXIMAL[1],
+            ],
+            "learning_starts": 0.05,
+            **STEADY,
+        },
+        evidence=by_hand(
+            "nothing is updated in the warm-up; what the buffer keeps and gives; the loss is that of ppo",
+            "training/test_policy_gradient.py::test_nothing_is_updated_before_learning_starts_and_the_frozen_policy_fills_the_buffer",
+            "parts/test_shaping.py::test_new_groups_are_kept_once_and_come_back_whole_behind_the_new_ones_of_later_batches",
         ),
     ),
 }

@@ -199,6 +199,7 @@ def take_step(
 ) -> dict[str, Any]:
     """Sums the gradients of all signals on these batches, clips, moves, and lets the scope redraw."""
     metrics, loss, sampling = StepMetrics(), 0.0, stage.spec.sampling
+    collecting = progress < stage.spec.learning_starts  # sources fill their buffers, and nothing is updated
     first: dict[Bound, Batch] = {}  # parts, with the first batch of which they had a share
     for stream, batch in zip(stage.streams, batches, strict=True):
         metrics.add("", offer := outlook(batch))
@@ -207,7 +208,7 @@ def take_step(
         for p in (stream.plan.source, *stream.plan.parts):
             metrics.add_for(p, offer)
             first.setdefault(p, batch)
-        if trains:
+        if trains and not collecting:
             loss += backward(run.engine, stream.plan, batch, progress, stage.spec.accumulation, metrics, stage.factor)
     metrics.reduce()
     numbers = run.rollout.record.numbers
@@ -222,6 +223,8 @@ def take_step(
     if progress < stage.spec.head_warmup:
         for trainable in stage.scope.trainables:
             trainable.value.grad = None
+    if collecting:  # a penalty on parameters has a gradient without any batch
+        stage.optimiser.zero_grad(set_to_none=True)
     moved = [p for p in stage.named().values() if p.grad is not None]
     norm = torch.nn.utils.clip_grad_norm_(moved, stage.spec.clip or float("inf"))
     learning_rate = set_rate(stage.optimiser, stage.spec, progress)
