@@ -74,9 +74,10 @@ class WordTask:
 
     name: str = "upper"
     n: int = 1000
+    names: Sequence[str] = ()
 
     def examples(self, split: str, n: int, seed: int = 0) -> list[Example]:
-        words = [f"w{i}" for i in range(min(n, self.n))]
+        words = self.names or [f"w{i}" for i in range(min(n, self.n))]
         return [Example(prompt=w, completion=w.upper(), answer=w.upper(), id=f"{self.name}:{w}") for w in words]
 
     def score(self, completion: str, example: Example) -> float:
@@ -104,7 +105,7 @@ SPICE = "<script>alert('ü')</script> & “x”\n  two"
 
 def results(probe: str, rights: list[bool], value: float, words: str) -> list[ItemResult]:
     return [
-        ItemResult(f"{probe}:{i}", right, value, f"{words} {i} {'' if i else SPICE}", f"{probe} item {i}?", str(i))
+        ItemResult(f"{probe}:{i}", right, value, f"{words} {i} {'' if i else SPICE}", f"{probe} item {i}?", f"{i:02}")
         for i, right in enumerate(rights)
     ]
 

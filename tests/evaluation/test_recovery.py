@@ -11,7 +11,10 @@ from scalpel.evaluation import (
     recovered,
     side_by_side,
 )
+from scalpel.evaluation.ledger import Entry
+from scalpel.evaluation.matching import enough, matched
 from scalpel.evaluation.probes import Choice
+from scalpel.evaluation.verdict_text import comes_back
 
 KNOWN = {f"w{i}" for i in range(6)}  # of w0 … w9, the base knows the first six
 
@@ -30,8 +33,8 @@ def tuned(sampled=(), conjugate=()):
     return FakeEngine(answer, samples=lambda p, i: p.upper() if p in sampled and i == 2 else "no")
 
 
-def book_of(engine, task=None):
-    probe = Generate("upper", task or WordTask(), n=10)
+def book_of(engine, task=None, n=10):
+    probe = Generate("upper", task or WordTask(), n=n)
     return probe, side_by_side(probe, probe.run(base()), probe.run(engine))
 
 
@@ -65,13 +68,55 @@ def test_fewer_samples_find_less():
 
 def test_items_that_anyone_guesses_are_no_sign_of_memory():
     guess = FakeEngine(lambda p: "no", samples=lambda p, i: p.upper())
-    probe, book = book_of(guess)
+    words = WordTask(names=[f"w{i}" for i in range(6)] + [f"x{i}" for i in range(6)])
+    probe, book = book_of(guess, words, n=12)
     row = recovered(recover(book, probe, guess))
-    assert row is not None and row["lost"]["recovered"] == 6 and row["control"]["recovered"] == 4
+    assert row is not None and row["lost"]["recovered"] == 6 and row["control"]["recovered"] == 6
     assert row["p"] == 1.0
     memory = tuned(sampled=KNOWN)
     row = recovered(recover(book, probe, memory, k=3))
-    assert row is not None and row["p"] < 0.01  # 6 of 6 beside 0 of 4: 1/210
+    assert row is not None and row["p"] < 0.01  # 6 of 6 beside 0 of 6: 1/924
+    assert row["matched"] == {
+        "pairs": 6,
+        "on": ["probe", "length of the answer", "log p of the right answer under the base"],
+        "lost": 6,
+        "control": 0,
+        "logp": {"lost": -3.0, "control": -3.0},  # three tokens, the stop among them
+    }
+
+
+def entry(id, answer="abc", logp=-1.0, verdict="lost", back=None):
+    right = verdict == "lost"
+    return Entry(id, "", answer, right, False, verdict, "", "", logp, logp, recovered_within_k=back)
+
+
+def test_items_are_matched_in_what_is_known_of_their_difficulty():
+    def pairs(lost, never):
+        made = matched(
+            [entry(f"l{k}", *one) for k, one in enumerate(lost)], [entry(f"n{k}", *o) for k, o in enumerate(never)]
+        )
+        return sorted((a.id, b.id) for a, b in made)
+
+    assert pairs([("abc", -1.0)], [("abc", -1.6), ("abc", -1.4), ("abcd", -1.0)]) == [("l0", "n1")]
+    assert pairs([("abc", -1.0)], [("abc", None)]) == [] and pairs([("abc", None)], [("abc", None)]) == [("l0", "n0")]
+    assert pairs([("a" * 30, -1.0)], [("a" * 32, -1.0)]) == [("l0", "n0")]
+    assert pairs([("a" * 30, -1.0)], [("a" * 34, -1.0)]) == []
+    # as many as possible: the nearest pair, l0 and n0, would leave l1 and n1 without a match
+    assert pairs([("abc", -1.0), ("abc", -0.6)], [("abc", -1.0), ("abc", -1.4)]) == [("l0", "n1"), ("l1", "n0")]
+    assert pairs([], [("abc", -1.0)]) == []
+
+
+def test_where_too_few_match_there_is_no_verdict():
+    hard = WordTask(
+        names=[*(f"w{i}" for i in range(6)), *(f"x{i}" for i in range(3)), *(f"longer{i}" for i in range(3))]
+    )
+    probe, book = book_of(tuned(sampled=KNOWN), hard, n=12)
+    row = recovered(recover(book, probe, tuned(sampled=KNOWN), k=3))
+    assert row is not None and (row["lost"]["tested"], row["matched"]["pairs"], row["p"]) == (6, 3, None)
+    assert row["control"]["tested"] == 3, "those that match nothing are not tested"
+    words = comes_back({"name": "sft", "recovery": row})
+    assert words is not None and "no verdict: 6 lost items, 3 never-known ones that match in probe, length" in words
+    assert not enough(4, 4) and enough(6, 12) and not enough(6, 13)
 
 
 def test_a_task_without_conjugates_is_not_asked_for_them():

@@ -12,6 +12,8 @@ from scalpel.evaluation.matched_accuracy import Checkpoint, at_level, levels
 from scalpel.evaluation.results import ArmResults
 from scalpel.runs.folder import write_json
 
+MATCHED = "length of the answer and log p of the right answer under the base, an item that the base never knew, "
+
 
 def compared(folder, truths, items=60, **options):
     return comparison(load(write_comparison(folder, truths, items)), **options)
@@ -100,7 +102,11 @@ def test_recovered_items_are_told_beside_the_control(tmp_path):
     assert (tallies["lost"]["tested"], tallies["lost"]["recovered"]) == (48, 24)
     assert (tallies["control"]["tested"], tallies["control"]["recovered"]) == (24, 2)
     words = next(words for words in found["verdict"]["words"] if "came back" in words)
-    assert "24 (50%) came back" in words and "2 (8%) did" in words and "more than guessing explains" in words
+    # 12 of each ability's 24 lost items have a match, whichever they are
+    pairs = tallies["matched"]
+    assert (pairs["pairs"], pairs["control"], pairs["logp"]) == (24, 2, {"lost": -1.0, "control": -1.0})
+    assert f"24 (50%) came back in some recovery test. Of the 24 that match, in probe, {MATCHED}" in words
+    assert "of those items 2 (8%)" in words and "more than guessing explains" in words
 
 
 def with_floor(folder, held):

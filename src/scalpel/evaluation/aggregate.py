@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from scalpel.evaluation.ledger import Verdict
+from scalpel.evaluation.matching import Pair, about, enough, pairs_of
 from scalpel.evaluation.recovery import PUSHES
 from scalpel.evaluation.results import ArmResults
 from scalpel.evaluation.statistics import excess, wilson
@@ -77,27 +77,30 @@ def since(steps: Sequence[int | None]) -> int | None:
 
 
 def recovery(arm: ArmResults) -> dict[str, Any] | None:
-    """Recovered items among the lost and, as a control, among the never known, over all probes and seeds of the arm.
+    """Recovered items among the lost and, as a control, among the never known that match them, over all probes and
+    seeds of the arm.
 
-    The p-value compares items, each with the share of its seeds in which it came back, so that an item which is tested
-    in every seed counts once.
+    The p-value is that of a permutation test over items, within each probe. An item counts once, with the share of its
+    seeds in which it came back, however many seeds tested it. It is None where too few lost items have a match.
     """
     found = [row for run in arm.runs for row in run.recovery.values() if row]
     if not found:
         return None
     lost, control = total(row["lost"] for row in found), total(row["control"] for row in found)
-    p = excess(item_shares(arm, "lost"), item_shares(arm, "never"))
-    return {"k": max((row["k"] or 0 for row in found), default=0), "lost": lost, "control": control, "p": p}
+    pairs = {probe: [pair for run in arm.runs for pair in pairs_of(run.ledgers[probe])] for probe in arm.probes}
+    every = [pair for own in pairs.values() for pair in own]
+    p = None
+    if enough(len(every), lost["tested"]):
+        p = excess([(item_shares(own, 0), item_shares(own, 1)) for own in pairs.values()])
+    k = max((row["k"] or 0 for row in found), default=0)
+    return {"k": k, "lost": lost, "control": control, "matched": about(every), "p": p}
 
 
-def item_shares(arm: ArmResults, verdict: Verdict) -> list[float]:
-    """For each item with that verdict in some seed, the share of those seeds in which some recovery test got it."""
-    found: dict[tuple[str, str], list[bool]] = {}
-    for run in arm.runs:
-        for probe, ledger in run.ledgers.items():
-            for entry in ledger.of(verdict):
-                if entry.recovered is not None:
-                    found.setdefault((probe, entry.id), []).append(entry.recovered)
+def item_shares(pairs: Sequence[Pair], side: int) -> list[float]:
+    """For each item on that side of the pairs, the share of its seeds in which some recovery test got it."""
+    found: dict[str, list[bool]] = {}
+    for pair in pairs:
+        found.setdefault(pair[side].id, []).append(bool(pair[side].recovered))
     return [sum(flags) / len(flags) for flags in found.values()]
 
 

@@ -5,8 +5,9 @@ Each of the three tests leaves the knowledge in the weights as it is and changes
   halfway    the greedy answer is right at the weights ½ (base + tuned)
   conjugate  the greedy answer is right when the item is asked in another form, such as the second language
 
-Items that can be guessed are recovered by chance. So the same tests are given to items that the base never knew, and
-the report shows both shares; only the excess of the lost items over this control is evidence of suppression.
+Items that can be guessed are recovered by chance. So the same tests are given to items that the base never knew, as
+many as there are lost ones and each as hard to guess as one of them (`matching.py`). Only the excess of the lost items
+over this control is evidence of suppression; where too few lost items have a match there is no verdict.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 from scalpel.data.example import Example
 from scalpel.evaluation.ledger import Entry, Ledger
+from scalpel.evaluation.matching import about, enough, matched, pairs_of
 from scalpel.evaluation.probes.choose import Choose
 from scalpel.evaluation.probes.generate import Generate
-from scalpel.evaluation.statistics import fisher, wilson
+from scalpel.evaluation.statistics import excess, wilson
 
 if TYPE_CHECKING:
     from scalpel.engine import Engine
@@ -41,15 +43,17 @@ def recover(
 ) -> Ledger:
     """The ledger with the recovery tests of its lost items and of items that the base never knew.
 
-    `halfway` holds the weights ½ (base + tuned). At most `max_items` lost and as many never-known items are tested,
-    drawn by the seed. A probe that chooses by log-probability has only the halfway test. Raises ValueError for k < 1.
+    `halfway` holds the weights ½ (base + tuned). At most `max_items` lost items are tested, drawn by the seed, and of
+    the never-known ones those that match them. A probe that chooses by log-probability has only the halfway test.
+    Raises ValueError for k < 1.
     """
     if k < 1:
         raise ValueError(f"k = {k} samples; the test within k samples needs at least 1")
-    chosen = pick(ledger.of("lost"), max_items, seed) | pick(ledger.of("never"), max_items, seed)
-    if not chosen:
+    lost = pick(ledger.of("lost"), max_items, seed)
+    if not lost:
         return ledger
-    some = probe.only(chosen)
+    control = [never for _, never in matched(lost, ledger.of("never"))]
+    some = probe.only({entry.id for entry in (*lost, *control)})
     flags: dict[str, dict[str, bool]] = {push: {} for push in PUSHES}
     if isinstance(some, Generate):
         flags["within_k"] = some.tries(tuned, k=k, seed=seed)
@@ -68,9 +72,8 @@ def recover(
     return replace(ledger, entries=entries, k=k if flags["within_k"] else None)
 
 
-def pick(entries: list[Entry], max_items: int, seed: int) -> set[str]:
-    drawn = entries if len(entries) <= max_items else Random(seed).sample(entries, max_items)
-    return {entry.id for entry in drawn}
+def pick(entries: list[Entry], max_items: int, seed: int) -> list[Entry]:
+    return entries if len(entries) <= max_items else Random(seed).sample(entries, max_items)
 
 
 def under_conjugate(probe: Generate, tuned: Engine) -> dict[str, bool]:
@@ -93,13 +96,16 @@ def under_conjugate(probe: Generate, tuned: Engine) -> dict[str, bool]:
 def recovered(ledger: Ledger) -> dict[str, Any] | None:
     """The recovered shares of lost and of never-known items as a table for JSON; None where no lost item was tested.
 
-    The test is one-sided: it asks whether lost items are recovered more often than guessing explains.
+    The test is one-sided: it asks whether lost items are recovered more often than guessing explains. It permutes the
+    items of the pairs; its p-value is None where there are too few of them for a verdict.
     """
     lost, control = tally(ledger.of("lost")), tally(ledger.of("never"))
     if not lost["tested"]:
         return None
-    p = fisher(lost["recovered"], lost["tested"], control["recovered"], control["tested"])
-    return {"k": ledger.k, "lost": lost, "control": control, "p": p}
+    pairs = pairs_of(ledger)
+    back = [[float(bool(pair[side].recovered)) for pair in pairs] for side in (0, 1)]
+    p = excess([(back[0], back[1])]) if enough(len(pairs), lost["tested"]) else None
+    return {"k": ledger.k, "lost": lost, "control": control, "matched": about(pairs), "p": p}
 
 
 def tally(entries: list[Entry]) -> dict[str, Any]:

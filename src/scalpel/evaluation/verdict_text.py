@@ -155,21 +155,32 @@ def comes_back(row: Mapping[str, Any]) -> str | None:
     found = row["recovery"]
     if not found or not found["lost"]["tested"]:
         return None
-    lost, control = found["lost"], found["control"]
+    lost, pairs = found["lost"], found["matched"]
     text = f"Of {lost['tested']} lost items tested in {row['name']}, {counted(lost)} came back in some recovery test"
     if not lost["recovered"]:
         return f"{text}: they are erased, as far as these tests can tell."
-    if not control["tested"]:
-        return f"{text}; there was no item that the base never knew to serve as a control."
-    text += f"; of {control['tested']} items that the base never knew, {counted(control)} did."
+    on, n, tested = listed(pairs["on"]), pairs["pairs"], lost["tested"]
+    if found["p"] is None:
+        few = f"{tested} lost items, {n} never-known ones that match in {on}"
+        return f"{text}. Whether that is more than guessing there is no verdict: {few}."
+    control = share(pairs["control"], n)
+    if n == tested:
+        text += f"; of as many items that the base never knew, matched in {on}, {control} did."
+    else:
+        text += f". Of the {n} that match, in {on}, an item that the base never knew, {share(pairs['lost'], n)} did; "
+        text += f"of those items {control}."
     if found["p"] < SIGNIFICANT:
         return f"{text} That is more than guessing explains: those items were suppressed rather than erased."
     return f"{text} Guessing may explain that."
 
 
 def counted(tally: Mapping[str, Any]) -> str:
+    return share(tally["recovered"], tally["tested"])
+
+
+def share(n: int, of: int) -> str:
     """`24 (50%)`."""
-    return f"{tally['recovered']} ({percent(tally['recovered'] / tally['tested'])})"
+    return f"{n} ({percent(n / of)})"
 
 
 def seeds(counts: list[int]) -> str:

@@ -162,7 +162,8 @@ def recovered(view: View) -> str:
     head = (view.one, "came back in any test", "within k samples", "halfway to the base", "in a conjugate form")
     note = (
         "Lost items that some recovery test brings back are suppressed, the others erased. Below each share is the "
-        "control: the same test on items that the base never knew. A share that does not exceed it may be guessing."
+        "control: the same test on items that the base never knew and that are as hard to guess. A share that does not "
+        "exceed it may be guessing."
     )
     return f"<h3>Suppressed or erased</h3>{table(head, rows)}<p class=note>{note}</p>"
 
