@@ -27,15 +27,23 @@ TITLES = {
 }
 INTRODUCTION = """# Speed and memory
 
-Made by `scripts/bench speed` from the files in `bench/results`; each holds every measured step.
+How long a training step, sampling and evaluation take, and how much memory they need, beside TRL, transformers and
+lm-eval on the same machine. To measure yours, run one of the benches, then write this page anew from `bench/results`,
+whose files hold every measured step:
 
-Both sides of a bench live in processes of their own and take turns, step by step, on the same machine with the same
-model, data, batch, optimiser and precision; the first step of each is a warm-up. A bench stops where the two don't do
-the same work: loss and gradient norm of the first step, the trained tokens of every step, the lengths of all samples or
-the verdict on every item must agree. Shown are medians, with the least and the greatest step. The ratio is the peer's
-median time over ours. "Of peak" counts necessary operations only (no padding, no recomputation, a shared prompt once,
-the head where a token is trained or drawn) over time, as a share of what the machine reaches on products of 2048²
-bfloat16 matrices. A peer's settings were each tried alone; the fastest took turns with us and gives the ratio.
+```
+scripts/bench sft
+scripts/bench speed
+```
+
+The two sides of a bench run in separate processes and alternate, step by step, on the same machine with the same model,
+data, batch, optimiser and precision; the first step of each is a warm-up. A bench fails unless both do the same work:
+loss and gradient norm of the first step, the trained tokens of every step, the lengths of all samples or the verdict on
+every item must agree. The tables show medians, and the fastest and the slowest step. The ratio is the peer's median
+time over scalpel's. "Of peak" is the throughput of the necessary operations (without padding and recomputation, a
+shared prompt counted once, the head only where a token is trained or drawn) as a share of what the machine reaches in
+products of 2048² bfloat16 matrices. Each setting of a peer was first measured alone; the fastest one was then
+alternated with scalpel and gives the ratio.
 """
 
 

@@ -139,19 +139,39 @@ def apart(row: str, at: Path, model: str, steps: int, beside: str = "") -> dict[
 
 HEAD = """# Every method, ten steps on a real model
 
-`scripts/walk` takes {steps} optimiser steps with each row of [the table of methods](methods.md) on `{model}`, with the
-row's own settings, two prompts a step and at most 24 sampled tokens: that it runs, what a step takes, and how the
-loss and the norm of its gradient go. Teachers and judges are the same model after ten steps on the solutions.
-Losses compare within a row only; that of a policy gradient is near zero at the first update on a batch, whatever is
-learnt. A row with several stages takes so many steps in each. Rows that find nothing to learn in a step, such as no
-accepted sample, train in fewer of them. Two rows pay only for what is right to the letter; the model sees two answers
-in that form before its question. Rows of different commits may be from different machines, and other work may have gone
-on beside: the times say what to expect, not which row is faster.
+How long a step of each method takes on a model of 135M parameters, and how much memory it needs. To measure one method,
+or all of them:
+
+```
+scripts/walk grpo
+scripts/walk
+```
+
+Each row of [the table of methods](methods.md) was trained for {steps} optimiser steps on `{model}`, with the row's own
+settings, two prompts per step and at most 24 sampled tokens. The table shows that the method runs, the time of a step,
+and the first and last loss and gradient norm. Teachers and judges are the same model after ten steps on the solutions.
+A row with several stages takes {steps} steps in each. Steps in which there is nothing to learn, for example because no
+sample was accepted, don't count as trained. For two rows whose reward requires an exact format, the prompt contains two
+answers in that format.
+
+Don't compare losses of different rows: the loss of a policy gradient is near zero at the first update on a batch,
+whatever is learnt. Don't compare their times either: rows of different commits may be from different machines, and
+other processes may have been running.
 
 {machine}
 
 """
-HEADINGS = ("method", "a step", "steps", "trained", "loss, first → last", "gradient norm", "peak memory", "commit", "")
+HEADINGS = (
+    "method",
+    "one step",
+    "steps",
+    "trained",
+    "loss, first → last",
+    "gradient norm",
+    "peak memory",
+    "commit",
+    "",
+)
 
 
 def page(walk: Mapping[str, Any]) -> str:
