@@ -3,7 +3,7 @@ and the same gradient of every weight."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import cos, exp, pi
+from math import cos, exp, log, pi
 from typing import Any
 
 import pytest
@@ -19,6 +19,7 @@ from scalpel.engine import Engine
 from scalpel.methods import ROWS
 from scalpel.part import scheduled
 from scalpel.training.step import StepMetrics, backward, prepare
+from scalpel.worked_cases import case
 
 EPSILON, LENGTH = 0.2, 64  # the rows' clip range and fixed length
 Gradients = dict[str, Tensor]
@@ -140,6 +141,16 @@ def test_hpt_reinforces_what_is_solved_and_imitates_what_is_not() -> None:
     assert rows == 9 and len(seen) == 12  # a demonstration isn't among the samples that are reinforced
     bonus = 0.001 * (own_entropy / tokens + given_entropy / given)
     agree(engine, streams, [batch], reinforced / (rows * LENGTH) + supervised / given - bonus)
+
+
+@pytest.mark.parametrize("method", ["luffy", "hpt"])
+def test_a_ratio_is_not_clipped_where_the_authors_don_t(method: str) -> None:
+    """Of importance in the second mini-batch of each batch, whose ratios are not 1."""
+    _, (stream,) = stage_of(method)
+    objective = stream.signals[0].objective
+    out, batch = case([[log(4.0)], [log(0.25)]], old=[[0.0], [0.0]], credit=[[1.0], [-1.0]])
+    assert objective is not None and stream.mini_batches == 2
+    assert float(objective(out, batch)[0]) == pytest.approx(-(4.0 - 0.25))
 
 
 def test_srft_is_the_sum_of_its_four_terms() -> None:

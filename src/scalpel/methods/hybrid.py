@@ -5,6 +5,7 @@ from typing import Any
 from scalpel.methods.row import STEADY, Row, by_hand, one
 
 CONSTANT = {"average": "constant"}
+UNCLIPPED = {"epsilon": 1e9}  # the authors' scripts: loss_remove_clip=True
 OWN = {"name": "written-by", "author": "policy"}
 GIVEN = {"name": "written-by", "author": "demonstration"}
 LESS_IF_UNCERTAIN: dict[str, Any] = {"name": "entropy-weight", "scale": 0.5, "slope": -1.0}
@@ -103,7 +104,7 @@ ROWS: dict[str, Row] = {
                     "name": "own",
                     "source": "guided-groups",
                     "credit": ["group-mean", OWN],
-                    "objective": {"name": "clipped-pg", **CONSTANT},
+                    "objective": {"name": "clipped-pg", **UNCLIPPED, **CONSTANT},
                     "mini_batches": 2,
                 },
                 {"name": "given", "credit": ["group-mean", GIVEN], "objective": {"name": "shaped-pg", **CONSTANT}},
@@ -156,7 +157,7 @@ ROWS: dict[str, Row] = {
                     "name": "reinforced",
                     "source": {"name": "guided-groups", "size": 9},
                     "credit": ["prefix-advantage", "pass-gate", OWN],
-                    "objective": {"name": "clipped-pg", "per": "policy", **CONSTANT},
+                    "objective": {"name": "clipped-pg", "per": "policy", **UNCLIPPED, **CONSTANT},
                     "mini_batches": 2,
                 },
                 {
