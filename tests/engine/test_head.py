@@ -1,6 +1,8 @@
 """The head without logits gives what autograd over whole logits gives."""
 
 import logging
+from dataclasses import replace
+from functools import partial
 from itertools import accumulate
 from types import SimpleNamespace
 
@@ -12,6 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import tiny
 from scalpel.engine import fused_head, head
 from scalpel.engine.head_outputs import Block
+from scalpel.engine.head_sizes import HeadSizes
 from scalpel.engine.lm_head import Finish, finish_of, wrapped
 from scalpel.part import HeadTerm
 from scalpel.registry import AXES, register
@@ -47,11 +50,17 @@ def others(n: int, **settings: float) -> head.Others:
     return made  # type: ignore[return-value]
 
 
+SMALL = HeadSizes(chunk=7, block=3, slab=17)  # chunks and blocks that divide nothing
+fused = partial(head.fused, sizes=SMALL)
+
+
+def keeping(kept: int):
+    """The fused head that may keep so many bytes of logits for its backward pass."""
+    return partial(head.fused, sizes=replace(SMALL, kept=kept))
+
+
 @pytest.fixture(autouse=True)
-def small(monkeypatch):
-    """Chunks and blocks that divide nothing."""
-    monkeypatch.setattr(fused_head, "sizes", lambda readout: (7, 3))
-    monkeypatch.setattr(fused_head, "SLAB", 17)
+def logged_anew():
     head.say.cache_clear()
 
 
@@ -71,7 +80,7 @@ def results(path, model: Model, needs, n: int = 23, beside=None, bf16: bool = Fa
     hidden_nD, target_n, weight_n = given(n)
     hidden_nD.requires_grad_()
     model.zero_grad()
-    more = (weight_n if ahead else None,) if path is head.fused else ()
+    more = (weight_n if ahead else None,) if path is not head.plain else ()
     more = more if hot is None else (*more, hot)
     with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
         out = path(model, hidden_nD, target_n, tuple(needs), beside or {}, *more)
@@ -100,11 +109,10 @@ def assert_same(a, b, tolerance: float = 1e-5) -> None:
 @pytest.mark.parametrize(
     "needs", [["logp"], ["logp", "entropy", "argmax"], ["entropy"], ["logp", AHEAD, BACK], [BACK]], ids=str
 )
-def test_numbers_and_gradients_are_those_of_whole_logits(needs, finish, kept, monkeypatch):
-    monkeypatch.setattr(fused_head, "KEPT", kept)
+def test_numbers_and_gradients_are_those_of_whole_logits(needs, finish, kept):
     model, beside = Model(bias=finish in ("plain", "all"), **FINISHES[finish]), others(23, **FINISHES[finish])
     beside = {role: beside[role] for role in sorted({n.other for n in needs if isinstance(n, HeadTerm)})}
-    assert_same(results(head.fused, model, needs, beside=beside), results(head.plain, model, needs, beside=beside))
+    assert_same(results(keeping(kept), model, needs, beside=beside), results(head.plain, model, needs, beside=beside))
 
 
 @pytest.mark.parametrize("finish", FINISHES)
@@ -112,7 +120,7 @@ def test_gradients_made_ahead_are_the_same(finish, monkeypatch):
     model = Model(bias=True, **FINISHES[finish])
     expected = results(head.plain, model, ["logp", "argmax"])
     monkeypatch.setattr(fused_head, "gradients", None)  # nothing is computed after the forward pass
-    assert_same(results(head.fused, model, ["logp", "argmax"], ahead=True), expected)
+    assert_same(results(fused, model, ["logp", "argmax"], ahead=True), expected)
 
 
 def temperatures(n: int = 23) -> Tensor:
@@ -126,20 +134,20 @@ def temperatures(n: int = 23) -> Tensor:
 def test_a_temperature_reaches_every_path(needs, finish, way, monkeypatch):
     if way == "ahead" and needs != ["logp"]:
         pytest.skip("known for log-probs alone")
-    monkeypatch.setattr(fused_head, "KEPT", 2**30 if way == "kept" else 0)
+    path = keeping(2**30 if way == "kept" else 0)
     model, beside = Model(bias=True, **FINISHES[finish]), others(23, **FINISHES[finish])
     beside = {role: beside[role] for role in sorted({n.other for n in needs if isinstance(n, HeadTerm)})}
     expected = results(head.plain, model, needs, beside=beside, hot=temperatures())
     if way == "ahead":
         monkeypatch.setattr(fused_head, "gradients", None)
-    found = results(head.fused, model, needs, beside=beside, ahead=way == "ahead", hot=temperatures())
+    found = results(path, model, needs, beside=beside, ahead=way == "ahead", hot=temperatures())
     assert_same(found, expected)
 
 
 def test_log_probs_and_entropies_are_those_of_the_logits_over_the_temperature_and_terms_are_not():
     model, (hidden_nD, target_n, weight_n), hot_n = Model(final_logit_softcapping=3.0), given(), temperatures()
     beside = {"reference": others(23, final_logit_softcapping=3.0)["reference"]}
-    for path, more in ((head.fused, (None,)), (head.plain, ())):
+    for path, more in ((fused, (None,)), (head.plain, ())):
         out = path(model, hidden_nD, target_n, ("logp", "entropy", BACK), beside, *more, hot_n)
         z_nV = 3 * torch.tanh(model.lm_head(hidden_nD) / 3)
         p_nV = (z_nV / hot_n[:, None]).log_softmax(-1)
@@ -155,9 +163,9 @@ def test_log_probs_and_entropies_are_those_of_the_logits_over_the_temperature_an
 
 
 @pytest.mark.parametrize("way", ["again", "kept", "ahead", "plain"])
-def test_a_temperature_of_one_changes_no_bit(way, monkeypatch):
-    monkeypatch.setattr(fused_head, "KEPT", 2**30 if way == "kept" else 0)
-    path, needs = (head.plain if way == "plain" else head.fused), ["logp"] if way == "ahead" else ["logp", "entropy"]
+def test_a_temperature_of_one_changes_no_bit(way):
+    path = head.plain if way == "plain" else keeping(2**30 if way == "kept" else 0)
+    needs = ["logp"] if way == "ahead" else ["logp", "entropy"]
     model = Model(bias=True, **FINISHES["all"])
     plain, one = (results(path, model, needs, ahead=way == "ahead", hot=hot) for hot in (None, torch.ones(23)))
     assert all(torch.equal(x[key], y[key]) for x, y in zip(plain, one, strict=True) for key in x)
@@ -167,7 +175,7 @@ def test_a_temperature_of_one_changes_no_bit(way, monkeypatch):
 @pytest.mark.parametrize("ahead", [False, True])
 def test_any_number_of_tokens_goes(n, ahead):
     model, needs = Model(), ["logp", "argmax"]
-    assert_same(results(head.fused, model, needs, n, ahead=ahead), results(head.plain, model, needs, n))
+    assert_same(results(fused, model, needs, n, ahead=ahead), results(head.plain, model, needs, n))
 
 
 def test_an_expectation_that_fails_changes_nothing():
@@ -177,12 +185,12 @@ def test_an_expectation_that_fails_changes_nothing():
     for slope_n in (None, weight_n):
         h_nD = hidden_nD.clone().requires_grad_()
         model.zero_grad()
-        out = head.fused(model, h_nD, target_n, ("logp", "entropy"), {}, slope_n)
+        out = fused(model, h_nD, target_n, ("logp", "entropy"), {}, slope_n)
         (2 * (out["logp"] * weight_n).sum() + out["entropy"].sum()).backward()
         found.append((out, {"hidden": h_nD.grad, "weight": model.lm_head.weight.grad.clone()}))
     assert_same(found[1], found[0])
     h_nD = hidden_nD.clone().requires_grad_()
-    out = head.fused(model, h_nD, target_n, ("logp", "entropy"), {}, weight_n)
+    out = fused(model, h_nD, target_n, ("logp", "entropy"), {}, weight_n)
     out["entropy"].sum().backward()  # log-probs don't take part at all
     assert float(h_nD.grad.abs().max()) > 0
 
@@ -202,18 +210,18 @@ def test_a_graph_may_be_gone_through_twice_and_used_twice(ahead):
         torch.testing.assert_close(model.lm_head.weight.grad, 2 * once)
         return once
 
-    torch.testing.assert_close(twice(head.fused, weight_n if ahead else None), twice(head.plain), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(twice(fused, weight_n if ahead else None), twice(head.plain), rtol=1e-4, atol=1e-5)
 
 
 def test_micro_batches_add_up_and_hooks_see_each():
     model, (hidden_nD, target_n, weight_n) = Model(), given()
-    (head.fused(model, hidden_nD, target_n, ("logp",), {}, None)["logp"] * weight_n).sum().backward()
+    (fused(model, hidden_nD, target_n, ("logp",), {}, None)["logp"] * weight_n).sum().backward()
     whole = model.lm_head.weight.grad.clone()
     model.zero_grad()
     seen: list[Tensor] = []
     model.lm_head.weight.register_hook(lambda g: seen.append(g.clone()))
     for cut in (slice(0, 10), slice(10, 11), slice(11, None)):
-        out = head.fused(model, hidden_nD[cut], target_n[cut], ("logp",), {}, weight_n[cut])
+        out = fused(model, hidden_nD[cut], target_n[cut], ("logp",), {}, weight_n[cut])
         (out["logp"] * weight_n[cut]).sum().backward()
     torch.testing.assert_close(model.lm_head.weight.grad, whole, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(sum(seen), whole, rtol=1e-5, atol=1e-5)
@@ -222,25 +230,25 @@ def test_micro_batches_add_up_and_hooks_see_each():
 
 @pytest.mark.parametrize("ahead", [False, True])
 def test_a_frozen_head_gets_no_gradient_and_passes_it_on(ahead):
-    trainables = watched(lambda: results(head.fused, Model(), ["logp"], ahead=ahead))[1]
+    trainables = watched(lambda: results(fused, Model(), ["logp"], ahead=ahead))[1]
     assert ("new_zeros.default", (V, D), torch.float32) in trainables
     model = Model(bias=True).requires_grad_(False)
-    seen = watched(lambda: results(head.fused, model, ["logp"], ahead=ahead))[1]
+    seen = watched(lambda: results(fused, model, ["logp"], ahead=ahead))[1]
     assert ("new_zeros.default", (V, D), torch.float32) not in seen
-    assert_same(results(head.fused, model, ["logp"], ahead=ahead), results(head.plain, model, ["logp"]))
+    assert_same(results(fused, model, ["logp"], ahead=ahead), results(head.plain, model, ["logp"]))
 
 
 def test_nothing_is_kept_or_made_ahead_where_nothing_has_a_gradient(monkeypatch):
     model, (hidden_nD, target_n, weight_n) = Model(), given()
     monkeypatch.setattr(fused_head, "Gradients", None)
     with torch.no_grad():
-        out = head.fused(model, hidden_nD, target_n, ("logp",), {}, weight_n)
+        out = fused(model, hidden_nD, target_n, ("logp",), {}, weight_n)
     assert not out["logp"].requires_grad
 
 
 def test_a_weight_that_changes_before_the_backward_pass_is_noticed():
     model, (hidden_nD, target_n, _) = Model(), given()
-    out = head.fused(model, hidden_nD, target_n, ("logp",), {}, None)
+    out = fused(model, hidden_nD, target_n, ("logp",), {}, None)
     with torch.no_grad():
         model.lm_head.weight.add_(1.0)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
@@ -252,12 +260,11 @@ def test_a_weight_that_changes_before_the_backward_pass_is_noticed():
 
 @pytest.mark.parametrize("way", ["again", "kept", "ahead"])
 @pytest.mark.parametrize("finish", ["plain", "all"])
-def test_bfloat16_is_as_near_to_the_truth_as_autograd_in_bfloat16(way, finish, monkeypatch):
-    monkeypatch.setattr(fused_head, "KEPT", 2**30 if way == "kept" else 0)
+def test_bfloat16_is_as_near_to_the_truth_as_autograd_in_bfloat16(way, finish):
     model, needs = Model(bias=True, **FINISHES[finish]), ["logp"] if way == "ahead" else ["logp", "entropy"]
     truth = results(head.plain, model, needs)
     rough = results(head.plain, model, needs, bf16=True)
-    ours = results(head.fused, model, needs, bf16=True, ahead=way == "ahead")
+    ours = results(keeping(2**30 if way == "kept" else 0), model, needs, bf16=True, ahead=way == "ahead")
     for exact, theirs, mine in zip(truth, rough, ours, strict=True):
         for key in exact:
             far = lambda x, y: float((x - y).detach().norm() / y.detach().norm())  # noqa: E731
@@ -268,7 +275,7 @@ def test_bfloat16_is_as_near_to_the_truth_as_autograd_in_bfloat16(way, finish, m
 def test_weights_in_bfloat16_get_gradients_in_bfloat16():
     model = Model().bfloat16()
     hidden_nD, target_n, weight_n = given()
-    out = head.fused(model, hidden_nD.bfloat16().requires_grad_(), target_n, ("logp",), {}, None)
+    out = fused(model, hidden_nD.bfloat16().requires_grad_(), target_n, ("logp",), {}, None)
     (out["logp"] * weight_n).sum().backward()
     assert out["logp"].dtype == torch.float32 and model.lm_head.weight.grad.dtype == torch.bfloat16
 
@@ -295,9 +302,9 @@ def watched(run):
 
 @pytest.mark.parametrize("ahead", [False, True])
 @pytest.mark.parametrize("bf16", [False, True])
-def test_no_pass_ever_holds_whole_logits(ahead, bf16, monkeypatch):
+def test_no_pass_ever_holds_whole_logits(ahead, bf16):
     model, needs, n = Model(), ["logp"] if ahead else ["logp", "entropy"], 200
-    monkeypatch.setattr(fused_head, "KEPT", n * V * 2)  # just enough for bfloat16
+    enough = keeping(n * V * 2)  # for bfloat16 alone
 
     def largest(path, **more) -> dict[torch.dtype, int]:
         seen = watched(lambda: results(path, model, needs, n, bf16=bf16, **more))[1]
@@ -305,7 +312,7 @@ def test_no_pass_ever_holds_whole_logits(ahead, bf16, monkeypatch):
         return {dtype: max(count for of, count in tokens if of == dtype) for dtype, _ in tokens}
 
     keeps = bf16 and not ahead  # the only whole logits are those that may be kept
-    assert largest(head.fused, ahead=ahead) == (
+    assert largest(enough, ahead=ahead) == (
         {torch.float32: 3, torch.bfloat16: n if keeps else 7} if bf16 else {torch.float32: 7}
     )
     assert largest(head.plain)[torch.float32] == n
@@ -333,14 +340,12 @@ def peak(run) -> int:
     ],
     ids=str,
 )
-def test_the_memory_that_is_reckoned_is_what_the_allocator_gives(needs, finish, hot, bf16, way, monkeypatch):
+def test_the_memory_that_is_reckoned_is_what_the_allocator_gives(needs, finish, hot, bf16, way):
     n, V, D, ahead = 300, 2048, 32, way == "ahead"
     if ahead and needs != ["logp"]:
         pytest.skip("known for log-probs alone")
-    monkeypatch.setattr(fused_head, "sizes", lambda readout: (64, 16))
-    monkeypatch.setattr(fused_head, "SLAB", 256)
-    monkeypatch.setattr(fused_head, "KEPT", 2**30 if way == "kept" else 0)
-    monkeypatch.setattr(head, "CHUNK", 100 if way == "checkpointed" else 1024)
+    kept, plain_chunk = 2**30 if way == "kept" else 0, 100 if way == "checkpointed" else 1024
+    sizes = HeadSizes(chunk=64, block=16, slab=256, kept=kept, plain_chunk=plain_chunk)
     made = [Model(V=V, D=D, seed=k, vocab_size=V, **FINISHES[finish]) for k in range(3)]
     model = replaced_by_itself(made[0]) if way in ("plain", "checkpointed") else made[0]
     roles = [need.other for need in needs if isinstance(need, HeadTerm)]
@@ -350,18 +355,17 @@ def test_the_memory_that_is_reckoned_is_what_the_allocator_gives(needs, finish, 
 
     def run() -> None:
         hot_n = temperatures(n) if hot else None
-        out = head.head(model, hidden_nD, target_n, frozenset(needs), shown, weight_n if ahead else None, hot_n)
+        out = head.head(model, hidden_nD, target_n, frozenset(needs), shown, weight_n if ahead else None, hot_n, sizes)
         loss_of(out, weight_n).backward()
 
     with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-        said = head.head_bytes(model, n, needs, beside, ahead)
+        said = head.head_bytes(model, n, needs, beside, ahead, sizes)
         assert 0.9 < said / peak(run) < 1.15
 
 
-def test_blocks_are_cut_by_the_vocabulary(monkeypatch):
-    monkeypatch.undo()
+def test_blocks_are_cut_by_the_vocabulary():
     for V in (128, 49_152, 262_144):
-        chunk, block = fused_head.sizes(SimpleNamespace(weight_VD=torch.empty(V, 1)))
+        chunk, block = HeadSizes().of(SimpleNamespace(weight_VD=torch.empty(V, 1)))
         assert chunk >= 256 and 1 <= block <= chunk and block * V <= 2**18
 
 

@@ -8,7 +8,8 @@ import torch
 import tiny
 from scalpel.batch import DEMONSTRATION, Row, pack
 from scalpel.data.tokenizer import Tokens
-from scalpel.engine import Engine, head
+from scalpel.engine import Engine
+from scalpel.engine.head_sizes import HeadSizes
 from scalpel.part import HeadTerm
 
 NEEDS = {"logp", "entropy", "argmax", HeadTerm("reverse_kl", "reference"), HeadTerm("forward_kl", "reference")}
@@ -88,11 +89,11 @@ def test_gradients_are_those_of_the_models_own_logits(kind):
 
 
 @pytest.mark.parametrize("kind", ["llama", "gemma2", "gpt2"])
-def test_the_head_in_checkpointed_chunks_is_the_head_at_once(kind, monkeypatch):
+def test_the_head_in_checkpointed_chunks_is_the_head_at_once(kind):
     e, batch = engine(kind), pack(rows())
     found = []
     for chunk in (4, 10_000):
-        monkeypatch.setattr(head, "CHUNK", chunk)
+        e.head_sizes = HeadSizes(plain_chunk=chunk)
         out = e.forward(batch, NEEDS)
         loss = out.logp_N.sum() + 2 * out.entropy_N.sum() + out.terms[HeadTerm("reverse_kl", "reference")].sum()
         loss.backward()

@@ -1,5 +1,7 @@
 """Attention over a layout, against softmax over what each place may see, written out."""
 
+from functools import partial
+
 import pytest
 import torch
 
@@ -51,9 +53,9 @@ def drawn(H, J, D, E, M):
 @pytest.mark.parametrize("bundle", [0, 8, 64])
 def test_each_place_attends_to_what_it_sees(H, J, D, E, kernel, bundle, monkeypatch):
     if kernel != "of the device":
-        monkeypatch.setattr(tree_attention, "flash", tree_attention.blockwise)
-        monkeypatch.setattr(tree_attention, "flash_backward", tree_attention.blockwise_backward)
-        monkeypatch.setattr(tree_attention, "ROWS", 4 if "small" in kernel else 512)
+        rows = 4 if "small" in kernel else 512
+        monkeypatch.setattr(tree_attention, "flash", partial(tree_attention.blockwise, rows=rows))
+        monkeypatch.setattr(tree_attention, "flash_backward", partial(tree_attention.blockwise_backward, rows=rows))
     laid = layout(bundle)
     assert bundle or (len(laid.above) == 2 and max(own.count for own in laid.own) > 1)
     assert bool(laid.own) == (bundle < 64) and bool(laid.bundles) == (bundle > 0)

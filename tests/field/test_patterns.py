@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 import tiny
-from scalpel.binding import patterns
+from scalpel.binding.patterns import time_limit
 from scalpel.data.tokenizer import Tokens
 from scalpel.data.trajectory import completion
 from scalpel.models.adapter_targets import Targets, chosen
@@ -18,11 +18,10 @@ TEXT = "a" * 40 + "!"
 
 
 @pytest.fixture(autouse=True)
-def soon(monkeypatch):
+def soon():
     """A limit that a test can wait for."""
-    monkeypatch.setattr(patterns, "_slow", set())
-    for function in (patterns.search, patterns.every, patterns.whole):
-        monkeypatch.setattr(function, "__defaults__", (0.02,))
+    with time_limit(0.02):
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -32,8 +31,8 @@ def tokens():
 
 def test_samples_whose_key_takes_too_long_are_told_apart_by_their_texts(caplog):
     texts = {1: TEXT, 2: TEXT + "?", 3: "aa"}
-    found = [(completion((), [n]), [1.0]) for n in texts]
-    assert marks(SLOW, lambda ids: texts[ids[0]], found) == [TEXT, TEXT + "?", (("aa",),)]
+    found, key = [(completion((), [n]), [1.0]) for n in texts], f"{SLOW}(?#of samples)"  # logged once for each key
+    assert marks(key, lambda ids: texts[ids[0]], found) == [TEXT, TEXT + "?", (("aa",),)]
     assert caplog.text.count("was given up after 0.02 s") == 1
 
 

@@ -75,8 +75,7 @@ def test_a_user_who_goes_on_into_the_answer_is_cut_where_the_template_would_clos
     """In templates without a stop token after users the model writes on through the marker of the answer."""
     monkeypatch.setattr(chatty.tokens, "stop_ids", frozenset())
     saying(chatty, monkeypatch, "why?<|end|>\n<|start|>assistant\nso.<|end|>", "no.<|end|>")
-    monkeypatch.setattr("scalpel.keep.self_generated.TURNS", 1)
-    (text,) = write_documents(chatty, 1, max_tokens=120, begin="chat")
+    (text,) = write_documents(chatty, 1, max_tokens=120, begin="chat", turns=1)
     said = chatty.tokens.tokenizer.decode(text.ids)
     assert said.endswith("why?<|end|>\n<|start|>assistant\nno.<|end|>")
     assert "".join(trained_words(chatty, text)) == "why?<|end|>\n<|start|>assistant\nno.<|end|>"

@@ -65,8 +65,14 @@ def test_a_run_of_less_than_a_minute_writes_none_and_one_of_more_does(at, tmp_pa
 
 
 def at_each_step(monkeypatch) -> None:
-    monkeypatch.setattr(checkpoint, "MINUTE", 0.0)
-    monkeypatch.setattr(checkpoint, "SHARE", float("inf"))
+    """A step takes more than a minute, and writing no time."""
+    clock, own = Clock(monkeypatch), RunFolder.log
+
+    def log(self, record) -> None:
+        clock.now += 61.0
+        own(self, record)
+
+    monkeypatch.setattr(RunFolder, "log", log)
 
 
 def test_a_run_that_fails_goes_on_from_where_it_was(at, tmp_path, monkeypatch):

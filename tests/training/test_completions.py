@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from running import ran, tables
-from scalpel.runs import folder as run_folder
 from scalpel.runs.folder import RunFolder
 from scalpel.training.completions import plain
 from scalpel.training.loop import train
@@ -93,9 +92,8 @@ def test_a_resumed_run_shows_each_step_once(at, tmp_path):
     assert table(tmp_path / "cut") == table(tmp_path / "whole")
 
 
-def test_a_full_table_makes_room_and_the_last_completions_are_always_there(at, tmp_path, monkeypatch):
-    monkeypatch.setattr(run_folder, "FULL", 1)
-    ran(recipe(at, tmp_path), tmp_path / "run")
+def test_a_full_table_makes_room_and_the_last_completions_are_always_there(at, tmp_path):
+    train(recipe(at, tmp_path), RunFolder(tmp_path / "run", completions_bytes=1))
     assert {row["step"] for row in table(tmp_path / "run")} == {3}
     assert {row["step"] for row in table(tmp_path / "run", "completions.1.jsonl")} == {2}
 

@@ -8,7 +8,7 @@ import torch
 
 from running import equal, ran, records, tables
 from scalpel.config.merge import merge
-from scalpel.engine import fused_head, head
+from scalpel.engine.head_sizes import HeadSizes
 from scalpel.methods import ROWS
 from scalpel.runs.folder import RunFolder
 from scalpel.training.estimate import estimate
@@ -121,19 +121,19 @@ def test_activations_grow_with_the_micro_batch_and_not_with_the_batch(at):
 
 
 @pytest.mark.parametrize(("method", "kept"), [("sft", 0), ("dpo", 1)])
-def test_logits_are_counted_as_the_head_that_runs_makes_them(at, monkeypatch, method, kept):
+def test_logits_are_counted_as_the_head_that_runs_makes_them(at, method, kept):
     """None are kept for the backward pass where the slope is known ahead."""
     run, stage = entered(at, method=method, batch=16)
     n, V = int(run.rollout.draw(stage, stage.streams[0], 0, 0, 0.0).train_N.sum()), len(run.engine.model.lm_head.weight)
     said = lambda: estimate(run, stage).memory.activations / (4 * V * n)  # noqa: E731  # in whole logits
     found = []
     for chunk, most in ((n, 2**28), (8, 2**28), (8, 0)):
-        monkeypatch.setattr(fused_head, "sizes", lambda readout, chunk=chunk: (chunk, 2))
-        monkeypatch.setattr(fused_head, "KEPT", most)
+        run.engine.head_sizes = HeadSizes(chunk=chunk, block=2, kept=most)
         found.append(said())
     whole, chunks, again = found
     assert whole - chunks == pytest.approx(1 - 8 / n, abs=0.01) and chunks - again == pytest.approx(kept, abs=0.01)
-    monkeypatch.setattr(head, "CHUNK", 1)  # of the plain way, which isn't gone
+    # of the plain path, which isn't taken
+    run.engine.head_sizes = HeadSizes(chunk=8, block=2, kept=0, plain_chunk=1)
     assert said() == pytest.approx(again, abs=0.01)
 
 

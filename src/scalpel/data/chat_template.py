@@ -5,7 +5,7 @@ restricts them to producing text; but a sandbox doesn't stop an endless loop. A 
 only, and killing a thread from outside can leave shared state inconsistent. So the limit is compiled in: each loop,
 macro and block gets a call at its beginning that checks the CPU time of its thread, and products, powers and
 concatenations are refused above a size before they are computed. Code without a loop is bounded by the size of its
-input. So a rendering ends by itself, in any thread, after at most `SECONDS` of CPU time.
+input. So a rendering ends by itself, in any thread, after at most `seconds` of CPU time.
 
 The time that a template may ask for (`strftime_now`) is fixed at the first request, so that training and generation
 render a conversation identically, also past midnight.
@@ -31,7 +31,6 @@ from scalpel.runs.files import nearest
 
 log = logging.getLogger("scalpel")
 
-SECONDS = 10.0  # CPU time of one rendering
 LARGE = 50_000_000  # characters or entries of a value
 POWER = 10_000  # bits of the result of a power
 OFTEN = 200  # iterations, or pieces of text, between two checks of the clock
@@ -45,9 +44,9 @@ class TemplateLimit(Exception):
     """A template exceeded its limit on time or size."""
 
 
-def render(source: str, messages: Sequence[Mapping[str, Any]], **variables: Any) -> str:
+def render(source: str, messages: Sequence[Mapping[str, Any]], *, seconds: float = 10.0, **variables: Any) -> str:
     """The template's text for these messages; ValueError where the template is invalid, raises or exceeds a limit."""
-    LIMIT.until, LIMIT.turns = thread_time() + SECONDS, 0
+    LIMIT.until, LIMIT.seconds, LIMIT.turns = thread_time() + seconds, seconds, 0
     try:
         pieces: list[str] = []
         size = 0
@@ -143,7 +142,7 @@ def turn() -> str:
     """Called at each iteration of a loop, and at the beginning of a macro."""
     LIMIT.turns += 1
     if LIMIT.turns % OFTEN == 0 and thread_time() > LIMIT.until:
-        raise TemplateLimit(f"takes more than {SECONDS:g} s for one conversation")
+        raise TemplateLimit(f"takes more than {LIMIT.seconds:g} s for one conversation")
     return ""
 
 
@@ -152,7 +151,7 @@ def bounded(size: int, what: str) -> None:
         raise TemplateLimit(f"makes {what} larger than {LARGE:,}")
     LIMIT.turns += 1  # reading the clock for each piece took two fifths of the time of a rendering
     if (size > LONG or LIMIT.turns % OFTEN == 0) and thread_time() > LIMIT.until:
-        raise TemplateLimit(f"takes more than {SECONDS:g} s for one conversation")
+        raise TemplateLimit(f"takes more than {LIMIT.seconds:g} s for one conversation")
 
 
 def size_of(value: Any) -> int:

@@ -23,6 +23,8 @@ from scalpel.engine.backward_cost import BackwardCost
 from scalpel.engine.cost_meter import CostMeter
 from scalpel.engine.decoders import rows_for
 from scalpel.engine.head import head_agrees, head_bytes
+from scalpel.engine.head_sizes import DEFAULT as DEFAULT_SIZES
+from scalpel.engine.head_sizes import HeadSizes
 from scalpel.engine.micro_batches import packed_pieces, padded_pieces
 from scalpel.engine.onednn_prepack import prepacked
 from scalpel.engine.outputs import Rows, completions, join, nothing, per_row, spread, terms_of
@@ -62,6 +64,7 @@ class Engine:
         precision: str = "float32",
         micro_tokens: int = 16384,
         sample_rows: int = 256,
+        head_sizes: HeadSizes = DEFAULT_SIZES,
     ) -> None:
         self.policy, self.tokens = Policy(model), tokens
         self.wrapped: nn.Module = self.policy  # what a forward pass calls: the policy or a wrapper around it
@@ -69,6 +72,7 @@ class Engine:
         self.scope_off: dict[str, Callable[[], AbstractContextManager[None]]] = {}  # roles that the policy plays itself
         self.external_sampler: VllmSampler | None = None  # a sampler that serves the policy
         self.precision, self.micro_tokens, self.sample_rows = precision, micro_tokens, sample_rows
+        self.head_sizes = head_sizes
         self.meter = CostMeter()
         self.cost_of_backward = BackwardCost()
         self.activations = ActivationBudget()
@@ -150,7 +154,7 @@ class Engine:
         with self.autocast():
             others = self.beside(needs, packed)
             with self.activations.within(self.model, packed.layout.M):
-                numbers = self.wrapped(packed, Requests(needs, others, slope_n))
+                numbers = self.wrapped(packed, Requests(needs, others, slope_n, self.head_sizes))
         self.pay([model for model, _ in others.values()], packed)
         return spread({need: x_n[again_n] for need, x_n in numbers.items()}, at_n, batch.N)
 
@@ -193,7 +197,7 @@ class Engine:
         needs = frozenset(needs) | LOGP
         beside = {t.other: self.others.get(t.other, self.policy).transformer for t in terms_of(needs) if t.other}
         with self.autocast():
-            return head_bytes(self.model, tokens, needs, beside, ahead)
+            return head_bytes(self.model, tokens, needs, beside, ahead, self.head_sizes)
 
     def layout(self, batch: Batch, after: bool = False) -> PrefixTree:
         """What must be computed for the trained tokens of a batch; common prefixes once, where the model allows it."""

@@ -22,11 +22,10 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from scalpel.engine.head_outputs import Block
+from scalpel.engine.head_sizes import HeadSizes
 from scalpel.engine.lm_head import Finish, LMHead
 from scalpel.part import HeadTerm, Need
 
-KEPT = 256 * 2**20  # bytes of logits that one forward pass may keep
-SLAB = 4096  # rows of ∂L/∂W computed at once on a CPU, so that the product is still in the cache when it is added
 ROUNDING = 1e-5  # relative tolerance between the predicted and the actual ∂L/∂log p
 OWN = ""  # the role of the model itself
 Raw = dict[str, Tensor]  # raw logits by role
@@ -43,26 +42,27 @@ class Asked:
     moves: bool  # whether there will be a backward pass
     slope_n: Tensor | None = None  # ∂L/∂log p where it is known, and nothing else has a gradient
     temperature_n: Tensor | None = None  # of the distributions of log-probs and entropies; 1 where there is none
+    sizes: HeadSizes = HeadSizes()
 
     @property
     def cuts(self) -> list[slice]:
-        C = sizes(self.readout)[0]
+        C = self.sizes.of(self.readout)[0]
         return [slice(c, c + C) for c in range(0, max(len(self.target_n), 1), C)]
 
     @property
     def keeps(self) -> bool:
         weight_VD = self.readout.weight_VD
         logits = len(self.target_n) * weight_VD.shape[0] * (1 + len(self.others))
-        return self.moves and self.slope_n is None and logits * weight_VD.element_size() <= KEPT
+        return self.moves and self.slope_n is None and logits * weight_VD.element_size() <= self.sizes.kept
 
     def taken(self, weight_moves: bool) -> float:
         """The peak bytes of a forward and a backward pass, without hidden states and their gradient: kept raw logits,
         those of a chunk, the float32 tensors of a block, and ∂L/∂W."""
         (V, D), n = self.readout.weight_VD.shape, len(self.target_n)
-        C, B = (min(n, size) for size in sizes(self.readout))
+        C, B = (min(n, size) for size in self.sizes.of(self.readout))
         models, each = 1 + len(self.others), self.readout.weight_VD.element_size()
         logits = each * V * models * (C + n * self.keeps)
-        gradient = (4 * V + each * slab(self.readout)) * D * weight_moves
+        gradient = (4 * V + each * self.sizes.slab_of(self.readout)) * D * weight_moves
         return float(logits + 4 * B * V * self.floats + gradient)
 
     @property
@@ -88,7 +88,7 @@ class Asked:
 
     def blocks(self, raw: Raw, cut: slice) -> Iterator[tuple[slice, Block]]:
         """The rows of a chunk, a few at a time, with their place in it."""
-        target_C, B = self.target_n[cut], sizes(self.readout)[1]
+        target_C, B = self.target_n[cut], self.sizes.of(self.readout)[1]
         temperature_C = None if self.temperature_n is None else self.temperature_n[cut]
         finish = {OWN: self.readout.finish, **{role: readout.finish for role, (readout, _) in self.others.items()}}
         for b in range(0, max(len(target_C), 1), B):
@@ -101,26 +101,12 @@ class Asked:
         return self.readout.finish.back(block.slope(given), block.logits_BV)
 
 
-def sizes(readout: LMHead) -> tuple[int, int]:
-    """Tokens of a chunk, enough for the matrix products, and of a block, which on a CPU stays in the cache."""
-    V = readout.weight_VD.shape[0]
-    if readout.weight_VD.device.type != "cpu":
-        return max(256, 2**27 // V), max(256, 2**27 // V)
-    return max(256, 2**24 // V), max(1, 2**18 // V)
-
-
-def slab(readout: LMHead) -> int:
-    """Rows of ∂L/∂W that are made at once."""
-    V, cpu = len(readout.weight_VD), readout.weight_VD.device.type == "cpu"
-    return min(V, SLAB) if cpu else V
-
-
 class Gradients:
     """∂L/∂h, and for a head that moves ∂L/∂W and ∂L/∂b, summed over chunks in float32."""
 
-    def __init__(self, hidden_nD: Tensor, readout: LMHead, weight_moves: bool, bias_moves: bool) -> None:
-        V, D = readout.weight_VD.shape
-        self.readout = readout
+    def __init__(self, hidden_nD: Tensor, asked: Asked, weight_moves: bool, bias_moves: bool) -> None:
+        self.readout, self.slab = asked.readout, asked.sizes.slab_of(asked.readout)
+        V, D = self.readout.weight_VD.shape
         self.hidden_nD = torch.empty_like(hidden_nD)
         self.weight_VD = hidden_nD.new_zeros(V, D, dtype=torch.float32) if weight_moves else None
         self.bias_V = hidden_nD.new_zeros(V, dtype=torch.float32) if bias_moves else None
@@ -131,9 +117,8 @@ class Gradients:
             self.bias_V += slope_CV.sum(0, dtype=torch.float32)
         if self.weight_VD is not None:
             hidden_CD, V = hidden_CD.to(slope_CV.dtype), len(self.weight_VD)
-            rows = slab(self.readout)
-            for v in range(0, V, rows):
-                self.weight_VD[v : v + rows] += slope_CV[:, v : v + rows].t() @ hidden_CD
+            for v in range(0, V, self.slab):
+                self.weight_VD[v : v + self.slab] += slope_CV[:, v : v + self.slab].t() @ hidden_CD
 
     def all(self) -> tuple[Tensor | None, ...]:
         return self.hidden_nD, self.weight_VD, self.bias_V
@@ -151,8 +136,9 @@ class FusedHead(torch.autograd.Function):
         ctx.asked, ctx.made = asked, None
         slope_n = asked.slope_n if asked.moves else None
         if slope_n is not None:
-            ctx.made = Gradients(hidden_nD, asked.readout, *ctx.needs_input_grad[1:3])
-        buffer = asked.buffer(len(hidden_nD) if asked.keeps else min(len(hidden_nD), sizes(asked.readout)[0]))
+            ctx.made = Gradients(hidden_nD, asked, *ctx.needs_input_grad[1:3])
+        chunk = min(len(hidden_nD), asked.sizes.of(asked.readout)[0])
+        buffer = asked.buffer(len(hidden_nD) if asked.keeps else chunk)
         ctx.kept = buffer if asked.keeps else None
         parts: list[list[Tensor]] = [[] for _ in asked.named]
         for cut in asked.cuts:
@@ -181,8 +167,8 @@ class FusedHead(torch.autograd.Function):
 
 def gradients(ctx: Any, asked: Asked, hidden_nD: Tensor, given_n: Mapping[Need, Tensor]) -> Gradients:
     """The gradients, from logits that were kept or are recomputed; slopes overwrite recomputed logits."""
-    made = Gradients(hidden_nD, asked.readout, *ctx.needs_input_grad[1:3])
-    buffer = asked.buffer(min(len(hidden_nD), sizes(asked.readout)[0]))
+    made = Gradients(hidden_nD, asked, *ctx.needs_input_grad[1:3])
+    buffer = asked.buffer(min(len(hidden_nD), asked.sizes.of(asked.readout)[0]))
     for cut in asked.cuts:
         here = place(buffer, cut, len(hidden_nD), whole=False)
         raw = place(ctx.kept, cut, len(hidden_nD), whole=True) if ctx.kept else asked.raw(hidden_nD, cut, here)

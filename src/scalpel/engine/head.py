@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 
 from scalpel.engine.fused_head import Asked, FusedHead
 from scalpel.engine.head_outputs import Block, differentiable
+from scalpel.engine.head_sizes import DEFAULT, HeadSizes
 from scalpel.engine.lm_head import (
     Finish,
     LMHead,
@@ -27,7 +28,6 @@ from scalpel.part import HeadTerm, Need, OwnedHead
 
 log = logging.getLogger("scalpel")
 HIDDEN: Need = "hidden"  # the hidden states themselves: for embeddings, and for head terms of another model
-CHUNK = 1024  # tokens whose logits exist at one time on the plain path
 Others = Mapping[str, tuple[PreTrainedModel, Tensor]]  # models beside, by role, with their hidden states [n, D]
 
 
@@ -55,15 +55,16 @@ def head(
     others: Others,
     slope_n: Tensor | None = None,
     temperature_n: Tensor | None = None,
+    sizes: HeadSizes = DEFAULT,
 ) -> dict[Need, Tensor]:
     """The numbers that `needs` names, for n tokens. `slope_n` is ∂L/∂log p where the caller knows it: if the backward
     pass brings the same, a matrix product is saved; if not, the gradients are computed anew and nothing changes.
     `temperature_n` divides the logits of which log-probs and entropies are taken."""
     named = of_the_head(needs)
     if (why := reason(model, named, others)) is None:
-        return fused(model, hidden_nD, target_n, named, others, slope_n, temperature_n)
+        return fused(model, hidden_nD, target_n, named, others, slope_n, temperature_n, sizes)
     say(why)
-    return plain(model, hidden_nD, target_n, named, others, temperature_n)
+    return plain(model, hidden_nD, target_n, named, others, temperature_n, sizes)
 
 
 def of_the_head(needs: Iterable[Need]) -> tuple[Need, ...]:
@@ -95,12 +96,13 @@ def fused(
     others: Others,
     slope_n: Tensor | None,
     temperature_n: Tensor | None = None,
+    sizes: HeadSizes = DEFAULT,
 ) -> dict[Need, Tensor]:
     """By the fused head, without an autograd graph over the vocabulary."""
     readout = readout_of(model)
     trainables = (hidden_nD, readout.weight_VD, readout.bias_V)
     moves = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in trainables)
-    asked = asked_of(readout, target_n, named, others, moves, slope_n, temperature_n)
+    asked = asked_of(readout, target_n, named, others, moves, slope_n, temperature_n, sizes)
     with torch.autocast(hidden_nD.device.type, enabled=False):
         return dict(zip(named, FusedHead.apply(*trainables, asked), strict=True))
 
@@ -112,14 +114,15 @@ def asked_of(
     others: Others,
     moves: bool,
     slope_n: Tensor | None,
-    temperature_n: Tensor | None = None,
+    temperature_n: Tensor | None,
+    sizes: HeadSizes,
 ) -> Asked:
     """Heads are cast to the dtype of the current pass, which autocast decides."""
     device, dtype = readout.weight_VD.device.type, readout.weight_VD.dtype
     if torch.is_autocast_enabled(device):
         dtype = torch.get_autocast_dtype(device)
     beside = {role: (readout_of(other).cast(dtype), h_nD) for role, (other, h_nD) in others.items()}
-    return Asked(named, target_n, readout.cast(dtype), beside, moves, slope_n, temperature_n)
+    return Asked(named, target_n, readout.cast(dtype), beside, moves, slope_n, temperature_n, sizes)
 
 
 def plain(
@@ -129,6 +132,7 @@ def plain(
     named: tuple[Need, ...],
     others: Others,
     temperature_n: Tensor | None = None,
+    sizes: HeadSizes = DEFAULT,
 ) -> dict[Need, Tensor]:
     """By autograd, chunk by chunk; where there are several chunks, logits are recomputed in the backward pass."""
 
@@ -138,11 +142,11 @@ def plain(
         return tuple(block.number(need) for need in named)
 
     outputs: list[tuple[Tensor, ...]] = []
-    for c in range(0, max(len(target_n), 1), CHUNK):
-        cut = slice(c, c + CHUNK)
+    for c in range(0, max(len(target_n), 1), sizes.plain_chunk):
+        cut = slice(c, c + sizes.plain_chunk)
         temperature_C = None if temperature_n is None else temperature_n[cut]
         chunk: tuple[Any, ...] = (hidden_nD[cut], target_n[cut], temperature_C, *(h[cut] for _, h in others.values()))
-        if torch.is_grad_enabled() and len(target_n) > CHUNK:
+        if torch.is_grad_enabled() and len(target_n) > sizes.plain_chunk:
             outputs.append(checkpoint(run, *chunk, use_reentrant=False))
         else:
             outputs.append(run(*chunk))
@@ -150,7 +154,12 @@ def plain(
 
 
 def head_bytes(
-    model: PreTrainedModel, tokens: int, needs: Iterable[Need], beside: Mapping[str, PreTrainedModel], ahead: bool
+    model: PreTrainedModel,
+    tokens: int,
+    needs: Iterable[Need],
+    beside: Mapping[str, PreTrainedModel],
+    ahead: bool,
+    sizes: HeadSizes = DEFAULT,
 ) -> float:
     """The peak memory of the head in bytes over so many tokens, forward and backward, in the dtype of the current pass;
     `ahead` says whether ∂L/∂log p will be known. Hidden states and their gradient aren't counted."""
@@ -159,10 +168,10 @@ def head_bytes(
     trainables = [p for p in model.get_output_embeddings().parameters() if p.requires_grad]
     if reason(model, named, others) is not None:
         V = model.config.get_text_config().vocab_size
-        logits = min(CHUNK, tokens) * V * floats(named, finish_of(model.config), len(others))
+        logits = min(sizes.plain_chunk, tokens) * V * floats(named, finish_of(model.config), len(others))
         return 4.0 * (logits + sum(p.numel() for p in trainables))
     readout = readout_of(model)
-    asked = asked_of(readout, target_n, named, others, True, target_n if ahead else None)
+    asked = asked_of(readout, target_n, named, others, True, target_n if ahead else None, None, sizes)
     heads = [asked.readout.weight_VD, *(other.weight_VD for other, _ in asked.others.values())]
     cast = sum(x.numel() * x.element_size() for x in heads if x.dtype != readout.weight_VD.dtype)
     return asked.taken(weight_moves=bool(trainables)) + cast

@@ -19,6 +19,7 @@ from transformers import PreTrainedModel
 
 from scalpel.batch import Batch
 from scalpel.engine.head import HIDDEN, Others, head, of_the_head
+from scalpel.engine.head_sizes import HeadSizes
 from scalpel.engine.packed_forward import hidden
 from scalpel.engine.prefix_tree import PrefixTree
 from scalpel.part import Need, OwnedHead
@@ -54,6 +55,7 @@ class Requests:
     needs: frozenset[Need]
     others: Others = field(default_factory=dict)
     slope_n: Tensor | None = None
+    sizes: HeadSizes = HeadSizes()
 
 
 class Policy(nn.Module):
@@ -77,7 +79,7 @@ class Policy(nn.Module):
         found: Numbers = {HIDDEN: h_nD} if HIDDEN in requests.needs else {}
         if of_the_head(requests.needs):
             asked = (packed.target_n, requests.needs, requests.others, requests.slope_n, packed.temperature_n)
-            found |= head(self.transformer, h_nD, *asked)
+            found |= head(self.transformer, h_nD, *asked, requests.sizes)
         return found | self.of_owned(requests.needs, h_nD, after_nD)
 
     def of_owned(self, needs: Iterable[Need], h_nD: Tensor, after_nD: Tensor) -> Numbers:

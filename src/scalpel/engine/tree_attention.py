@@ -54,12 +54,12 @@ def attend_backward(
 
 
 def blocks(
-    q: Tensor, k: Tensor, causal: bool, scale: float, mask_B1TU: Tensor | None
+    q: Tensor, k: Tensor, causal: bool, scale: float, mask_B1TU: Tensor | None, rows: int
 ) -> Iterator[tuple[slice, int, Tensor]]:
     """Scores q·kᵀ·scale [B, J, H/J, t, u] of some queries at a time: (the queries, keys that they see, scores)."""
     B, J, U, D = k.shape
-    for t in range(0, q.shape[2], ROWS):
-        at = slice(t, min(t + ROWS, q.shape[2]))
+    for t in range(0, q.shape[2], rows):
+        at = slice(t, min(t + rows, q.shape[2]))
         u = at.stop if causal else U
         q_BJx = q[:, :, at].reshape(B, J, -1, D)
         scores = (q_BJx @ k[:, :, :u].transpose(2, 3) * scale).view(B, J, -1, at.stop - t, u)
@@ -80,10 +80,11 @@ def blockwise(
     *,
     attn_mask: Tensor | None = None,
     scale: float,
+    rows: int = ROWS,
 ) -> tuple[Tensor, Tensor]:
-    """The same in plain tensor operations, for any device."""
+    """The same in plain tensor operations, for any device, with the scores of `rows` queries at one time."""
     outs, lses = [], []
-    for at, u, scores in blocks(q, k, causal, scale, attn_mask):
+    for at, u, scores in blocks(q, k, causal, scale, attn_mask, rows):
         lse = scores.logsumexp(-1)
         p_BJx = (scores - lse[..., None]).exp().flatten(2, 3)
         outs.append((p_BJx @ v[:, :, :u]).view(*q[:, :, at].shape[:3], -1))
@@ -103,11 +104,12 @@ def blockwise_backward(
     *,
     attn_mask: Tensor | None = None,
     scale: float,
+    rows: int = ROWS,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """dv = pᵀ·do, ds = p∘(do·vᵀ − Σ do∘o), dq = ds·k·scale, dk = dsᵀ·q·scale."""
     dq, dk, dv = torch.empty_like(q), torch.zeros_like(k), torch.zeros_like(v)
     inner = (grad * out).sum(-1)
-    for at, u, scores in blocks(q, k, causal, scale, attn_mask):
+    for at, u, scores in blocks(q, k, causal, scale, attn_mask, rows):
         per_head = scores.shape[:4]
         p = (scores - lse[:, :, at].reshape(*per_head, 1)).exp()
         g_BJx = grad[:, :, at].reshape(*per_head[:2], -1, v.shape[-1])

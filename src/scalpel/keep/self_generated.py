@@ -20,7 +20,6 @@ from scalpel.seeding import derive
 
 Begin = Literal["auto", "document", "chat"]
 HOLE = "\u2402"  # placeholder for the user's message, assumed not to occur in any template
-TURNS = 2  # maximal number of turns of a conversation
 
 
 def write_documents(
@@ -31,6 +30,7 @@ def write_documents(
     temperature: float = 1.0,
     begin: Begin = "auto",
     seed: int = 0,
+    turns: int = 2,
 ) -> list[Tokenized]:
     """At most n texts, in which every token that the model sampled is trained: at most `max_tokens` in a document, half
     as many in a question and in an answer. With "auto", half of the texts are conversations if there is a chat
@@ -53,7 +53,7 @@ def write_documents(
     found = [continued(Tokenized([], [], []), start, group[0].ids) for group in groups]
     if chats:
         half = replace(sampling, max_tokens=max(1, sampling.max_tokens // 2))
-        found += conversations(engine, chats, half, seed)
+        found += conversations(engine, chats, half, seed, turns)
     return [text for text in found if sum(text.train) > 1]
 
 
@@ -66,10 +66,10 @@ class Talk:
     open: bool = True
 
 
-def conversations(engine: Engine, n: int, sampling: Sampling, seed: int) -> list[Tokenized]:
+def conversations(engine: Engine, n: int, sampling: Sampling, seed: int, turns: int) -> list[Tokenized]:
     """n conversations in which the model writes both sides. Questions and answers are trained, the template is not."""
     talks = [Talk() for _ in range(n)]
-    for turn in range(TURNS):
+    for turn in range(turns):
         going = [talk for talk in talks if talk.open]
         ask(engine, going, sampling, derive(seed, "question", turn))
         answer(engine, [talk for talk in going if talk.open], sampling, derive(seed, "answer", turn))

@@ -29,7 +29,6 @@ from scalpel.runs.json_files import decoded, read_json, read_text, refuse_other_
 FILES = ("tensors.safetensors", "state.json")  # of a checkpoint
 STOPPED = "stopped.json"  # why a run failed, until it has been resumed
 KEPT = 2  # checkpoints kept in a run folder
-FULL = 8_000_000  # bytes of completions.jsonl after which it is renamed to completions.1.jsonl
 COMPLETIONS = ("completions.jsonl", "completions.1.jsonl")
 PACKAGES = ("scalpel-lm", "torch", "transformers", "peft", "datasets", "safetensors", "reasoning-gym", "math-verify")
 
@@ -124,8 +123,9 @@ def verify(folder: Path) -> None:
 class RunFolder:
     """The folder of a run that is being written. Raises ValueError if it holds a run that is not to be resumed."""
 
-    def __init__(self, folder: Path, resume: bool = False) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, resume: bool = False, completions_bytes: int = 8_000_000) -> None:
+        """completions.jsonl is renamed to completions.1.jsonl when it has more than `completions_bytes`."""
+        self.folder, self.completions_bytes = folder, completions_bytes
         occupied = folder.exists() and (folder / "metrics.jsonl").exists()
         if occupied and not resume:
             raise ValueError(
@@ -203,7 +203,7 @@ class RunFolder:
         """Appends the completions of the record's step to completions.jsonl. The files are rotated, so that their size
         is bounded and the last completions are always there."""
         at, before = (self.folder / name for name in COMPLETIONS)
-        if at.exists() and at.stat().st_size > FULL:
+        if at.exists() and at.stat().st_size > self.completions_bytes:
             os.replace(at, before)
         where = {"step": record["step"], "stage": record["stage"]}
         if completions:
