@@ -1,5 +1,6 @@
 """The verdict: what the numbers of each seed allow to be said."""
 
+import numpy as np
 import pytest
 
 from scalpel.claims.judge import agreeing, judged
@@ -94,3 +95,18 @@ def test_seeds_without_a_number_are_left_out_unless_they_are_many():
     most_lack = judged([row([0.2, 0.2, None, None])], SAMPLING)
     assert most_lack["verdict"] == "inconclusive"
     assert most_lack["rows"][0]["why"] == "only 2 of 4 seeds have both numbers"
+
+
+def simulated(mean: float, claims: int, sampling: Sampling, spread: float = 0.05) -> list[dict]:
+    """Verdicts on claims whose true difference is known, with a normal spread between seeds."""
+    rng = np.random.default_rng(0)
+    drawn = rng.normal(mean, spread, (claims, sampling.looks[-1]))
+    return [judged([row(differences)], sampling) for differences in drawn.tolist()]
+
+
+@pytest.mark.parametrize(("mean", "right"), [(0.0, "absent"), (0.05, "replicates"), (-0.05, "contradicts")])
+def test_over_all_looks_verdicts_are_right_and_rarely_false(mean, right):
+    found = [one["verdict"] for one in simulated(mean, 400, Sampling())]
+    assert found.count(right) / 400 >= 0.93, "spread of δ between seeds"
+    false = {"absent", "replicates", "contradicts"} - {right}
+    assert sum(found.count(verdict) for verdict in false) / 400 <= 0.05

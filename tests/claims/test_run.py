@@ -169,6 +169,15 @@ def test_runs_of_another_recipe_are_not_taken_for_these_but_replaced_if_asked(pl
     assert place("claim", "steps", "--anew").code == 0 and len(asked) == 5
 
 
+def test_runs_of_a_comparison_or_of_an_earlier_claim_are_not_taken_for_test_seeds(place, pretended):
+    place.claim(claim=FAST_GAINS)
+    pretended(CLEAR)
+    assert place("claim", "steps").code == 0
+    (place.folder / "runs/claims/steps/runs.json").unlink()
+    ran = place("claim", "steps")
+    assert ran.code == 2 and "--anew" in ran.err
+
+
 def test_another_comparison_is_judged_from_the_runs_that_are_there(place, pretended):
     place.claim(claim=FAST_GAINS)
     asked = pretended(CLEAR)

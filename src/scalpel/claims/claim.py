@@ -17,6 +17,7 @@ from scalpel.registry import unknown
 
 PROSE = {"title", "paper", "says", "expect", "group", "regime", "out_of_regime", "because"}  # decide nothing
 SEEDS = {"seeds", "tuning_seed"}  # of a recipe's [compare]: a claim has its own
+UNSEEN = {"name", "threads", "track"}  # of a recipe: change no run of a claim
 FREE = {"workers", "price", "limit"}  # of [compare]: change no run of a claim
 
 
@@ -48,7 +49,8 @@ def read(name: str, claims: Path = Path("claims"), overrides: Sequence[str] = ()
         recipe = parse(raw, overrides, name=name)
     except ValueError as error:
         raise ValueError(f"{folder / 'recipe.toml'}: {error}") from None
-    runs = digest(settings_of(recipe), statement.pilot.model_dump(), statement.sampling.items)
+    settings = (settings_of(raw), list(overrides), statement.pilot.model_dump(exclude_defaults=True))
+    runs = digest(*settings, statement.sampling.items)
     made = Claim(name, folder, statement, recipe, digest(runs, deciding(statement)), runs, tuple(overrides))
     refuse_unfit(made)
     return made
@@ -60,17 +62,17 @@ def tables(path: Path) -> dict[str, Any]:
     return toml(path, "claim")
 
 
-def settings_of(recipe: Recipe) -> dict[str, Any]:
-    """What the runs of a recipe depend on."""
-    found = recipe.model_dump(mode="json", by_alias=True, exclude={"name", "threads", "track"})
-    compared = {key: value for key, value in (found.get("compare") or {}).items() if key not in SEEDS | FREE}
-    return {**found, "compare": compared}
+def settings_of(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """What the runs of a recipe depend on, as its file says it: a key that a later version adds, with its default,
+    makes no other claim."""
+    compared = {key: value for key, value in raw.get("compare", {}).items() if key not in FREE}
+    return {**{key: value for key, value in raw.items() if key not in UNSEEN}, "compare": compared}
 
 
 def deciding(statement: Statement) -> list[dict[str, Any]]:
     """What the outcomes depend on: every comparison, without prose."""
     return [
-        {"table": table, **{k: v for k, v in one.model_dump(mode="json").items() if k not in PROSE}}
+        {"table": table, **{k: v for k, v in one.model_dump(exclude_defaults=True).items() if k not in PROSE}}
         for table, one in statement.contrasts()
     ]
 

@@ -7,7 +7,7 @@ that further seeds extend it, on another machine too, without the earlier runs.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -63,8 +63,13 @@ def run_claim(
         pilot = Pilot(**known["pilot"]) if known else run_pilot(claim, arms, folder, pool)
         experiment = Experiment(claim, tuple(arms), pilot.rates, pilot.budget, folder)
         numbers = Numbers(claim, pilot, folder, known)
-        if pilot.holds:
-            add_seeds(experiment, numbers, limit, pool)
+        for _ in add_seeds(experiment, numbers, limit, pool) if pilot.holds else ():
+            write_result(claim, folder, pilot, numbers)
+    return write_result(claim, folder, pilot, numbers)
+
+
+def write_result(claim: Claim, folder: Path, pilot: Pilot, numbers: Numbers) -> dict[str, Any]:
+    """Writes what is known of the claim now, and returns it."""
     found = result(claim, folder, pilot, numbers)
     write_json(folder / "result.json", found)
     if not claim.overrides:
@@ -77,6 +82,10 @@ def occupy(claim: Claim, folder: Path, known: Mapping[str, Any] | None) -> None:
     path = folder / RUNS
     if path.is_file() and read_json(path, {"digest": str})["digest"] != claim.runs:
         raise ValueError(f"{folder} holds runs of another recipe than the claim's now: start over with --anew")
+    if not path.is_file() and (folder / "arms").exists():
+        raise ValueError(
+            f"{folder} holds the runs of a comparison or of an earlier kind of claim: start over with --anew"
+        )
     if not path.is_file():
         folder.mkdir(parents=True, exist_ok=True)
         write_text(folder / "recipe.toml", write(claim.recipe))
@@ -117,8 +126,8 @@ class Numbers:
         return judged(self.rows, self.claim.statement.sampling)
 
 
-def add_seeds(experiment: Experiment, numbers: Numbers, limit: Limit, pool: WorkerPool) -> None:
-    """Adds seeds up to the first look that decides, or as far as the limit allows."""
+def add_seeds(experiment: Experiment, numbers: Numbers, limit: Limit, pool: WorkerPool) -> Iterator[int]:
+    """Adds seeds up to the first look that decides, or as far as the limit allows. Yields every look that is taken."""
     first, expected = experiment.claim.statement.sampling.looks[0], 0.0
     ahead = [look for look in experiment.claim.statement.sampling.looks if look > numbers.seeds]
     for look in ahead[: limit.looks]:
@@ -131,6 +140,7 @@ def add_seeds(experiment: Experiment, numbers: Numbers, limit: Limit, pool: Work
             run_seeds(experiment, numbers.arms, range(here, min(look, here + pool.workers - 1) + 1), pool)
             numbers.read()
             expected = time.monotonic() - started
+        yield look
 
 
 def result(claim: Claim, folder: Path, pilot: Pilot, numbers: Numbers) -> dict[str, Any]:
