@@ -8,10 +8,12 @@ import signal
 from itertools import chain, repeat
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from claim_folder import CLAIM, FAST_GAINS, RECIPE
 from scalpel.claims import overnight, read, result_of
+from scalpel.claims.by_seed import tuned
 from scalpel.claims.origin import commit, counted, origin
 from scalpel.claims.overnight import seeds_to_decide
 from scalpel.claims.seeds import of_seed
@@ -106,6 +108,29 @@ def test_the_best_arm_is_chosen_on_pilot_seeds_and_only_it_is_run_on_test_seeds(
     found = place.json("claims/steps/result.json")
     assert found["pilot"]["chosen"] == {"gain of the best of fast and slow": "fast"}
     assert found["rows"][0]["that"] == "gain of fast"
+
+
+def test_an_arm_that_is_tuned_on_few_seeds_is_too_good_on_them(place, pretended):
+    that = '{what = "gain", tuned = ["fast", "slow"], tuned_on = 1, measured = "tuning seeds"}'
+    block = FAST_GAINS.replace(
+        'that = {what = "gain", arm = "fast"}\nexceeds = {arm = "slow"}',
+        f"""that = {that}
+exceeds = {{measured = "other seeds"}}""",
+    )
+    place.claim(claim=block.replace("looks = [2, 3]", "looks = [4, 8]\nblock = 2"))
+    pretended({"fast": lambda seed: 0.5 if seed % 2 else 0.3, "slow": lambda seed: 0.3 if seed % 2 else 0.5})
+    ran = place("claim", "steps")
+    assert ran.code == 0 and "Replicates, after 4 seeds" in ran.out, ran.err
+    found = place.json("claims/steps/result.json")
+    assert found["rows"][0]["numbers"] == {"2": pytest.approx([0.5, 0.3]), "4": pytest.approx([0.5, 0.3])}
+    assert found["rows"][0]["that"] == "gain of the best of fast and slow on 1 seeds, measured on these seeds"
+    assert place("claim", "--check").code == 0
+
+
+def test_the_tuned_number_is_a_mean_over_all_choices_of_the_tuning_seeds():
+    x_SA = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 9.0]])  # the second arm is best wherever the third seed is chosen on
+    assert tuned(x_SA, 2, "tuning seeds") == pytest.approx((1.0 + 4.5 + 4.5) / 3)
+    assert tuned(x_SA, 2, "other seeds") == pytest.approx(0.0)
 
 
 def test_all_arms_try_as_many_rates_on_pilot_seeds(place, pretended, monkeypatch):

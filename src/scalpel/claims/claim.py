@@ -51,7 +51,15 @@ def read(name: str, claims: Path = Path("claims"), overrides: Sequence[str] = ()
         raise ValueError(f"{folder / 'recipe.toml'}: {error}") from None
     settings = (settings_of(raw), list(overrides), statement.pilot.model_dump(exclude_defaults=True))
     runs = digest(*settings, statement.sampling.items)
-    made = Claim(name, folder, statement, recipe, digest(runs, deciding(statement)), runs, tuple(overrides))
+    made = Claim(
+        name,
+        folder,
+        statement,
+        recipe,
+        digest(runs, deciding(statement), statement.sampling.block),
+        runs,
+        tuple(overrides),
+    )
     refuse_unfit(made)
     return made
 

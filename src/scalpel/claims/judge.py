@@ -37,6 +37,15 @@ def differences(row: Row, seeds: Sequence[int]) -> list[float]:
     return [a - b - row["by"] for a, b in pairs if a is not None and b is not None]
 
 
+def units(sampling: Sampling, seeds: int) -> range:
+    """The seeds under which so many seeds have their numbers: all of them, or the last of each block."""
+    return range(sampling.block, seeds + 1, sampling.block)
+
+
+def complete(row: Row, seeds: Sequence[int]) -> bool:
+    return all(str(seed) in row["numbers"] for seed in seeds)
+
+
 def enough(row: Row, seeds: Sequence[int]) -> bool:
     return len(differences(row, seeds)) >= max(2, COMPLETE * len(seeds))
 
@@ -47,11 +56,11 @@ def judged(rows: Sequence[Row], sampling: Sampling, pilot_holds: bool = True) ->
     primary = rows[0]
     if not pilot_holds:
         return {"verdict": "not in its regime", "seeds": 0, "level": None, "rows": list(rows)}
-    taken = [(k, n) for k, n in enumerate(sampling.looks) if all(str(s) in primary["numbers"] for s in range(1, n + 1))]
+    taken = [(k, n) for k, n in enumerate(sampling.looks) if complete(primary, units(sampling, n))]
     if not taken:
         return {"verdict": "inconclusive", "seeds": 0, "level": None, "rows": list(rows)}
     for k, n in taken:
-        seeds, level = range(1, n + 1), spent(sampling.alpha, k)
+        seeds, level = units(sampling, n), spent(sampling.alpha, k)
         found = decided(primary, seeds, level)
         if found["outcome"] != "open":
             break

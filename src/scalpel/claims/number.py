@@ -3,6 +3,11 @@
     that = { what = "gain", arm = "sft" }
     that = { what = "gain", best = ["weak", "strong"] }      the arm in which it is greatest on the pilot seeds
     that = { what = "gain", arm = "sft-then-rl", less = { arm = "sft" } }        a difference of two
+    that = { what = "gain", tuned = ["slow", "fast"], measured = "tuning seeds" }
+    exceeds = { measured = "other seeds" }
+
+With `tuned` the arm is the one of these that is best on `tuned_on` seeds of a block (two unless said), and measured on
+these or on the other seeds of the block, on average over all choices of the tuning seeds.
 
 Keys that `less` leaves out are those of the number that it is taken from.
 """
@@ -11,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import scalpel.claims.quantities  # noqa: F401  (registers the quantities)
 from scalpel.binding.bind import Key
@@ -19,24 +24,29 @@ from scalpel.binding.table import bind_table
 from scalpel.evaluation.number_words import listed
 from scalpel.registry import unknown
 
-PICKS = {"arm": Key(str, ""), "best": Key(list[str], [])}  # which arm
+CHOICES = ("arm", "best", "tuned")  # which arm: one of the three
+TUNED = {"tuned_on": Key(int, 2), "measured": Key(Literal["tuning seeds", "other seeds"], "other seeds")}
+PICKS = {"arm": Key(str, ""), "best": Key(list[str], []), "tuned": Key(list[str], []), **TUNED}
 
 
 @dataclass(frozen=True)
 class Number:
     """A quantity of one arm. With `best` the arm is the one of these in which the quantity is greatest on the pilot
-    seeds. `less` is what is subtracted from it."""
+    seeds, with `tuned` the one that is best on some seeds of a block. `less` is what is subtracted from it."""
 
     what: str
     arm: str = ""
     best: tuple[str, ...] = ()
+    tuned: tuple[str, ...] = ()
+    tuned_on: int = 2
+    measured: str = "other seeds"
     keys: Mapping[str, Any] = field(default_factory=dict)
     less: Number | None = None
 
     @property
     def arms(self) -> tuple[str, ...]:
         """The arms whose runs it is computed from."""
-        return (*(self.best or (self.arm,)), *(self.less.arms if self.less else ()))
+        return (*(self.best or self.tuned or (self.arm,)), *(self.less.arms if self.less else ()))
 
     def terms(self) -> Iterator[Number]:
         """The number without `less`, and then what is subtracted."""
@@ -56,7 +66,7 @@ def filled(table: Mapping[str, Any], under: Mapping[str, Any]) -> dict[str, Any]
     """A number's table; keys that it leaves out are those of `under`, unless it is of another quantity."""
     if table.get("what", under.get("what")) != under.get("what"):
         return dict(table)
-    chosen = ("arm", "best") if "arm" in table or "best" in table else ()
+    chosen = (*CHOICES, *TUNED) if any(key in table for key in CHOICES) else ()
     return {**{key: value for key, value in under.items() if key not in chosen}, **table}
 
 
@@ -69,9 +79,12 @@ def number(table: Mapping[str, Any]) -> Number:
         raise ValueError(f"{dict(table)} does not say `what` it is a number of, as in what = 'gain'")
     bound = bind_table("quantity", what, found, named="what", common=PICKS)
     own = {key: value for key, value in bound.common.items() if key in PICKS}
-    if ("arm" in own) == ("best" in own):
-        raise ValueError(f"{dict(table)} needs an `arm`, or the arms of which the `best` is taken")
-    return Number(what, str(own.get("arm", "")), tuple(own.get("best", ())), bound.arguments, less)
+    if sum(key in own for key in CHOICES) != 1:
+        raise ValueError(f"{dict(table)} needs an `arm`, or the arms of which the `best` or the `tuned` one is taken")
+    if "tuned" not in own and (extra := sorted(own.keys() & TUNED.keys())):
+        raise ValueError(f"{dict(table)}: {extra[0]} belongs to `tuned`, the arms of which one is tuned")
+    said: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in own.items()}
+    return Number(what, keys=bound.arguments, less=less, **said)
 
 
 def refuse_unknown(side: Number, arms: Sequence[str], probes: Sequence[str]) -> None:
@@ -88,6 +101,9 @@ def refuse_unknown(side: Number, arms: Sequence[str], probes: Sequence[str]) -> 
 def named(side: Number) -> str:
     """`gain of sft`, `forgetting-at (accuracy 0.6) of the best of a and b`."""
     keys = ", ".join(f"{key} {value}" for key, value in side.keys.items())
-    who = side.arm or f"the best of {listed(list(side.best))}"
+    who = side.arm or f"the best of {listed(list(side.best or side.tuned))}"
+    if side.tuned:
+        where = "these seeds" if side.measured == "tuning seeds" else "others"
+        who += f" on {side.tuned_on} seeds, measured on {where}"
     found = f"{side.what}{f' ({keys})' if keys else ''} of {who}"
     return f"({found}, less {named(side.less)})" if side.less else found

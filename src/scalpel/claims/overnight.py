@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from scalpel.claims.claim import Claim, every
-from scalpel.claims.judge import differences, enough
+from scalpel.claims.judge import differences, enough, units
 from scalpel.claims.result import result_of
 from scalpel.claims.run import Limit
 from scalpel.claims.statement import Sampling
@@ -44,15 +44,15 @@ def seeds_to_decide(claim: Claim) -> float | None:
 
 def looks_that_decide(row: Any, seeds: int, sampling: Sampling) -> list[int]:
     """The looks ahead at which the comparison would be decided, if mean and spread stay as they are."""
-    if seeds < 2 or not enough(row, range(1, seeds + 1)):
+    if seeds < sampling.looks[0] or not enough(row, units(sampling, seeds)):
         return [sampling.looks[0]] if seeds < sampling.looks[0] else []
-    d_S = differences(row, range(1, seeds + 1))
+    d_S = differences(row, units(sampling, seeds))
     ahead = [(n, alpha) for n, alpha in zip(sampling.looks, sampling.alpha, strict=True) if n > seeds]
-    return [n for n, alpha in ahead if named(expected(d_S, n, alpha), row["matters"]) != "open"]
+    return [n for n, alpha in ahead if named(expected(d_S, n // sampling.block, alpha), row["matters"]) != "open"]
 
 
 def expected(d_S: Sequence[float], n: int, level: float) -> Interval:
-    """The interval of n seeds of the same mean and spread."""
+    """The interval of n numbers of the same mean and spread."""
     half = quantile(1 - level, n - 1) * spread(np.asarray(d_S)) / sqrt(n)
     mean = sum(d_S) / len(d_S)
     return Interval(mean, mean - half, mean + half)

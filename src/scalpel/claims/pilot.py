@@ -105,7 +105,7 @@ def chosen_arm(side: Number, runs: Mapping[int, Any]) -> str:
     """The arm in which the quantity is greatest over the pilot seeds."""
     means: dict[str, float] = {}
     for arm in side.best:
-        values = [found(replace(side, arm=arm, best=()), of) for of in runs.values()]
+        values = [found(replace(side, arm=arm, best=()), [of]) for of in runs.values()]
         known = [value for value in values if value is not None]
         if known and len(known) == len(values):
             means[arm] = sum(known) / len(known)
@@ -118,5 +118,5 @@ def regime(claim: Claim, chosen: Mapping[str, str], runs: Mapping[int, Any]) -> 
     """The regime checks on the pilot seeds."""
     rows = rows_of(claim, chosen, CHECKS)
     for row, check in zip(rows, claim.statement.regime_checks, strict=True):
-        row["numbers"] = {str(seed): pair_of(check, chosen, of) for seed, of in runs.items()}
+        row["numbers"] = {str(seed): pair_of(check, chosen, [of]) for seed, of in runs.items()}
     return [checked(row, list(runs)) for row in rows]

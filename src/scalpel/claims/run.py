@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from scalpel.claims.pilot import Pilot, gridded, run_pilot
 from scalpel.claims.result import FORMAT, result_of
 from scalpel.claims.seeds import Experiment, run_seeds
 from scalpel.config.recipe import write
+from scalpel.evaluation.results import ArmResults
 from scalpel.experiments.compare import checked
 from scalpel.experiments.workers import WorkerPool
 from scalpel.runs.atomic import write_json, write_text
@@ -116,11 +118,16 @@ class Numbers:
         return n
 
     def read(self) -> None:
-        """Reads the runs that were finished since."""
-        while (runs := load_seed(self.folder, self.arms, seed := self.seeds + 1)) is not None:
+        """Reads the runs that were finished since, a block of seeds at a time."""
+        while all((runs := self.block()).values()):
             for row, (_, one) in zip(self.rows, self.claim.statement.contrasts(), strict=True):
-                row["numbers"][str(seed)] = pair_of(one, self.chosen, runs)
-            self.seconds[str(seed)] = seconds_of(runs)
+                row["numbers"][str(max(runs))] = pair_of(one, self.chosen, [own for own in runs.values() if own])
+            self.seconds |= {str(seed): seconds_of(own) for seed, own in runs.items() if own}
+
+    def block(self) -> dict[int, dict[str, ArmResults] | None]:
+        """The runs of the next seeds that give a number; None for a seed that isn't finished."""
+        following = range(self.seeds + 1, self.seeds + 1 + self.claim.statement.sampling.block)
+        return {seed: load_seed(self.folder, self.arms, seed) for seed in following}
 
     def judged(self) -> dict[str, Any]:
         return judged(self.rows, self.claim.statement.sampling)
@@ -128,16 +135,17 @@ class Numbers:
 
 def add_seeds(experiment: Experiment, numbers: Numbers, limit: Limit, pool: WorkerPool) -> Iterator[int]:
     """Adds seeds up to the first look that decides, or as far as the limit allows. Yields every look that is taken."""
-    first, expected = experiment.claim.statement.sampling.looks[0], 0.0
-    ahead = [look for look in experiment.claim.statement.sampling.looks if look > numbers.seeds]
+    sampling, expected = experiment.claim.statement.sampling, 0.0
+    ahead = [look for look in sampling.looks if look > numbers.seeds]
     for look in ahead[: limit.looks]:
-        if numbers.seeds >= first and not (limit.decided and numbers.judged()["verdict"] == "inconclusive"):
+        if numbers.seeds >= sampling.looks[0] and not (limit.decided and numbers.judged()["verdict"] == "inconclusive"):
             return
         while numbers.seeds < look:
             if limit.over(expected):
                 return
-            started, here = time.monotonic(), numbers.seeds + 1
-            run_seeds(experiment, numbers.arms, range(here, min(look, here + pool.workers - 1) + 1), pool)
+            started, here = time.monotonic(), numbers.seeds
+            more = sampling.block * ceil(pool.workers / sampling.block)
+            run_seeds(experiment, numbers.arms, range(here + 1, min(look, here + more) + 1), pool)
             numbers.read()
             expected = time.monotonic() - started
         yield look

@@ -30,6 +30,7 @@
     looks = [4, 8, 16, 32]           numbers of seeds at which the comparisons are judged: seeds 1, 2, …
     alpha = [0.005, 0.01, 0.015, 0.02]
     items = "fresh"                  each seed has items of its own, which its arms share; or "shared"
+    block = 4                        optional: so many seeds together give one number, for `tuned` (number.py)
 
 A difference counts from `by`, where that is given: `exceeds = { arm = "sft" }, by = -0.05` says "no worse by 5 points".
 """
@@ -117,11 +118,14 @@ class Sampling(Strict):
     looks: Annotated[list[Annotated[int, Field(ge=2, le=1000)]], Field(min_length=1)] = [4, 8, 16, 32]
     alpha: list[Positive] = [0.005, 0.01, 0.015, 0.02]
     items: Literal["fresh", "shared"] = "fresh"
+    block: Annotated[int, Field(ge=1, le=100)] = 1
 
     @model_validator(mode="after")
     def spends_the_error_once(self) -> Sampling:
         if sorted(set(self.looks)) != self.looks:
             raise ValueError(f"looks are numbers of seeds that grow, but they are {self.looks}")
+        if uneven := [look for look in self.looks if look % self.block or look < 2 * self.block]:
+            raise ValueError(f"look {uneven[0]} isn't a multiple of block = {self.block}, from twice the block on")
         if len(self.alpha) != len(self.looks):
             raise ValueError(f"{len(self.looks)} looks need {len(self.looks)} values of alpha, not {len(self.alpha)}")
         if sum(self.alpha) > ERROR + 1e-9:
@@ -149,6 +153,19 @@ class Statement(Strict):
     def seeds_are_apart(self) -> Statement:
         if both := [seed for seed in self.pilot.seeds if 1 <= seed <= self.sampling.looks[-1]]:
             raise ValueError(f"pilot seed {both[0]} is a test seed, too: test seeds are 1 to {self.sampling.looks[-1]}")
+        return self
+
+    @model_validator(mode="after")
+    def blocks_hold_tuning_and_other_seeds(self) -> Statement:
+        for table, one in self.contrasts():
+            tuned = [term for side in one.numbers for term in side.terms() if term.tuned]
+            if tuned and table == "regime_checks":
+                raise ValueError("a regime check can't have a `tuned` number, since pilot seeds are no block")
+            if short := [term for term in tuned if not 1 <= term.tuned_on < self.sampling.block]:
+                raise ValueError(
+                    f"tuned_on = {short[0].tuned_on} with block = {self.sampling.block}: a block needs tuning seeds "
+                    "and others, so set sampling.block to more than tuned_on"
+                )
         return self
 
     def contrasts(self) -> list[tuple[str, Contrast]]:

@@ -80,7 +80,7 @@ def verdict_words(found: Mapping[str, Any]) -> str:
             f"{verdict.capitalize()}, after {found['seeds']} seeds: {effect(row)}, where "
             f"{amount(row['matters'], row['unit'])} matter."
         )
-    return f"Inconclusive after {found['seeds']} seeds: {unseen(row)}."
+    return f"Inconclusive after {found['seeds']} seeds: {unseen(found)}."
 
 
 def failing(found: Mapping[str, Any]) -> str:
@@ -93,13 +93,14 @@ def failing(found: Mapping[str, Any]) -> str:
     return "a check fails"
 
 
-def unseen(row: Row) -> str:
+def unseen(found: Mapping[str, Any]) -> str:
     """What the seeds could have told, and how many would tell an effect that matters."""
+    row = found["rows"][0]
     if "why" in row:
         return str(row["why"])
     seen = row["smallest_seen"]
     words = "" if seen is None else f"an effect of {amount(seen, row['unit'])} would have been seen with 80% power"
-    needed = row["seeds_needed"]
+    needed, block = row["seeds_needed"], len(found["seconds"]) // max(1, len(row["numbers"]))
     if needed is None:
         return words
-    return f"{words}, and about {needed} seeds would tell one of {amount(row['matters'], row['unit'])}"
+    return f"{words}, and about {needed * block} seeds would tell one of {amount(row['matters'], row['unit'])}"
