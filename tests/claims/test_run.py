@@ -107,6 +107,8 @@ def test_the_best_arm_is_chosen_on_pilot_seeds_and_only_it_is_run_on_test_seeds(
     assert asked[:2] == [("fast", 1000), ("slow", 1000)] and {arm for arm, _ in asked[2:]} == {"fast"}
     found = place.json("claims/steps/result.json")
     assert found["pilot"]["chosen"] == {"gain of the best of fast and slow": "fast"}
+    numbers = found["pilot"]["compared"]["gain of the best of fast and slow"]
+    assert numbers == {"fast": pytest.approx([0.7]), "slow": pytest.approx([0.2])}
     assert found["rows"][0]["that"] == "gain of fast"
 
 

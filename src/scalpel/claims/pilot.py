@@ -33,6 +33,7 @@ class Pilot:
     trials: list[dict[str, Any]]  # arm, seed, learning rate, accuracy
     rates: Mapping[str, float]
     chosen: Mapping[str, str]  # what a `best` is of, in words → the arm
+    compared: Mapping[str, Mapping[str, list[float | None]]]  # the same → the number of each arm in each pilot seed
     checks: list[dict[str, Any]]
 
     @property
@@ -61,13 +62,14 @@ def run_pilot(claim: Claim, arms: Sequence[Arm], folder: Path, pool: WorkerPool)
         experiment = Experiment(claim, tuple(arms), rates, budget, folder)
         run_seeds(experiment, names, spec.seeds, pool)
     runs = {seed: load_seed(folder, names, seed) or {} for seed in spec.seeds} if names else {}
-    chosen = {named(side): chosen_arm(side, runs) for side in pending}
+    compared = {named(side): numbers_of(side, runs) for side in pending}
+    chosen = {words: greatest(words, numbers) for words, numbers in compared.items()}
     trials = [
         {"arm": t.arm, "seed": seed, "learning_rate": t.learning_rate, "accuracy": t.accuracy}
         for seed, tuning in tunings.items()
         for t in tuning.trials
     ]
-    return Pilot(spec.seeds, budget, trials, rates, chosen, regime(claim, chosen, runs))
+    return Pilot(spec.seeds, budget, trials, rates, chosen, compared, regime(claim, chosen, runs))
 
 
 def tuned_in(claim: Claim, arms: Sequence[Arm], folder: Path, pool: WorkerPool) -> dict[int, Tuning]:
@@ -101,16 +103,17 @@ def rates_of(claim: Claim, arms: Sequence[Arm], trials: Sequence[Trial]) -> dict
     return {arm.name: best_rate(arm.name, arm.rates, mean, margin) for arm in arms}
 
 
-def chosen_arm(side: Number, runs: Mapping[int, Any]) -> str:
-    """The arm in which the quantity is greatest over the pilot seeds."""
-    means: dict[str, float] = {}
-    for arm in side.best:
-        values = [found(replace(side, arm=arm, best=()), [of]) for of in runs.values()]
-        known = [value for value in values if value is not None]
-        if known and len(known) == len(values):
-            means[arm] = sum(known) / len(known)
+def numbers_of(side: Number, runs: Mapping[int, Any]) -> dict[str, list[float | None]]:
+    """The number of each arm of a `best`, in each pilot seed."""
+    return {arm: [found(replace(side, arm=arm, best=()), [of]) for of in runs.values()] for arm in side.best}
+
+
+def greatest(words: str, numbers: Mapping[str, Sequence[float | None]]) -> str:
+    """The arm whose number is greatest on average, among those that have it in all pilot seeds."""
+    whole = {arm: [x for x in own if x is not None] for arm, own in numbers.items()}
+    means = {arm: sum(own) / len(own) for arm, own in whole.items() if own and len(own) == len(numbers[arm])}
     if not means:
-        raise ValueError(f"{named(side)}: none of the arms has it in all pilot seeds, so none can be chosen")
+        raise ValueError(f"{words}: none of the arms has it in all pilot seeds, so none can be chosen")
     return max(means, key=lambda arm: means[arm])
 
 
