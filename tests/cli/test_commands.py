@@ -15,7 +15,7 @@ from scalpel.cli.app import app
 
 COMMANDS = {
     "train": {"recipe", "overrides", "--out", "--resume", "--insist", "--checkpoint"},
-    "compare": {"recipe", "overrides", "--out", "--resume"},
+    "compare": {"recipe", "overrides", "--out", "--resume", "--until-decided", "--most"},
     "measure": {"tuned", "--base", "--probes", "--out", "--device", "--dtype"},
     "diff": {"base", "tuned"},
     "merge": {"adapter", "--out"},

@@ -1,5 +1,7 @@
 """Every probe on a real, tiny model: what it reports is what the model's own logits say."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -16,6 +18,7 @@ from scalpel.evaluation import (
     Generate,
     Given,
     measure,
+    recover,
 )
 from scalpel.evaluation.probes import Choice, Loss, make_probes
 from scalpel.registry import lookup
@@ -108,7 +111,10 @@ def test_a_pair_is_measured_from_end_to_end():
     ]
     upper, pairs, drift = measure(probes, base, tuned, k=2)
     assert [entry.verdict for entry in upper.entries] == ["never"] * 3  # a random model solves nothing
-    assert all(entry.recovered_within_k is False for entry in upper.entries)
+    assert all(entry.recovered_within_k is None for entry in upper.entries), "nothing was lost that a control is for"
+    lost = replace(upper, entries=(replace(upper.entries[0], verdict="lost"), *upper.entries[1:]))
+    tested = recover(lost, probes[0], tuned, k=2)
+    assert tested.entries[0].recovered_within_k is False and tested.k == 2
     assert len(pairs.entries) == 8 and {entry.before for entry in pairs.entries} <= {True, False}
     assert all(entry.logp_before == 0.0 and entry.logp_after > 0 for entry in drift.entries)
 
