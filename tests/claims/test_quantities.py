@@ -8,6 +8,7 @@ import pytest
 
 from folders import Truth, write_comparison
 from scalpel.binding.table import bind_table
+from scalpel.claims.number import number, refuse_unknown
 from scalpel.claims.quantities import UNITS, Missing, by_seed
 from scalpel.evaluation import ArmResults, load
 from scalpel.registry import AXES, lookup
@@ -89,6 +90,12 @@ def test_a_rise_is_above_the_base_and_one_unlucky_evaluation_moves_it_little(arm
     start = ArmResults("start", (run(0, [0.6, 0.7], [0.1, 0.2]),))
     with pytest.raises(Missing, match="from below in 0 of 1 seeds"):
         taken(start, "loss-rise-at", probe="drift", accuracy=0.5)
+
+
+def test_a_number_at_the_level_of_a_probe_that_the_recipe_lacks_is_refused():
+    side = number({"what": "value-at", "probe": "drift", "accuracy": 0.5, "on": "solve", "arm": "sft"})
+    with pytest.raises(ValueError, match="did you mean 'solved'"):
+        refuse_unknown(side, ["sft"], ["drift", "solved"])
 
 
 def test_relative_is_the_ratio_to_the_base_seed_by_seed(arms):
