@@ -11,11 +11,10 @@ from typing import Any
 import pytest
 
 from scalpel.config.recipe import StageSpec
-from scalpel.methods import ROWS, Row
+from scalpel.methods import FAMILIES, ROWS, Row
 from scalpel.reporting import catalogue
 
 TESTS = Path(__file__).parents[1]
-KINDS = ("equal to ", "arithmetic by hand: ")
 
 
 @cache
@@ -53,7 +52,7 @@ SHARED = Counter(part for row in ROWS.values() for part in parts_of(row))
 def test_the_evidence_of_a_row_is_a_test_about_it(name: str) -> None:
     evidence = ROWS[name].evidence
     assert evidence.tests or evidence.words.startswith("paper only"), "no test: say that it is the paper only"
-    assert not evidence.tests or evidence.words.startswith(KINDS)
+    assert evidence.words.startswith(tuple(catalogue.EVIDENCE))
     its_own = {name} | {part for part in parts_of(ROWS[name]) if SHARED[part] <= 3}
     for test in evidence.tests:
         assert test.partition("::")[2].startswith("test_") and words_of(test) & its_own, f"{test} is not about {name}"
@@ -62,3 +61,9 @@ def test_the_evidence_of_a_row_is_a_test_about_it(name: str) -> None:
 def test_no_cell_of_the_table_s_evidence_is_empty() -> None:
     where = catalogue.HEADINGS.index("evidence")
     assert all(len(row[where]) >= len("paper only") for row in catalogue.rows())
+
+
+def test_a_family_counts_the_evidence_of_all_its_rows() -> None:
+    for found in FAMILIES.values():
+        counted = [int(part.split()[0]) for part in catalogue.kinds_of_evidence(found.values()).split(", ")]
+        assert sum(counted) == len(found)

@@ -11,7 +11,8 @@ from __future__ import annotations
 import inspect
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,11 @@ from scalpel.runs.json_files import read_text
 SHOWN = ("selection", "source", "corruption", "credit", "objective", "scope", "anchor")
 HEADINGS = ("method", "title", "source × credit × objective", "scope", "anchor", "settings", "paper", "evidence")
 POINT = ("name", "method", "signals", "scope", "anchors", "learning_rate")  # keys that have a column of their own
+EVIDENCE = {
+    "equal to ": "equal to others' code",
+    "arithmetic by hand": "arithmetic by hand",
+    "paper only": "paper only",
+}
 NAME = re.compile(r"[\w/-]+")
 BLOCK = re.compile(r"(<!-- scalpel methods: (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 
@@ -169,9 +175,18 @@ def kinds_block(axis: str) -> str:
 
 
 def families_block() -> str:
-    """One row per family, with its methods."""
-    table = [(family, ", ".join(f"`{name}`" for name in found)) for family, found in FAMILIES.items()]
-    return markdown(("family", "methods"), table)
+    """One row per family, with its methods and how many of them have which kind of evidence."""
+    table = [
+        (family, ", ".join(f"`{name}`" for name in found), kinds_of_evidence(found.values()))
+        for family, found in FAMILIES.items()
+    ]
+    return markdown(("family", "methods", "evidence"), table)
+
+
+def kinds_of_evidence(found: Iterable[Row]) -> str:
+    """`6 equal to others' code, 6 arithmetic by hand`."""
+    count = Counter(next(kind for kind in EVIDENCE if row.evidence.words.startswith(kind)) for row in found)
+    return ", ".join(f"{count[kind]} {words}" for kind, words in EVIDENCE.items() if count[kind])
 
 
 BLOCKS: dict[str, Callable[[], str]] = {
