@@ -58,13 +58,21 @@ def test_operations_and_tokens_are_right_within_a_quarter(at, tmp_path, method):
 
 @pytest.mark.parametrize(("method", "completions"), [("rise", 1 + 16), ("eef", 4 * 4), ("dapo", 16 * 3)])
 def test_where_nothing_succeeds_all_that_may_be_sampled_is_and_was_said(at, tmp_path, method, completions):
-    hopeless = {"rewards": ["exact"]} | ({"source": {"rounds": 2}} if method == "dapo" else {})
+    hopeless = {"rewards": ["exact"]}
+    hopeless |= {"source": {"rounds": 2}, "mini_batches": 1} if method == "dapo" else {}
     stage = {**ROWS[method].stage, **STEPS, "steps": 2, "repeat": 1}
     stage["signals"] = [merge(signal, hopeless) for signal in stage["signals"]]
     said, last = estimated(at, stage, tmp_path)
     assert said.sampled_a_step == 8 * completions * 16
     share = last["tokens_sampled"] / (2 * said.sampled_a_step)
     assert 0.2 < share <= 1.0  # a random model ends some answers, and what a demonstration begins is shorter
+
+
+@pytest.mark.parametrize(("steps", "batches"), [(1, 1), (4, 1), (6, 2)])
+def test_a_batch_within_which_the_stage_ends_is_sampled_whole(at, tmp_path, steps, batches):
+    said, last = estimated(at, {"method": "gspo", **STEPS, "steps": steps}, tmp_path)
+    assert said.sampled_a_step * steps == pytest.approx(batches * 8 * 8 * 16)
+    assert said.flops_a_step * steps == pytest.approx(last["flops"], rel=0.25)
 
 
 def test_tries_that_a_pretence_does_not_come_to_are_counted_and_said(at):

@@ -197,13 +197,13 @@ def of_stream(run: TrainingRun, stage: StageRun, stream: StreamRun) -> StreamCos
     engine, plan = run.engine, stream.plan
     sampler = DryRunSampler(engine, run.rollout.sampling(stage.spec), len(stream.rewards.weight_K))
     batch = run.rollout.draw(stage, stream, 0, 0, 0.0, sampler.hand)
-    sampled = max(sampler.sampled, sampler.most(plan.source))
+    sampled, drawn = max(sampler.sampled, sampler.most(plan.source)), drawn_share(stage, plan)
     spent = StreamCost(
-        seconds=sampler.seconds / plan.steps_per_batch,
-        flops=sampler.meter.flops / plan.steps_per_batch,
+        seconds=sampler.seconds * drawn,
+        flops=sampler.meter.flops * drawn,
         trained=float(batch.train_N.sum()) / plan.mini_batches,
-        sampled=sampled / plan.steps_per_batch,
-        further=sampler.seconds * (sampled / max(sampler.sampled, 1) - 1) / plan.steps_per_batch,
+        sampled=sampled * drawn,
+        further=sampler.seconds * (sampled / max(sampler.sampled, 1) - 1) * drawn,
         activations=sampler.cache,
     )
     if not spent.trained:
@@ -220,7 +220,7 @@ def of_stream(run: TrainingRun, stage: StageRun, stream: StreamRun) -> StreamCos
     training = timed(lambda: backward(engine, plan, ready, 0.0, 1, StepMetrics()))
     trained = engine.meter.flops - 2 * prepared
     # forward passes of corruptions that need outputs
-    passes = sum(bool(c.declared("needs")) for c in plan.corrupt) / plan.steps_per_batch
+    passes = sum(bool(c.declared("needs")) for c in plan.corrupt) * drawn
     corrupting = passes * timed(lambda: engine.score(part)) if passes else 0.0
     part_of_step = mini_batch(batch, 0, plan.mini_batches)
     pieces = [part_of_step.pick(s) for s in engine.micro(part_of_step, plan.unit, stage.spec.accumulation)]
@@ -237,12 +237,18 @@ def of_stream(run: TrainingRun, stage: StageRun, stream: StreamRun) -> StreamCos
     )
 
 
+def drawn_share(stage: StageRun, stream: Stream) -> float:
+    """The share of steps in which a batch is drawn; the last batch is drawn whole, even if the stage ends within it."""
+    steps, each = stage.spec.steps, stream.steps_per_batch
+    return 1 / each if stage.spec.budget else -(-steps // each) / steps
+
+
 def scored_share(stage: StageRun, stream: StreamRun, batch: Batch) -> float:
     """The share of steps in which a batch is scored beforehand: the first of its updates; with a reference's cached
     log-probs on fixed data, only steps of the first epoch."""
     plan = stream.plan
     if stage.spec.budget or plan.steps_per_batch > 1 or not all(keys_of(batch)):
-        return 1 / plan.steps_per_batch
+        return drawn_share(stage, plan)
     return min(1.0, len(stream.examples) / (plan.batch * stage.spec.steps))
 
 
