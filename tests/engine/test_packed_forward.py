@@ -163,7 +163,7 @@ REFUSING = {
     "gemma2": ({}, "softcap"),
     "falcon": (dict(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, alibi=True), ""),
     "mamba": (dict(hidden_size=16, num_hidden_layers=2, state_size=4), ""),
-    "mpt": (dict(d_model=16, n_layers=2, n_heads=2, max_seq_len=256), "without an attention mask"),
+    "mpt": (dict(d_model=16, n_layers=2, n_heads=2, max_seq_len=256), "needs an attention mask"),
 }
 
 

@@ -87,7 +87,7 @@ def test_the_check_refuses_numbers_that_rounding_can_not_make(monkeypatch: pytes
     batch = completions([([7, 8, 9], [10, 11, 12])])
     wrong = engine.score(batch)
     monkeypatch.setattr(engine, "score", lambda part: wrong.__class__(wrong.logp_N + 0.1))
-    with pytest.raises(ValueError, match="more than rounding can make"):
+    with pytest.raises(ValueError, match="which is more than rounding"):
         check(engine, batch)
 
 

@@ -56,5 +56,5 @@ def test_content_follows_its_sequence() -> None:
 
 def test_an_engine_without_an_embedding_for_it_refuses_content() -> None:
     engine = Engine(tiny.model("llama"), Tokens(tiny.tokenizer()))
-    with pytest.raises(ValueError, match=r"2 tokens of the batch stand for more than their ids \(content_N\)"):
+    with pytest.raises(ValueError, match=r"2 tokens of the batch have content other than their ids \(content_N\)"):
         engine.score(pictures(CAT, DOG, 0))

@@ -53,7 +53,7 @@ def test_what_was_given_is_marked_so_and_has_no_behaviour():
     assert row.author == [ENVIRONMENT, DEMONSTRATION, DEMONSTRATION, POLICY, POLICY]
     assert row.train == [False, True, True, True, True] and row.behaviour == [0, 0, 0, -1.0, -2.0]
     assert continued([], whole) == whole
-    with pytest.raises(AssertionError, match="behind another beginning"):
+    with pytest.raises(AssertionError, match="after another prefix"):
         continued([4], completion([1, 5], [7]))
     assert whole.demonstrated().policy == [] and demonstration([4, 3]).finished
 

@@ -1,4 +1,4 @@
-"""A prompt with its answer to the very end, as a reward model reads it."""
+"""A prompt with its answer, rendered completely, as a reward model reads it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from scalpel.data.tokenizer import Tokens
 
 
 def closed(tokens: Tokens, prompt: Prompt, completion: str) -> Tokenized:
-    """A conversation as the chat template renders it whole, with what it writes behind the last stop token, so that the
-    ids are those of `apply_chat_template`; text with the end token behind it. The last token alone is trained: a score
-    is read from the state there."""
+    """The ids of a prompt with its answer. A conversation is rendered completely, including what the chat template
+    writes after the last stop token, as by `apply_chat_template`; plain text ends with the end token. Only the last
+    token is trained, since the score is read there."""
     if isinstance(prompt, str):
         ids = [*tokens.prompt(prompt), *tokens.completion(completion, prompt)]
     else:
@@ -21,7 +21,7 @@ def closed(tokens: Tokens, prompt: Prompt, completion: str) -> Tokenized:
 
 
 def last_ids(tokens: Tokens) -> set[int]:
-    """The tokens with which a text and a conversation end."""
+    """The last tokens of a text and of a conversation."""
     found = {tokens.end_id}
     if tokens.chat:
         found.add(closed(tokens, ({"role": "user", "content": "1"},), "2").ids[-1])

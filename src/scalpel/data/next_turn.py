@@ -1,10 +1,10 @@
-"""The next turn: the tokens between what an assistant said and where it is asked to speak again.
+"""The next turn of an episode: the tokens between a sampled answer and the next generation prompt.
 
-What was sampled stays as it is. The conversation is rendered with the answer, and once more with what the environment
-said to it and the next generation prompt; what the second text has behind the end of the answer is encoded by itself
-and appended. That needs the prefix property of the chat template: a conversation that goes on begins with the text that
-was there. Where it doesn't (Qwen3 leaves thoughts out of earlier turns once a user speaks), the whole prompt of the
-next turn is rendered anew, and a new sequence begins with it.
+Sampled ids are never changed. The conversation is rendered with the answer, and again with the environment's reply and
+the next generation prompt; what the second text has after the end of the answer is encoded separately and appended.
+This needs the prefix property of the chat template: the rendering of a conversation is a prefix of the rendering of a
+longer one. Without it (Qwen3 removes the reasoning of earlier turns once a user speaks), the prompt of the next turn is
+rendered completely, and starts a new sequence.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ PROBES = {"an answer": "two", "an answer with a thought": "<think>\none\n</think
 def next_turn(
     tokens: Tokens, prompt: Prompt, said: Message, ids: Sequence[int], replies: Sequence[Message]
 ) -> list[Segment]:
-    """The segments behind an answer that was sampled as these ids: what the template and the environment write up to
-    where the assistant speaks again; or one that begins a sequence, with the whole prompt rendered anew."""
+    """The segments after an answer that was sampled as these ids: the text of template and environment up to the next
+    generation prompt. Without the prefix property, a single segment with the complete prompt of a new sequence."""
     if isinstance(prompt, str):
         text = "".join(f"\n{reply['content']}" for reply in replies) + "\n"
         return authored(tokens, list(ids), text, replies)
@@ -49,8 +49,8 @@ def grown(prompt: Prompt, said: Message, replies: Sequence[Message]) -> Prompt:
 def text_between(
     tokens: Tokens, prompt: Sequence[Message], said: Message, ids: Sequence[int], replies: Sequence[Message]
 ) -> str | None:
-    """What the template writes behind the end of the answer, up to where the assistant speaks again; None where the
-    text so far is not the beginning of the longer one, or doesn't show all that was said."""
+    """The template's text from the end of the answer to the next generation prompt. None if the text so far is not a
+    prefix of the longer one, or doesn't contain the whole answer."""
     asked, content = tokens.render(prompt, generate=True), str(said["content"])
     whole, after = (
         tokens.render(with_arguments_of(prompt, (*prompt, said))),
@@ -65,16 +65,16 @@ def text_between(
     if not longer.startswith(asked + answer[:end]) or gist(content) not in gist(answer[:end]):
         return None
     stopped = bool(ids) and ids[-1] in tokens.stop_ids
-    # where a text was the stop, and no token, the template's own stop follows it
+    # If sampling ended at a stop string and not at a stop token, the template's stop token is still missing.
     close = "" if stopped else next((s for s in tokens.stop_texts if answer[:end].endswith(s)), "")
     return close + longer[len(asked) + end :]
 
 
 def authored(tokens: Tokens, before: list[int], text: str, replies: Sequence[Message]) -> list[Segment]:
-    """The text as segments behind those ids: what messages say is the environment's, the rest the template's."""
+    """The text as segments: the contents of messages have the author environment, the rest has the author template."""
     ids, spans = encoded(tokens, [i for i in before[-1:] if i in tokens.stop_ids], text)
     inside = places(text, [tokens.spelt.text(str(reply.get("content") or "")) for reply in replies])
-    if spans is None:  # a tokenizer that doesn't say where its tokens are
+    if spans is None:  # a tokenizer without offsets
         return [Segment(ENVIRONMENT, tuple(ids))]
     authors = [ENVIRONMENT if any(a < d and c < b for c, d in inside) else TEMPLATE for a, b in spans]
     runs = groupby(zip(authors, ids, strict=True), key=lambda pair: pair[0])
@@ -82,8 +82,9 @@ def authored(tokens: Tokens, before: list[int], text: str, replies: Sequence[Mes
 
 
 def encoded(tokens: Tokens, stop: list[int], text: str) -> tuple[list[int], list[tuple[int, int]] | None]:
-    """The ids of a text behind a stop token, if there is one, and where in the text each stands: a tokenizer may treat
-    the start of a text in its own way, and a control token may take the white space behind it."""
+    """The ids of a text, and the span of each in the text. The text is encoded together with the preceding stop token,
+    if there is one, because a tokenizer may treat the start of a text specially, and a control token may strip the
+    white space after it."""
     if tokens.core is None:
         return tokens.encode(text), None
     anchor = str(tokens.tokenizer.decode(stop)) if stop else ""
@@ -101,7 +102,7 @@ def encoded(tokens: Tokens, stop: list[int], text: str) -> tuple[list[int], list
 
 
 def places(text: str, contents: Sequence[str]) -> list[tuple[int, int]]:
-    """Where the contents stand in a text, one behind the other; those that don't are left out."""
+    """The spans of the contents in a text, in order; contents that don't occur are skipped."""
     found, at = [], 0
     for content in (c.strip() for c in contents):
         start = text.find(content, at) if content else -1
@@ -112,8 +113,8 @@ def places(text: str, contents: Sequence[str]) -> list[tuple[int, int]]:
 
 
 def prefix_faults(tokens: Tokens, role: str) -> dict[str, str]:
-    """In which cases the chat template doesn't have the prefix property, with the words for what differs. ValueError
-    where it refuses messages of that role behind an answer."""
+    """The cases in which the chat template lacks the prefix property, each with a description of the difference.
+    ValueError if the template doesn't accept a message of that role after an answer."""
     prompt: tuple[Message, ...] = ({"role": "user", "content": "one"},)
     reply: Message = {"role": role, "content": "three"}
     faults = {}
@@ -132,11 +133,12 @@ def prefix_faults(tokens: Tokens, role: str) -> dict[str, str]:
 
 
 def say_prefix_faults(tokens: Tokens, role: str) -> None:
-    """Says where episodes will be split since the template doesn't have the prefix property."""
+    """Warns of episodes that will be split because the template lacks the prefix property."""
     if not tokens.chat:
         return
     for what, words in prefix_faults(tokens, role).items():
         log.warning(
-            "the chat template renders %s otherwise once a message of role %r follows: there an episode is split into "
-            "one sequence a turn, each behind its own prompt, with the rewards of the whole. %s", what, role, words
+            "the chat template renders %s differently once a message of role %r follows, so it lacks the prefix "
+            "property: such an episode is split into one sequence per turn, each after its own prompt and with the "
+            "rewards of the whole episode. %s", what, role, words
         )  # fmt: skip

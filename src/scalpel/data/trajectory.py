@@ -1,8 +1,8 @@
 """Trajectory: what a policy produced in an episode, as token ids that are never tokenised again.
 
-An episode is a prompt, a turn of the policy, what an environment says to it, the next turn, and so on. One completion
-is a trajectory of a single policy segment. Sampled ids stay as they were sampled: decoding and encoding them again may
-give other ids, whose log-probs nobody drew from.
+An episode is a prompt, a turn of the policy, the environment's reply, the next turn, and so on. A completion is a
+trajectory with a single policy segment. Sampled ids are kept: decoding and encoding them again may give other ids, to
+which the sampler's log-probs don't belong, so that importance ratios would be wrong.
 """
 
 from __future__ import annotations
@@ -14,17 +14,19 @@ from typing import Literal
 from scalpel.batch import DEMONSTRATION, POLICY
 from scalpel.data.example import Message
 
-# why a segment of the policy ended: it wrote a stop; the limit on tokens; the model's context was full; no more turns
+# why a policy segment ended: stop token or stop string; token limit; context full; max_turns
 StopReason = Literal["", "stop", "length", "context", "turns"]
-SPOKEN = frozenset({POLICY, DEMONSTRATION})  # the authors of what stands in the assistant's turns
+SPOKEN = frozenset({POLICY, DEMONSTRATION})  # authors of text in assistant turns
 
 
 @dataclass(frozen=True)
 class Segment:
-    """A stretch of tokens with one author. `logps` are those of the distribution that sampled it, empty where it was
-    not sampled, and `temperature` is that distribution's; `reward` is what the environment gave for it. Where `anew` is
-    set, the ids are a whole prompt that was rendered anew, behind which the next segment was sampled: they begin a
-    sequence of their own."""
+    """Consecutive tokens of one author.
+
+    `logps` are the log-probs of the distribution that sampled them, at `temperature`, and empty if the segment was not
+    sampled; `reward` is the environment's reward for it. With `anew`, the ids are a complete prompt that starts a new
+    sequence, since the chat template rendered earlier turns differently.
+    """
 
     author: int
     ids: tuple[int, ...]
@@ -39,14 +41,14 @@ class Segment:
 
     @property
     def behaviour(self) -> tuple[float, ...]:
-        """The log-probs, 0 where the segment was not sampled."""
+        """The log-probs at sampling; 0 if the segment was not sampled."""
         return self.logps or (0.0,) * len(self.ids)
 
 
 @dataclass(frozen=True)
 class Sequenced:
-    """One sequence of a trajectory: what the model was shown first, and the segments behind it. `turn` is the number
-    of assistant turns before the sequence's own."""
+    """One sequence of a trajectory: a prompt and the segments after it. `turn` is the number of assistant turns before
+    those of this sequence."""
 
     prompt_ids: tuple[int, ...]
     segments: tuple[Segment, ...]
@@ -112,12 +114,12 @@ class Trajectory:
 
     @property
     def spoken_ids(self) -> list[int]:
-        """What stands in the assistant's turns, whoever wrote it."""
+        """The ids of all assistant turns, sampled or given."""
         return [i for s in self.segments if s.author in SPOKEN for i in s.ids]
 
     @property
     def answer_ids(self) -> list[int]:
-        """The ids of the last assistant turn, a beginning that was given included: what a verifier judges."""
+        """The ids of the last assistant turn, including a given beginning: what a verifier scores."""
         last: list[int] = []
         for s in reversed(self.segments):
             if s.author not in SPOKEN:
@@ -127,21 +129,21 @@ class Trajectory:
 
     @property
     def reward(self) -> float:
-        """The sum of what the environment gave."""
+        """The sum of the environment's rewards."""
         return sum(s.reward for s in self.segments)
 
     @property
     def stop_reason(self) -> StopReason:
-        """Why the last segment ended."""
+        """The stop reason of the last segment."""
         return self.segments[-1].stop_reason if self.segments else ""
 
     @property
     def finished(self) -> bool:
-        """Whether its last turn ended by itself, and no limit on tokens ended it."""
+        """Whether the last turn was not cut off by a token limit."""
         return self.stop_reason in ("stop", "turns")
 
     def sequences(self) -> Iterator[Sequenced]:
-        """The sequences that are trained: one, or several where prompts were rendered anew."""
+        """The sequences to train: one, or several if the chat template lacked the prefix property."""
         prompt, held, turn = self.prompt_ids, list[Segment](), 0
         for s in self.segments:
             if s.anew:
@@ -152,7 +154,7 @@ class Trajectory:
         yield Sequenced(prompt, tuple(held), turn)
 
     def demonstrated(self) -> Trajectory:
-        """The same, where what was sampled stands for a demonstration: another model's answers are one."""
+        """The same trajectory with sampled segments marked as demonstrations, for samples of another model."""
         turned = (replace(s, author=DEMONSTRATION, temperature=1.0) if s.author == POLICY else s for s in self.segments)
         return replace(self, segments=tuple(turned))
 
@@ -175,11 +177,11 @@ def demonstration(ids: Sequence[int], prompt_ids: Sequence[int] = ()) -> Traject
 
 
 def continued(prefix: Sequence[int], end: Trajectory) -> Trajectory:
-    """The whole of a completion whose beginning was given: it was sampled behind prompt and prefix."""
+    """The completion that consists of a given prefix and an end that was sampled after prompt and prefix."""
     if not prefix:
         return end
     before = len(end.prompt_ids) - len(prefix)
-    assert end.prompt_ids[before:] == tuple(prefix), "the end was sampled behind another beginning"
+    assert end.prompt_ids[before:] == tuple(prefix), "the end was sampled after another prefix"
     return replace(
         end, prompt_ids=end.prompt_ids[:before], segments=(Segment(DEMONSTRATION, tuple(prefix)), *end.segments)
     )

@@ -102,7 +102,11 @@ class Asked:
 
 
 class Gradients:
-    """∂L/∂h, and for a head that moves ∂L/∂W and ∂L/∂b, summed over chunks in float32."""
+    """∂L/∂h, and for a trainable head ∂L/∂W and ∂L/∂b.
+
+    The sums over chunks are in float32 even if the products are in bfloat16: with 8 bits of mantissa, what a late chunk
+    adds to a large sum would be rounded away.
+    """
 
     def __init__(self, hidden_nD: Tensor, asked: Asked, weight_moves: bool, bias_moves: bool) -> None:
         self.readout, self.slab = asked.readout, asked.sizes.slab_of(asked.readout)
@@ -131,6 +135,8 @@ class FusedHead(torch.autograd.Function):
     def forward(
         ctx: Any, hidden_nD: Tensor, weight_VD: Tensor, bias_V: Tensor | None, asked: Asked
     ) -> tuple[Tensor, ...]:
+        # Outputs without a gradient arrive as None in `backward`. As zeros they would count as gradients, and the slope
+        # of every requested number would be computed.
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(hidden_nD, weight_VD)  # the weight only so that a change of it is noticed
         ctx.asked, ctx.made = asked, None
@@ -147,6 +153,8 @@ class FusedHead(torch.autograd.Function):
                 for part, need in zip(parts, asked.named, strict=True):
                     part.append(block.number(need))
                 if slope_n is not None:
+                    # Slopes overwrite the raw logits, which saves a second [C, V] buffer. This needs `keeps` to be
+                    # false, which it is when the slope is known: kept logits must survive until `backward`.
                     raw[OWN][rows] = asked.slope(block, {"logp": slope_n[cut][rows]})
             if ctx.made:
                 ctx.made.add(cut, raw[OWN], hidden_nD[cut])
@@ -179,7 +187,7 @@ def gradients(ctx: Any, asked: Asked, hidden_nD: Tensor, given_n: Mapping[Need, 
 
 
 def place(buffer: Raw, cut: slice, n: int, whole: bool) -> Raw:
-    """Where a chunk of n tokens stands: among all, or at the beginning of a buffer for one."""
+    """The rows of a chunk in a buffer for all n tokens (`whole`), or in a buffer for one chunk."""
     at = cut if whole else slice(0, min(cut.stop, n) - cut.start)
     return {role: buffer_CV[at] for role, buffer_CV in buffer.items()}
 

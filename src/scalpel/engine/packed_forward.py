@@ -113,7 +113,11 @@ def recomputing(model: nn.Module, configs: Sequence[Any], layout: PrefixTree) ->
 
 
 def hidden_packed(model: PreTrainedModel, input_N: Tensor, layout: PrefixTree, mix: Mix | None = None) -> Tensor:
-    """Hidden states [n, D] from which the asked tokens are predicted."""
+    """Hidden states [n, D] from which the requested tokens are predicted.
+
+    Positions are passed explicitly, since a packed row restarts them at each sequence. The attention mask is not: one
+    over all M places would be [M, M], and `attending` replaces the attention that would read it.
+    """
     base, ids_1M = model.base_model, input_N[layout.token_M][None]
     shown: dict[str, Tensor] = {"input_ids": ids_1M}
     if mix is not None:
@@ -127,12 +131,12 @@ def hidden_packed(model: PreTrainedModel, input_N: Tensor, layout: PrefixTree, m
 def hidden(
     model: PreTrainedModel, batch: Batch, at_n: Tensor, layout: PrefixTree, pad: int, after: bool = False
 ) -> Tensor:
-    """The same, packed if the model takes it, else in padded rows. ValueError for a batch with content that the
-    embedding of ids can't show: leaving it out would train on the wrong input without a word."""
+    """The same, packed if the model supports it, else in padded rows. ValueError for a batch with content other than
+    token ids, such as image patches: ignoring it would silently train on the wrong input."""
     if batch.content_N is not None and bool(batch.content_N.any()):
         raise ValueError(
-            f"{int((batch.content_N != 0).sum())} tokens of the batch stand for more than their ids (content_N), which "
-            "this engine has no embedding for: leave out what is no text"
+            f"{int((batch.content_N != 0).sum())} tokens of the batch have content other than their ids (content_N), "
+            "which this engine can't embed: leave out everything that isn't text"
         )
     mix = None if batch.mix_ids_N is None or batch.mix_N is None else (batch.mix_ids_N, batch.mix_N)
     if packs(model) and fits(model, layout.longest):
@@ -141,7 +145,7 @@ def hidden(
 
 
 def packs(model: PreTrainedModel) -> bool:
-    """Whether the model supports packed sequences. It is tested at the first call, and logged if it doesn't."""
+    """Whether the model supports packed sequences. It is tested on the first call; if it fails, the log says why."""
     if model not in refused:
         refused[model] = ""
         if why := obstacle(model):
@@ -155,17 +159,18 @@ def refuse(model: PreTrainedModel, why: str) -> None:
 
 
 def shares(model: PreTrainedModel) -> bool:
-    """Whether a common prefix may be computed once. With dropout it may not: each sequence needs a mask of its own."""
+    """Whether a common prefix may be computed once. With dropout it may not: each sequence needs its own dropout
+    mask."""
     dropping = model.training and any(isinstance(m, nn.Dropout) and m.p > 0 for m in model.modules())
     return packs(model) and not dropping
 
 
 def fits(model: PreTrainedModel, longest: int) -> bool:
-    """Whether in sequences of that length every token attends to all earlier ones. It is logged once if not."""
+    """Whether every token attends to all earlier ones in sequences of that length. If not, it is logged once."""
     if longest > window(model) and model not in outgrown:
         outgrown.add(model)
         log.info(
-            "%s runs in padded rows where a sequence is longer than %d tokens, the attention window of some layer",
+            "%s runs in padded rows for sequences longer than %d tokens, the attention window of one of its layers",
             type(model).__name__,
             window(model),
         )
@@ -185,6 +190,8 @@ def obstacle(model: PreTrainedModel) -> str:
     config = model.config.get_text_config()
     if config.is_encoder_decoder or getattr(config, "attn_logit_softcapping", None) is not None:
         return "its attention has softcap" if not config.is_encoder_decoder else "it is an encoder and a decoder"
+    # Two sequences branch after a common prefix, one is only that prefix, and one shares nothing. Laid out without and
+    # with bundles, they use every kind of attention: a node on itself, on a node above it, and masked.
     ids_N = torch.tensor([1, 2, 3, 4, 5, 1, 2, 3, 6, 7, 1, 2, 3, 8, 9, 4, 3, 2], device=device_of(model))
     seq_N = torch.tensor([0] * 5 + [1] * 5 + [2] * 3 + [3] * 5, device=ids_N.device)
     at_n = (seq_N.diff(prepend=seq_N[:1] - 1) == 0).nonzero()[:, 0]
@@ -194,12 +201,12 @@ def obstacle(model: PreTrainedModel) -> str:
     model = trial_of(model)
     try:
         with torch.random.fork_rng():
-            hidden_packed(model.train(), ids_N, layouts[0])  # dropout in its attention shows in training alone
+            hidden_packed(model.train(), ids_N, layouts[0])  # raises if attention has dropout, which eval mode hides
         ours_nD = [hidden_packed(model.eval(), ids_N, layout).float() for layout in layouts]
     except (NotPackable, TypeError) as why:
         return str(why)
-    except Exception as why:  # without a mask a model may fail in any way, as MPT does; it then runs padded
-        return f"it can't do without an attention mask ({type(why).__name__}: {why})"
+    except Exception as why:  # without a mask a model may fail in any way, as MPT does: it then runs padded
+        return f"it needs an attention mask ({type(why).__name__}: {why})"
     finally:
         whole.train(training)
     plain_nD = hidden_before(model.eval(), ids_N, seq_N, at_n, pad=1).float()

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-WORTH = 64  # tokens that sharing a beginning must save, else one more attention call isn't worth its overhead
+WORTH = 64  # a shared prefix must save this many tokens, or the additional attention call costs more than it saves
 SHORTEST = 4  # minimal length of a shared prefix: each one costs an attention call, however short it is
 DEEPEST = 8  # levels of the tree
 BUNDLE = 64  # places of a bundle: masked attention over so few costs about as much as one call's overhead
@@ -210,13 +210,14 @@ class Laid:
 
 
 def bundles_of(trees: Sequence[Sequence[Node]], W: int) -> Bundles | None:
-    """The bundles of trees that are laid one behind the other."""
+    """The bundles of trees that are laid out one after the other; W is the size of a bundle."""
     if not trees:
         return None
     sizes = torch.tensor([sum(root.size for root in roots) for roots in trees])
     real_BW = torch.arange(W) < sizes[:, None]
     place_BW = (sizes.cumsum(0) - sizes)[:, None] + torch.arange(W)
-    sees_BWW = torch.eye(W, dtype=torch.bool).repeat(len(trees), 1, 1)  # what fills up sees itself
+    # Padding attends to itself: the softmax of a row of −∞ alone would be NaN.
+    sees_BWW = torch.eye(W, dtype=torch.bool).repeat(len(trees), 1, 1)
     for roots, sees_WW in zip(trees, sees_BWW.numpy(), strict=True):
         place = 0
         for root in roots:
@@ -238,14 +239,15 @@ def mark_visible(node: Node, place: int, above: list[slice], sees_WW: Any) -> in
 
 
 def read_at(at_n: Tensor, after: bool) -> Tensor:
-    """The tokens whose hidden states are read: the one before each of `at_n`; with `after` behind them each itself."""
+    """The tokens whose hidden states are read: those before `at_n`; with `after`, followed by `at_n` themselves."""
     return torch.cat([at_n - 1, at_n]) if after else at_n - 1
 
 
 def needed(
     shown_N: Tensor, seq_N: Tensor, at_n: Tensor, S: int = 0, after: bool = False
 ) -> tuple[list[list[int]], list[int]]:
-    """What each sequence shows, as far as the numbers of `at_n` depend on it, and where it begins in the batch."""
+    """The input of each sequence up to the last token on which a requested number depends, and the sequence's start in
+    the batch. Under causal attention nothing after that token can change a result."""
     length_S = torch.bincount(seq_N, minlength=S)
     start_S = length_S.cumsum(0) - length_S
     end_S = torch.zeros_like(length_S).scatter_reduce(0, seq_N[at_n], at_n + after - start_S[seq_N[at_n]], "amax")

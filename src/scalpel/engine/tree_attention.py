@@ -122,7 +122,11 @@ def blockwise_backward(
 
 
 def parts(layout: PrefixTree) -> list[tuple[slice, slice, int, bool]]:
-    """(queries, keys, nodes side by side, causal) of each part; those on their own nodes come first."""
+    """(queries, keys, nodes side by side, causal) of each part.
+
+    Nodes on themselves come first. Every place outside of bundles is in exactly one such part, so these parts write
+    their result into uninitialised memory, and the parts on nodes above are added to it.
+    """
 
     def own(o: Own) -> tuple[slice, slice, int, bool]:
         return slice(o.start, o.stop), slice(o.start, o.stop), o.count, True
@@ -163,6 +167,8 @@ class TreeAttention(torch.autograd.Function):
                 out_MHD[at], lse_MH[at] = o, lse
             else:
                 merge_(out_MHD[at], lse_MH[at], o, lse)
+        # The output is saved in the model's precision, as FlashAttention does: Σ do∘o in the backward pass changes only
+        # within that rounding. The log-sum-exp must stay float32, since the backward pass takes exp(score − lse).
         out_MHD = out_MHD.to(q_MHD.dtype)
         ctx.save_for_backward(q_MHD, k_MJD, v_MJD, out_MHD, lse_MH)
         return out_MHD
@@ -194,7 +200,8 @@ class TreeAttention(torch.autograd.Function):
 
 
 def merge_(out_MHD: Tensor, lse_MH: Tensor, more_MHD: Tensor, more_lse_MH: Tensor) -> None:
-    """Adds a part to what is there already."""
+    """Merges another part into the attention computed so far, in place. The two weights e^(l₁−l) and e^(l₂−l) add up to
+    1, so it is a linear interpolation, which never divides by a small sum."""
     both_MH = torch.logaddexp(lse_MH, more_lse_MH)
     out_MHD.lerp_(more_MHD, (more_lse_MH - both_MH).exp_()[..., None])
     lse_MH.copy_(both_MH)

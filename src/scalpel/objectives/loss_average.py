@@ -8,6 +8,10 @@ from scalpel.batch import Batch
 from scalpel.credits.written_by import AUTHORS
 from scalpel.part import COUNTS
 
+# The average decides how an answer's length affects its weight. "sequence": each answer has the same weight, so tokens
+# of a long one count less, and a long wrong answer is punished less per token than a short one. "token": each token has
+# the same weight, so long answers dominate. "constant": the divisor doesn't depend on what was sampled, which leaves
+# the policy gradient unbiased up to a factor.
 Average = Literal["sequence", "token", "constant"]
 Per = Literal["all", "policy", "demonstration"]
 

@@ -72,7 +72,13 @@ def restore_states(
 ) -> None:
     """Restores saved states by name. Where `index_map` maps a name to old positions, entry k takes the state of old
     position index_map[name][k], and −1 starts from zero; step counters are kept. Names that `index_map` leaves out
-    start from zero."""
+    start from zero.
+
+    States are keyed by name, since torch's own state_dict numbers the parameters: after a scope has selected others, or
+    in another order, the numbers would give a parameter the state of another one. A step counter is shared by all
+    entries of a parameter, so Adam's bias correction doesn't fit entries that start from zero: their first steps are up
+    to three times too large with the default betas.
+    """
     for name, parameter in named.items():
         if name not in saved or (index_map is not None and name not in index_map and not name.startswith("owned.")):
             continue

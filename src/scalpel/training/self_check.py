@@ -24,12 +24,12 @@ def check(engine: Engine, batch: Batch) -> str:
     precision the two passes may differ by more."""
     size = sum(p.numel() for p in engine.model.parameters())
     if engine.device.type == "cpu" and size > LARGE:
-        return f"self-check left out: {size / 1e9:.1f} billion parameters take too long to be run twice on a CPU"
+        return f"self-check skipped: a second pass over {size / 1e9:.1f} billion parameters takes too long on a CPU"
     if batch.mix_N is not None:
-        return "self-check left out: the batch is shown blended embeddings, which transformers' own pass can't be"
+        return "self-check skipped: the batch has blended input embeddings, which transformers' forward pass can't take"
     index_s = chosen(batch)
     if not len(index_s):
-        return f"self-check left out: no sequence with trained tokens is at most {TOKENS} tokens long"
+        return f"self-check skipped: no sequence with trained tokens has at most {TOKENS} tokens"
     part = replace(batch.pick(index_s), temperature_N=None)  # the other pass has none
     ours_N, theirs_N = engine.score(part).logp_N.cpu().float(), eager(engine, part)
     train_N = part.train_N.cpu()
@@ -43,8 +43,8 @@ def check(engine: Engine, batch: Batch) -> str:
         return f"{words} in {str(engine.model.dtype).removeprefix('torch.')} (arithmetic here: {engine.precision})"
     if not apart <= CLOSE:
         raise ValueError(
-            f"{words}, more than rounding can make ({CLOSE:g}): this architecture is computed wrongly here or by the "
-            "installed transformers, so nothing is trained; take another version of transformers or another model"
+            f"{words}, which is more than rounding ({CLOSE:g}): this architecture is computed wrongly by scalpel or by "
+            "the installed transformers, so it is not trained; use another version of transformers or another model"
         )
     return f"{words} in float32"
 

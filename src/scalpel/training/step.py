@@ -128,6 +128,9 @@ class StepContext:
             weight = scheduled(signal.weight, self.progress)
             prefix = f"{signal.name}/" if signal.name else ""
             for p in signal.losses:
+                # `share` is a sum over this micro-batch, and the count that of the whole step, so the losses of all
+                # micro-batches add up to the mean, however the batch is split. A mean per micro-batch would weight
+                # tokens of short micro-batches more. If the count is 0, so is the sum: the bound only avoids 0 / 0.
                 share, found = self.call(p, out, ready)
                 loss = loss + self.factor(p, signal.name) * weight * share / max(self.counts[p], 1e-8)
                 metrics.add(prefix, found)

@@ -40,6 +40,8 @@ def credited_part(stream: Stream, batch: Batch, progress: float) -> CreditedPart
     left_out_N = idle(batch, known, stream.vanishing(progress))
     if not bool(left_out_N.any()):
         return CreditedPart(batch, known)
+    # `whole_S` keeps the number of trained tokens per sequence, by which some losses divide: otherwise the mean over a
+    # sequence would become a mean over its remaining tokens.
     train_N = batch.train_N & ~left_out_N
     narrow = replace(batch, train_N=train_N, whole_S=batch.length_S)
     index_s = torch.unique(batch.seq_N[train_N])
