@@ -45,9 +45,7 @@ def divergence(out: Out, batch: Batch, estimator: Estimator, to: To = "reference
         return out.terms[exact(estimator, to)]
     assert batch.reference_N is not None
     d_N = (out.logp_N - batch.reference_N).clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)
-    # An unbiased value doesn't imply an unbiased gradient, because the samples' own dependence on π is not
-    # differentiated. With g = ∇log π and y ~ π, the gradients are k1: g, whose mean is 0; k2: d·g, whose mean is
-    # ∇KL(π ‖ π_ref); k3: (1 − e^−d)·g, whose mean is ∇KL(π_ref ‖ π).
+    # With g = ∇log π their gradients are g, d·g and (1 − e^−d)·g: that the samples depend on π is not differentiated.
     if estimator == "k1":
         return d_N
     if estimator == "k2":
