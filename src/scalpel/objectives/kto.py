@@ -22,8 +22,8 @@ def log_ratio(out: Out, batch: Batch) -> Tensor:
 def distance(out: Out, batch: Batch, **hyper: Any) -> Tensor:
     """z₀ = max(0, mean of r over the step's mismatched answers). Credits don't apply: it estimates a KL divergence."""
     # A biased estimate: mismatched answers are not samples of the policy. A negative mean is set to 0, since a
-    # divergence isn't negative. The mean is over the whole step: over the few answers of a micro-batch it would make the
-    # gradient depend on the split.
+    # divergence is not negative. The mean is over the whole step: over the few answers of a micro-batch it would make
+    # the gradient depend on the split.
     assert batch.reference_N is not None
     r_S = batch.sum_S(out.logp_N - batch.reference_N)
     mismatched_S = batch.label_S == NEITHER
