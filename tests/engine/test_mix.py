@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import tiny
-from scalpel.batch import DEMONSTRATION, Batch, Row, pack
+from scalpel.batch import DEMONSTRATION, MEAN_EMBEDDING, Batch, Row, pack
 from scalpel.data.tokenizer import Tokens
 from scalpel.engine import Engine
 from scalpel.training.logprob_cache import keys_of
@@ -60,6 +60,24 @@ def test_values_and_gradients_are_those_of_the_blended_embeddings(kind: str) -> 
     assert found[0][1].keys() == found[1][1].keys()
     for name, slope in found[1][1].items():
         torch.testing.assert_close(found[0][1][name], slope, atol=2e-5, rtol=1e-3)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_mean_of_all_embeddings_is_shown_as_the_model_looks_them_up(kind: str) -> None:
+    """Gemma scales what it looks up, and Gemma 2 runs in padded rows."""
+    e, batch = engine(kind), mixed()
+    shown_N = batch.train_N & (torch.arange(batch.N) % 2 == 0)
+    masked = replace(batch, mix_ids_N=torch.where(shown_N, MEAN_EMBEDDING, batch.ids_N), mix_N=shown_N.float())
+    embed, ours = e.model.get_input_embeddings(), e.score(masked).logp_N
+    with torch.no_grad():
+        mean_D = embed(torch.arange(e.model.config.get_text_config().vocab_size)).mean(0)
+        for s in range(batch.S):
+            ids, hidden = batch.ids_N[batch.seq_N == s], shown_N[batch.seq_N == s]
+            x_TD = torch.where(hidden[:, None], mean_D, embed(ids))
+            logp_TV = e.model(inputs_embeds=x_TD[None], use_cache=False).logits[0].log_softmax(-1)[:-1]
+            asked = batch.train_N[batch.seq_N == s][1:]
+            logp = logp_TV.gather(1, ids[1:, None])[:, 0][asked]
+            torch.testing.assert_close(ours[batch.seq_N == s][1:][asked], logp, atol=2e-5, rtol=1e-4)
 
 
 def test_nothing_blended_is_what_it_was_and_all_blended_is_the_other_ids() -> None:

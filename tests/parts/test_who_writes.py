@@ -116,7 +116,7 @@ def test_the_writer_that_a_source_names_is_asked(writer: str) -> None:
 def test_a_writer_that_the_recipe_does_not_have_is_refused_with_the_way_out() -> None:
     raw = {"model": "m", "task": {"name": "t"}, "train": {"method": "weak-to-strong"}}
     recipe = parse(raw)
-    with pytest.raises(ValueError, match="asks a 'weak' model: name one under .models., as in weak = "):
+    with pytest.raises(ValueError, match="needs a 'weak' model: name one under .models., as in weak = "):
         assemble(recipe.stages[0], recipe)
     for own in ("reference", "previous", "earlier"):
         signal = {"source": {"name": "answers", "writer": own}, "objective": "nll"}
@@ -284,7 +284,7 @@ def test_a_signal_may_have_rewards_of_its_own_and_the_judge_is_a_model_of_the_re
     raw = {"model": "m", "task": {"name": "t"}, "data": {"rewards": ["exact"]}}
     rewards = [{"name": "judge", "role": "judge"}]
     recipe = parse({**raw, "train": {"method": "self-judged", "signals": {"0": {"rewards": rewards}}}})
-    with pytest.raises(ValueError, match="asks a 'judge' model"):
+    with pytest.raises(ValueError, match="needs a 'judge' model"):
         assemble(recipe.stages[0], recipe)
     recipe = parse({**raw, "train": {"method": "self-judged"}})
     plan = assemble(recipe.stages[0], recipe)
