@@ -5,6 +5,7 @@ import pytest
 from scipy.stats import t as student
 
 from scalpel.evaluation.crossed import Estimate, average, estimate, seeds_to_tell, starts
+from scalpel.evaluation.lacking import lacking
 
 RNG = np.random.default_rng(0)
 
@@ -102,3 +103,15 @@ def test_a_skill_that_some_seeds_learn_is_told_from_one_that_all_learn_more_or_l
     assert found is not None and (found.started, found.by_seed) == (1, pytest.approx((0.0, 0.02, 0.6)))
     assert 15 <= found.needed <= 30
     assert starts(of(0.4, 0.5, 0.6)) is None and starts(of(0.0, 0.01, 0.05)) is None
+
+
+def test_what_there_is_too_little_of_is_named():
+    seeds, items = np.array([[-0.3], [0.0], [0.6]]), np.array([-1.0, 1.0] * 20)
+    between_seeds = estimate((0, 1, 2), "items", seeds + np.zeros((3, 40)))
+    between_items = estimate((0, 1, 2), "items", 0.1 + items + np.zeros((3, 1)))
+    both = estimate((0, 1, 2), "items", seeds + items)
+    assert lacking(between_seeds) == "seeds" and lacking(between_items) == "items"
+    assert lacking(both) == "seeds and items"
+    # the mean of 0.1 is told apart from zero by either, and there is less variance between items
+    assert lacking(estimate((0, 1, 2), "items", seeds + 0.1 * items)) == "seeds"
+    assert lacking(estimate((0,), "items", 0.1 + items[None])) == "items", "one seed says nothing of others"

@@ -1,6 +1,7 @@
 """The ledger: four verdicts, the rule for its words, and files that come back as they were."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -68,6 +69,26 @@ def test_different_items_before_and_after_are_refused():
 )
 def test_words_follow_the_rule(gained, lost, n, words):
     assert verdict_in_words(gained, lost, n) == words
+
+
+def test_words_are_corrected_for_the_number_of_probes():
+    """2 · ½⁶ = 0.031 and 2 · ½⁷ = 0.016, beside 0.05/2 = 0.025; of fourteen probes 2 · ½⁹ = 0.0039 is too much, and
+    2 · ½¹⁰ = 0.002 is below 0.05/14."""
+    assert [verdict_in_words(0, lost, 100, probes=2) for lost in (6, 7)] == ["too few items to tell", "lost"]
+    assert [verdict_in_words(0, lost, 100, probes=14) for lost in (9, 10)] == ["too few items to tell", "lost"]
+
+
+def test_a_run_s_verdicts_hold_for_all_of_its_judged_probes_together(tmp_path):
+    flips = [True] * 6 + [False] * 20
+    one = book(flips, [False] * 26)
+    drift = replace(one, probe="drift", entries=tuple(replace(e, verdict="measured") for e in one.entries))
+    write(tmp_path / "alone", [one, drift])
+    write(tmp_path / "two", [one, replace(one, probe="other"), drift])
+    verdicts = {
+        name: json.loads((tmp_path / name / "ledger" / "summary.json").read_text())["probes"][one.probe]["verdict"]
+        for name in ("alone", "two")
+    }
+    assert verdicts == {"alone": "lost", "two": "too few items to tell"}
 
 
 def test_log_probability_moves_beside_right_and_wrong():

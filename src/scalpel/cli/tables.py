@@ -70,8 +70,10 @@ def percent(share: float | None) -> str:
 def ledger_table(ledgers: Sequence[Ledger]) -> Table:
     """One row per probe: items gained, lost, kept and never known, recovered items, and the verdict of the test.
     Columns on unread and cut-off answers appear only where there are any."""
+    from scalpel.evaluation.ledger import judged_probes
+
     headings: tuple[str, ...] = ("probe", "right", "gained", "lost", "kept", "never", "back", "Δ value", "verdict")
-    rows = [ledger_row(ledger) for ledger in ledgers]
+    rows = [ledger_row(ledger, judged_probes(ledgers)) for ledger in ledgers]
     for heading, what in (("unread", "unread"), ("cut off", "cut_off")):
         cells = [before_and_after(ledger, what) for ledger in ledgers]
         if any(cells):
@@ -92,10 +94,10 @@ def before_and_after(ledger: Ledger, what: str) -> str:
     return f"{shares['before']:.0%} → {shares['after']:.0%}" if any(shares.values()) else ""
 
 
-def ledger_row(ledger: Ledger) -> tuple[str, ...]:
+def ledger_row(ledger: Ledger, probes: int) -> tuple[str, ...]:
     from scalpel.evaluation import recovered, summary
 
-    found, came_back = summary(ledger), recovered(ledger)
+    found, came_back = summary(ledger, probes), recovered(ledger)
     counts = [str(found.get(verdict, "")) for verdict in ("gained", "lost", "kept", "never")]
     right = f"{found['before']:.0%} → {found['after']:.0%}" if "before" in found else ""
     change = f"{found['value']['change']['mean']:+.2g}" if "value" in found else ""

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from scalpel.evaluation.crossed import Estimate, average, estimate
+from scalpel.evaluation.lacking import lacking
 from scalpel.evaluation.ledger import ALIKE, within
 from scalpel.evaluation.results import ArmResults, Table
 from scalpel.evaluation.statistics import CONFIDENCE, Interval
@@ -103,7 +104,7 @@ def judged_row(arm: ArmResults, t: Table, confidence: float) -> dict[str, Any]:
     row |= {"before": float(t.before_I.mean()), "after": float(t.after_SI.mean())}
     row |= {"change": change.interval()._asdict(), "gained": float((t.change_SI > 0).mean())}
     row["lost"] = lost(arm, t).interval()._asdict() if t.before_I.any() else None
-    row["verdict"] = in_words(change.interval(), change.interval(confidence))
+    row["verdict"] = in_words(change, confidence)
     return row | value_change(arm, t)
 
 
@@ -120,12 +121,13 @@ def value_change(arm: ArmResults, t: Table) -> dict[str, Any]:
     return {"value": {"unit": t.unit, "before": before, "after": after, "change": change._asdict()}}
 
 
-def in_words(change: Interval, corrected: Interval) -> str:
-    """The verdict in the words of the ledger's rule, here from the interval of a change over all seeds, `corrected` for
-    the number of probes."""
+def in_words(change: Estimate, confidence: float) -> str:
+    """The verdict in the words of the ledger's rule, here from the interval of a change over all seeds, with a
+    `confidence` that holds for all probes together; and of what there is too little to tell."""
+    corrected = change.interval(confidence)
     if corrected.apart_from_zero:
         return "gained" if corrected.low > 0 else "lost"
-    return "unchanged" if within(change, ALIKE) else "too few items to tell"
+    return "unchanged" if within(change.interval(), ALIKE) else f"too few {lacking(change, confidence)} to tell"
 
 
 def worst(rows: list[dict[str, Any]]) -> dict[str, Any] | None:

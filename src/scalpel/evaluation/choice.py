@@ -16,9 +16,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import sqrt
 
 from scalpel.evaluation.crossed import Estimate
+from scalpel.evaluation.lacking import items_half
 from scalpel.evaluation.ledger import ALIKE, within
 from scalpel.evaluation.sequential import LEVEL
 from scalpel.evaluation.statistics import Interval
@@ -91,7 +91,7 @@ def beyond_seeds(found: Estimate, beside: bool, arms: int) -> bool:
     seeds = found.seed_component()
     if seeds is None:
         return False
-    half = sqrt(sum(c.half(confidence) ** 2 for c in found.item_components()))
+    half = items_half(found, confidence)
     low, high = found.mean - seeds.half(confidence), found.mean + seeds.half(confidence)
     if high - half > 0:
         return False

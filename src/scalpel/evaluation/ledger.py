@@ -48,8 +48,9 @@ ENTRY = {
 ALIKE = 0.05  # margin of equivalence: a change within 5 points of accuracy counts as unchanged
 SIGNIFICANT = 0.05  # level of the exact paired test
 RULE = (
-    "“gained” or “lost” where the exact paired test gives p < 0.05; “unchanged” where the whole 95% "
-    "interval of the change lies within 5 points; “too few items to tell” otherwise"
+    "“gained” or “lost” where the exact paired test gives p < 0.05 / the number of probes that know right and wrong, "
+    "so that all of them hold together (Bonferroni); “unchanged” where the whole 95% interval of the change lies "
+    "within 5 points; “too few items to tell” otherwise"
 )
 
 
@@ -138,13 +139,14 @@ def entry(before: ItemResult, after: ItemResult) -> Entry:
     )
 
 
-def verdict_in_words(gained: int, lost: int, n: int) -> str:
-    """The verdict on one probe by RULE, from the numbers of items gained and lost among n.
+def verdict_in_words(gained: int, lost: int, n: int, probes: int = 1) -> str:
+    """The verdict on one of `probes` by RULE, from the numbers of items gained and lost among n.
 
-    The exact test needs at least 6 flips, all in one direction, for p < 0.05 (2 · ½⁶ = 0.031), so with fewer no
-    direction is ever claimed. "Unchanged" is a test of equivalence: that no difference was found doesn't suffice.
+    The exact test needs at least 6 flips, all in one direction, for p < 0.05 (2 · ½⁶ = 0.031), and 10 if there are
+    fourteen probes, so with fewer no direction is ever claimed. "Unchanged" is a test of equivalence: that no
+    difference was found doesn't suffice.
     """
-    if n and mcnemar(gained, lost) < SIGNIFICANT:
+    if n and mcnemar(gained, lost) < SIGNIFICANT / max(1, probes):
         return "gained" if gained > lost else "lost"
     change = paired_change(gained, lost, n)
     return "unchanged" if n and within(change, ALIKE) else "too few items to tell"
@@ -155,14 +157,19 @@ def within(change: Interval, margin: float) -> bool:
     return max(-change.low, change.high) <= margin
 
 
-def summary(ledger: Ledger) -> dict[str, Any]:
-    """Counts, test and intervals of one probe as a table for JSON. Shares are shares of all items, except for
-    `share_lost`, which is a share of the items that were right before."""
+def judged_probes(ledgers: Iterable[Ledger]) -> int:
+    """How many probes know right and wrong: the family over which verdicts are corrected."""
+    return sum(any(entry.verdict != "measured" for entry in ledger.entries) for ledger in ledgers)
+
+
+def summary(ledger: Ledger, probes: int = 1) -> dict[str, Any]:
+    """Counts, test and intervals of one of `probes` judged probes as a table for JSON. Shares are shares of all items,
+    except for `share_lost`, which is a share of the items that were right before."""
     n = len(ledger.entries)
     found: dict[str, Any] = {"role": ledger.role, "kind": ledger.kind, "unit": ledger.unit, "items": n}
     judged = [entry for entry in ledger.entries if entry.verdict != "measured"]
     if judged:
-        found |= judged_summary(judged)
+        found |= judged_summary(judged, probes)
     if ledger.kind in WRITTEN:
         for what in ("unread", "cut_off"):
             found[what] = {
@@ -179,7 +186,7 @@ def summary(ledger: Ledger) -> dict[str, Any]:
     return found
 
 
-def judged_summary(entries: list[Entry]) -> dict[str, Any]:
+def judged_summary(entries: list[Entry], probes: int) -> dict[str, Any]:
     counts = Counter(entry.verdict for entry in entries)
     gained, lost, n = counts["gained"], counts["lost"], len(entries)
     known = counts["kept"] + lost
@@ -193,7 +200,7 @@ def judged_summary(entries: list[Entry]) -> dict[str, Any]:
         "share_lost": lost / known if known else None,
         "change": paired_change(gained, lost, n)._asdict(),
         "p": mcnemar(gained, lost),
-        "verdict": verdict_in_words(gained, lost, n),
+        "verdict": verdict_in_words(gained, lost, n, probes),
     }
 
 
@@ -237,10 +244,10 @@ def write(folder: Path, ledgers: Sequence[Ledger], extra: dict[str, dict[str, An
     """
     # the summary is written last: readers take its presence as the sign that every probe's file is complete
     names = file_names([ledger.probe for ledger in ledgers], "probe")
-    probes = {}
+    probes, judged = {}, judged_probes(ledgers)
     for ledger in ledgers:
         write_jsonl(folder / "ledger" / f"{names[ledger.probe]}.jsonl", (asdict(entry) for entry in ledger.entries))
-        probes[ledger.probe] = {"file": f"{names[ledger.probe]}.jsonl", "k": ledger.k} | summary(ledger)
+        probes[ledger.probe] = {"file": f"{names[ledger.probe]}.jsonl", "k": ledger.k} | summary(ledger, judged)
         probes[ledger.probe] |= (extra or {}).get(ledger.probe, {})
     write_json(folder / "ledger" / "summary.json", {"format": 1, "rule": RULE, "probes": probes})
 

@@ -31,8 +31,9 @@ from scalpel.evaluation.arm_scores import (
     targets,
     worst,
 )
-from scalpel.evaluation.choice import Duel, choose
+from scalpel.evaluation.choice import Duel, choose, together
 from scalpel.evaluation.crossed import seeds_to_tell, starts
+from scalpel.evaluation.lacking import lacking
 from scalpel.evaluation.matched_accuracy import matched
 from scalpel.evaluation.number_words import percent
 from scalpel.evaluation.results import ArmResults
@@ -138,7 +139,8 @@ def verdict(
     alone = len(rows) == 1
     considered = [one for one in scored if limit is None or not one.forgetting or one.forgetting.mean <= limit]
     excluded = [one.name for one in scored if one not in considered]
-    made = choose({one.name: one.balance for one in considered if one.balance}, level)
+    nets = {one.name: one.balance for one in considered if one.balance}
+    made = choose(nets, level)
     best = made.best
     duels = [duel_row(duel, len(rows[duel.than]["seeds"])) for duel in made.duels]
     take = made.take if measured else None
@@ -146,7 +148,8 @@ def verdict(
 
     words = [verdict_text.about(rows[best])] if best else []
     if best and measured and not take:
-        words.append(verdict_text.none_taken(rows[best], alone))
+        lacks = lacking(nets[best], together(len(nets), level))
+        words.append(verdict_text.none_taken(rows[best], alone, lacks))
     for row in duels:
         words.append(f"{verdict_text.about(rows[row['arm']])} {verdict_text.against(row, measured)}")
     words += [text for row in rows.values() if (text := verdict_text.started(row))]
@@ -198,6 +201,7 @@ def duel_row(duel: Duel, seeds: int) -> dict[str, Any]:
         "apart": apart,
         "seeds": seeds,
         "seeds_to_tell": None if apart else seeds_to_tell(duel.apart, duel.confidence),
+        "lacks": None if apart else lacking(duel.apart, duel.confidence),
     }
 
 

@@ -91,8 +91,10 @@ def more_seeds(duel: Mapping[str, Any]) -> str:
     needed = duel.get("seeds_to_tell")
     if "seeds_to_tell" not in duel or (needed is not None and needed <= duel["seeds"]):
         return ""
-    if needed is None:
+    if needed is None and duel["lacks"] == "items":
         return ", and more seeds alone wouldn't tell: there are too few items"
+    if needed is None:
+        return ", and to tell a difference of that size there are too few seeds and too few items"
     return f"; if that is the true difference, about {needed} seeds an arm would tell"
 
 
@@ -109,14 +111,15 @@ def started(row: Mapping[str, Any]) -> str | None:
     )
 
 
-def none_taken(best: Mapping[str, Any], alone: bool) -> str:
+def none_taken(best: Mapping[str, Any], alone: bool, lacks: str) -> str:
+    """That the best arm is not shown to be worth taking; `lacks` says of what there is too little to tell."""
     net = Interval(**best["net"])
     name = best["name"] if alone else f"The best, {best['name']},"
     if net.high < 0:
         return f"{name} nets {with_range(net)} points: it costs more than it brings."
     return (
         f"{name} nets {with_range(net)} points, and that range does not lie above zero: "
-        "more items or seeds may tell, or another method."
+        f"there are too few {lacks} to tell. More may tell, or another method may gain more."
     )
 
 
