@@ -37,6 +37,8 @@ WRAPPERS = ("ddp", "fsdp")
 CASES: dict[str, dict[str, Any]] = {
     **{stream: {"stream": stream} for stream in STREAMS},
     "two micro-batches": {"stream": "known gradient", "pieces": 2},
+    "a micro-batch for each sequence, three and nine": {"stream": "value and entropy", "micro_tokens": 1},
+    "micro-batches with a reference": {"stream": "exact divergence", "micro_tokens": 1},
     "adapters, and the policy without them as reference": {"stream": "exact divergence", "lora": True},
     "checkpointed layers": {"stream": "value and entropy", "checkpointed": True},
 }
@@ -78,10 +80,17 @@ def share(rank: int | None) -> Batch:
 
 
 def stepped(
-    wrapper: str, rank: int | None, stream: str, pieces: int = 1, lora: bool = False, checkpointed: bool = False
+    wrapper: str,
+    rank: int | None,
+    stream: str,
+    pieces: int = 1,
+    lora: bool = False,
+    checkpointed: bool = False,
+    micro_tokens: int = 16384,
 ) -> Weights:
     """Every trainable weight, whole, after one step of gradient descent."""
     engine, flow = equipped(lora), stream_of(**STREAMS[stream])
+    engine.micro_tokens = micro_tokens
     if checkpointed:
         engine.limit_activations(0.0)
     wrap(engine, wrapper)

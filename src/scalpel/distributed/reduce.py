@@ -21,6 +21,15 @@ def ranks() -> int:
     return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
 
 
+def largest_over_ranks(number: int) -> int:
+    """The largest number that any rank has; all must call this."""
+    if ranks() == 1:
+        return number
+    numbers = [0] * ranks()
+    distributed.all_gather_object(numbers, number)
+    return max(numbers)
+
+
 def sum_over_ranks(table: Mapping[Name, float]) -> dict[Name, float]:
     """Each number summed over all ranks, which must all call this. A name that a rank doesn't have counts as 0 there:
     a rank whose share of a batch is empty has no metrics. Every rank gets the same sums, to the last bit, whatever the

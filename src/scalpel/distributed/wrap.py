@@ -6,7 +6,7 @@ Every rank divides its loss by the count over all ranks (`reduce.py`), so gradie
     ∂L/∂θ = Σ_ranks ∂L_rank/∂θ
 
 Both averages, as they do by default, would be right only where ranks have equally many tokens. Each backward pass is a
-collective, so all ranks must run equally many of them; passes under `unsynchronised` aren't.
+collective, so all ranks must run equally many of them (`passes.py`); passes under `unsynchronised` aren't.
 
 Sources   Li et al. 2020 (arXiv 2006.15704) for DDP; Zhao et al. 2023 (arXiv 2304.11277) for FSDP.
 """

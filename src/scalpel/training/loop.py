@@ -13,6 +13,7 @@ from torch import Tensor
 from scalpel.batch import Batch
 from scalpel.config.recipe import Recipe
 from scalpel.config.schema import BudgetSpec
+from scalpel.distributed.reduce import largest_over_ranks
 from scalpel.extensions.guarded import Failed
 from scalpel.part import Bound
 from scalpel.runs.atomic import write_json
@@ -208,7 +209,7 @@ def take_step(
         for p in (stream.plan.source, *stream.plan.parts):
             metrics.add_for(p, offer)
             first.setdefault(p, batch)
-        if trains and not collecting:
+        if largest_over_ranks(int(trains)) and not collecting:
             loss += backward(run.engine, stream.plan, batch, progress, stage.spec.accumulation, metrics, stage.factor)
     metrics.reduce()
     numbers = run.rollout.record.numbers

@@ -13,12 +13,13 @@ from torch import Tensor
 
 from scalpel.batch import POLICY, Batch
 from scalpel.config.plan import Signal, Stream
+from scalpel.distributed.passes import equally_many
 from scalpel.distributed.reduce import ranks, sum_over_ranks
 from scalpel.engine import Engine
 from scalpel.part import Bound, Metrics, Out, mean_of, scheduled
 from scalpel.training.known_gradient import known_slope
 from scalpel.training.logprob_cache import LogprobCache
-from scalpel.training.zero_credit import credited_part
+from scalpel.training.zero_credit import CreditedPart, credited_part
 
 Factor = Callable[[Bound, str], float]  # the factor of a part's loss on a signal; a retention floor changes it
 
@@ -172,10 +173,13 @@ def backward(
     """Adds the gradients of a stream's signals on one batch and returns its loss. Each loss is divided by the
     count that its part declares for the whole batch, so that the split into micro-batches doesn't matter."""
     context = step_context(engine, stream, batch, progress, factor)
-    needs, total, left = stream.needs(progress), 0.0, credited_part(stream, batch, progress)
+    needs, total = stream.needs(progress), 0.0
+    trains = bool(batch.train_N.any())  # a rank takes part in the others' passes even where its own share is empty
+    left = credited_part(stream, batch, progress) if trains else CreditedPart(batch, ())
     if stream.vanishing(progress):
         metrics.add("", {"tokens_left_out_share": (torch.tensor(left.left_out), float(batch.train_N.sum()))})
-    for micro, known in left.pieces(engine.micro(left.batch, stream.unit, accumulation), engine.device):
+    pieces = engine.micro(left.batch, stream.unit, accumulation) if trains else []
+    for micro, known in equally_many(engine, left.pieces(pieces, engine.device), len(pieces), needs):
         loss_of = partial(context.loss, micro, known)
         slope_N = known_slope(stream, micro, progress, partial(loss_of, metrics=StepMetrics()))
         out = clean(engine.forward(micro, needs, slope_N), micro)
