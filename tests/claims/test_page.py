@@ -74,4 +74,4 @@ def test_the_picture_is_in_units_of_what_matters_with_arrows_for_what_lies_outsi
     tags = [element.tag.rpartition("}")[2] for element in root]
     assert tags.count("circle") == 1 and tags.count("path") == 2
     words = [element.text for element in root if element.tag.endswith("text")]
-    assert "near" in words and "far & off" in words and "replicates" in words
+    assert "near" in words and "far & off" in words and "replicates" in words and "12" in words

@@ -46,7 +46,8 @@ def axis(height: int) -> list[str]:
 
 
 def row(k: int, name: str, found: dict[str, Any]) -> list[str]:
-    """One claim: name, interval, point and verdict. An end that lies outside the picture is an arrow."""
+    """One claim: name, interval, point and verdict. An end that lies outside the picture is an arrow, a point outside
+    a number."""
     first = found["rows"][0]
     mean, low, high = (first["difference"][key] / first["matters"] for key in ("mean", "low", "high"))
     y, colour = TOP + LINE * k + LINE // 2, COLOURS[found["verdict"]]
@@ -56,8 +57,10 @@ def row(k: int, name: str, found: dict[str, Any]) -> list[str]:
         *(arrow(at(x), y, 1 if x > 0 else -1, colour) for x in (low, high) if abs(x) > MOST),
         text(WIDTH - RIGHT + 14, y + 4, found["verdict"], "start", colour),
     ]
-    inside = f'<circle cx="{at(mean):.1f}" cy="{y}" r="4" fill="{colour}"/>'
-    return [*parts, inside] if abs(mean) <= MOST else parts
+    if abs(mean) <= MOST:
+        return [*parts, f'<circle cx="{at(mean):.1f}" cy="{y}" r="4" fill="{colour}"/>']
+    away, anchor = (-8, "end") if mean > 0 else (8, "start")
+    return [*parts, text(at(mean) + away, y - 4, f"{mean:.0f}".replace("-", "−"), anchor, colour)]
 
 
 def arrow(x: float, y: float, way: int, colour: str) -> str:
