@@ -40,14 +40,14 @@ def train(
     checkpoint: str = "",
     progress: Progress | None = None,
 ) -> Path:
-    """Runs one recipe and returns its run folder (`runs/<name>` unless said); the trained model is in `model/`. With
-    `resume` it goes on from the last checkpoint, or from the one that is named, and is left as it is where it is
-    finished; `insist` lets it go on though files that it reads have changed."""
+    """Runs one recipe and returns its run folder (default: `runs/<name>`); the trained model is in `model/`. With
+    `resume` the run continues from the last checkpoint, or from the named one; a finished run is left unchanged.
+    `insist` resumes although files that the run reads have changed."""
     from scalpel.experiments.preflight import refuse_recipe
     from scalpel.experiments.single import run_recipe
 
     if (insist or checkpoint) and not resume:
-        raise ValueError("--insist and --checkpoint say how a run goes on: give --resume with them")
+        raise ValueError("--insist and --checkpoint are options of --resume: add --resume")
     resolved = recipe_of(recipe, overrides)
     refuse_recipe(resolved)  # what can't work is refused before any model is loaded
     folder = Path(out) if out is not None else RUNS / resolved.name
@@ -84,7 +84,7 @@ def compare(
         try:
             run_arms(resolved, folder, resume=resume, progress=shown)
         except KeyboardInterrupt as error:
-            words = f"stopped; --resume goes on from what is finished in {folder}"
+            words = f"stopped; --resume continues from the finished runs in {folder}"
             raise Stopped(words, number_of(error)) from None
     return folder
 
@@ -177,8 +177,8 @@ def measure(
 
 
 def probing(probes: str | Path | Mapping[str, Any] | Recipe, base: str | Path) -> Recipe:
-    """The recipe that names the probes, for this base. A file with nothing but [measure] will do; a whole recipe's
-    task stays, since the rows that it trains on are none of the probes'."""
+    """The recipe that names the probes, for this base. A file with only a [measure] table is enough. The task of a
+    complete recipe is kept, so that probes don't get the rows that it trains on."""
     from scalpel.config.recipe import Recipe, toml
 
     if isinstance(probes, Recipe):
@@ -189,7 +189,7 @@ def probing(probes: str | Path | Mapping[str, Any] | Recipe, base: str | Path) -
 
 
 def diff(base: str | Path, tuned: str | Path) -> dict[str, Any]:
-    """How far the weights moved, by component and layer: relative Frobenius norm, and share of entries moved."""
+    """The change of the weights by component and layer: relative Frobenius norm, and share of changed entries."""
     from scalpel.experiments.pair import weights_of_pair
     from scalpel.pair import Pair
     from scalpel.pair.anatomy import change, table
@@ -198,7 +198,7 @@ def diff(base: str | Path, tuned: str | Path) -> dict[str, Any]:
 
 
 def merge(adapter: str | Path, *, out: str | Path | None = None) -> Path:
-    """Folds an adapter into its base and returns the plain model folder: `<adapter>-merged` unless said."""
+    """Merges an adapter into its base and returns the plain model folder (default: `<adapter>-merged`)."""
     from scalpel import models
 
     return models.merge(adapter, out)

@@ -32,8 +32,8 @@ def user_error(error: BaseException) -> UserError | None:
         return UserError(str(error))  # the loop's, which knows what would help
     if error_named("torch", "OutOfMemoryError", error) or "can't allocate memory" in str(error):
         return UserError(
-            "memory ran out: lower train.micro_tokens (the batch is then cut into more pieces, with the same result), "
-            'set model.dtype="bfloat16", or take a scope that moves less, such as train.scope="lora"\n'
+            "out of memory: lower train.micro_tokens (more micro-batches, with the same result), set "
+            'model.dtype="bfloat16", or use a scope with fewer trainable parameters, such as train.scope="lora"\n'
             f"({str(error).splitlines()[0]})"
         )
     return None
@@ -50,5 +50,5 @@ def said_by_the_system(error: OSError) -> str:
         return f"there is no {error.filename}" if error.filename else str(error)
     words = error.strerror or str(error)
     if error.errno == errno.ENOSPC and "free" not in words:
-        words += ": free some space or choose another folder (--out), then go on with --resume"
+        words += ": free some space or choose another folder (--out), then continue with --resume"
     return f"{words} ({error.filename})" if error.filename else words

@@ -37,11 +37,11 @@ class HeadTerm:
 
 @dataclass(frozen=True)
 class OwnedHead(HeadTerm):
-    """A number per token that a module of the parts' own reads from the hidden state before it: `name` is the
-    module's in `owns`. Unlike a value it is no expectation of reward, so that both may stand on one batch.
+    """A number per token that an owned module computes from the hidden state before the token; `name` is the module's
+    name in `owns`. It is separate from `value`, so a part may have its own head beside a value head.
 
-    With `after` it is read from the state at the token itself, which has seen it: what a score of all that is said so
-    far needs, since behind the last token there is none to be predicted.
+    With `after` it is computed from the hidden state at the token itself. A reward model needs that: its score depends
+    on the whole text, including the last token.
     """
 
     after: bool = False
@@ -82,27 +82,27 @@ class Part:
                is zero, so that it need not go through the model; None where it doesn't
     steady     for objectives and anchors on outputs: whether ∂loss/∂logp does not depend on logp as long as old is logp
                itself, so that it is known before the forward pass
-    tempered   for what reads log-probs or entropies: whether those of tokens that the source sampled are of the
-               distribution that they were drawn from, logits over the sampling temperature, as in the derivation of a
-               policy gradient; False where the model itself is meant. It concerns sources that give `behaviour` alone
+    tempered   for parts that read log-probs or entropies: whether those of sampled tokens are of the distribution that
+               they were sampled from (logits over the sampling temperature), as in the derivation of a policy gradient;
+               False if the untempered model is meant. It matters only for sources that give `behaviour`
     statistic  for couples="step": f(out, batch, *, …) over the whole step, without gradients; its result is
                handed back as the keyword `stat`
-    state      f(*, …) → what the part remembers at first, tables of tensors and plain values; it is handed back as the
-               keyword `state`, and is in the checkpoints
-    follow     f(state, seen, batch, *, …) → the state after a step; `seen` are the step's means of what its batches
-               offered and of the part's own metrics, `batch` is the first one of which the part had a share. A source
-               is also told, as `rows`, what its sequences came to: for each one its columns, and the sum over its
-               trained tokens of the head terms, or of −log p where there are none
-    weigh      for anchors on parameters: f(state, opening, *, …) → the state, when weights begin to move
-    owns       name → function (width) → module, for parts that bring parameters of their own
-    scores     which of these modules is the head of the saved model, a linear one without bias: the folder is then a
-               sequence classifier of transformers with one label, and no language model
-    gives      for sources: the readable fields that its batches carry
+    state      f(*, …) → the initial state of the part, tables of tensors and plain values; it is passed as the keyword
+               `state`, and saved in checkpoints
+    follow     f(state, seen, batch, *, …) → the state after a step; `seen` are the step's means of batch metrics and of
+               the part's own metrics, `batch` is the first batch that the part was used on. A source also gets `rows`:
+               for each of its sequences the columns, and the sum over its trained tokens of the head terms, or of
+               −log p if there are none
+    weigh      for anchors on parameters: f(state, context, *, …) → the state, when weights become trainable
+    owns       name → function (width) → module, for parts with parameters of their own
+    scores     which of these modules is the head of the saved model, a linear layer without bias: the folder is then a
+               sequence classifier of transformers with one label instead of a language model
+    gives      for sources: the readable fields that their batches have
     stage      hyper-parameters whose default, None, stands for a number of the stage: name → field, as in
                {"length": "sampling.max_tokens"}
-    samples    for sources: f(draw, *, …) → how many tokens it samples a step at most, where that depends on its finds
-    asks       for sources: the roles of those that write for it, or a function of the hyper-parameters that gives them
-    plays      for sources that sample: whether what they sample may be episodes, of several turns in an environment
+    samples    for sources: f(context, *, …) → the maximal number of tokens sampled per step, if it varies
+    asks       for sources: the roles of models that sample for them, or a function of the hyper-parameters
+    plays      for sources that sample: whether their samples may be multi-turn episodes
     over       for anchors: "output" (per token) or "parameters" (once an optimiser step)
     limits     yields the values that the docstring promises, as rows (the function's two arguments, its
                hyper-parameters, what is expected): for an objective and an anchor on outputs (out, batch, hyper,
@@ -144,7 +144,7 @@ class Part:
 
     @property
     def schema(self) -> dict[str, inspect.Parameter]:
-        """Its hyper-parameters: the keyword-only arguments, less what the loop itself hands in."""
+        """Its hyper-parameters: the keyword-only arguments without those that the loop passes."""
         arguments = inspect.signature(self.fn).parameters.values()
         return {p.name: p for p in arguments if p.kind is p.KEYWORD_ONLY and p.name not in HANDED}
 
@@ -174,7 +174,7 @@ COUNTS: dict[str, Callable[[Batch], float]] = {
 
 @dataclass
 class PartState:
-    """What a part remembers along a run; the loop replaces it."""
+    """The state of a part during a run. The loop replaces it after each step; the part never changes it in place."""
 
     state: Any = None
 
@@ -221,7 +221,7 @@ class Bound:
         return self.part.fn(*args, **self.at(progress), **handed)
 
     def follow(self, seen: Mapping[str, float], batch: Batch, progress: float, rows: Rows = ()) -> None:
-        """Remembers a step, if the part does; `rows` are told to sources only."""
+        """Updates the part's state after a step, if it has one; only sources get `rows`."""
         if self.part.follow is not None:
             told = {"rows": rows} if self.part.axis == "source" else {}
             self.memory.state = self.part.follow(self.memory.state, seen, batch, **told, **self.at(progress))
@@ -238,8 +238,8 @@ def bind(axis: str, name: str | Part, **hyper: Any) -> Bound:
 
 
 def scheduled(value: Any, progress: float) -> Any:
-    """A schedule's number now: `from` + (`to` − `from`)·shape. It has arrived at the share `until` of the run, the
-    whole of it unless said, and stays there."""
+    """A schedule's value at this progress: `from` + (`to` − `from`)·shape. It reaches `to` at the share `until` of the
+    run (default: its end), and stays there."""
     if not (isinstance(value, Mapping) and "from" in value and "to" in value):
         return value
     until = value.get("until", 1.0)

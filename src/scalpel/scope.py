@@ -60,12 +60,10 @@ class Scope:
     """What a scope part returns when it is attached to a model.
 
     refresh   (step) → None if the selection doesn't change; else it has replaced `trainables`, and returns the index
-    map
-              by which the optimiser states of entries that stay trainable are carried over
+              map by which the optimiser states of entries that stay trainable are carried over
     penalty   the scope's own term of the loss, if it has one
     fold      merges what was learnt into the plain weights and removes the scope's own modules; called at the end of
-    the
-              stage
+              the stage
     export    (folder) → saves what belongs to the scope, such as adapters in PEFT's format; before folding
     off       a context manager that disables what the scope added, so that the model is what it was at attach. None
               where that is impossible, because the scope trains the model's own weights

@@ -151,7 +151,9 @@ def test_a_column_that_one_call_logs_too_short_is_refused(tmp_path):
 
 @pytest.mark.parametrize("name", ["judge", "agreement", "brevity", "episodic", "given"])
 def test_what_asks_the_sampling_model_or_needs_other_rewards_is_not_asked_early(name):
-    with pytest.raises(ValueError, match=f"{name}' can't be asked early.*leave out `early`, which is for 'task', ver"):
+    with pytest.raises(
+        ValueError, match=f"{name}' can't be computed early.*leave out `early`, which is for 'task', ver"
+    ):
         Rewards([{"name": name, "early": True}])
 
 

@@ -146,7 +146,7 @@ def test_what_is_no_reward_model_is_refused_before_any_model_is_opened(at, folde
     )
     refused({"name": "model"}, r"has no 'path'")
     refused({"name": "model", "path": str(folder), "labels": 1}, r"labels")
-    refused({"name": "model", "path": str(folder), "early": True}, r"can't be asked early")
+    refused({"name": "model", "path": str(folder), "early": True}, r"can't be computed early")
     refuse_recipe(tables(at, stage, data={"rewards": [{"name": "model", "path": str(folder)}]}))
 
 

@@ -80,9 +80,9 @@ class Dtype(StrEnum):
 
 Recipe = Annotated[Path, typer.Argument(help="A TOML file.", show_default=False)]
 Overrides = Annotated[
-    list[str] | None, typer.Argument(metavar="[key=value]...", help="Over the recipe's keys, as in train.steps=50.")
+    list[str] | None, typer.Argument(metavar="[key=value]...", help="Overrides of recipe keys, as in train.steps=50.")
 ]
-Out = Annotated[Path | None, typer.Option("--out", "-o", help="The run folder; runs/<name> unless said.")]
+Out = Annotated[Path | None, typer.Option("--out", "-o", help="The run folder (default: runs/<name>).")]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue from the last checkpoint.")]
 Insist = Annotated[bool, typer.Option("--insist", help="With --resume: even if files that the run reads have changed.")]
 Checkpoint = Annotated[str, typer.Option("--checkpoint", help="With --resume: an earlier one, such as checkpoint-40.")]
@@ -131,7 +131,7 @@ def compare(
     ] = False,
     most: Annotated[
         int | None,
-        typer.Option(help="With --until-decided: seeds an arm, at most; 16 unless said.", show_default=False),
+        typer.Option(help="With --until-decided: maximum number of seeds per arm (default: 16).", show_default=False),
     ] = None,
 ) -> None:
     """Compare several methods on one skill: what each gained and forgot, and which to take."""
@@ -185,9 +185,11 @@ def diff(
 @app.command()
 def merge(
     adapter: Annotated[str, typer.Argument(help="A folder that PEFT or a run wrote.", show_default=False)],
-    out_folder: Annotated[Path | None, typer.Option("--out", "-o", help="<ADAPTER>-merged unless said.")] = None,
+    out_folder: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The output folder; default: <ADAPTER>-merged.")
+    ] = None,
 ) -> None:
-    """Fold an adapter into its base, and write a plain model folder."""
+    """Merge an adapter into its base model, and write a plain model folder."""
     from scalpel import api
 
     folder = api.merge(adapter, out=out_folder)
@@ -264,7 +266,9 @@ class Until(StrEnum):
 def claim(
     name: Annotated[str | None, typer.Argument(metavar="[ID]", help="Leave it out to list them.")] = None,
     overrides: Overrides = None,
-    out_folder: Annotated[Path | None, typer.Option("--out", "-o", help="runs/claims/<ID> unless said.")] = None,
+    out_folder: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The run folder (default: runs/claims/<ID>).")
+    ] = None,
     anew: Annotated[bool, typer.Option("--anew", help="Start over, and remove the runs that are there.")] = False,
     until: Annotated[Until | None, typer.Option(help="Add seeds until the claim is decided.")] = None,
     hours: Annotated[float | None, typer.Option(min=0, help="Begin no seed that would end later.")] = None,

@@ -38,8 +38,8 @@ class TrainerState:
 class Scored:
     """Rewards of S completions by K functions; NaN where a function does not apply.
 
-    `extra` and `metrics` are what user functions logged, beside mean and spread of each function; `unread` is where a
-    verifier found nothing to read.
+    `extra` and `metrics` are what user functions logged, and the mean and standard deviation of each function; `unread`
+    marks completions in which a verifier found no answer.
     """
 
     names: tuple[str, ...]
@@ -59,7 +59,7 @@ class Scored:
 
     @property
     def marks(self) -> list[SampleRewards]:
-        """The weighted rewards of each completion, with the words that functions logged as "feedback"."""
+        """The weighted rewards of each completion, with the textual feedback that functions logged."""
         words = self.extra.get("feedback") or [None] * len(self.reward_SK)
         unread = self.unread or [False] * len(self.reward_SK)
         rows = zip(self.weighted_SK.tolist(), words, unread, strict=True)
@@ -76,14 +76,14 @@ class Rewards:
     """Several reward functions; `specs` are names or tables {name, weight = 1.0, early = false, timeout, …options}.
 
     Names: "task" (the task's own verifier), a verifier ("exact", "math-verify", "think-format", "equations", …),
-    "environment" (what an episode's environment gave), "judge" (a model, of which is asked by `ask`), "model" (a reward
-    model), "agreement" (the vote of a prompt's completions), "given" (one that counts where another one holds), those
-    that shape what these give ("brevity", "cosine-length", "episodic", which compares texts by `embed`), or
-    "path.py:function". `memory` is what they remember, by name; it may be saved.
+    "environment" (the rewards of an episode's environment), "judge" (a model, called through `ask`), "model" (a reward
+    model), "agreement" (majority vote of a prompt's completions), "given" (a reward that counts only if another one is
+    reached), shaping rewards ("brevity", "cosine-length", "episodic", which compares texts by `embed`), or
+    "path.py:function". `memory` holds the state of shaping rewards by name, for checkpoints.
 
-    With `early` the task's verifier, a verifier or a user's function is asked prompt by prompt while others are still
-    sampled, in threads, up to eight prompts at once. So it must bear that, and must not compare across prompts: what a
-    completion earns may depend on its own prompt's completions alone.
+    With `early` the task's verifier, a verifier or a user's function is called prompt by prompt while other prompts are
+    still being sampled, in threads, for up to eight prompts at once. So the function must be thread-safe, and must not
+    compare completions of different prompts.
     """
 
     def __init__(
@@ -110,13 +110,13 @@ class Rewards:
         return [fn.name for fn in self.functions if isinstance(fn, Asked) and isinstance(fn.function, user.Users)]
 
     def suits(self, examples: Sequence[Example]) -> None:
-        """Raises ValueError where a user's function asks for what these examples don't have, before any is asked."""
+        """Raises ValueError if a user's function has a required argument that these examples can't fill."""
         for fn in self.functions:
             if isinstance(fn, Asked) and isinstance(fn.function, user.Users):
                 fn.function.suits(examples)
 
     def while_sampling(self, state: TrainerState) -> Early:
-        """The functions that may be asked early, for one batch of samples."""
+        """The functions that are called early, for one batch of samples."""
         return Early({k: self.functions[k] for k in self.early}, state)
 
     def __call__(
@@ -130,9 +130,9 @@ class Rewards:
         groups: Sequence[int] | None = None,
         trajectories: Sequence[Trajectory] | None = None,
     ) -> Scored:
-        """Scores completion i as an answer to example i, in the group of number `groups[i]`; where no numbers are
-        given, neighbours that answer the same example are a group. What shapes rewards doesn't apply on a `trial`; what
-        `early` has asked is not asked again."""
+        """Scores completion i as an answer to example i, in group `groups[i]`. Without group numbers, adjacent
+        completions of the same example form a group. Shaping rewards don't apply to a `trial`; results that `early` has
+        already are not computed again."""
         if not len(examples) == len(completions) == len(completion_ids):
             raise ValueError(
                 f"{len(examples)} examples, {len(completions)} completions, {len(completion_ids)} id lists"
@@ -168,8 +168,8 @@ class Rewards:
     def shaped(
         self, judged: Mapping[int, Sequence[float | None]], answers: Answers, state: TrainerState, trial: bool
     ) -> list[Sequence[float | None]]:
-        """What every function gives: those that shape see what the judging ones gave. They don't apply on a trial, nor
-        to completions that no function judged, if there is one that judges."""
+        """The values of all functions; shaping rewards get those of the judging ones. Shaping rewards don't apply to a
+        trial, nor, if there are judging rewards, to completions to which none of these applied."""
         count = len(answers.examples)
         earned = [[r for r in row if r is not None] for row in zip(*judged.values(), strict=True)] or [[0.0]] * count
         rated = [i for i in range(count) if earned[i]]
@@ -195,15 +195,16 @@ Tables = tuple[list[dict[str, Any]], list[float], list[bool], list[float | None]
 
 
 def read(specs: Sequence[str | Mapping[str, Any]]) -> Tables:
-    """Rewards as tables, each without the keys that all may have, which come beside: weights, which are asked early,
-    and time limits. ValueError for values that can't be."""
+    """The tables of rewards without the common keys, and the values of these: weights, whether they are early, and time
+    limits. ValueError for invalid values."""
     tables = [{"name": s} if isinstance(s, str) else dict(s) for s in specs or ["task"]]
     weights = [values.weight(table.pop("weight", 1.0), table.get("name")) for table in tables]
     return tables, weights, [asked_early(table) for table in tables], [limit(table) for table in tables]
 
 
 def limit(table: dict[str, Any]) -> float | None:
-    """Takes the key `timeout` out of a table; a verifier that keeps to a limit of its own keeps it."""
+    """Removes the key `timeout` from a table and returns its value. A verifier with a time limit of its own keeps
+    it."""
     name = table.get("name")
     verifier = AXES["verifier"].get(str(name))
     if "timeout" not in table or (verifier is not None and "timeout" in table_keys(verifier)):
@@ -217,20 +218,21 @@ def limit(table: dict[str, Any]) -> float | None:
 
 
 def asked_early(table: dict[str, Any]) -> bool:
-    """Takes the key `early` out of a table. ValueError where the reward can't be asked while others are sampled."""
+    """Removes the key `early` from a table and returns its value. ValueError if the reward can't be computed during
+    sampling."""
     early, name = table.pop("early", False), table.get("name")
     if not isinstance(early, bool):
         raise ValueError(f"reward {name!r} has early = {early!r}: it must be true or false")
     if early and not concurrent(name):
         raise ValueError(
-            f"reward {name!r} can't be asked early, since it may ask the model that samples or need what others earn: "
+            f"reward {name!r} can't be computed early, since it may call the model that samples or need other rewards: "
             "leave out `early`, which is for 'task', verifiers and path.py:function"
         )
     return early
 
 
 def function(table: Mapping[str, Any], task: Task | None, ask: Ask | None = None) -> Any:
-    """A table as a function of (examples, completions, handed) → one value each, or as what shapes rewards."""
+    """A table as a function of (examples, completions, handed) → one value each, or as a shaping reward."""
     name = table.get("name")
     if name in AXES["shaping"]:
         return shaping.make(table)
@@ -274,7 +276,7 @@ def label(table: Mapping[str, Any]) -> str:
 
 
 def unique(names: Sequence[str]) -> tuple[str, ...]:
-    """The names with -2, -3 … behind those that were there before."""
+    """The names, with the suffix -2, -3 … for duplicates."""
     counts: dict[str, int] = {}
     out = []
     for name in names:

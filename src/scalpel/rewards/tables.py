@@ -1,4 +1,4 @@
-"""The tables of rewards, checked against the functions that they are for before anything is opened or called."""
+"""Validation of the tables of rewards against their functions, before any model is loaded or function called."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ KINDS = ("verifier", "judge", "shaping")  # axes of which rewards are
 
 
 def refuse_rewards(specs: Sequence[Any], place: str = "data.rewards") -> None:
-    """Refuses tables that can be no rewards."""
+    """Raises ValueError for invalid tables of rewards."""
     for k, spec in enumerate(specs):
         refuse_reward(spec, f"{place}.{k}")
 
@@ -49,7 +49,8 @@ def refuse_reward(spec: Any, place: str) -> None:
 
 
 def refuse_named(name: str, table: Mapping[str, Any], place: str) -> None:
-    """Refuses the table of a verifier, a judge or what shapes rewards, and the rewards inside it."""
+    """Raises ValueError for an invalid table of a verifier, a judge or a shaping reward, and for invalid inner
+    rewards."""
     load_plugins()
     axis = next((axis for axis in KINDS if name in AXES[axis]), None)
     if axis is None:

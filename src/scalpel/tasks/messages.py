@@ -104,7 +104,7 @@ def role(value: Any, what: str) -> str:
         return SPEAKERS[value.lower()]
     if value.lower() in ROLES or get_close_matches(value.lower(), ROLES, n=1, cutoff=0.7):
         raise ValueError(f"{what}: {unknown('role', value, ROLES)}")
-    once(f"the role {value!r} is none that is usual: whether it is shown is up to the chat template")
+    once(f"the role {value!r} is unusual: the chat template decides whether its messages are rendered")
     return value
 
 
@@ -120,8 +120,8 @@ def text_of(content: Any, what: str) -> str:
         said = part if isinstance(part, str) else part.get("text") if isinstance(part, Mapping) else None
         if kind not in ("text", "str", "input_text", "output_text") or not isinstance(said, str):
             raise ValueError(
-                f"{what}: content has a part of type {kind!r} ({shown(part)}): only text can be read here, since these "
-                "models see no images and hear no sound; leave such parts out, or the row"
+                f"{what}: content has a part of type {kind!r} ({shown(part)}): only text parts are supported; remove "
+                "such parts, or the row"
             )
         texts.append(said)
     return "".join(texts)

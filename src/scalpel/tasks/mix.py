@@ -111,7 +111,7 @@ def inner(task: Any) -> Any:
 
 @register("task", "mix")
 def mix(make: Callable[[Mapping[str, Any]], Task], *, sources: Any = None) -> Mix:
-    """A mixture from a recipe's table: `sources` is a list of tasks' tables, each with a `share` (1 unless said)."""
+    """A mixture from a recipe's table: `sources` is a list of tasks' tables, each with a `share` (default 1)."""
     if not isinstance(sources, list) or not sources or not all(isinstance(s, Mapping) for s in sources):
         raise ValueError(
             "task 'mix' needs sources, a list of tasks with shares, as in "

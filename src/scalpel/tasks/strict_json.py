@@ -72,7 +72,7 @@ def refuse_halves(value: Any, where: str, place: str = "") -> None:
     elif isinstance(value, str) and (half := next((c for c in value if "\ud800" <= c <= "\udfff"), "")):
         raise ValueError(
             f"{where}: {place or 'a text'} holds half a character (the lone surrogate \\u{ord(half):04x}), which is no "
-            "text and can't be encoded: mend the text, or write \\ufffd in its place"
+            "text and can't be encoded: correct the text, or write \\ufffd in its place"
         )
 
 

@@ -66,14 +66,14 @@ def train(
 ) -> TrainingRun:
     """Runs the stages of a recipe and returns the run, whose engine holds the trained policy.
 
-    `preview` is shown the run's first batches, one a stream, which are trained on next; it may refuse them. `watch` is
-    called when a stage begins and after every step; it may measure, and ends the stage by returning True. `tell` gets
-    each step's record. Nothing that they do may change what the run computes.
+    `preview` gets the run's first batches, one per stream, before they are trained on; it may raise. `watch` is called
+    at the beginning of a stage and after every step; it may evaluate, and ends the stage by returning True. `tell` gets
+    each step's record. None of them may change what the run computes.
 
-    Raises ValueError for what is wrong with the recipe or its data, NonFiniteLoss if training breaks down, and
-    KeyboardInterrupt after a Ctrl-C or another signal to stop (`runs/signals.py`); in the last two cases the last good
-    state is saved first. A resumed run goes on from its last checkpoint, or from the one that is named; what it reads
-    must be what it was, unless its user insists.
+    Raises ValueError for errors in the recipe or its data, NonFiniteLoss if training diverges, and KeyboardInterrupt
+    after Ctrl-C or another stop signal (`runs/signals.py`); in the last two cases the last good state is saved first. A
+    resumed run continues from its last checkpoint, or from the named one; the files that it reads must be unchanged,
+    unless `insist` is set.
     """
     saved = folder.last_checkpoint(checkpoint) if folder and resume else None
     changed = changes_since(saved["recipe"], recipe, folder) if folder and saved else []
@@ -116,7 +116,7 @@ def train(
 
 
 def watched(watch: Watch, run: TrainingRun, stage: StageRun, state: RunState, saver: Saver | None) -> bool:
-    """What the watcher says of the step that is done; if it fails, where the run stands is saved first."""
+    """The watcher's result after a step. If it raises, the state of the run is saved first."""
     try:
         return watch(run, stage, state)
     except Exception:
@@ -135,7 +135,8 @@ def share_done(run: TrainingRun, stage: StageRun, state: RunState) -> float:
 
 
 def may_spend(run: TrainingRun, stage: StageRun, budget: BudgetSpec) -> float:
-    """What the stage may spend: the budget; or of the run's what is left, in equal shares for the rounds to come."""
+    """What the stage may spend: its budget, or an equal share, over its remaining repetitions, of what is left of the
+    run's budget."""
     if budget.of == "stage":
         return budget.amount
     rounds = sum(plan.spec is stage.spec for plan in run.plans[stage.index :])
@@ -145,7 +146,8 @@ def may_spend(run: TrainingRun, stage: StageRun, budget: BudgetSpec) -> float:
 def guarded_step(
     run: TrainingRun, stage: StageRun, state: RunState, saver: Saver | None, preview: Preview
 ) -> dict[str, Any]:
-    """A step and its record; if it fails, the state before it is saved; if its loss is not finite, rows are named."""
+    """Takes a step and returns its record. If it fails, the state before it is saved; if the loss is not finite, the
+    error names rows."""
     started, progress = time.perf_counter(), share_done(run, stage, state)
     before = BeforeStep.of(run, stage)
     folder, number = saver.folder if saver else None, state.global_step + 1
@@ -167,7 +169,7 @@ def guarded_step(
         put_back()
         if folder:
             folder.note_stop(str(error), may_change=["learning_rate"])
-        advice = "lower the learning rate, which may change when the run goes on, or look at these rows"
+        advice = "lower the learning rate, which may change on resume, or check these rows"
         raise NonFiniteLoss(f"step {number}: {error}; {advice}; {last_good(folder)}") from None
     except Failed as error:
         put_back()
@@ -188,17 +190,18 @@ def guarded_step(
 
 
 def refuse_twice(own: Mapping[str, float], noted: Mapping[str, float]) -> None:
-    """Raises ValueError where a user's function logs a number by a name that a part has in this record."""
+    """Raises ValueError if a user's function logs a metric under a name that a part uses in this record."""
     if both := sorted(own.keys() & noted.keys()):
         raise ValueError(
-            f"log_metric({both[0]!r}, …): the record has a number of its own by that name here; take another name"
+            f"log_metric({both[0]!r}, …): the record already has a metric of that name; choose another name"
         )
 
 
 def take_step(
     run: TrainingRun, stage: StageRun, state: RunState, batches: Sequence[Batch], progress: float
 ) -> dict[str, Any]:
-    """Sums the gradients of all signals on these batches, clips, moves, and lets the scope redraw."""
+    """Sums the gradients of all signals on these batches, clips them, takes an optimiser step, and lets the scope
+    select other entries."""
     metrics, loss, sampling = StepMetrics(), 0.0, stage.spec.sampling
     collecting = progress < stage.spec.learning_starts  # sources fill their buffers, and nothing is updated
     first: dict[Bound, Batch] = {}  # parts, with the first batch of which they had a share
@@ -229,7 +232,7 @@ def take_step(
     moved = [p for p in stage.named().values() if p.grad is not None]
     norm = torch.nn.utils.clip_grad_norm_(moved, stage.spec.clip or float("inf"))
     learning_rate = set_rate(stage.optimiser, stage.spec, progress)
-    if torch.isfinite(norm) and norm > 0:  # without a gradient nothing moves: no momentum, no decay
+    if torch.isfinite(norm) and norm > 0:  # without a gradient no weight changes, not by momentum or decay either
         stage.optimiser.step()
         run.engine.moved()
     stage.optimiser.zero_grad(set_to_none=True)
