@@ -27,6 +27,8 @@ def opened(run: TrainingRun, stage: dict) -> StageRun:
     recipe = tables(run.at, stage)
     own = [spec for spec in recipe.stages if spec.name and spec.name == stage.get("method")]  # of a row of several
     run.plans = [assemble([*own, *recipe.stages][0], recipe)]
+    if run.plans[0].spec.reference == "start":  # else what the test before moved would be the reference
+        run.engine.model.load_state_dict(run.home, strict=False)
     return run.enter(0)
 
 
