@@ -11,8 +11,8 @@ from scalpel.batch import ENVIRONMENT, POLICY, Batch, Row, pack
 from scalpel.data.trajectory import completion
 from scalpel.engine.embeddings import embed
 from scalpel.part import Out, bind
-from scalpel.sources.buffered_groups import joined
 from scalpel.sources.context import SourceContext
+from scalpel.sources.end_to_end import end_to_end
 from scalpel.sources.probing import ends
 from scalpel.sources.replayed_groups import KEPT
 from scalpel.training.mini_batches import mini_batch
@@ -99,10 +99,10 @@ def test_episodes_of_several_sequences_stay_together_when_they_come_back_beside_
 
     split, single = pack([row(0), row(0, True), row(1)]), pack([row(0), row(1)])
     tables = [{k: x for k in KEPT if (x := getattr(batch, k)) is not None} for batch in (single, split)]
-    whole = Batch(**joined(tables))
+    whole = Batch(**end_to_end(tables))
     assert whole.group_S.tolist() == [0, 1, 2, 2, 3] and whole.seq_N.unique().tolist() == [0, 1, 2, 3, 4]
     assert whole.episodes()[1].tolist() == [0, 1, 2, 2, 3]
-    assert "episode_S" not in joined(tables[:1])
+    assert "episode_S" not in end_to_end(tables[:1])
 
 
 @pytest.mark.parametrize("hyper", [{"capacity": 0}, {"replays": 0}])

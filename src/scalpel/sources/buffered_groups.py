@@ -1,24 +1,23 @@
 """On-policy samples in groups, with draws from a replay buffer of earlier ones."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from random import Random
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from scalpel.batch import Batch
 from scalpel.binding.bounds import Few
 from scalpel.part import part
 from scalpel.seeding import derive
 from scalpel.sources.context import SourceContext
+from scalpel.sources.end_to_end import end_to_end
 from scalpel.sources.groups import groups
 from scalpel.sources.replayed_groups import KEPT
 from scalpel.sources.sampled import at_most
 
 Kept = dict[str, Any]  # one group: its tensors by field, and a number by which it is known
 State = dict[str, list[Kept]]  # groups, oldest first
-NUMBERED = ("seq_N", "group_S", "episode_S")  # fields that hold numbers, which begin anew in every batch
 
 
 def empty_buffer(*, size: int, replays: int, capacity: int) -> State:
@@ -45,25 +44,6 @@ def keep(state: State, seen: Mapping[str, float], batch: Batch, *, capacity: int
     known = {group["drawn"] for group in state["kept"]}
     new = [{"drawn": drawn, **group} for drawn, group in taken_apart(batch) if drawn not in known]
     return {"kept": [*state["kept"], *new][-capacity:] if capacity else []}
-
-
-def numbers_of(table: Mapping[str, Tensor], name: str) -> Tensor:
-    """One of its `NUMBERED` fields without gaps. Without `episode_S` each sequence is an episode of its own."""
-    found = table.get(name, torch.arange(len(table["group_S"])))
-    return torch.unique(found, return_inverse=True)[1]
-
-
-def joined(tables: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """The fields of several batches, end to end, with sequences, groups and episodes numbered through."""
-    names = [name for name in KEPT if any(name in table for table in tables)]
-    made: dict[str, list[Tensor]] = {name: [] for name in names}
-    before = dict.fromkeys(NUMBERED, 0)
-    for table in tables:
-        numbers = {name: numbers_of(table, name) + before[name] for name in NUMBERED}
-        for name, found in made.items():
-            found.append(numbers[name] if name in numbers else table[name])
-        before = {name: int(x.max()) + 1 for name, x in numbers.items()}
-    return {name: torch.cat(found) for name, found in made.items()}
 
 
 @part(
@@ -101,4 +81,4 @@ def buffered_groups(
     marks = [{"replayed": False, "drawn": derive(context.seed, "group", g) % 2**31} for g in new.group_S.tolist()]
     marks += [{"replayed": True, "drawn": group["drawn"]} for group in again for _ in group["group_S"]]
     fields = {name: x for name in KEPT if (x := getattr(new, name)) is not None}
-    return Batch(**joined([fields, *again]), columns=tuple(marks))
+    return Batch(**end_to_end([fields, *again]), columns=tuple(marks))

@@ -1,43 +1,15 @@
 """Revisions: better answers after the model's own failed ones, in a conversation."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from math import inf
-from typing import Literal
 
 from scalpel.batch import Batch, Row, pack
-from scalpel.data.example import Example, Prompt
-from scalpel.data.prompts import asked_again
 from scalpel.part import part
 from scalpel.rewards.scored import said, worth
 from scalpel.seeding import derive
 from scalpel.sources.context import SourceContext
+from scalpel.sources.conversation import Conversation, Keep
 from scalpel.sources.sampled import Judged, at_most, paired, sample_row, writers
-
-Keep = Literal["all", "better", "best", "success"]
-
-
-@dataclass
-class Talk:
-    """A conversation about one problem: its present prompt, and the answers so far with their rewards."""
-
-    group: int
-    example: Example
-    prompt: Prompt
-    answers: list[str] = field(default_factory=list)
-    earned: list[float] = field(default_factory=list)
-    over: bool = False
-
-    def keeps(self, keep: Keep, reward: float, threshold: float) -> bool:
-        """Whether an answer with that reward is trained."""
-        if keep == "success" or keep == "all" or not self.earned:
-            return keep != "success" or reward >= threshold
-        return reward > self.earned[-1] if keep == "better" else reward >= max(self.earned)
-
-    def go_on(self, answer: str, reward: float, words: str, over: bool) -> None:
-        self.prompt = asked_again(self.prompt, answer, words)
-        self.answers.append(answer)
-        self.earned.append(reward)
-        self.over = over
 
 
 @part(
@@ -78,7 +50,7 @@ def revisions(
     """
     if not sizes or min(sizes) < 1:
         raise ValueError(f"sizes is {list(sizes)}: give the number of samples for each turn, such as [1, 16]")
-    talks = [Talk(g, example, example.prompt) for g, example in enumerate(context.examples)]
+    talks = [Conversation(g, example, example.prompt) for g, example in enumerate(context.examples)]
     rows: list[Row] = []
     for turn, size in enumerate(sizes):
         for talk, prompt, found in answered_turns(
@@ -100,8 +72,8 @@ def revisions(
 
 
 def answered_turns(
-    context: SourceContext, writer: str, talks: list[Talk], turn: int, size: int
-) -> list[tuple[Talk, list[int], Judged]]:
+    context: SourceContext, writer: str, talks: list[Conversation], turn: int, size: int
+) -> list[tuple[Conversation, list[int], Judged]]:
     """Each conversation with the ids of its present prompt, and `size` answers to it with their rewards."""
     if not talks:
         return []
