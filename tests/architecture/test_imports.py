@@ -14,7 +14,7 @@ SOURCE = Path(scalpel.__file__).parent
 LAYERS = """
 batch registry seeding device
 part scope
-binding worked_cases
+binding worked_cases sandbox
 runs
 extensions
 data errors
