@@ -16,6 +16,7 @@ from scalpel.runs.signals import Stopped, number_of
 if TYPE_CHECKING:
     from scalpel.config.recipe import Recipe
     from scalpel.evaluation import Ledger
+    from scalpel.experiments.check import Check
 
 log = logging.getLogger("scalpel")
 RUNS = Path("runs")
@@ -174,6 +175,41 @@ def measure(
             save(out, found_ledgers)
             write_json(Path(out) / "data.json", data.state())
     return found_ledgers
+
+
+def check(
+    base: str | Path,
+    tuned: str | Path,
+    *,
+    suite: str = "quick",
+    floor: float = 0.97,
+    only: Sequence[str] = (),
+    items: Sequence[str | Path] = (),
+    out: str | Path | None = None,
+    device: str = "auto",
+    dtype: str = "float32",
+    progress: Progress | None = None,
+) -> Check:
+    """What a fine-tune broke: the shipped suite on any two models of one vocabulary, whoever trained them. `only` names
+    abilities of the suite; `items` are JSONL files of one's own. With `out` the ledger, check.json, junit.xml,
+    summary.md and report.html are written there. Raises ValueError for models that can't be compared, or a floor that
+    is no share."""
+    from scalpel.evaluation.check import refuse_floor
+    from scalpel.evaluation.suites import refuse_suite
+    from scalpel.experiments.check import run_check, write_check
+    from scalpel.runs.targets import claimed
+
+    refuse_floor(floor)
+    refuse_suite(suite, only)
+    place = nullcontext() if out is None else claimed(Path(out), "ledger")
+    with progress or Progress(quiet=True) as shown, place:
+        found = run_check(
+            base, tuned, size=suite, floor=floor, only=only, items=[Path(path) for path in items], device=device,
+            dtype=dtype, progress=shown,
+        )  # fmt: skip
+        if out is not None:
+            write_check(Path(out), found)
+    return found
 
 
 def probing(probes: str | Path | Mapping[str, Any] | Recipe, base: str | Path) -> Recipe:

@@ -17,6 +17,9 @@ COMMANDS = {
     "train": {"recipe", "overrides", "--out", "--resume", "--insist", "--checkpoint"},
     "compare": {"recipe", "overrides", "--out", "--resume", "--until-decided", "--most"},
     "measure": {"tuned", "--base", "--probes", "--out", "--device", "--dtype"},
+    "check": {
+        "base", "tuned", "--suite", "--floor", "--only", "--items", "--out", "--device", "--dtype",
+    },
     "diff": {"base", "tuned"},
     "merge": {"adapter", "--out"},
     "generate": {

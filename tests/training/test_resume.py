@@ -23,7 +23,7 @@ RUNS = {
     "prefix-rft": ("llama", {"method": "prefix-rft"}),
     "a temperature that follows the entropy": ("llama", {"method": "grpo", "sampling": {"entropy": 2.0}}),
     "shown blended with its own guesses": ("llama", {"method": "ift"}),
-    "ppo, each batch four times": ("llama", {"method": "ppo"}),
+    "ppo, each batch twice": ("llama", {"method": "ppo"}),
     "ppo, each batch thrice": ("llama", {"method": "ppo", "signals": {"0": {"updates_per_batch": 3}}, **KL}),
     "ppo, each batch thrice in two mini-batches": (
         "llama",

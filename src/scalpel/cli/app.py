@@ -73,6 +73,11 @@ class Size(StrEnum):
     small = "world-300k"
 
 
+class SuiteSize(StrEnum):
+    quick = "quick"
+    full = "full"
+
+
 class Dtype(StrEnum):
     float32 = "float32"
     bfloat16 = "bfloat16"
@@ -166,6 +171,35 @@ def measure(
     )
     out.print(tables.ledger_table(ledgers))
     out.print(tables.LEDGER_LEGEND, style="dim", highlight=False)
+
+
+@app.command()
+def check(
+    base: Annotated[str, typer.Argument(help="A model folder, hub id or name.", show_default=False)],
+    tuned: Annotated[str, typer.Argument(help="The model that was tuned from it.", show_default=False)],
+    suite: Annotated[SuiteSize, typer.Option(help="How many items.")] = SuiteSize.quick,
+    floor: Annotated[float, typer.Option(help="The share of each ability that must be kept.")] = 0.97,
+    only: Annotated[list[str] | None, typer.Option(help="An ability of the suite; may be repeated.")] = None,
+    items: Annotated[list[Path] | None, typer.Option(help="A JSONL file of your own; may be repeated.")] = None,
+    out_folder: Annotated[Path | None, typer.Option("--out", "-o", help="Where to write the results.")] = None,
+    device: Device = "auto",
+    dtype: Annotated[Dtype, typer.Option(help="Of the weights.")] = Dtype.float32,
+) -> None:
+    """Tell what a fine-tune broke. Exit status 0: passed, 1: failed, 3: too few items to tell."""
+    from scalpel import api
+    from scalpel.cli import tables
+    from scalpel.evaluation.check import STATUS
+    from scalpel.reporting import check_words
+
+    found = api.check(
+        base, tuned, suite=suite, floor=floor, only=only or (), items=items or (), out=out_folder, device=device,
+        dtype=dtype, progress=Progress(),
+    )  # fmt: skip
+    verdict = found.as_dict()
+    out.print(tables.check_table(verdict))
+    for line in (check_words.drift(found.ledgers), check_words.headline(verdict), *check_words.advice(verdict)):
+        out.print(line, highlight=False, markup=False)
+    raise typer.Exit(STATUS[found.verdict.status])
 
 
 @app.command()

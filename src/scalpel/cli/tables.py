@@ -67,6 +67,13 @@ def percent(share: float | None) -> str:
     return "" if share is None else "0" if share == 0 else f"{100 * share:.3g}%"
 
 
+def check_table(found: Mapping[str, Any]) -> Table:
+    """One row per ability of a check, the lost ones first."""
+    from scalpel.reporting import check_words
+
+    return plain("", check_words.HEAD, check_words.rows(found), right=1)
+
+
 def ledger_table(ledgers: Sequence[Ledger]) -> Table:
     """One row per probe: items gained, lost, kept and never known, recovered items, and the verdict of the test.
     Columns on unread and cut-off answers appear only where there are any."""

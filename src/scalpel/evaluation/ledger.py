@@ -33,7 +33,7 @@ VERDICTS: dict[tuple[bool, bool], Verdict] = {
     (True, False): "lost",
     (False, False): "never",
 }
-WRITTEN = ("generate", "revised", "sampled")  # kinds of probes whose answers the model generates
+WRITTEN = ("generate", "revised", "sampled", "fluency")  # kinds of probes whose answers the model generates
 FLAG = (bool, type(None))
 PROBE = {"file": str, "role": str, "kind": str, "unit": str, "k": (int, type(None))}
 SUMMARY = {"probes": {...: PROBE}}  # the keys of summary.json that are read back

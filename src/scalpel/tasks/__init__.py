@@ -57,7 +57,8 @@ def refuse_nameless(spec: Any, place: str) -> None:
 def registered_task(axis: str, name: str, called: str) -> Any:
     """What makes the task of that name: the function that is registered under it, or a registered task with the keys
     of its difficulty."""
-    import scalpel.world  # noqa: F401  # registers its tasks
+    import scalpel.tasks.suite  # registers its tasks
+    import scalpel.world  # noqa: F401  # the same
 
     if name.startswith(PREFIX):
         return generated(name)
