@@ -86,7 +86,7 @@ def test_a_pattern_adapts_the_layers_that_it_names_and_no_other() -> None:
 
 @pytest.mark.parametrize("targets", [["q_proj", "nobody"], "nobody", ["router"], "(", ["embed_tokens"]])
 def test_targets_that_match_nothing_are_refused_with_what_there_is(targets: Any) -> None:
-    with pytest.raises(ValueError, match=r"no matrix .* is named .*components .*gate.*gate_up_proj.*all-linear"):
+    with pytest.raises(ValueError, match=r"no target module is named .*components .*gate.*gate_up_proj.*all-linear"):
         attach("mixtral", targets=targets)
 
 

@@ -22,7 +22,13 @@ def test_own_answers_are_right_and_another_item_s_are_mostly_not(name):
     assert all(task.score(item.answer, item) == 1.0 for item in items)
     assert all(task.score(item.completion, item) == 1.0 for item in task.at(plain=True).examples("test", 20))
     assert all(unread(task.score(" \n", item)) for item in items)
-    if name not in ("suite/unanswerable", "suite/refusal", "suite/over-refusal", "suite/instructions"):
+    if name not in (
+        "suite/unanswerable",
+        "suite/refusal",
+        "suite/over-refusal",
+        "suite/instructions",
+        "suite/programs",
+    ):
         wrong = [task.score(b.answer, a) for a, b in zip(items, items[1:], strict=False) if a.answer != b.answer]
         assert sum(wrong) <= 0.05 * len(wrong)
 

@@ -95,7 +95,7 @@ def labelled(at, folder, **changes):
 
 def test_of_several_labels_one_is_named(at, tmp_path):
     place = str(labelled(at, tmp_path / "two"))
-    with pytest.raises(ValueError, match=r"has 2 labels \(0 = 'bad', 1 = 'good'\): say which .* label = 1"):
+    with pytest.raises(ValueError, match=r"has 2 labels \(0 = 'bad', 1 = 'good'\): set which .* label = 1"):
         open_scorer(place)
     with pytest.raises(ValueError, match=r"has no label 'fine': it has 0 = 'bad', 1 = 'good'"):
         open_scorer(place, "fine")

@@ -128,7 +128,7 @@ def test_the_flow_head_learns_and_is_told_apart_from_a_value_head(at):
 
 def test_a_gate_of_progress_needs_a_source_that_measures_it(at):
     signal = {"source": "groups", "credit": ["progress"], "objective": "clipped-pg"}
-    with pytest.raises(ValueError, match="reads 'progress', which source 'groups' doesn't give: .*probed-groups"):
+    with pytest.raises(ValueError, match="reads 'progress', which source 'groups' doesn't provide: .*probed-groups"):
         train(tables(at, {"signals": [signal]}))
     assert bind("source", "probed-groups").part.gives >= {"progress", "reward"}
 

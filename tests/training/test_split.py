@@ -19,7 +19,7 @@ from scalpel.training.stage import StageRun
 from scalpel.training.step import StepMetrics, backward, prepare
 
 PLAIN = ("demonstrations", "groups", "labelled", "preference-pairs", "prefix-groups")  # always give something
-ENDING = ("accepted-samples", "answers")  # sources that leave out what did not end by itself
+ENDING = ("accepted-samples", "answers", "revisions")  # sources that leave out what did not end by itself
 SPLITS = [(1, 16384), (2, 16384), (3, 40), (1, 1)]  # accumulation, tokens of a micro-batch
 
 

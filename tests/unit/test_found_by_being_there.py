@@ -148,7 +148,7 @@ def test_rewards_are_told_apart_by_what_they_declare(monkeypatch: pytest.MonkeyP
     assert Rewards([{**table, "inner": "exact", "early": True, "timeout": 9}]).early == [0]
     for wrong, words in (
         ("exakt", "0.inner: unknown reward 'exakt'"),
-        ("brevity", "0.inner: 'brevity' shapes"),
+        ("brevity", "0.inner: 'brevity' is a shaping reward"),
     ):
         with pytest.raises(ValueError, match=words):
             refuse_rewards([{**table, "inner": wrong}])

@@ -102,7 +102,7 @@ def test_on_a_trial_what_shapes_does_not_apply_and_remembers_nothing() -> None:
         ({"name": "given", "of": "exact"}, "has no 'where'"),
         (
             {"name": "given", "of": "exact", "where": "brevity"},
-            "where: 'brevity' shapes what other rewards give",
+            "where: 'brevity' is a shaping reward, which needs the values of other rewards",
         ),
         ({"name": "given", "of": "exact", "where": "exact", "when": 1}, "unknown key 'when'"),
     ],

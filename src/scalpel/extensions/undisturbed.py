@@ -39,12 +39,11 @@ def begin(torch: Any) -> None:
 
 
 def end(torch: Any) -> None:
-    """The last call to end restores the state that the first one found."""
+    """Every call that ends restores the state that the first one found. Not only the last one: a call that ran past
+    its time limit may never end."""
     global _inside
     with _lock:
         _inside -= 1
-        if _inside:
-            return
         if torch.get_default_dtype() != _before["dtype"]:
             torch.set_default_dtype(_before["dtype"])
         if torch.get_num_threads() != _before["threads"]:

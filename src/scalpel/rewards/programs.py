@@ -59,7 +59,8 @@ def program_of(completion: str, example: Example) -> str:
         return fenced[1]
     if not completion.strip():
         return ""
-    return example.prompt + completion if isinstance(example.prompt, str) else completion
+    asked = example.prompt if isinstance(example.prompt, str) else ""
+    return asked + completion if asked else completion.lstrip(" ")  # many models begin with a space
 
 
 def tests_of(example: Example, column: str) -> str:

@@ -71,7 +71,7 @@ ABILITIES = (
     Ability("count", answered, 40, 200, 24),
     Ability("upper-case", answered, 60, 200, 24),
     Ability("multi-turn", answered, 60, 300, 24),
-    Ability("programs", answered, 40, 200, 64),
+    Ability("programs", answered, 40, 110, 64),
     Ability("refusal", answered, 24, 24, 32),
     Ability("over-refusal", answered, 24, 27, 32),
     Ability("fluency", fluent, 24, 60, 128),

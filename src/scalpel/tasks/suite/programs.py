@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
 from scalpel.data.example import Example
@@ -42,7 +43,7 @@ KINDS = (
 
 
 def passes(completion: str, example: Example) -> float:
-    return unit_tests(completion, example)
+    return unit_tests(completion, replace(example, prompt=()))  # an answer is whole, whatever the prompt
 
 
 @suite_task("programs", passes)
@@ -54,4 +55,4 @@ def programs(random: Random) -> Draft:
     said, expression = said.format(k=k), expression.format(k=k)
     tests = "\n".join(f"assert {name}({x}) == (lambda x: {expression})({x})" for x in arguments)
     text = f"Write a Python function {name}(x) that {said}. Write only the code."
-    return Draft(f"{said}/{name}", text, f"def {name}(x):\n    return {expression}", {"test": tests})
+    return Draft(f"{said}/{name}", text, f"def {name}(x): return {expression}", {"test": tests})
