@@ -13,6 +13,7 @@ import torch
 import tiny
 from scalpel.data.example import Example
 from scalpel.data.tokenizer import Tokens
+from scalpel.extensions.undisturbed import undisturbed
 from scalpel.rewards.user import call
 from scalpel.tasks import make
 from scalpel.tasks.columns import example
@@ -135,3 +136,16 @@ def test_a_reward_leaves_gradients_and_types_as_they_were(tmp_path: Path) -> Non
     finally:
         torch.set_grad_enabled(before[0])
         torch.set_default_dtype(before[1])
+
+
+def test_types_are_restored_beside_a_call_that_never_ends() -> None:
+    before = torch.get_default_dtype()
+    hanging = undisturbed()
+    hanging.__enter__()  # as a reward does that ran past its time limit
+    try:
+        with undisturbed():
+            torch.set_default_dtype(torch.float64)
+        assert torch.get_default_dtype() == before
+    finally:
+        torch.set_default_dtype(before)
+        hanging.__exit__(None, None, None)
