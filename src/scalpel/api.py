@@ -190,7 +190,7 @@ def check(
     dtype: str = "float32",
     progress: Progress | None = None,
 ) -> Check:
-    """What a fine-tune broke: the shipped suite on any two models of one vocabulary, whoever trained them. `only` names
+    """Retention of the shipped suite's abilities, for any two models of one vocabulary, against a floor. `only` names
     abilities of the suite; `items` are JSONL files of one's own. With `out` the ledger, check.json, junit.xml,
     summary.md and report.html are written there. Raises ValueError for models that can't be compared, or a floor that
     is no share."""

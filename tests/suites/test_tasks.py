@@ -119,3 +119,10 @@ def test_choices_of_knowledge_have_one_right_answer_and_no_position_gives_it_awa
     assert all(len(set(one.choices)) == 4 for one in facts)
     places = [sum(one.answer == k for one in facts) / len(facts) for k in range(4)]
     assert min(places) > 0.15
+
+
+def test_without_a_sandbox_programs_are_left_out_and_refused_by_name(monkeypatch):
+    monkeypatch.setattr("scalpel.evaluation.suites.missing", lambda: "no namespaces")
+    assert "programs" not in [probe.name for probe in suite("quick")]
+    with pytest.raises(ValueError, match="'programs' runs what the model writes.*no namespaces"):
+        suite("quick", only=["programs"])

@@ -144,7 +144,7 @@ def fault(place: str, value: Any, wanted: Any, error: ValidationError) -> str:
 
 
 def has(value: Any, step: int | str) -> bool:
-    """Whether a list has the index, or a table the key."""
+    """Membership of a key in a table, or of an index in a list."""
     if isinstance(value, list):
         return isinstance(step, int) and step < len(value)
     return isinstance(value, dict) and step in value

@@ -71,14 +71,14 @@ def tables(path: Path) -> dict[str, Any]:
 
 
 def settings_of(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """What the runs of a recipe depend on, as its file says it: a key that a later version adds, with its default,
-    makes no other claim."""
+    """Digest input of the runs: the recipe as written, so that a key which a later version adds, with its default,
+    leaves the digest as it is."""
     compared = {key: value for key, value in raw.get("compare", {}).items() if key not in FREE}
     return {**{key: value for key, value in raw.items() if key not in UNSEEN}, "compare": compared}
 
 
 def deciding(statement: Statement) -> list[dict[str, Any]]:
-    """What the outcomes depend on: every comparison, without prose."""
+    """Digest input of the verdict: every comparison, without prose."""
     return [
         {"table": table, **{k: v for k, v in one.model_dump(exclude_defaults=True).items() if k not in PROSE}}
         for table, one in statement.contrasts()

@@ -28,7 +28,7 @@ Run = Callable[[Claim, Limit], dict[str, Any]]
 
 
 def seeds_to_decide(claim: Claim) -> float | None:
-    """How many further seeds a decision is expected to take; None if there is nothing left to decide."""
+    """The expected number of seeds until a decision; None if there is nothing left to decide."""
     sampling, found = claim.statement.sampling, result_of(claim)
     if claim.statement.out_of_regime:
         return None

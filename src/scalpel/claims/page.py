@@ -78,7 +78,7 @@ def shown(found: Found) -> list[tuple[str, dict[str, Any]]]:
 
 
 def fill(path: Path, claims: Path, check: bool = False) -> bool:
-    """Whether the page and its picture were up to date; unless `check`, they are now."""
+    """Updates the page and its picture, or, with `check`, only compares; true if both were up to date."""
     found = every(claims)
     files = {path: page(found, questions(claims), path.with_suffix(".svg").name)}
     if own := shown([(claim, result_of(claim)) for claim in found]):
@@ -120,7 +120,7 @@ def seeds_of(found: Result | None) -> str:
 
 
 def expected_false(found: Found) -> str:
-    """How many false verdicts are to be expected among so many claims."""
+    """The expected number of false verdicts among so many claims."""
     alphas = [sum(claim.statement.sampling.alpha) / 2 for claim, result in found if result and result["seeds"]]
     if not alphas:
         return ""

@@ -26,7 +26,7 @@ CHECKS = ("regime_checks",)
 
 @dataclass(frozen=True)
 class Pilot:
-    """What the pilot found, as result.json has it."""
+    """The `pilot` table of result.json: chosen arms, rates, budget and regime checks."""
 
     seeds: list[int]
     budget: Mapping[str, Any] | None

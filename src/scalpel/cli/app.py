@@ -14,13 +14,13 @@ import typer
 from typer.core import TyperGroup
 
 from scalpel import __version__
+from scalpel.cli.options import Checkpoint, Device, Insist, Out, Overrides, Recipe, Resume, err, out, tell
+from scalpel.cli.world import world
 from scalpel.errors import FAILED, UserError, user_error
 from scalpel.runs.progress import Progress
 from scalpel.runs.signals import stop_at_once
-from scalpel.runs.terminal import Terminal, prepare, shown
+from scalpel.runs.terminal import prepare, shown
 from scalpel.runs.visible import visible
-
-out, err = Terminal(), Terminal(stderr=True)
 
 
 class Commands(TyperGroup):
@@ -51,11 +51,6 @@ def say(found: UserError) -> None:
         err.print(found.words, style="red" if found.code == 2 else "yellow", markup=False, highlight=False)
 
 
-def tell(words: str) -> None:
-    """Prints a line to stdout verbatim: a name in it such as `[a]` must not be read as markup."""
-    out.print(words, markup=False, highlight=False)
-
-
 app = typer.Typer(
     name="scalpel",
     cls=Commands,
@@ -64,13 +59,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-world = typer.Typer(no_args_is_help=True, help="The miniature world: pretrain its models, measure what they can do.")
 app.add_typer(world, name="world")
-
-
-class Size(StrEnum):
-    large = "world-1m"
-    small = "world-300k"
 
 
 class SuiteSize(StrEnum):
@@ -81,17 +70,6 @@ class SuiteSize(StrEnum):
 class Dtype(StrEnum):
     float32 = "float32"
     bfloat16 = "bfloat16"
-
-
-Recipe = Annotated[Path, typer.Argument(help="A TOML file.", show_default=False)]
-Overrides = Annotated[
-    list[str] | None, typer.Argument(metavar="[key=value]...", help="Overrides of recipe keys, as in train.steps=50.")
-]
-Out = Annotated[Path | None, typer.Option("--out", "-o", help="The run folder (default: runs/<name>).")]
-Resume = Annotated[bool, typer.Option("--resume", help="Continue from the last checkpoint.")]
-Insist = Annotated[bool, typer.Option("--insist", help="With --resume: even if files that the run reads have changed.")]
-Checkpoint = Annotated[str, typer.Option("--checkpoint", help="With --resume: an earlier one, such as checkpoint-40.")]
-Device = Annotated[str, typer.Option(help="cpu, cuda, mps or auto.")]
 
 
 def version(asked: bool) -> None:
@@ -352,63 +330,6 @@ def report(runs: Annotated[list[Path], typer.Argument(help="Run folders.", show_
         page = api.report(run)
         terminal(run, out)
         tell(f"The report is in {page}")
-
-
-@world.command()
-def build(
-    folder: Annotated[Path, typer.Argument(help="The folder for the model.", show_default=False)],
-    size: Size = Size.large,
-    steps: Annotated[int, typer.Option(min=1)] = 40_000,
-    batch: Annotated[int, typer.Option(min=1, help="Documents per step.")] = 256,
-    learning_rate: float = 3e-3,
-    seed: int = 0,
-    device: Device = "auto",
-    items: Annotated[int, typer.Option(min=1, help="Test items of each ability on the card.")] = 500,
-    start: Annotated[Path | None, typer.Option(help="A model to continue from; take another seed.")] = None,
-    more: Annotated[list[str] | None, typer.Option(help="Weight of a task in the mixture, as in boxes=4.")] = None,
-    resume: Resume = False,
-) -> None:
-    """Pretrain a model of the world from scratch, and write its model card."""
-    from scalpel.pretraining.build import build as pretrain
-    from scalpel.world.corpus import factors
-
-    with Progress() as progress:
-        bar = progress.bar("pretraining", steps)
-        pretrain(
-            folder,
-            size,
-            steps=steps,
-            batch=batch,
-            learning_rate=learning_rate,
-            seed=seed,
-            device=device,
-            items=items,
-            start=start,
-            more=factors(more or ()),
-            resume=resume,
-            tell=lambda record: bar.to(record["step"], loss=record["loss"]),
-        )
-    tell(f"The model is in {folder}, its card in {folder / 'README.md'}")
-
-
-@world.command()
-def card(
-    folder: Annotated[Path, typer.Argument(help="A model of the world.", show_default=False)],
-    items: Annotated[int, typer.Option(min=1, help="Test items of each ability.")] = 500,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite README.md and card.json in any case.")] = False,
-) -> None:
-    """Measure the abilities of a model of the world, and write its model card."""
-    from scalpel.cli import tables
-    from scalpel.pretraining.card import card as measured
-
-    found = measured(folder, items=items, force=force)
-    headings = ("task", "accuracy", "low", "high", "pass@1", "items")
-    for title, part in (("Abilities", "abilities"), ("Kept back for post-training", "held_back")):
-        rows = [
-            (name, *(f"{m[key]:.3f}" for key in ("accuracy", "low", "high", "pass_at_1")), str(m["items"]))
-            for name, m in found[part].items()
-        ]
-        out.print(tables.plain(title, headings, rows, right=1))
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from scalpel.engine import Engine
 from scalpel.evaluation import Ledger, save
 from scalpel.evaluation.check import CheckVerdict, check_verdict
 from scalpel.evaluation.probes import Probe, make_probes
-from scalpel.evaluation.suites import about, suite
+from scalpel.evaluation.suites import about, suite, without_sandbox
 from scalpel.experiments.pair import ledgers, load_pair, probe_base
 from scalpel.reporting.check_markdown import markdown
 from scalpel.reporting.check_page import check_page
@@ -21,6 +21,7 @@ from scalpel.reporting.junit import junit
 from scalpel.runs.atomic import write_json, write_text
 from scalpel.runs.json_files import read_jsonl
 from scalpel.runs.progress import Progress
+from scalpel.sandbox import missing
 
 ANSWER = 64  # tokens of an answer to a question of one's own
 RECOVERED = {"quick": 0, "full": 50}  # lost items of an ability that are tried for recovery
@@ -58,6 +59,8 @@ def run_check(
     """Runs the suite, and the user's own items, on both models."""
     own = [probe_table(path) for path in items]  # read before any model is opened
     engines = load_pair(base, tuned, device, dtype)
+    if left_out := without_sandbox():
+        progress.say(f"{', '.join(left_out)} left out, since this machine has no sandbox: {missing()}")
     probes = [*suite(size, no_template(engines[0], progress), only), *(own_probes(own) if own else [])]
     before = probe_base(probes, engines[0], progress)
     spec = MeasureSpec(recovery_items=RECOVERED[size])

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Self
 from scalpel import models
 from scalpel.binding.bounds import Count, Seed, Tokens
 from scalpel.data.example import Split, Task
-from scalpel.evaluation.probes.generate import Generate
+from scalpel.evaluation.probes.generate import Generate, generate
 from scalpel.evaluation.probes.item import ItemResult, Role
 from scalpel.registry import register
 
@@ -48,15 +48,15 @@ class AnotherModel:
         return self.asked.questions()
 
     def run(self, engine: Engine, reference: Engine | None = None) -> list[ItemResult]:
-        found = self.asked.run(loaded(self.model))
+        found = self.asked.run(loaded(self.model, str(engine.model.device)))
         return [replace(result, right=None, value=float(result.right or 0)) for result in found]
 
 
 @lru_cache(maxsize=1)  # it is asked at every evaluation along a run
-def loaded(model: str) -> Engine:
+def loaded(model: str, device: str) -> Engine:
     from scalpel.engine import Engine
 
-    return Engine(*models.load(model))
+    return Engine(*models.load(model, device=device))
 
 
 @register("probe", "another-model")
@@ -74,4 +74,7 @@ def another_model(
     stop: tuple[str, ...] = (),
 ) -> AnotherModel:
     """Greedy answers of another model, such as a teacher, on the same items: 1 where right, 0 where wrong."""
-    return AnotherModel(Generate(name, task, n, split, seed, max_tokens or answer_tokens, stop, role), model)
+    asked = generate(
+        name, role, answer_tokens, task=task, n=n, split=split, seed=seed, max_tokens=max_tokens, stop=stop
+    )
+    return AnotherModel(asked, model)

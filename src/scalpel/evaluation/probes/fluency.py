@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from scalpel.engine import Engine
 
 GRAM = 4
-LEAST = 0.5  # of an answer's 4-grams must differ; loops of greedy decoding have a few percent
+LEAST = 0.5  # of an answer's 4-grams must differ; a loop of one sentence soon falls below it
 
 
 @dataclass(frozen=True)

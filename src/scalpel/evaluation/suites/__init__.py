@@ -19,6 +19,7 @@ from scalpel.evaluation.suites.grammar import grammar
 from scalpel.evaluation.suites.knowledge import knowledge
 from scalpel.evaluation.suites.open_prompts import open_prompts
 from scalpel.registry import lookup, unknown
+from scalpel.sandbox import missing
 from scalpel.tasks.suite import VERSION
 
 Size = Literal["quick", "full"]
@@ -34,6 +35,7 @@ class Ability:
     quick: int
     full: int
     max_tokens: int = 0
+    runs_programs: bool = False  # needs the sandbox
 
 
 def chosen(items: Callable[[int], Choices]) -> Callable[[str, int, int, bool], Probe]:
@@ -71,12 +73,17 @@ ABILITIES = (
     Ability("count", answered, 40, 200, 24),
     Ability("upper-case", answered, 60, 200, 24),
     Ability("multi-turn", answered, 60, 300, 24),
-    Ability("programs", answered, 40, 110, 64),
+    Ability("programs", answered, 40, 110, 64, runs_programs=True),
     Ability("refusal", answered, 24, 24, 32),
     Ability("over-refusal", answered, 24, 27, 32),
     Ability("fluency", fluent, 24, 60, 128),
     Ability("drift", drifting, 24, 60, 64),
 )
+
+
+def without_sandbox() -> tuple[str, ...]:
+    """The abilities that can't be measured on this machine, since they run what the model writes."""
+    return tuple(ability.name for ability in ABILITIES if ability.runs_programs) if missing() else ()
 
 
 def suite(size: str = "quick", plain: bool = False, only: Sequence[str] = ()) -> list[Probe]:
@@ -87,7 +94,7 @@ def suite(size: str = "quick", plain: bool = False, only: Sequence[str] = ()) ->
     return [
         ability.make(ability.name, getattr(ability, size), ability.max_tokens, plain)
         for ability in ABILITIES
-        if not only or ability.name in only
+        if (not only or ability.name in only) and ability.name not in without_sandbox()
     ]
 
 
@@ -98,6 +105,8 @@ def refuse_suite(size: str, only: Sequence[str] = ()) -> None:
     for name in only:
         if name not in (names := [ability.name for ability in ABILITIES]):
             raise ValueError(unknown("ability", name, names))
+        if name in without_sandbox():
+            raise ValueError(f"the ability {name!r} runs what the model writes, and needs a sandbox: {missing()}")
 
 
 def about() -> dict[str, Any]:

@@ -9,7 +9,7 @@ from scalpel.rewards.scored import UNREAD
 from scalpel.rewards.verifiers import contains
 
 NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
-# what models write where a text doesn't say; checked against answers of three instruction-tuned families
+# phrases for "the text doesn't say"; a model that says it otherwise counts as wrong, before and after alike
 UNKNOWN = re.compile(
     r"\bunknown\b|\bnot (?:mentioned|stated|said|specified|given|provided|known|clear)\b"
     r"|\b(?:doesn't|does not|didn't|did not) (?:say|mention|state|specify|tell|provide)\b|\bno information\b"
